@@ -1,0 +1,94 @@
+//! Scripted failures, so that the crates above can test what they do about errors that a healthy kernel never gives.
+//!
+//! A script is a queue of steps per [`Call`], of the calling thread alone. Each syscall of that kind takes one step;
+//! without one it does what it always does. Exists only under the feature `fault-injection`.
+//!
+//! ```
+//! use std::net::UdpSocket;
+//! use uv_sys::fault::{self, Call, Fault};
+//! use uv_sys::{Errno, Transmit, sendmsg};
+//!
+//! let socket = UdpSocket::bind("127.0.0.1:0")?;
+//! let message = Transmit::new("hello").to(socket.local_addr()?);
+//! fault::script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::ENOBUFS)]);
+//! assert_eq!(sendmsg(&socket, &message), Ok(5));
+//! assert_eq!(sendmsg(&socket, &message), Err(Errno::ENOBUFS));
+//! assert_eq!(sendmsg(&socket, &message), Ok(5));
+//! assert_eq!(fault::calls(Call::Sendmsg), 3);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use crate::errno::{Errno, Result};
+
+/// A syscall that can be made to fail.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Call {
+    /// [`sendmsg`](crate::sendmsg), and [`SendBatch::send`](crate::SendBatch::send) of one message.
+    Sendmsg,
+    /// [`SendBatch::send`](crate::SendBatch::send) of two messages or more.
+    Sendmmsg,
+    /// [`recvmsg`](crate::recvmsg), and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
+    Recvmsg,
+    /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 2 or more.
+    Recvmmsg,
+    /// [`connect`](crate::connect) and [`disconnect`](crate::disconnect).
+    Connect,
+    /// [`bind`](crate::bind).
+    Bind,
+}
+
+const CALLS: usize = 6;
+
+/// What happens to one syscall.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Nothing: it is made.
+    Pass,
+    /// It is not made, and this is its error.
+    Errno(Errno),
+    /// It is made for the first so many messages only, but at least one. For the calls that move one: as `Pass`.
+    Partial(usize),
+}
+
+#[derive(Default)]
+struct State {
+    script: [VecDeque<Fault>; CALLS],
+    calls: [usize; CALLS],
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+/// Adds `plan` to the steps that this thread's calls of this kind have yet to take.
+pub fn script(call: Call, plan: impl IntoIterator<Item = Fault>) {
+    // Collected first: the iterator is the caller's code, and may itself come here.
+    let plan: Vec<Fault> = plan.into_iter().collect();
+    STATE.with_borrow_mut(|state| state.script[call as usize].extend(plan));
+}
+
+/// Forgets all of this thread's steps. The counts of [`calls`] go on.
+pub fn clear() {
+    STATE.with_borrow_mut(|state| state.script.iter_mut().for_each(VecDeque::clear));
+}
+
+/// How many syscalls of this kind this thread has asked for so far, those that were made to fail included.
+#[must_use]
+pub fn calls(call: Call) -> usize {
+    STATE.with_borrow(|state| state.calls[call as usize])
+}
+
+/// Counts a call and takes its step: the error, or the most messages that it may move.
+pub(crate) fn before(call: Call) -> Result<Option<usize>> {
+    STATE.with_borrow_mut(|state| {
+        state.calls[call as usize] += 1;
+        match state.script[call as usize].pop_front() {
+            None | Some(Fault::Pass) => Ok(None),
+            Some(Fault::Errno(errno)) => Err(errno),
+            Some(Fault::Partial(most)) => Ok(Some(most.max(1))),
+        }
+    })
+}

@@ -1,0 +1,380 @@
+//! A safe face of [`polling`]: readiness of descriptors, level-triggered.
+//!
+//! `polling` asks for `unsafe` when a descriptor is added, because it must be deleted before it is closed. Here the
+//! registration owns the descriptor, so that this is always so.
+
+use std::cell::Cell;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polling::{Event, PollMode};
+
+use crate::errno::{Errno, Result};
+use crate::sys::epoll as sys;
+
+bitflags::bitflags! {
+    /// What a descriptor is watched for.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub struct Interest: u8 {
+        /// There is something to read, or an error to fetch.
+        const READABLE = 1;
+        /// There is room to write, or an error to fetch.
+        const WRITABLE = 2;
+    }
+}
+
+impl Interest {
+    /// Nothing: not even errors.
+    pub const NONE: Interest = Interest::empty();
+}
+
+/// The key that `polling` keeps for itself.
+const RESERVED_KEY: usize = usize::MAX;
+
+/// Waits for descriptors to become ready. Clones share one poller.
+///
+/// **Level-triggered**: what is ready is reported by every wait until it is not. Any thread may register and notify;
+/// one thread at a time should wait.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use std::time::Duration;
+/// use uv_sys::{Interest, PollEvents, Poller};
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// let address = socket.local_addr()?;
+/// let poller = Poller::new()?;
+/// let registration = poller.register(socket.into(), 7, Interest::READABLE).map_err(|(errno, _)| errno)?;
+///
+/// UdpSocket::bind("127.0.0.1:0")?.send_to(b"hello", address)?;
+/// let mut events = PollEvents::with_capacity(16);
+/// while events.iter().next().is_none() {
+///     poller.wait(&mut events, Some(Duration::from_secs(5)))?;
+/// }
+/// assert!(events.iter().any(|event| event.key == 7 && event.readable));
+/// let socket = UdpSocket::from(registration.into_fd());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "epoll")]
+#[derive(Clone)]
+pub struct Poller {
+    inner: Arc<polling::Poller>,
+    /// Whether `polling`'s kernel object can be waited for without it. See `proves_direct`.
+    direct: bool,
+}
+
+impl Poller {
+    /// Makes a poller.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE` without free descriptors; `ENOMEM`.
+    ///
+    /// See [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html).
+    pub fn new() -> Result<Poller> {
+        let inner = polling::Poller::new()?;
+        let direct = proves_direct(&inner)?;
+        Ok(Poller {
+            inner: Arc::new(inner),
+            direct,
+        })
+    }
+
+    /// Watches a descriptor from now on, and owns it until the [`Registration`] gives it back or is dropped.
+    ///
+    /// # Errors
+    ///
+    /// With the descriptor, untouched: `EINVAL` for the key `usize::MAX`, which is taken; `EPERM` for what cannot be
+    /// polled, as a file; `ENOSPC`, `ENOMEM` beyond the system's limits.
+    ///
+    /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+    #[doc(alias = "epoll_ctl")]
+    pub fn register(
+        &self,
+        fd: OwnedFd,
+        key: usize,
+        interest: Interest,
+    ) -> std::result::Result<Registration, (Errno, OwnedFd)> {
+        if key == RESERVED_KEY {
+            return Err((Errno::EINVAL, fd));
+        }
+        let registration = Registration {
+            fd,
+            key,
+            interest: Cell::new(Interest::NONE),
+            poller: Arc::clone(&self.inner),
+        };
+        match registration.set_interest(interest) {
+            Ok(()) => Ok(registration),
+            Err(errno) => Err((errno, registration.into_fd())),
+        }
+    }
+
+    /// Wakes the current wait, or else the next one. From any thread.
+    ///
+    /// # Errors
+    ///
+    /// None in practice; what `polling` reports.
+    #[inline]
+    pub fn notify(&self) -> Result<()> {
+        Ok(self.inner.notify()?)
+    }
+
+    /// Waits until something is ready, [`notify`](Self::notify) was called, or the timeout is over; `None` waits for
+    /// ever, and zero not at all. What was in `events` before is gone.
+    ///
+    /// It may come back early and with no events: after a notification, on a signal, and when readiness went as it
+    /// came. The timeout is as exact as the kernel allows (nanoseconds; milliseconds, rounded up, before Linux 5.11).
+    ///
+    /// # Errors
+    ///
+    /// None that the caller can cause.
+    ///
+    /// See [epoll_pwait2(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
+    #[doc(alias = "epoll_wait")]
+    #[doc(alias = "epoll_pwait2")]
+    #[inline]
+    pub fn wait(&self, events: &mut PollEvents, timeout: Option<Duration>) -> Result<()> {
+        events.clear();
+        if !self.direct {
+            return self.wait_polling(events, timeout);
+        }
+        match sys::wait(self.inner.as_fd(), &mut events.direct, timeout) {
+            Err(Errno::EINTR) => return Ok(()),
+            result => result?,
+        }
+        if events.direct.remove(RESERVED_KEY) {
+            self.clear_notification(events)?;
+        }
+        Ok(())
+    }
+
+    /// Lets `polling` read its notifier and arm it again. Other events that it sees meanwhile are dropped: they are
+    /// level-triggered, so that the next wait reports them.
+    #[cold]
+    fn clear_notification(&self, events: &mut PollEvents) -> Result<()> {
+        self.inner.wait(&mut events.polled, Some(Duration::ZERO))?;
+        events.polled.clear();
+        Ok(())
+    }
+
+    #[cold]
+    fn wait_polling(&self, events: &mut PollEvents, timeout: Option<Duration>) -> Result<()> {
+        self.inner.wait(&mut events.polled, timeout)?;
+        Ok(())
+    }
+}
+
+/// Whether the kernel object of `polling` reports what we believe it does: the key as the user data.
+///
+/// `polling`'s own wait costs three syscalls, or five with a timeout, because it reads and arms its notifier each
+/// time. Waiting directly costs one, but relies on how `polling` encodes keys, which is its private business. So it
+/// has to show it: a notification and a ready descriptor must both arrive as expected, and stay away once cleared.
+fn proves_direct(poller: &polling::Poller) -> Result<bool> {
+    const KEY: usize = 0x0123_4567;
+    let (probe, _other) = std::os::unix::net::UnixDatagram::pair()?;
+    let mut direct = sys::Events::with_capacity(8);
+    let mut polled = polling::Events::new();
+
+    // SAFETY: `probe` is deleted below, before it is dropped, on every path.
+    unsafe { poller.add_with_mode(&probe, Event::writable(KEY), PollMode::Level) }?;
+    let seen = sees(poller, &mut direct, &[KEY]);
+    poller.delete(&probe)?;
+    poller.notify()?;
+    let notified = sees(poller, &mut direct, &[RESERVED_KEY]);
+    poller.wait(&mut polled, Some(Duration::ZERO))?;
+    let cleared = sees(poller, &mut direct, &[]);
+    Ok(seen && notified && cleared)
+}
+
+fn sees(poller: &polling::Poller, events: &mut sys::Events, keys: &[usize]) -> bool {
+    events.clear();
+    loop {
+        match sys::wait(poller.as_fd(), events, Some(Duration::ZERO)) {
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+            Ok(()) => {
+                return events
+                    .iter()
+                    .map(|event| event.key)
+                    .eq(keys.iter().copied());
+            }
+        }
+    }
+}
+
+/// The descriptor that is readable while anything in the poller is ready, for embedding it in another one.
+impl AsFd for Poller {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller")
+            .field("fd", &self.as_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A descriptor that a [`Poller`] watches. Owns it: dropping this ends the watch and closes the descriptor.
+///
+/// Forgetting it leaks the descriptor, which is then watched for ever; that is untidy, not unsound.
+pub struct Registration {
+    fd: OwnedFd,
+    key: usize,
+    /// In the poller's set exactly if this is not NONE: the kernel reports errors whatever one asks for, and NONE is
+    /// to mean none.
+    interest: Cell<Interest>,
+    poller: Arc<polling::Poller>,
+}
+
+impl Registration {
+    /// Watches for something else from now on; [`Interest::NONE`] for nothing at all. Costs no syscall if it is what it
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Poller::register`] when coming from [`Interest::NONE`]; nothing has changed then.
+    #[inline]
+    pub fn set_interest(&self, interest: Interest) -> Result<()> {
+        let old = self.interest.get();
+        if interest == old {
+            return Ok(());
+        }
+        let event = Event::new(
+            self.key,
+            interest.contains(Interest::READABLE),
+            interest.contains(Interest::WRITABLE),
+        );
+        if interest.is_empty() {
+            self.poller.delete(&self.fd)?;
+        } else if old.is_empty() {
+            // SAFETY: this registration owns the descriptor and deletes it from the poller before it lets go of it: in
+            // `into_fd` and in `drop`. If it is forgotten, the descriptor stays open.
+            unsafe { self.poller.add_with_mode(&self.fd, event, PollMode::Level) }?;
+        } else {
+            self.poller
+                .modify_with_mode(&self.fd, event, PollMode::Level)?;
+        }
+        self.interest.set(interest);
+        Ok(())
+    }
+
+    /// What it is watched for.
+    #[inline]
+    #[must_use]
+    pub fn interest(&self) -> Interest {
+        self.interest.get()
+    }
+
+    /// The key under which it is reported.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> usize {
+        self.key
+    }
+
+    /// Ends the watch and hands the descriptor back.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.delete();
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so that each of these two is moved out once; the rest needs no drop.
+        let (fd, poller) = unsafe { (ptr::read(&this.fd), ptr::read(&this.poller)) };
+        drop(poller);
+        fd
+    }
+
+    fn delete(&self) {
+        // It is in the set, so that this cannot fail; and if it did, closing the descriptor would do it too.
+        let _ = self.set_interest(Interest::NONE);
+    }
+}
+
+impl AsFd for Registration {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.delete();
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("fd", &self.fd)
+            .field("key", &self.key)
+            .field("interest", &self.interest.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One descriptor that is ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PollEvent {
+    /// The key that it was registered with.
+    pub key: usize,
+    /// It can be read, or has an error to fetch. An error sets both, whatever was asked for.
+    pub readable: bool,
+    /// It can be written, or has an error to fetch.
+    pub writable: bool,
+}
+
+/// What a wait found. Use one again and again: it allocates only when it is made.
+pub struct PollEvents {
+    direct: sys::Events,
+    /// What `polling`'s own wait found, where the direct one cannot serve. Otherwise empty.
+    polled: polling::Events,
+}
+
+impl PollEvents {
+    /// Room for `capacity` events per wait, at least 1 and at most 65,536. More that are ready wait for their turn.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> PollEvents {
+        PollEvents {
+            direct: sys::Events::with_capacity(capacity.clamp(1, 65_536)),
+            polled: polling::Events::new(),
+        }
+    }
+
+    /// The events of the last wait.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = PollEvent> + '_ {
+        self.direct
+            .iter()
+            .chain(self.polled.iter().map(|event| PollEvent {
+                key: event.key,
+                readable: event.readable,
+                writable: event.writable,
+            }))
+    }
+
+    fn clear(&mut self) {
+        self.direct.clear();
+        self.polled.clear();
+    }
+}
+
+impl Default for PollEvents {
+    fn default() -> PollEvents {
+        PollEvents::with_capacity(1024)
+    }
+}
+
+impl fmt::Debug for PollEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

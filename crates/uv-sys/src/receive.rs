@@ -1,0 +1,228 @@
+//! Receiving: one datagram into the caller's memory, or many into a batch's own.
+
+use std::fmt;
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use crate::cmsg::{ControlMessage, ControlMessages};
+use crate::errno::{Errno, Result};
+use crate::sys::recv as sys;
+use crate::transmit::PacketInfo;
+
+/// What the kernel reported beside a datagram. A field is `None` where the socket was not asked for it, where
+/// [`RecvOptions::control`] was off, and where the kernel does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Metadata {
+    /// The bytes contain several datagrams of this length each, the last one perhaps shorter. Asked for with
+    /// [`set_gro`](crate::set_gro).
+    #[doc(alias = "UDP_GRO")]
+    pub segment_size: Option<u16>,
+    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Asked for with [`set_recv_tos`](crate::set_recv_tos).
+    pub tos: Option<u8>,
+    /// The time to live or hop limit that was left. Asked for with [`set_recv_ttl`](crate::set_recv_ttl).
+    pub ttl: Option<u8>,
+    /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](crate::set_recv_packet_info).
+    pub destination: Option<PacketInfo>,
+    /// When the kernel received it: nanoseconds since the epoch, by the real-time clock. Asked for with
+    /// [`set_timestamps`](crate::set_timestamps).
+    pub timestamp: Option<u64>,
+    /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
+    /// [`set_recv_drops`](crate::set_recv_drops); Linux says nothing while it is 0.
+    pub kernel_drops: Option<u32>,
+}
+
+impl Metadata {
+    /// What these control messages say.
+    #[must_use]
+    pub fn from_control(messages: ControlMessages<'_>) -> Metadata {
+        let mut metadata = Metadata::default();
+        for message in messages {
+            match message {
+                ControlMessage::Gro(size) if size > 0 => metadata.segment_size = Some(size),
+                ControlMessage::Tos(tos) => metadata.tos = Some(tos),
+                ControlMessage::Ttl(ttl) => metadata.ttl = Some(ttl),
+                ControlMessage::PacketInfo(info) => metadata.destination = Some(info),
+                ControlMessage::Timestamp(at) => metadata.timestamp = Some(at),
+                ControlMessage::Drops(drops) => metadata.kernel_drops = Some(drops),
+                _ => {}
+            }
+        }
+        metadata
+    }
+}
+
+/// What one receive brought, beside the bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Bytes that were stored.
+    pub len: usize,
+    /// Bytes that the datagram had; more than `len` if it did not fit.
+    #[doc(alias = "MSG_TRUNC")]
+    pub full_len: usize,
+    /// The sender, if it was asked for.
+    pub source: Option<SocketAddr>,
+    /// Whether bytes were lost because they did not fit.
+    pub truncated: bool,
+    /// What else was reported.
+    pub metadata: Metadata,
+}
+
+/// What to ask for. Less asked is less to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecvOptions {
+    /// Ask for the sender's address. A connected socket knows it already.
+    pub source: bool,
+    /// Ask for control messages: fill [`Received::metadata`].
+    pub control: bool,
+    /// Leave the datagram where it is, for the next call to find again.
+    #[doc(alias = "MSG_PEEK")]
+    pub peek: bool,
+}
+
+/// The source and nothing else.
+impl Default for RecvOptions {
+    fn default() -> RecvOptions {
+        RecvOptions {
+            source: true,
+            control: false,
+            peek: false,
+        }
+    }
+}
+
+/// Receives one datagram into `bufs`, one after another.
+///
+/// With [`set_gro`](crate::set_gro) on, "one" may be several datagrams of
+/// [`segment_size`](Metadata::segment_size) bytes each; lend 65,535 bytes then.
+///
+/// # Errors
+///
+/// - `EAGAIN`: nothing there. Never waits, whatever the mode of the descriptor.
+/// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) buffers.
+/// - `ECONNREFUSED`, `EHOSTUNREACH` and others: an ICMP error about a datagram that was sent earlier.
+///
+/// See [recvmsg(2)](https://man7.org/linux/man-pages/man2/recvmsg.2.html).
+///
+/// ```
+/// use std::io::IoSliceMut;
+/// use std::net::UdpSocket;
+/// use uv_sys::{RecvOptions, recvmsg};
+///
+/// let receiver = UdpSocket::bind("127.0.0.1:0")?;
+/// let sender = UdpSocket::bind("127.0.0.1:0")?;
+/// sender.send_to(b"hello", receiver.local_addr()?)?;
+///
+/// let mut small = [0; 4];
+/// let received = recvmsg(&receiver, &mut [IoSliceMut::new(&mut small)], RecvOptions::default())?;
+/// assert_eq!((received.len, received.full_len, received.truncated), (4, 5, true));
+/// assert_eq!(received.source, Some(sender.local_addr()?));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "recv")]
+#[doc(alias = "recvfrom")]
+#[inline]
+pub fn recvmsg(
+    fd: impl AsFd,
+    bufs: &mut [IoSliceMut<'_>],
+    options: RecvOptions,
+) -> Result<Received> {
+    sys::recvmsg(fd.as_fd(), bufs, options)
+}
+
+/// Memory to receive many datagrams with one syscall: a number of slots of equal length.
+///
+/// The memory is asked for zeroed, in one piece; for large batches the kernel hands out its pages only when a datagram
+/// is stored there.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use uv_sys::{RecvBatch, RecvOptions};
+///
+/// let receiver = UdpSocket::bind("127.0.0.1:0")?;
+/// let sender = UdpSocket::bind("127.0.0.1:0")?;
+/// sender.send_to(b"one", receiver.local_addr()?)?;
+/// sender.send_to(b"two", receiver.local_addr()?)?;
+///
+/// let mut batch = RecvBatch::new(64, 1_500);
+/// let count = batch.recv(&receiver, batch.slots(), RecvOptions::default())?;
+/// let texts: Vec<&[u8]> = (0..count).filter_map(|i| batch.get(i)).map(|(bytes, _)| bytes).collect();
+/// assert_eq!(texts, [b"one", b"two"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct RecvBatch {
+    ring: sys::Ring,
+}
+
+impl RecvBatch {
+    /// The most slots that a batch has, which is the most that the kernel fills in one call.
+    pub const MAX_SLOTS: usize = crate::sys::IOV_MAX;
+    /// The most bytes that a slot has: no datagram, and no run of datagrams received together, is longer.
+    pub const MAX_SLOT_LEN: usize = 65_536;
+
+    /// `slots` slots (1 to [`MAX_SLOTS`](Self::MAX_SLOTS)) of `slot_len` bytes (1 to
+    /// [`MAX_SLOT_LEN`](Self::MAX_SLOT_LEN)); a value outside is taken as the nearest inside.
+    #[must_use]
+    pub fn new(slots: usize, slot_len: usize) -> RecvBatch {
+        RecvBatch {
+            ring: sys::Ring::new(
+                slots.clamp(1, Self::MAX_SLOTS),
+                slot_len.clamp(1, Self::MAX_SLOT_LEN),
+            ),
+        }
+    }
+
+    /// The number of slots.
+    #[inline]
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.ring.slots()
+    }
+
+    /// The bytes of one slot.
+    #[inline]
+    #[must_use]
+    pub fn slot_len(&self) -> usize {
+        self.ring.slot_len()
+    }
+
+    /// Receives up to `max` datagrams, at most one per slot, and returns how many: at least 1. What the slots held
+    /// before is gone, whatever the outcome.
+    ///
+    /// With a `max` of 1, and with [`RecvOptions::peek`] whatever the `max` (the kernel would show the same datagram
+    /// in each slot), this is recvmsg(2).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `max` is 0; otherwise those of [`recvmsg`].
+    ///
+    /// See [recvmmsg(2)](https://man7.org/linux/man-pages/man2/recvmmsg.2.html).
+    #[doc(alias = "recvmmsg")]
+    #[inline]
+    pub fn recv(&mut self, fd: impl AsFd, max: usize, options: RecvOptions) -> Result<usize> {
+        let max = if options.peek { max.min(1) } else { max };
+        if max == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.ring.recv(fd.as_fd(), max, options)
+    }
+
+    /// A datagram of the last [`recv`](Self::recv): its bytes, and what came with them. `None` if `index` is not below
+    /// what that returned.
+    ///
+    /// Address and control messages are decoded here, not before.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<(&[u8], Received)> {
+        self.ring.get(index)
+    }
+}
+
+impl fmt::Debug for RecvBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvBatch")
+            .field("slots", &self.slots())
+            .field("slot_len", &self.slot_len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+//! Sending: one message, or a batch of them.
+
+use std::fmt;
+use std::os::fd::AsFd;
+
+use crate::errno::Result;
+use crate::sys::send as sys;
+use crate::transmit::Transmit;
+
+/// Sends one message and returns the bytes taken: all of them, for a datagram goes whole or not at all.
+///
+/// With a [`segment_size`](Transmit::segment_size) it may be many datagrams; they too go all or none.
+///
+/// # Errors
+///
+/// - `EAGAIN`: the socket's send buffer is full. Never waits, whatever the mode of the descriptor.
+/// - `EDESTADDRREQ`: no destination, and the socket is not connected.
+/// - `EINVAL`: an empty list of slices, a time to live of 0, more segments than the kernel takes, a source address
+///   that is not of this host.
+/// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the protocol or, where
+///   fragmentation is off, the path takes.
+/// - `EAFNOSUPPORT`: source and destination, or destination and socket, are of different families.
+/// - `EIO`: segmentation on a route whose device cannot compute checksums.
+/// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
+///   [`set_broadcast`](crate::set_broadcast), a firewall.
+/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no way there.
+/// - `ECONNREFUSED` and others about an **earlier** datagram: Linux hands a pending ICMP error to the next call, which
+///   then sends nothing.
+///
+/// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
+/// [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use uv_sys::{Transmit, sendmsg};
+///
+/// let receiver = UdpSocket::bind("127.0.0.1:0")?;
+/// let sender = UdpSocket::bind("127.0.0.1:0")?;
+/// let sent = sendmsg(&sender, &Transmit::new("hello").to(receiver.local_addr()?))?;
+/// assert_eq!(sent, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "send")]
+#[doc(alias = "sendto")]
+#[inline]
+pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
+    sys::sendmsg(fd.as_fd(), transmit)
+}
+
+/// Sends up to [`SendBatch::MAX`] messages with one syscall.
+///
+/// It holds nothing but the memory in which the call's arguments are laid out (about 24 KiB), to be used again and again.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use uv_sys::{SendBatch, Transmit};
+///
+/// let receiver = UdpSocket::bind("[::1]:0")?;
+/// let sender = UdpSocket::bind("[::1]:0")?;
+/// let to = receiver.local_addr()?;
+/// let mut batch = SendBatch::new();
+/// let sent = batch.send(&sender, ["one", "two"].map(|text| Transmit::new(text).to(to)))?;
+/// assert_eq!(sent, 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct SendBatch {
+    scratch: sys::Scratch,
+}
+
+impl SendBatch {
+    /// The most messages that one call takes.
+    pub const MAX: usize = 64;
+
+    /// Allocates the memory, once.
+    #[must_use]
+    pub fn new() -> SendBatch {
+        SendBatch {
+            scratch: sys::Scratch::new(Self::MAX),
+        }
+    }
+
+    /// Sends the messages in order and returns how many of them the kernel took.
+    ///
+    /// Reads at most [`MAX`](Self::MAX) messages from the iterator, and none beyond the first that is invalid in
+    /// itself. Fewer taken than given means that the first one that was not taken should be offered again; its error,
+    /// if it has one, comes then. One message goes by sendmsg(2), none goes by no syscall at all and is `Ok(0)`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`sendmsg`], for the first message.
+    ///
+    /// See [sendmmsg(2)](https://man7.org/linux/man-pages/man2/sendmmsg.2.html).
+    #[doc(alias = "sendmmsg")]
+    #[inline]
+    pub fn send<'a>(
+        &mut self,
+        fd: impl AsFd,
+        messages: impl IntoIterator<Item = Transmit<'a>>,
+    ) -> Result<usize> {
+        let mut filled = 0;
+        for transmit in messages.into_iter().take(Self::MAX) {
+            match self.scratch.fill(filled, &transmit) {
+                Ok(()) => filled += 1,
+                Err(errno) if filled == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        // SAFETY: the first `filled` messages were just filled, and what they point at lives for 'a, longer than this call.
+        unsafe { self.scratch.send(fd.as_fd(), filled) }
+    }
+}
+
+impl Default for SendBatch {
+    fn default() -> SendBatch {
+        SendBatch::new()
+    }
+}
+
+impl fmt::Debug for SendBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendBatch").finish_non_exhaustive()
+    }
+}

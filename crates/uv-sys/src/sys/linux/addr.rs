@@ -1,0 +1,105 @@
+//! Socket addresses as the kernel lays them out.
+
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// Room for an IPv4 or IPv6 socket address. Every byte is initialised, always: the constructors zero what they do not
+/// set, and the kernel only writes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) union RawAddr {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl RawAddr {
+    /// Bytes of room, which is what msg_namelen starts from.
+    pub(crate) const SIZE: libc::socklen_t = mem::size_of::<RawAddr>() as libc::socklen_t;
+
+    const ZERO: libc::sockaddr_in6 = libc::sockaddr_in6 {
+        sin6_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: [0; 16] },
+        sin6_scope_id: 0,
+    };
+
+    #[inline]
+    pub(crate) const fn zeroed() -> RawAddr {
+        RawAddr { v6: Self::ZERO }
+    }
+
+    /// The address and the length that the kernel expects with it.
+    #[inline]
+    pub(crate) fn encode(address: &SocketAddr) -> (RawAddr, libc::socklen_t) {
+        let mut raw = RawAddr::zeroed();
+        let len = raw.set(address);
+        (raw, len)
+    }
+
+    /// Overwrites the address, in place.
+    #[inline]
+    pub(crate) fn set(&mut self, address: &SocketAddr) -> libc::socklen_t {
+        match address {
+            SocketAddr::V4(v4) => {
+                self.v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                    },
+                    sin_zero: [0; 8],
+                };
+                mem::size_of::<libc::sockaddr_in>() as libc::socklen_t
+            }
+            SocketAddr::V6(v6) => {
+                self.v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    // As the standard library does: in the byte order in which the caller has it.
+                    sin6_flowinfo: v6.flowinfo(),
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: v6.ip().octets(),
+                    },
+                    sin6_scope_id: v6.scope_id(),
+                };
+                mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t
+            }
+        }
+    }
+
+    /// The address, if `len` bytes of it are one that this crate knows.
+    #[inline]
+    pub(crate) fn decode(&self, len: libc::socklen_t) -> Option<SocketAddr> {
+        let len = len as usize;
+        // SAFETY: every byte is initialised, and any bytes make a sockaddr_in: it is integers only.
+        let v4 = unsafe { self.v4 };
+        match i32::from(v4.sin_family) {
+            libc::AF_INET if len >= mem::size_of::<libc::sockaddr_in>() => {
+                Some(SocketAddr::V4(SocketAddrV4::new(
+                    Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes()),
+                    u16::from_be(v4.sin_port),
+                )))
+            }
+            libc::AF_INET6 if len >= mem::size_of::<libc::sockaddr_in6>() => {
+                // SAFETY: as above, for sockaddr_in6.
+                let v6 = unsafe { self.v6 };
+                Some(SocketAddr::V6(SocketAddrV6::new(
+                    Ipv6Addr::from(v6.sin6_addr.s6_addr),
+                    u16::from_be(v6.sin6_port),
+                    v6.sin6_flowinfo,
+                    v6.sin6_scope_id,
+                )))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {
+        std::ptr::from_ref(self).cast()
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
+        std::ptr::from_mut(self).cast()
+    }
+}

@@ -1,0 +1,153 @@
+//! epoll_pwait2(2), for waiting on a poller's descriptor with one syscall.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::errno::{Errno, Result};
+use crate::poller::PollEvent;
+
+/// What `polling` counts as readable and writable, so that both ways of waiting report the same.
+const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;
+const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+/// A list of events, with a capacity that never changes.
+pub(crate) struct Events {
+    list: Vec<libc::epoll_event>,
+}
+
+impl Events {
+    pub(crate) fn with_capacity(capacity: usize) -> Events {
+        Events {
+            list: Vec::with_capacity(capacity),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PollEvent> + '_ {
+        self.list.iter().map(|event| {
+            let flags = event.events;
+            PollEvent {
+                key: event.u64 as usize,
+                readable: flags & READABLE != 0,
+                writable: flags & WRITABLE != 0,
+            }
+        })
+    }
+
+    /// Takes the event with this key out, if there is one.
+    #[inline]
+    pub(crate) fn remove(&mut self, key: usize) -> bool {
+        match self.list.iter().position(|event| event.u64 as usize == key) {
+            Some(index) => {
+                self.list.remove(index);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The kernel's `struct __kernel_timespec`: 64 bits each on every architecture.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// Whether the kernel lacks epoll_pwait2 (it came with 5.11), found out by the first call.
+static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
+
+/// Fills `events` with what is ready. `EINTR` is reported: the caller has a deadline to look at.
+#[inline]
+pub(crate) fn wait(
+    epoll: BorrowedFd<'_>,
+    events: &mut Events,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    events.clear();
+    match timeout {
+        None => wait_milliseconds(epoll, events, -1),
+        Some(Duration::ZERO) => wait_milliseconds(epoll, events, 0),
+        Some(timeout) if LACKS_PWAIT2.load(Ordering::Relaxed) => {
+            wait_milliseconds(epoll, events, milliseconds(timeout))
+        }
+        Some(timeout) => match wait_exactly(epoll, events, timeout) {
+            Err(Errno::ENOSYS) => {
+                LACKS_PWAIT2.store(true, Ordering::Relaxed);
+                wait_milliseconds(epoll, events, milliseconds(timeout))
+            }
+            result => result,
+        },
+    }
+}
+
+/// Rounded up, so that a short timeout does not become a busy loop; at most what the kernel takes, 24 days.
+fn milliseconds(timeout: Duration) -> libc::c_int {
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+    libc::c_int::try_from(milliseconds).unwrap_or(libc::c_int::MAX)
+}
+
+#[inline]
+fn wait_milliseconds(
+    epoll: BorrowedFd<'_>,
+    events: &mut Events,
+    timeout: libc::c_int,
+) -> Result<()> {
+    let (list, room) = spare(events);
+    // SAFETY: `list` has room for `room` events.
+    let count = syscall!(once unsafe { libc::epoll_wait(epoll.as_raw_fd(), list, room, timeout) })?;
+    // SAFETY: the kernel wrote `count` events.
+    unsafe { filled(events, count as usize) };
+    Ok(())
+}
+
+#[inline]
+fn wait_exactly(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Duration) -> Result<()> {
+    let timeout = Timespec {
+        // A year and more is for ever; the kernel adds it to its clock, which must not overflow.
+        seconds: timeout.as_secs().min(1 << 32) as i64,
+        nanoseconds: i64::from(timeout.subsec_nanos()),
+    };
+    let (list, room) = spare(events);
+    // By number, for C libraries without the function: older ones than the kernel.
+    // SAFETY: `list` has room for `room` events; no signal mask is given, whose size then does not matter.
+    let count = syscall!(once unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.as_raw_fd(),
+            list,
+            room,
+            ptr::from_ref(&timeout),
+            ptr::null::<libc::sigset_t>(),
+            0_usize,
+        )
+    })?;
+    // SAFETY: the kernel wrote `count` events.
+    unsafe { filled(events, count as usize) };
+    Ok(())
+}
+
+#[inline]
+fn spare(events: &mut Events) -> (*mut libc::epoll_event, libc::c_int) {
+    let list = events.list.spare_capacity_mut();
+    (
+        list.as_mut_ptr().cast(),
+        libc::c_int::try_from(list.len()).unwrap_or(libc::c_int::MAX),
+    )
+}
+
+/// # Safety
+///
+/// `count` events were written to the start of the spare capacity of an empty list.
+#[inline]
+unsafe fn filled(events: &mut Events, count: usize) {
+    // SAFETY: the caller's promise; the kernel writes no more than the room that it was given.
+    unsafe { events.list.set_len(count) };
+}

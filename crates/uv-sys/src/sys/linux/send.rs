@@ -1,0 +1,203 @@
+//! sendmsg(2) and sendmmsg(2).
+
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::addr::RawAddr;
+use super::cmsg::{self, ControlBuffer};
+use crate::errno::{Errno, Result};
+use crate::payload::{MAX_SLICES, Payload};
+use crate::transmit::Transmit;
+
+#[inline]
+pub(crate) fn sendmsg(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usize> {
+    if transmit.is_plain() {
+        send_with(fd, transmit.payload, transmit.destination.as_ref(), &[])
+    } else {
+        send_controlled(fd, transmit)
+    }
+}
+
+/// Apart, so that the plain path does not pay for the buffer.
+#[inline(never)]
+fn send_controlled(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usize> {
+    let mut control = ControlBuffer::zeroed();
+    let len = cmsg::encode(transmit, &mut control)?;
+    send_with(
+        fd,
+        transmit.payload,
+        transmit.destination.as_ref(),
+        &control.0[..len],
+    )
+}
+
+#[inline]
+pub(crate) fn send_with(
+    fd: BorrowedFd<'_>,
+    payload: Payload<'_>,
+    destination: Option<&std::net::SocketAddr>,
+    control: &[u8],
+) -> Result<usize> {
+    let mut header = empty_header();
+    let name;
+    if let Some(destination) = destination {
+        name = RawAddr::encode(destination);
+        header.msg_name = name.0.as_ptr().cast_mut().cast();
+        header.msg_namelen = name.1;
+    }
+    let mut single = iovec(&[]);
+    (header.msg_iov, header.msg_iovlen) = vector(payload, &mut single)?;
+    if !control.is_empty() {
+        header.msg_control = control.as_ptr().cast_mut().cast();
+        header.msg_controllen = control.len() as _;
+    }
+    // SAFETY: the header's pointers are to `name`, `single` or the payload's slices, and `control`, all alive here and
+    // as long as said; the kernel only reads them.
+    unsafe { send_header(fd, &header) }
+}
+
+/// # Safety
+///
+/// What the header points at must be readable for the lengths given in it.
+#[inline]
+unsafe fn send_header(fd: BorrowedFd<'_>, header: &libc::msghdr) -> Result<usize> {
+    #[cfg(feature = "fault-injection")]
+    crate::fault::before(crate::fault::Call::Sendmsg)?;
+    // SAFETY: the caller's promise.
+    let sent = syscall!(unsafe { libc::sendmsg(fd.as_raw_fd(), header, libc::MSG_DONTWAIT) })?;
+    super::length(sent)
+}
+
+pub(crate) fn empty_header() -> libc::msghdr {
+    // SAFETY: a msghdr is integers and pointers, for which zeroes are valid.
+    unsafe { mem::zeroed() }
+}
+
+fn iovec(bytes: &[u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+/// The payload as the kernel takes it: `single` for one piece, the caller's own list otherwise, for the standard
+/// library promises that an IoSlice is laid out as an iovec.
+#[inline]
+fn vector(payload: Payload<'_>, single: &mut libc::iovec) -> Result<(*mut libc::iovec, usize)> {
+    match payload {
+        Payload::Bytes(bytes) => {
+            *single = iovec(bytes);
+            Ok((single, 1))
+        }
+        Payload::Slices([]) => Err(Errno::EINVAL),
+        Payload::Slices(slices) if slices.len() > MAX_SLICES => Err(Errno::EMSGSIZE),
+        Payload::Slices(slices) => Ok((slices.as_ptr().cast_mut().cast(), slices.len())),
+    }
+}
+
+/// The arguments of sendmmsg(2) for a fixed number of messages.
+///
+/// Name and control pointers are set once: the vectors never grow, and moving them does not move what they hold. The
+/// payload pointers are those of the last `fill`, and only `send` follows them.
+pub(crate) struct Scratch {
+    headers: Vec<libc::mmsghdr>,
+    names: Vec<RawAddr>,
+    iovecs: Vec<libc::iovec>,
+    controls: Vec<ControlBuffer>,
+}
+
+// SAFETY: the pointers are to the scratch's own heap memory, which moves with it, and to payloads that are only looked
+// at in `send`, whose caller vouches for them.
+unsafe impl Send for Scratch {}
+// SAFETY: nothing can be done with a shared reference.
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    pub(crate) fn new(messages: usize) -> Scratch {
+        let mut names = vec![RawAddr::zeroed(); messages];
+        let mut controls = vec![ControlBuffer::zeroed(); messages];
+        let headers = (0..messages)
+            .map(|index| {
+                let mut msg_hdr = empty_header();
+                msg_hdr.msg_name = names.as_mut_ptr().wrapping_add(index).cast();
+                msg_hdr.msg_control = controls.as_mut_ptr().wrapping_add(index).cast();
+                libc::mmsghdr {
+                    msg_hdr,
+                    msg_len: 0,
+                }
+            })
+            .collect();
+        Scratch {
+            headers,
+            names,
+            iovecs: vec![iovec(&[]); messages],
+            controls,
+        }
+    }
+
+    /// Lays out one message. An index out of range or a message that cannot be one is `EINVAL` or what else it is.
+    #[inline]
+    pub(crate) fn fill(&mut self, index: usize, transmit: &Transmit<'_>) -> Result<()> {
+        let (Some(message), Some(name), Some(control)) = (
+            self.headers.get_mut(index),
+            self.names.get_mut(index),
+            self.controls.get_mut(index),
+        ) else {
+            return Err(Errno::EINVAL);
+        };
+        let header = &mut message.msg_hdr;
+        // A length of 0 makes the kernel ignore the pointer.
+        header.msg_namelen = match &transmit.destination {
+            Some(destination) => name.set(destination),
+            None => 0,
+        };
+        header.msg_controllen = if transmit.is_plain() {
+            0
+        } else {
+            cmsg::encode(transmit, control)? as _
+        };
+        let mut single = iovec(&[]);
+        let (list, len) = vector(transmit.payload, &mut single)?;
+        header.msg_iovlen = len as _;
+        header.msg_iov = if ptr::eq(list, &single) {
+            let slot = self.iovecs.as_mut_ptr().wrapping_add(index);
+            self.iovecs[index] = single;
+            slot
+        } else {
+            list
+        };
+        Ok(())
+    }
+
+    /// Sends the first `count` messages; none is fine.
+    ///
+    /// # Safety
+    ///
+    /// They must have been filled, and the payloads that they were filled with must still be there.
+    #[inline]
+    pub(crate) unsafe fn send(&mut self, fd: BorrowedFd<'_>, count: usize) -> Result<usize> {
+        let messages = self.headers.get_mut(..count).ok_or(Errno::EINVAL)?;
+        match messages {
+            [] => return Ok(0),
+            [only] => {
+                // SAFETY: name and control are our own, and the caller vouches for the payload.
+                return unsafe { send_header(fd, &only.msg_hdr) }.map(|_| 1);
+            }
+            _ => {}
+        }
+        #[cfg(feature = "fault-injection")]
+        let count = crate::fault::before(crate::fault::Call::Sendmmsg)?
+            .map_or(count, |most| most.min(count));
+        // SAFETY: as above for each of them; `count` does not exceed the array.
+        let sent = syscall!(unsafe {
+            libc::sendmmsg(
+                fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+            )
+        })?;
+        usize::try_from(sent).map_err(|_| Errno::EIO)
+    }
+}

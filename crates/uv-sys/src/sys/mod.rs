@@ -1,0 +1,12 @@
+//! The platform, chosen here and nowhere else. Each platform's module has the same names.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "uv-sys has no implementation for this platform yet. The seam is crates/uv-sys/src/sys/mod.rs: add a module \
+     beside src/sys/linux with the same names, and select it there."
+);

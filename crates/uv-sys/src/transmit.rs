@@ -1,0 +1,179 @@
+//! What is sent: one datagram, or one run of equal segments, and how.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use crate::payload::Payload;
+
+/// One message for [`sendmsg`](crate::sendmsg) or [`SendBatch`](crate::SendBatch): the bytes, and where and how they go.
+///
+/// What is `None` is left to the socket. Each field that is not costs a control message of 20 to 40 bytes, no syscall.
+///
+/// ```
+/// use uv_sys::{Ecn, Transmit};
+///
+/// let message = Transmit::new("hello").to(([127, 0, 0, 1], 9).into()).with_ecn(Ecn::Ect0).with_ttl(3);
+/// assert_eq!(message.tos, Some(0b10));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
+    /// The bytes.
+    pub payload: Payload<'a>,
+    /// Where to; `None` on a connected socket. Giving one on a connected socket sends there all the same on Linux.
+    pub destination: Option<SocketAddr>,
+    /// Cut the payload into datagrams of this many bytes, the last one being what is left: one walk through the
+    /// network stack for all of them. At most [`Capabilities::max_segments`](crate::Capabilities::max_segments)
+    /// segments and 65,507 bytes in all (65,527 on IPv6), else `EINVAL` or `EMSGSIZE`; a segment that does not fit
+    /// the path's packet size is `EINVAL` or `EMSGSIZE` too, and a device without checksum offload `EIO`.
+    #[doc(alias = "UDP_SEGMENT")]
+    pub segment_size: Option<NonZeroU16>,
+    /// The whole byte of type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
+    #[doc(alias = "IP_TOS")]
+    #[doc(alias = "IPV6_TCLASS")]
+    pub tos: Option<u8>,
+    /// Time to live or hop limit, 1 to 255; 0 is `EINVAL`.
+    #[doc(alias = "IP_TTL")]
+    #[doc(alias = "IPV6_HOPLIMIT")]
+    pub ttl: Option<u8>,
+    /// The local address and interface to send from.
+    #[doc(alias = "IP_PKTINFO")]
+    #[doc(alias = "IPV6_PKTINFO")]
+    pub source: Option<PacketInfo>,
+    /// When the datagram may leave: nanoseconds of the clock that [`set_txtime`](crate::set_txtime) chose. Only the
+    /// queueing disciplines `fq` and `etf` look at it; the others send at once.
+    #[doc(alias = "SCM_TXTIME")]
+    pub transmit_at: Option<u64>,
+}
+
+impl<'a> Transmit<'a> {
+    /// The payload and nothing else: to the peer of a connected socket, in one datagram.
+    #[inline]
+    #[must_use]
+    pub fn new(payload: impl Into<Payload<'a>>) -> Transmit<'a> {
+        Transmit {
+            payload: payload.into(),
+            destination: None,
+            segment_size: None,
+            tos: None,
+            ttl: None,
+            source: None,
+            transmit_at: None,
+        }
+    }
+
+    /// Sets [`destination`](Self::destination).
+    #[inline]
+    #[must_use]
+    pub fn to(mut self, destination: SocketAddr) -> Transmit<'a> {
+        self.destination = Some(destination);
+        self
+    }
+
+    /// Sets [`segment_size`](Self::segment_size), in bytes.
+    #[inline]
+    #[must_use]
+    pub fn segments_of(mut self, size: NonZeroU16) -> Transmit<'a> {
+        self.segment_size = Some(size);
+        self
+    }
+
+    /// Sets [`tos`](Self::tos), the whole byte.
+    #[inline]
+    #[must_use]
+    pub fn with_tos(mut self, tos: u8) -> Transmit<'a> {
+        self.tos = Some(tos);
+        self
+    }
+
+    /// Sets the two ECN bits of [`tos`](Self::tos) and keeps the other six as they were in this message, or zero.
+    #[inline]
+    #[must_use]
+    pub fn with_ecn(mut self, ecn: Ecn) -> Transmit<'a> {
+        self.tos = Some(self.tos.unwrap_or(0) & !0b11 | ecn as u8);
+        self
+    }
+
+    /// Sets [`ttl`](Self::ttl).
+    #[inline]
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: u8) -> Transmit<'a> {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets [`source`](Self::source): an address, or a [`PacketInfo`] with an interface as well.
+    #[inline]
+    #[must_use]
+    pub fn from_source(mut self, source: impl Into<PacketInfo>) -> Transmit<'a> {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Sets [`transmit_at`](Self::transmit_at), in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn at(mut self, nanoseconds: u64) -> Transmit<'a> {
+        self.transmit_at = Some(nanoseconds);
+        self
+    }
+
+    /// Whether a plain send will do.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.segment_size.is_none()
+            && self.tos.is_none()
+            && self.ttl.is_none()
+            && self.source.is_none()
+            && self.transmit_at.is_none()
+    }
+}
+
+/// An address of this host and an interface: where a datagram came to, or shall leave from.
+#[doc(alias = "in_pktinfo")]
+#[doc(alias = "in6_pktinfo")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PacketInfo {
+    /// The address. Received: the destination in the datagram's header, which may be a group or a broadcast address.
+    /// Sent: the source to put there; `None` lets the kernel choose one.
+    pub address: Option<IpAddr>,
+    /// The index of the interface; 0 is any.
+    pub interface: u32,
+}
+
+impl From<IpAddr> for PacketInfo {
+    #[inline]
+    fn from(address: IpAddr) -> PacketInfo {
+        PacketInfo {
+            address: Some(address),
+            interface: 0,
+        }
+    }
+}
+
+/// Explicit congestion notification: the low two bits of the TOS byte or traffic class
+/// ([RFC 3168](https://www.rfc-editor.org/rfc/rfc3168)).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ecn {
+    /// The transport does not take part.
+    NotEct = 0b00,
+    /// Takes part, codepoint 1 (L4S).
+    Ect1 = 0b01,
+    /// Takes part, codepoint 0 (the usual one).
+    Ect0 = 0b10,
+    /// A router on the way is congested.
+    Ce = 0b11,
+}
+
+impl Ecn {
+    /// The ECN bits of a whole TOS byte.
+    #[inline]
+    #[must_use]
+    pub const fn from_tos(tos: u8) -> Ecn {
+        match tos & 0b11 {
+            0b00 => Ecn::NotEct,
+            0b01 => Ecn::Ect1,
+            0b10 => Ecn::Ect0,
+            _ => Ecn::Ce,
+        }
+    }
+}
