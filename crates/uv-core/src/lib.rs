@@ -1,1 +1,79 @@
+//! A small single-threaded event loop to write handles on: polling, timers, hooks, a request queue, posts from other
+//! threads, and the life of a handle from first use to close. It knows nothing of UDP.
+//!
+//! The surprise first: **a callback never runs inside a call that you make**. Not from `start`, not from `close`. All
+//! callbacks run from [`Loop::run`], one after another, so user code is never re-entered; and `run` inside a callback is an
+//! error (`EDEADLK`), not a hang.
+//!
+//! ```
+//! use std::{cell::RefCell, rc::Rc, time::Duration};
+//! use uv_core::{Loop, RunMode, Timer};
+//!
+//! let lp = Loop::new()?;
+//! let fired = Rc::new(RefCell::new(Vec::new()));
+//! for name in ["late", "early"] {
+//!     let (fired, timer) = (Rc::clone(&fired), Timer::new(&lp));
+//!     let timeout = Duration::from_millis(if name == "late" { 2 } else { 1 });
+//!     timer.start(timeout, Duration::ZERO, move |_| fired.borrow_mut().push(name))?;
+//! }
+//! lp.run(RunMode::Default)?;
+//! assert_eq!(*fired.borrow(), ["early", "late"]);
+//! # Ok::<(), uv_core::Errno>(())
+//! ```
+//!
+//! # One iteration
+//!
+//! The order is a promise:
+//!
+//! ```text
+//!   ┌─▶ clock          read at its first use in the iteration
+//!   │   timers         deadlines that are due, in due order, ties in start order
+//!   │   completions    callbacks of requests that are done
+//!   │   posts          closures from other threads (Remote)
+//!   │   idle, prepare  hooks
+//!   │   flush          what was queued since goes out together
+//!   │   poll           waits if there is nothing to do; left out while there is (see below)
+//!   │   dispatch       handles that are ready
+//!   │   check          hooks
+//!   └── closing        close callbacks
+//! ```
+//!
+//! Asking the poller costs as much as a datagram, so under [`RunMode::Default`] the loop does not ask while it has work it
+//! can see without asking, for [`MAX_UNPOLLED_ITERATIONS`] iterations at most: handles that only the poller knows of, and
+//! an embedding loop, keep their turn.
+//!
+//! # Writing a handle
+//!
+//! A handle type holds an [`Rc`](std::rc::Rc) of a struct that embeds a [`Handle`] and implements [`Source`];
+//! `examples/unix_datagram.rs` is one in a hundred lines. The handle asks for turns ([`Handle::schedule`],
+//! [`Handle::set_deadline`], [`Handle::register`]), says when it is active, and keeps accepted operations in a
+//! [`RequestQueue`]. Ownership is one rule: an active handle is kept alive by its loop, an inactive one by its holders.
+//!
+//! # Embedding
+//!
+//! A loop can be driven from another one: wait until its descriptor ([`AsFd`](std::os::fd::AsFd)) is readable, for as long
+//! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`].
 
+#![forbid(unsafe_code)]
+
+mod callback;
+mod clock;
+mod deadlines;
+mod event_loop;
+mod handle;
+mod hooks;
+mod methods;
+mod queue;
+mod remote;
+mod source;
+mod timer;
+
+pub use callback::Callback;
+pub use event_loop::{HookPhase, Loop, MAX_UNPOLLED_ITERATIONS, RunMode};
+pub use handle::{Handle, HandleId, PollSource};
+pub use hooks::{Check, Idle, Prepare};
+pub use queue::{Pool, RequestQueue};
+pub use remote::{KeepAlive, Remote};
+pub use source::{Phase, Source};
+pub use timer::Timer;
+pub use uv_sys::{Errno, Interest, Payload, Result};

@@ -1,0 +1,135 @@
+//! Which deadline is next: a heap that is corrected lazily.
+//!
+//! Programs restart timers far more often than timers fire (a QUIC stack on every packet). So moving a deadline later, or
+//! dropping it, touches no heap at all: the entry stays where it is and is put right when it surfaces.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use slab::Slab;
+
+/// What a slot of the loop keeps of its deadline.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deadline {
+    /// When it is due, and its place among those due at the same time; `None` while there is none.
+    wanted: Option<Moment>,
+    /// The heap entry that stands for it, never later than `wanted`.
+    entry: Option<Moment>,
+}
+
+/// Nanoseconds on the loop's clock, then the order of starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) due: u64,
+    order: u64,
+}
+
+/// Anything that a [`Deadline`] lives in.
+pub(crate) trait HasDeadline {
+    fn deadline(&mut self) -> &mut Deadline;
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    heap: BinaryHeap<Reverse<(Moment, usize)>>,
+    started: u64,
+    /// Entries that stand for nothing any more.
+    stale: usize,
+}
+
+impl Deadlines {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    pub(crate) fn set(&mut self, deadline: &mut Deadline, key: usize, due: u64) {
+        self.started += 1;
+        let moment = Moment {
+            due,
+            order: self.started,
+        };
+        deadline.wanted = Some(moment);
+        if deadline.entry.is_some_and(|entry| entry < moment) {
+            return;
+        }
+        self.stale += usize::from(deadline.entry.is_some());
+        deadline.entry = Some(moment);
+        self.heap.push(Reverse((moment, key)));
+    }
+
+    pub(crate) fn clear(deadline: &mut Deadline) {
+        deadline.wanted = None;
+    }
+
+    /// The slot of `deadline` is going away.
+    pub(crate) fn forget<T: HasDeadline>(&mut self, deadline: Deadline, slots: &mut Slab<T>) {
+        self.stale += usize::from(deadline.entry.is_some());
+        // Half the heap at most stands for nothing, at an amortised cost of one visit for each forgotten entry.
+        if self.stale > 64 && self.stale > self.heap.len() / 2 {
+            self.heap.retain(|Reverse((moment, key))| {
+                slots
+                    .get_mut(*key)
+                    .is_some_and(|slot| slot.deadline().entry == Some(*moment))
+            });
+            self.stale = 0;
+        }
+    }
+
+    /// When the next deadline is due.
+    pub(crate) fn next<T: HasDeadline>(&mut self, slots: &mut Slab<T>) -> Option<u64> {
+        self.surface(slots).map(|(moment, _)| moment.due)
+    }
+
+    /// Takes the next deadline that is due by `now`.
+    pub(crate) fn pop<T: HasDeadline>(
+        &mut self,
+        slots: &mut Slab<T>,
+        now: u64,
+    ) -> Option<(usize, Moment)> {
+        let (moment, key) = self
+            .surface(slots)
+            .filter(|(moment, _)| moment.due <= now)?;
+        self.heap.pop();
+        slots.get_mut(key)?.deadline().entry = None;
+        Some((key, moment))
+    }
+
+    /// Puts right what stands at the top of the heap until it is a deadline that holds.
+    fn surface<T: HasDeadline>(&mut self, slots: &mut Slab<T>) -> Option<(Moment, usize)> {
+        loop {
+            let Reverse((moment, key)) = *self.heap.peek()?;
+            let Some(deadline) = slots
+                .get_mut(key)
+                .map(T::deadline)
+                .filter(|held| held.entry == Some(moment))
+            else {
+                self.heap.pop();
+                self.stale = self.stale.saturating_sub(1);
+                continue;
+            };
+            if deadline.wanted == Some(moment) {
+                return Some((moment, key));
+            }
+            self.heap.pop();
+            deadline.entry = deadline.wanted;
+            if let Some(wanted) = deadline.wanted {
+                self.heap.push(Reverse((wanted, key)));
+            }
+        }
+    }
+}
+
+impl Deadline {
+    /// Whether `moment`, taken from the heap, is still the one that is waited for; if so it is spent.
+    pub(crate) fn spend(&mut self, moment: Moment) -> bool {
+        let due = self.wanted == Some(moment);
+        if due {
+            self.wanted = None;
+        }
+        due
+    }
+
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.wanted.map(|moment| moment.due)
+    }
+}

@@ -1,0 +1,356 @@
+//! The life of a handle on its loop: active or not, referenced or not, open, closing or closed.
+
+use std::cell::Cell;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+use bitflags::bitflags;
+use uv_sys::{Errno, Interest, Registration, Result};
+
+use crate::event_loop::{Core, HookPhase, Loop};
+use crate::source::{Phase, Source};
+
+bitflags! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Flags: u8 {
+        const ACTIVE = 1;
+        const UNREFERENCED = 1 << 1;
+        const CLOSING = 1 << 2;
+        const CLOSED = 1 << 3;
+        const COMPLETIONS = 1 << 4;
+        const FLUSH = 1 << 5;
+        const DISPATCH = 1 << 6;
+    }
+}
+
+/// Names a handle from anywhere, also from other threads; see [`Handle::id`] and [`Loop::source`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HandleId {
+    pub(crate) key: usize,
+    pub(crate) generation: u64,
+}
+
+/// The part of a handle that the loop knows, embedded in every [`Source`].
+///
+/// A handle is *active* while it waits for something (a started timer, a receiving socket, an accepted send). The loop
+/// keeps active handles alive, and runs while there is one that is also *referenced*, which all are at first. An inactive
+/// handle lives as long as somebody holds it. All methods are for the loop's own thread; none of them calls back.
+pub struct Handle {
+    core: Weak<Core>,
+    this: Weak<dyn Source>,
+    /// The handle's slot in the loop, from its first need of one.
+    id: Cell<Option<HandleId>>,
+    flags: Cell<Flags>,
+}
+
+impl Handle {
+    /// The handle part of `this`, which is being made with [`Rc::new_cyclic`].
+    pub fn new(lp: &Loop, this: Weak<dyn Source>) -> Self {
+        Self {
+            core: lp.downgrade(),
+            this,
+            id: Cell::new(None),
+            flags: Cell::new(Flags::empty()),
+        }
+    }
+
+    /// The loop, or `None` when it is gone.
+    pub fn event_loop(&self) -> Option<Loop> {
+        self.core.upgrade().map(Loop::from_core)
+    }
+
+    /// A name for this handle that threads may carry, good until the handle is closed or dropped.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the handle is closed or its loop is gone.
+    pub fn id(&self) -> Result<HandleId> {
+        let core = self.core()?;
+        Ok(self.slot(&core))
+    }
+
+    fn core(&self) -> Result<Rc<Core>> {
+        if self.flags().contains(Flags::CLOSED) {
+            return Err(Errno::EBADF);
+        }
+        self.core.upgrade().ok_or(Errno::EBADF)
+    }
+
+    fn slot(&self, core: &Core) -> HandleId {
+        self.id.get().unwrap_or_else(|| {
+            let id = core.insert(&self.this);
+            self.id.set(Some(id));
+            id
+        })
+    }
+
+    fn flags(&self) -> Flags {
+        self.flags.get()
+    }
+
+    fn with(&self, flag: Flags, on: bool) -> bool {
+        let mut flags = self.flags();
+        let was = flags.contains(flag);
+        flags.set(flag, on);
+        self.flags.set(flags);
+        was
+    }
+
+    /// Whether the handle waits for something.
+    #[doc(alias = "uv_is_active")]
+    pub fn is_active(&self) -> bool {
+        self.flags().contains(Flags::ACTIVE)
+    }
+
+    /// Says that the handle waits for something, or no longer does. Nothing happens on a closing handle.
+    pub fn set_active(&self, active: bool) {
+        if self.is_active() == active || self.is_closing() {
+            return;
+        }
+        let Ok(core) = self.core() else { return };
+        self.with(Flags::ACTIVE, active);
+        if self.has_ref() {
+            core.count_live(active);
+        }
+        core.hold(self.slot(&core), active);
+    }
+
+    /// Whether the handle keeps the loop running while it is active.
+    #[doc(alias = "uv_has_ref")]
+    pub fn has_ref(&self) -> bool {
+        !self.flags().contains(Flags::UNREFERENCED)
+    }
+
+    /// Lets the handle keep the loop running while it is active, or not.
+    #[doc(alias = "uv_ref")]
+    #[doc(alias = "uv_unref")]
+    pub fn set_ref(&self, referenced: bool) {
+        if self.has_ref() == referenced {
+            return;
+        }
+        self.with(Flags::UNREFERENCED, !referenced);
+        if let (true, false, Ok(core)) = (self.is_active(), self.is_closing(), self.core()) {
+            core.count_live(referenced);
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[doc(alias = "uv_is_closing")]
+    pub fn is_closing(&self) -> bool {
+        self.flags().intersects(Flags::CLOSING | Flags::CLOSED)
+    }
+
+    /// Whether the handle can still be used: not closing, and its loop exists.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when it cannot.
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_closing() || self.core.strong_count() == 0 {
+            Err(Errno::EBADF)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Closes the handle: it gets its [`Phase::Closing`] turn at the end of an iteration, and nothing after that. The loop
+    /// keeps it alive until then.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when it is closing already, or its loop is gone.
+    #[doc(alias = "uv_close")]
+    pub fn close(&self) -> Result<()> {
+        self.check_open()?;
+        let core = self.core()?;
+        let this = self.this.upgrade().ok_or(Errno::EBADF)?;
+        self.clear_deadline();
+        self.set_active(false);
+        self.with(Flags::CLOSING, true);
+        core.close(this);
+        Ok(())
+    }
+
+    pub(crate) fn closed(&self) {
+        self.with(Flags::CLOSED, true);
+        self.release();
+    }
+
+    fn release(&self) {
+        if let (Some(id), Some(core)) = (self.id.take(), self.core.upgrade()) {
+            core.remove(id);
+        }
+    }
+
+    /// Asks for a turn in the `Completions`, `Flush` or `Dispatch` phase; asking twice before the turn is asking once.
+    /// Other phases cannot be asked for, and closing handles get no such turns.
+    pub fn schedule(&self, phase: Phase) {
+        let Some(flag) = flag(phase) else { return };
+        if self.is_closing() || self.with(flag, true) {
+            return;
+        }
+        if let (Ok(core), Some(this)) = (self.core(), self.this.upgrade()) {
+            core.schedule(phase, this);
+        }
+    }
+
+    /// The turn begins: the next [`schedule`](Self::schedule) asks for another one. `false` when it is not due any more.
+    pub(crate) fn begin_turn(&self, phase: Phase) -> bool {
+        flag(phase).is_some_and(|flag| self.with(flag, false)) && !self.is_closing()
+    }
+
+    /// Asks for a [`Phase::Deadline`] turn when the loop's clock reaches `due` nanoseconds, in the place of the one asked
+    /// for before. Among deadlines due at the same time, the one set first comes first. It alone does not make the handle
+    /// active.
+    pub fn set_deadline(&self, due: u64) {
+        if let (false, Ok(core)) = (self.is_closing(), self.core()) {
+            core.set_deadline(self.slot(&core), due);
+        }
+    }
+
+    /// Takes back what [`set_deadline`](Self::set_deadline) asked for.
+    pub fn clear_deadline(&self) {
+        if let (Some(id), Ok(core)) = (self.id.get(), self.core()) {
+            core.clear_deadline(id);
+        }
+    }
+
+    /// When the deadline is due, in nanoseconds on the loop's clock.
+    pub fn deadline(&self) -> Option<u64> {
+        self.core().ok()?.deadline(self.id.get()?)
+    }
+
+    /// Asks for a [`Phase::Hook`] turn in every iteration, in the given place, until [`clear_hook`](Self::clear_hook).
+    pub fn set_hook(&self, place: HookPhase) {
+        if let (false, Ok(core), Some(this)) = (self.is_closing(), self.core(), self.this.upgrade())
+        {
+            core.add_hook(place, this);
+        }
+    }
+
+    /// Ends the turns asked for with [`set_hook`](Self::set_hook).
+    pub fn clear_hook(&self, place: HookPhase) {
+        if let Ok(core) = self.core() {
+            core.remove_hook(place, &self.this);
+        }
+    }
+
+    /// Gives a descriptor to the loop's poller, which keeps it until the answer is dropped. At first it waits for nothing
+    /// and costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the handle is closing or its loop is gone; what the poller says otherwise. The descriptor is then
+    /// closed.
+    pub fn register(&self, fd: OwnedFd) -> Result<PollSource> {
+        self.check_open()?;
+        let core = self.core()?;
+        let id = self.slot(&core);
+        let registration = core
+            .poller()
+            .register(fd, id.key, Interest::NONE)
+            .map_err(|(errno, _)| errno)?;
+        Ok(PollSource {
+            polled: Rc::new(Polled {
+                registration,
+                wanted: Cell::new(Interest::NONE),
+                changing: Cell::new(false),
+                core: self.core.clone(),
+            }),
+        })
+    }
+}
+
+fn flag(phase: Phase) -> Option<Flags> {
+    match phase {
+        Phase::Completions => Some(Flags::COMPLETIONS),
+        Phase::Flush => Some(Flags::FLUSH),
+        Phase::Dispatch => Some(Flags::DISPATCH),
+        _ => None,
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("id", &self.id.get())
+            .field("flags", &self.flags())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A descriptor in the loop's poller, closed on drop.
+pub struct PollSource {
+    polled: Rc<Polled>,
+}
+
+pub(crate) struct Polled {
+    registration: Registration,
+    wanted: Cell<Interest>,
+    /// Whether it is on the loop's list of changes.
+    changing: Cell<bool>,
+    core: Weak<Core>,
+}
+
+impl PollSource {
+    /// What the handle wants to be told of, through [`Source::ready`].
+    ///
+    /// Changes are made just before the loop polls, so that stopping and starting again between two polls costs nothing.
+    /// A descriptor that was not watched is watched at once, so that one which cannot be is refused here.
+    ///
+    /// # Errors
+    ///
+    /// What the poller says: `EPERM` for a descriptor that cannot be polled (a regular file), `ENOMEM`, `ENOSPC`.
+    pub fn set_interest(&self, interest: Interest) -> Result<()> {
+        let polled = &self.polled;
+        if polled.registration.interest() == Interest::NONE && interest != Interest::NONE {
+            polled.registration.set_interest(interest)?;
+        } else if polled.registration.interest() != interest
+            && !polled.changing.replace(true)
+            && let Some(core) = polled.core.upgrade()
+        {
+            core.change_interest(Rc::downgrade(polled));
+        }
+        polled.wanted.set(interest);
+        Ok(())
+    }
+
+    /// What was asked for last.
+    pub fn interest(&self) -> Interest {
+        self.polled.wanted.get()
+    }
+}
+
+impl AsFd for PollSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.polled.registration.as_fd()
+    }
+}
+
+impl fmt::Debug for PollSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollSource")
+            .field("fd", &self.as_fd())
+            .field("interest", &self.interest())
+            .finish()
+    }
+}
+
+impl Polled {
+    pub(crate) fn apply(&self) -> Result<()> {
+        self.changing.set(false);
+        let wanted = self.wanted.get();
+        if self.registration.interest() == wanted {
+            Ok(())
+        } else {
+            self.registration.set_interest(wanted)
+        }
+    }
+}

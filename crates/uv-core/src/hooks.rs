@@ -1,0 +1,125 @@
+//! Hooks into an iteration: idle, prepare and check.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use uv_sys::Result;
+
+use crate::callback::Callback;
+use crate::event_loop::{HookPhase, Loop};
+use crate::handle::{Handle, HandleId};
+use crate::source::{Phase, Source};
+
+macro_rules! hook {
+    ($(#[$doc:meta])* $name:ident, $module:ident, $noun:literal) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            inner: Rc<$module::Inner>,
+        }
+
+        mod $module {
+            use super::*;
+
+            pub(super) struct Inner {
+                pub(super) handle: Handle,
+                pub(super) started: Cell<bool>,
+                pub(super) callback: Callback<dyn FnMut(&$name)>,
+                pub(super) close_callback: RefCell<Option<Box<dyn FnOnce(&$name)>>>,
+            }
+
+            impl Source for Inner {
+                fn handle(&self) -> &Handle {
+                    &self.handle
+                }
+
+                fn turn(self: Rc<Self>, phase: Phase) {
+                    let hook = $name { inner: self };
+                    match phase {
+                        Phase::Hook => hook.inner.callback.call(|callback| callback(&hook)),
+                        Phase::Closing => {
+                            hook.end();
+                            let callback = hook.inner.close_callback.take();
+                            if let Some(callback) = callback {
+                                callback(&hook);
+                            }
+                        }
+                        Phase::Abandoned => {
+                            hook.end();
+                            drop(hook.inner.close_callback.take());
+                        }
+                        Phase::Deadline | Phase::Completions | Phase::Flush | Phase::Dispatch => {}
+                    }
+                }
+            }
+        }
+
+        impl $name {
+            #[doc = concat!("A", $noun, " hook that is not started.")]
+            pub fn new(lp: &Loop) -> Self {
+                let inner = Rc::new_cyclic(|this: &std::rc::Weak<$module::Inner>| $module::Inner {
+                    handle: Handle::new(lp, this.clone()),
+                    started: Cell::new(false),
+                    callback: Callback::new(),
+                    close_callback: RefCell::new(None),
+                });
+                Self { inner }
+            }
+
+            /// Calls `callback` once in every iteration from now on. On a hook that is started, nothing happens.
+            ///
+            /// # Errors
+            ///
+            /// `EBADF` when the hook is closed or its loop is gone.
+            pub fn start(&self, callback: impl FnMut(&Self) + 'static) -> Result<()> {
+                let handle = &self.inner.handle;
+                handle.check_open()?;
+                if !self.inner.started.replace(true) {
+                    self.inner.callback.set(Box::new(callback));
+                    handle.set_hook(HookPhase::$name);
+                    handle.set_active(true);
+                }
+                Ok(())
+            }
+
+            /// Ends the calls, and drops the callback.
+            ///
+            /// # Errors
+            ///
+            /// `EBADF` when the hook is closed or its loop is gone.
+            pub fn stop(&self) -> Result<()> {
+                self.inner.handle.check_open()?;
+                self.end();
+                Ok(())
+            }
+
+            fn end(&self) {
+                self.inner.started.set(false);
+                self.inner.handle.clear_hook(HookPhase::$name);
+                self.inner.handle.set_active(false);
+                self.inner.callback.clear();
+            }
+        }
+
+        crate::handle_methods!($name, concat!($noun, " hook"));
+    };
+}
+
+hook! {
+    /// Runs in every iteration, and keeps the loop from waiting while it is started: work for when there is nothing else.
+    #[doc(alias = "uv_idle_t")]
+    Idle, idle, "n idle"
+}
+
+hook! {
+    /// Runs in every iteration before queued sends go out and the loop polls.
+    #[doc(alias = "uv_prepare_t")]
+    Prepare, prepare, " prepare"
+}
+
+hook! {
+    /// Runs in every iteration after what the poll reported was dispatched.
+    #[doc(alias = "uv_check_t")]
+    Check, check, " check"
+}

@@ -1,0 +1,175 @@
+//! The end of a loop that other threads hold.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use uv_sys::{Errno, Poller, Result};
+
+use crate::event_loop::Loop;
+
+pub(crate) type Post = Box<dyn FnOnce(&Loop) + Send>;
+
+/// Runs closures on a loop from any thread: the `Send + Sync` end of a [`Loop`].
+///
+/// Posts run in the order in which they were made, in the loop's own thread. A wake-up costs a system call only when the
+/// loop is asleep, and only for the first of several posts. A post that has not run keeps the loop alive; the `Remote`
+/// itself does not ([`keep_alive`](Self::keep_alive) does).
+///
+/// ```
+/// use uv_core::{Loop, RunMode};
+///
+/// let lp = Loop::new()?;
+/// let remote = lp.remote();
+/// let thread = std::thread::spawn(move || remote.post(|lp| lp.stop()));
+/// let alive = lp.remote().keep_alive();
+/// lp.run(RunMode::Default)?;
+/// drop(alive);
+/// thread.join().unwrap()?;
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "uv_async_t")]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    poller: Poller,
+    posts: Mutex<Posts>,
+    /// Whether `posts` holds something; read without the lock in every iteration.
+    pending: AtomicBool,
+    /// Set by the loop before it may block; whoever clears it owes the loop a wake-up.
+    asleep: AtomicBool,
+    kept_alive: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Posts {
+    queue: VecDeque<Post>,
+    gone: bool,
+}
+
+impl Remote {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Runs `closure` on the loop, in the next iteration's posts.
+    ///
+    /// # Errors
+    ///
+    /// `ECANCELED` when the loop is gone; the closure is dropped. What was posted and not yet run when the loop is
+    /// dropped is dropped with it.
+    #[doc(alias = "uv_async_send")]
+    pub fn post(&self, closure: impl FnOnce(&Loop) + Send + 'static) -> Result<()> {
+        {
+            let mut posts = self.shared.posts.lock();
+            if posts.gone {
+                return Err(Errno::ECANCELED);
+            }
+            posts.queue.push_back(Box::new(closure));
+            self.shared.pending.store(true, Ordering::SeqCst);
+        }
+        self.shared.wake()
+    }
+
+    /// Keeps [`Loop::run`] from returning for want of work until the answer is dropped: for threads that will post later.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.shared.kept_alive.fetch_add(1, Ordering::SeqCst);
+        KeepAlive {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote")
+            .field("pending", &self.shared.pending())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a loop alive while it exists; see [`Remote::keep_alive`].
+pub struct KeepAlive {
+    shared: Arc<Shared>,
+}
+
+impl Drop for KeepAlive {
+    fn drop(&mut self) {
+        if self.shared.kept_alive.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // A wake-up that fails leaves a loop asleep that has nothing to do: there is nobody to tell.
+            let _ = self.shared.wake();
+        }
+    }
+}
+
+impl fmt::Debug for KeepAlive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeepAlive").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(poller: Poller) -> Self {
+        Self {
+            poller,
+            posts: Mutex::default(),
+            pending: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            kept_alive: AtomicUsize::new(0),
+        }
+    }
+
+    fn wake(&self) -> Result<()> {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.poller.notify()
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn pending(&self) -> bool {
+        self.pending.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn kept_alive(&self) -> bool {
+        self.kept_alive.load(Ordering::SeqCst) > 0
+    }
+
+    /// The loop is about to block; `false` when it must not, because something was posted meanwhile. A post that comes
+    /// after this sees `asleep` and notifies: the two stores and the two loads are sequentially consistent, so at least
+    /// one side sees the other.
+    pub(crate) fn fall_asleep(&self, kept_alive: bool) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        let sleep = !self.pending() && kept_alive == self.kept_alive();
+        if !sleep {
+            self.wake_up();
+        }
+        sleep
+    }
+
+    pub(crate) fn wake_up(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Moves what was posted into `into`, which must be empty: the two queues change places, and neither allocates anew.
+    pub(crate) fn take_posts(&self, into: &mut VecDeque<Post>) {
+        let mut posts = self.posts.lock();
+        std::mem::swap(&mut posts.queue, into);
+        self.pending.store(false, Ordering::SeqCst);
+    }
+
+    /// The loop is gone: later posts are refused, earlier ones dropped.
+    pub(crate) fn close(&self) {
+        let posts = {
+            let mut posts = self.posts.lock();
+            posts.gone = true;
+            std::mem::take(&mut posts.queue)
+        };
+        drop(posts);
+    }
+}

@@ -1,0 +1,47 @@
+//! What the loop runs: a [`Source`] is the loop's view of one handle. Handle types implement it; the loop calls it, phase by
+//! phase, and never knows what kind of handle it is.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use uv_sys::Interest;
+
+use crate::handle::Handle;
+
+/// Why the loop gives a source its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The deadline set with [`Handle::set_deadline`] is due. It is cleared before the turn.
+    Deadline,
+    /// Requests were completed: call their callbacks. Asked for with [`Handle::schedule`].
+    Completions,
+    /// An idle, prepare or check hook runs. Asked for with [`Handle::set_hook`].
+    Hook,
+    /// What was queued in this iteration goes out together. Asked for with [`Handle::schedule`].
+    Flush,
+    /// There is likely more to do without asking the poller. Asked for with [`Handle::schedule`].
+    Dispatch,
+    /// The handle is closed: complete what is left, then call the close callback.
+    Closing,
+    /// The loop itself is gone: let go of callbacks and descriptors, and call nothing.
+    Abandoned,
+}
+
+/// A handle as its loop sees it.
+///
+/// A type embeds a [`Handle`], is made with [`Rc::new_cyclic`] and says in `turn` and `ready` what it does. A source that
+/// panics in a turn leaves the loop usable: what the loop had not begun stays scheduled, and a `Closing` turn that
+/// panicked is given again, so it must be able to go on where it stopped.
+pub trait Source: Any {
+    /// The life of this handle on its loop.
+    fn handle(&self) -> &Handle;
+
+    /// The descriptor registered with [`Handle::register`] is ready for what `readiness` says. Reports are
+    /// level-triggered: what is left undone is reported again, and a report may be out of date.
+    fn ready(self: Rc<Self>, readiness: Interest) {
+        let _ = readiness;
+    }
+
+    /// The turn that was asked for.
+    fn turn(self: Rc<Self>, phase: Phase);
+}

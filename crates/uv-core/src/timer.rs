@@ -1,0 +1,180 @@
+//! Timers.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use uv_sys::{Errno, Result};
+
+use crate::callback::Callback;
+use crate::clock::nanos;
+use crate::event_loop::Loop;
+use crate::handle::{Handle, HandleId};
+use crate::source::{Phase, Source};
+
+/// Calls back once or repeatedly, on the loop's nanosecond clock.
+///
+/// Timers that are due in the same iteration fire in the order of their due times, and those due at the same time in the
+/// order in which they were started. A callback never runs before its time; a loop that is busy runs it late. A clone is
+/// another reference to the same timer. Callbacks get the timer as an argument; one that captures a clone of it instead
+/// keeps it alive until it is closed.
+///
+/// ```
+/// use std::time::Duration;
+/// use uv_core::{Loop, RunMode, Timer};
+///
+/// let lp = Loop::new()?;
+/// let timer = Timer::new(&lp);
+/// let mut left = 3;
+/// timer.start(Duration::ZERO, Duration::from_millis(1), move |timer| {
+///     left -= 1;
+///     if left == 0 {
+///         timer.stop().unwrap();
+///     }
+/// })?;
+/// lp.run(RunMode::Default)?;
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "uv_timer_t")]
+pub struct Timer {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    handle: Handle,
+    /// Nanoseconds; 0 for a timer that fires once.
+    repeat: Cell<u64>,
+    started: Cell<bool>,
+    callback: Callback<dyn FnMut(&Timer)>,
+    close_callback: RefCell<Option<Box<dyn FnOnce(&Timer)>>>,
+}
+
+impl Timer {
+    /// A timer that is not started.
+    #[doc(alias = "uv_timer_init")]
+    pub fn new(lp: &Loop) -> Self {
+        let inner = Rc::new_cyclic(|this: &std::rc::Weak<Inner>| Inner {
+            handle: Handle::new(lp, this.clone()),
+            repeat: Cell::new(0),
+            started: Cell::new(false),
+            callback: Callback::new(),
+            close_callback: RefCell::new(None),
+        });
+        Self { inner }
+    }
+
+    /// Calls `callback` after `timeout` (zero: in the next iteration), and then every `repeat` if that is not zero. A timer
+    /// that is active already is started anew.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the timer is closed or its loop is gone.
+    #[doc(alias = "uv_timer_start")]
+    pub fn start(
+        &self,
+        timeout: Duration,
+        repeat: Duration,
+        callback: impl FnMut(&Timer) + 'static,
+    ) -> Result<()> {
+        let handle = &self.inner.handle;
+        handle.check_open()?;
+        self.inner.repeat.set(nanos(repeat));
+        self.inner.started.set(true);
+        self.inner.callback.set(Box::new(callback));
+        self.wait(nanos(timeout))
+    }
+
+    fn wait(&self, timeout: u64) -> Result<()> {
+        let handle = &self.inner.handle;
+        let lp = handle.event_loop().ok_or(Errno::EBADF)?;
+        handle.set_deadline(lp.now().saturating_add(timeout));
+        handle.set_active(true);
+        Ok(())
+    }
+
+    /// Stops the timer; its callback stays for [`again`](Self::again).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the timer is closed or its loop is gone.
+    #[doc(alias = "uv_timer_stop")]
+    pub fn stop(&self) -> Result<()> {
+        let handle = &self.inner.handle;
+        handle.check_open()?;
+        handle.clear_deadline();
+        handle.set_active(false);
+        Ok(())
+    }
+
+    /// Starts a repeating timer anew, with its repeat value as the timeout. A timer that does not repeat is left alone.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the timer was never started; `EBADF` when it is closed or its loop is gone.
+    #[doc(alias = "uv_timer_again")]
+    pub fn again(&self) -> Result<()> {
+        self.inner.handle.check_open()?;
+        match (self.inner.started.get(), self.inner.repeat.get()) {
+            (false, _) => Err(Errno::EINVAL),
+            (true, 0) => Ok(()),
+            (true, repeat) => self.wait(repeat),
+        }
+    }
+
+    /// The repeat value; zero for a timer that fires once.
+    #[doc(alias = "uv_timer_get_repeat")]
+    pub fn repeat(&self) -> Duration {
+        Duration::from_nanos(self.inner.repeat.get())
+    }
+
+    /// Sets the repeat value, which counts from the next firing on.
+    #[doc(alias = "uv_timer_set_repeat")]
+    pub fn set_repeat(&self, repeat: Duration) {
+        self.inner.repeat.set(nanos(repeat));
+    }
+
+    /// How long until the timer is due; zero when it is due, or not active.
+    #[doc(alias = "uv_timer_get_due_in")]
+    pub fn due_in(&self) -> Duration {
+        let handle = &self.inner.handle;
+        let left = handle
+            .event_loop()
+            .and_then(|lp| Some(handle.deadline()?.saturating_sub(lp.now())));
+        Duration::from_nanos(left.unwrap_or(0))
+    }
+}
+
+impl Source for Inner {
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn turn(self: Rc<Self>, phase: Phase) {
+        let timer = Timer { inner: self };
+        let inner = &timer.inner;
+        match phase {
+            Phase::Deadline => {
+                if timer.repeat().is_zero() || timer.again().is_err() {
+                    inner.handle.set_active(false);
+                }
+                inner.callback.call(|callback| callback(&timer));
+            }
+            Phase::Closing => {
+                inner.callback.clear();
+                let callback = inner.close_callback.take();
+                if let Some(callback) = callback {
+                    callback(&timer);
+                }
+            }
+            Phase::Abandoned => {
+                inner.callback.clear();
+                drop(inner.close_callback.take());
+            }
+            Phase::Completions | Phase::Hook | Phase::Flush | Phase::Dispatch => {}
+        }
+    }
+}
+
+crate::handle_methods!(Timer, "timer");

@@ -1,0 +1,273 @@
+//! What the receive callback gets.
+
+use std::error::Error;
+use std::fmt;
+use std::net::SocketAddr;
+
+use uv_sys::{Errno, Metadata, Received, RecvBatch};
+
+/// One datagram, lent to the receive callback.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Datagram<'a> {
+    /// Its payload, which may be empty: a zero-length datagram is a datagram.
+    pub data: &'a [u8],
+    /// Who sent it. On a connected handle that is always the peer.
+    pub source: SocketAddr,
+    /// Whether the payload was longer than the memory it was received into, and `data` is only its start.
+    pub truncated: bool,
+    /// What else came with it.
+    pub metadata: Metadata,
+}
+
+/// The network's answer to an earlier datagram, or an error of receiving itself.
+///
+/// Typically `ECONNREFUSED`: nobody listens where a datagram was sent (ICMP port unreachable, reported to connected
+/// sockets, udp(7)). It is no fault of the handle, which goes on receiving and sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetworkError {
+    errno: Errno,
+}
+
+impl NetworkError {
+    pub(crate) fn new(errno: Errno) -> Self {
+        Self { errno }
+    }
+
+    /// The error as the kernel names it.
+    pub fn errno(&self) -> Errno {
+        self.errno
+    }
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.errno, f)
+    }
+}
+
+impl Error for NetworkError {}
+
+impl From<NetworkError> for Errno {
+    fn from(error: NetworkError) -> Self {
+        error.errno
+    }
+}
+
+/// The datagrams that one system call received, in order, each with its own boundaries.
+///
+/// What is not taken from it before the callback returns is dropped.
+#[derive(Clone)]
+pub struct Batch<'a> {
+    received: Source<'a>,
+    /// What is left of the buffer that is being split.
+    rest: Option<Datagram<'a>>,
+    stride: usize,
+    filter: Filter,
+}
+
+#[derive(Clone)]
+enum Source<'a> {
+    Memory {
+        memory: &'a RecvBatch,
+        next: usize,
+        count: usize,
+    },
+    Nothing,
+}
+
+/// Whose datagrams are delivered, and from whom they come if the kernel was not asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filter {
+    /// The peer that the kernel filters for; its datagrams need no source address.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Whether what strangers sent before the handle was connected may still be there.
+    pub(crate) backlog: bool,
+}
+
+impl Filter {
+    /// Where a datagram came from, or `None` if it is a stranger's.
+    pub(crate) fn admit(&self, source: Option<SocketAddr>) -> Option<SocketAddr> {
+        match (self.peer, source) {
+            (None, source) => source,
+            (Some(peer), Some(source)) if self.backlog => {
+                same_peer(&peer, &source).then_some(source)
+            }
+            (Some(peer), _) => Some(peer),
+        }
+    }
+}
+
+/// Whether a datagram from `source` is the peer's. Flow labels are not part of an address, and a scope only where both
+/// sides name one.
+pub(crate) fn same_peer(peer: &SocketAddr, source: &SocketAddr) -> bool {
+    let scopes = match (peer, source) {
+        (SocketAddr::V6(peer), SocketAddr::V6(source)) => (peer.scope_id(), source.scope_id()),
+        _ => (0, 0),
+    };
+    peer.ip() == source.ip()
+        && peer.port() == source.port()
+        && (scopes.0 == scopes.1 || scopes.0 == 0 || scopes.1 == 0)
+}
+
+impl<'a> Batch<'a> {
+    /// The first `count` messages in `memory`.
+    pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
+        Self {
+            received: Source::Memory {
+                memory,
+                next: 0,
+                count,
+            },
+            rest: None,
+            stride: 0,
+            filter,
+        }
+    }
+
+    /// A batch of one.
+    pub(crate) fn one(datagram: Datagram<'a>) -> Self {
+        let filter = Filter {
+            peer: None,
+            backlog: false,
+        };
+        Self {
+            received: Source::Nothing,
+            rest: Some(datagram),
+            stride: usize::MAX,
+            filter,
+        }
+    }
+
+    /// Takes the next message that is not a stranger's.
+    fn refill(&mut self) -> Option<Datagram<'a>> {
+        let Source::Memory {
+            memory,
+            next,
+            count,
+        } = &mut self.received
+        else {
+            return None;
+        };
+        while *next < *count {
+            let (data, received) = memory.get(*next)?;
+            *next += 1;
+            if let Some(source) = self.filter.admit(received.source) {
+                self.stride = stride(&received);
+                let Received {
+                    truncated,
+                    metadata,
+                    ..
+                } = received;
+                return Some(Datagram {
+                    data,
+                    source,
+                    truncated,
+                    metadata,
+                });
+            }
+        }
+        None
+    }
+}
+
+/// How far apart the datagrams of one buffer begin (`UDP_GRO` puts them together; the last may be shorter).
+fn stride(received: &Received) -> usize {
+    received
+        .metadata
+        .segment_size
+        .filter(|&size| size > 0)
+        .map_or(usize::MAX, usize::from)
+}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = Datagram<'a>;
+
+    fn next(&mut self) -> Option<Datagram<'a>> {
+        let mut datagram = match self.rest.take() {
+            Some(rest) => rest,
+            None => self.refill()?,
+        };
+        if let Some((first, rest)) = datagram.data.split_at_checked(self.stride)
+            && !rest.is_empty()
+        {
+            self.rest = Some(Datagram {
+                data: rest,
+                ..datagram
+            });
+            // Only the last one can be cut short by the end of the memory.
+            datagram.truncated = false;
+            datagram.data = first;
+        }
+        Some(datagram)
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(data: &[u8]) -> Datagram<'_> {
+        let source = SocketAddr::from(([127, 0, 0, 1], 1));
+        Datagram {
+            data,
+            source,
+            truncated: false,
+            metadata: Metadata::default(),
+        }
+    }
+
+    fn split(data: &[u8], stride: usize) -> Vec<Vec<u8>> {
+        let mut batch = Batch::one(datagram(data));
+        batch.stride = stride;
+        batch.map(|datagram| datagram.data.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_coalesced_buffer_is_split_into_datagrams_of_which_the_last_may_be_shorter() {
+        assert_eq!(
+            split(b"aabbc", 2),
+            [b"aa".to_vec(), b"bb".to_vec(), b"c".to_vec()]
+        );
+        assert_eq!(split(b"aabb", 2), [b"aa".to_vec(), b"bb".to_vec()]);
+        assert_eq!(split(b"aab", 3), [b"aab".to_vec()]);
+        assert_eq!(split(b"", 2), [b"".to_vec()]);
+    }
+
+    #[test]
+    fn only_the_last_datagram_of_a_truncated_buffer_is_truncated() {
+        let mut batch = Batch::one(Datagram {
+            truncated: true,
+            ..datagram(b"aab")
+        });
+        batch.stride = 2;
+        assert_eq!(
+            batch.map(|datagram| datagram.truncated).collect::<Vec<_>>(),
+            [false, true]
+        );
+    }
+
+    #[test]
+    fn a_stranger_is_one_with_another_address_port_or_scope() {
+        let peer = "[fe80::1%3]:5".parse().unwrap();
+        for (source, is_peer) in [
+            ("[fe80::1%3]:5", true),
+            ("[fe80::1]:5", true),
+            ("[fe80::1%4]:5", false),
+            ("[fe80::2%3]:5", false),
+            ("[fe80::1%3]:6", false),
+        ] {
+            assert_eq!(
+                same_peer(&peer, &source.parse().unwrap()),
+                is_peer,
+                "{source}"
+            );
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The connected-socket policy: what each call does in each state. Pure; the only place that knows these rules.
+//!
+//! [`State`] answers a call with the [`Plan`] for it, or with the error. Whoever carries out the plan tells the state of
+//! each step that was done, so that a step that fails leaves the state true.
+
+use std::net::SocketAddr;
+
+use uv_sys::{Errno, Family, Result};
+
+/// Where a handle is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No socket yet: the first call that needs one decides the family.
+    NoSocket,
+    /// A socket without a peer.
+    Unconnected { family: Family, bound: bool },
+    /// A socket with a peer, and so with a local address.
+    Connected { family: Family, peer: SocketAddr },
+    /// Closing or closed.
+    Closed,
+}
+
+/// The steps of a call, in the order of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Make a socket of this family.
+    pub(crate) create: Option<Family>,
+    /// Let go of the peer, and keep the local address.
+    pub(crate) dissolve: bool,
+    /// Bind to this address.
+    pub(crate) bind: Option<SocketAddr>,
+    /// Connect to this peer.
+    pub(crate) connect: Option<SocketAddr>,
+}
+
+impl State {
+    /// `EINVAL` if the handle is bound already, which it also is once it connected or sent.
+    pub(crate) fn bind(self, address: SocketAddr) -> Result<Plan> {
+        let create = match self {
+            Self::NoSocket => Some(Family::of(&address)),
+            Self::Unconnected { bound: true, .. } | Self::Connected { .. } => {
+                return Err(Errno::EINVAL);
+            }
+            Self::Unconnected {
+                family,
+                bound: false,
+            } => same_family(family, &address)?,
+            Self::Closed => return Err(Errno::EBADF),
+        };
+        Ok(Plan {
+            create,
+            bind: Some(address),
+            ..Plan::default()
+        })
+    }
+
+    /// A connected handle disconnects first. The proposal: "in some cases, the kernel returns `EINVAL` on consecutive
+    /// `connect()` calls"; on Linux the source address of the first connect sticks.
+    pub(crate) fn connect(self, peer: SocketAddr) -> Result<Plan> {
+        let create = match self {
+            Self::NoSocket => Some(Family::of(&peer)),
+            Self::Unconnected { family, .. } | Self::Connected { family, .. } => {
+                same_family(family, &peer)?
+            }
+            Self::Closed => return Err(Errno::EBADF),
+        };
+        has_port(&peer)?;
+        Ok(Plan {
+            create,
+            dissolve: self.is_connected(),
+            connect: Some(peer),
+            ..Plan::default()
+        })
+    }
+
+    pub(crate) fn disconnect(self) -> Result<Plan> {
+        self.peer().map(|_| Plan {
+            dissolve: true,
+            ..Plan::default()
+        })
+    }
+
+    /// For `send` and `try_send`.
+    pub(crate) fn send(self) -> Result<Plan> {
+        match self {
+            Self::Connected { .. } => Ok(Plan::default()),
+            Self::NoSocket | Self::Unconnected { .. } => Err(Errno::EDESTADDRREQ),
+            Self::Closed => Err(Errno::EBADF),
+        }
+    }
+
+    /// For `send_to` and `try_send_to`.
+    pub(crate) fn send_to(self, destination: SocketAddr) -> Result<Plan> {
+        let plan = match self {
+            Self::NoSocket => Plan::first(Family::of(&destination)),
+            Self::Unconnected { family, .. } => Plan {
+                create: same_family(family, &destination)?,
+                ..Plan::default()
+            },
+            Self::Connected { .. } => return Err(Errno::EISCONN),
+            Self::Closed => return Err(Errno::EBADF),
+        };
+        has_port(&destination)?;
+        Ok(plan)
+    }
+
+    pub(crate) fn recv_start(self) -> Result<Plan> {
+        match self {
+            Self::NoSocket => Ok(Plan::first(Family::V4)),
+            Self::Unconnected {
+                family,
+                bound: false,
+            } => Ok(Plan {
+                bind: Some(wildcard(family)),
+                ..Plan::default()
+            }),
+            Self::Unconnected { .. } | Self::Connected { .. } => Ok(Plan::default()),
+            Self::Closed => Err(Errno::EBADF),
+        }
+    }
+
+    pub(crate) fn peer(self) -> Result<SocketAddr> {
+        match self {
+            Self::Connected { peer, .. } => Ok(peer),
+            Self::NoSocket | Self::Unconnected { .. } => Err(Errno::ENOTCONN),
+            Self::Closed => Err(Errno::EBADF),
+        }
+    }
+
+    pub(crate) fn is_connected(self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+
+    pub(crate) fn family(self) -> Option<Family> {
+        match self {
+            Self::Unconnected { family, .. } | Self::Connected { family, .. } => Some(family),
+            Self::NoSocket | Self::Closed => None,
+        }
+    }
+}
+
+impl Plan {
+    /// A first socket for a call that names no local address.
+    fn first(family: Family) -> Self {
+        Self {
+            create: Some(family),
+            bind: Some(wildcard(family)),
+            ..Self::default()
+        }
+    }
+}
+
+/// Any local address, and a port of the kernel's choice.
+fn wildcard(family: Family) -> SocketAddr {
+    SocketAddr::new(family.unspecified(), 0)
+}
+
+/// Nothing is to be created for an address of the socket's own family, and nothing can be done with another.
+fn same_family(family: Family, address: &SocketAddr) -> Result<Option<Family>> {
+    if Family::of(address) == family {
+        Ok(None)
+    } else {
+        Err(Errno::EAFNOSUPPORT)
+    }
+}
+
+fn has_port(address: &SocketAddr) -> Result<()> {
+    if address.port() == 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V4: &str = "127.0.0.1:7";
+    const V6: &str = "[::1]:7";
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn states() -> Vec<State> {
+        let mut states = vec![State::NoSocket, State::Closed];
+        for (family, peer) in [(Family::V4, V4), (Family::V6, V6)] {
+            states.push(State::Unconnected {
+                family,
+                bound: false,
+            });
+            states.push(State::Unconnected {
+                family,
+                bound: true,
+            });
+            states.push(State::Connected {
+                family,
+                peer: address(peer),
+            });
+        }
+        states
+    }
+
+    #[test]
+    fn every_call_in_every_state_does_what_the_table_says() {
+        for state in states() {
+            let (family, connected) = (state.family(), state.is_connected());
+            for (text, own) in [(V4, Family::V4), (V6, Family::V6)] {
+                let to = address(text);
+                let fits = family.is_none_or(|family| family == own);
+                let create = family.is_none().then_some(own);
+                let expect = |plan: Plan| {
+                    if fits {
+                        Ok(plan)
+                    } else {
+                        Err(Errno::EAFNOSUPPORT)
+                    }
+                };
+                let [bind, connect, send_to] = match state {
+                    State::Closed => [Err(Errno::EBADF); 3],
+                    State::NoSocket => [
+                        Ok(Plan {
+                            create,
+                            bind: Some(to),
+                            ..Plan::default()
+                        }),
+                        Ok(Plan {
+                            create,
+                            connect: Some(to),
+                            ..Plan::default()
+                        }),
+                        Ok(Plan {
+                            create,
+                            bind: Some(wildcard(own)),
+                            ..Plan::default()
+                        }),
+                    ],
+                    State::Unconnected { bound, .. } => [
+                        if bound {
+                            Err(Errno::EINVAL)
+                        } else {
+                            expect(Plan {
+                                bind: Some(to),
+                                ..Plan::default()
+                            })
+                        },
+                        expect(Plan {
+                            connect: Some(to),
+                            ..Plan::default()
+                        }),
+                        expect(Plan::default()),
+                    ],
+                    State::Connected { .. } => [
+                        Err(Errno::EINVAL),
+                        expect(Plan {
+                            dissolve: true,
+                            connect: Some(to),
+                            ..Plan::default()
+                        }),
+                        Err(Errno::EISCONN),
+                    ],
+                };
+                assert_eq!(state.bind(to), bind, "bind({to}) in {state:?}");
+                assert_eq!(state.connect(to), connect, "connect({to}) in {state:?}");
+                assert_eq!(state.send_to(to), send_to, "send_to({to}) in {state:?}");
+            }
+            let closed = state == State::Closed;
+            let unless_connected = |errno| if closed { Errno::EBADF } else { errno };
+            let yes = |plan| {
+                if connected {
+                    Ok(plan)
+                } else {
+                    Err(unless_connected(Errno::ENOTCONN))
+                }
+            };
+            assert_eq!(
+                state.disconnect(),
+                yes(Plan {
+                    dissolve: true,
+                    ..Plan::default()
+                }),
+                "disconnect in {state:?}"
+            );
+            let send = if connected {
+                Ok(Plan::default())
+            } else {
+                Err(unless_connected(Errno::EDESTADDRREQ))
+            };
+            assert_eq!(state.send(), send, "send in {state:?}");
+            assert_eq!(state.peer().is_ok(), connected, "peer in {state:?}");
+        }
+    }
+
+    #[test]
+    fn receiving_binds_whatever_is_not_bound_to_the_wildcard_address() {
+        let any4 = Some(address("0.0.0.0:0"));
+        let first = Plan {
+            create: Some(Family::V4),
+            bind: any4,
+            ..Plan::default()
+        };
+        assert_eq!(State::NoSocket.recv_start(), Ok(first));
+        let unbound = State::Unconnected {
+            family: Family::V6,
+            bound: false,
+        };
+        assert_eq!(
+            unbound.recv_start(),
+            Ok(Plan {
+                bind: Some(address("[::]:0")),
+                ..Plan::default()
+            })
+        );
+        let bound = State::Unconnected {
+            family: Family::V4,
+            bound: true,
+        };
+        assert_eq!(bound.recv_start(), Ok(Plan::default()));
+        assert_eq!(State::Closed.recv_start(), Err(Errno::EBADF));
+    }
+
+    #[test]
+    fn port_0_is_nobodys_peer_but_on_a_connected_handle_eisconn_comes_first() {
+        for state in states() {
+            let zero = address(if state.family() == Some(Family::V6) {
+                "[::1]:0"
+            } else {
+                "127.0.0.1:0"
+            });
+            let usable = if state == State::Closed {
+                Errno::EBADF
+            } else {
+                Errno::EINVAL
+            };
+            assert_eq!(state.connect(zero), Err(usable), "connect in {state:?}");
+            let send_to = if state.is_connected() {
+                Errno::EISCONN
+            } else {
+                usable
+            };
+            assert_eq!(state.send_to(zero), Err(send_to), "send_to in {state:?}");
+        }
+    }
+}

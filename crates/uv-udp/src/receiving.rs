@@ -1,0 +1,389 @@
+//! The way in: what the kernel has is lent to the receive callback, and a connected handle delivers its peer's datagrams only.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use uv_core::{Callback, Phase};
+use uv_sys::{Errno, Metadata, RecvBatch, RecvOptions, Result};
+
+use crate::datagram::{Batch, Datagram, Filter, NetworkError, same_peer};
+use crate::scratch::RECV_SLOTS;
+use crate::udp::{Inner, Udp};
+
+/// Datagrams after which a handle leaves the turn to others: twice what one handle may send in a turn, so that a receiver
+/// keeps up with a sender on the same loop.
+const MAX_RECEIVED: usize = 128;
+/// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
+/// than a recvmmsg(2) that finds one.
+const SINGLE_STREAK: u8 = 16;
+/// While it asks for one at a time, every so many reads it asks for more, and so notices a burst before a default buffer
+/// overflows.
+const PROBE_EVERY: u8 = 4;
+/// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be told.
+const PATIENCE: u8 = 2;
+/// Reads on being told after which such a handle guesses again.
+const GUESS_AGAIN: u8 = 16;
+/// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
+const MAX_ERRORS: usize = 16;
+
+/// The receive callback, in the form that the user chose.
+pub(crate) enum Receiving {
+    Each(Box<dyn FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>)>),
+    Batch(Box<dyn FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>)>),
+}
+
+/// The receiving half of a handle.
+pub(crate) struct Receiver {
+    callback: Callback<Receiving>,
+    started: Cell<bool>,
+    /// Counts what ends a delivery under way: a stop, another peer, a close.
+    epoch: Cell<u32>,
+    filter: Cell<Filter>,
+    /// Received but not delivered when the callback stopped receiving, or the peer changed.
+    waiting: RefCell<VecDeque<Waiting>>,
+    errors: RefCell<VecDeque<NetworkError>>,
+    rhythm: Rhythm,
+}
+
+struct Waiting {
+    data: Vec<u8>,
+    source: SocketAddr,
+    truncated: bool,
+    metadata: Metadata,
+}
+
+/// What lately came tells how to read next.
+struct Rhythm {
+    /// Reads in a row that found one datagram alone.
+    streak: Cell<u8>,
+    /// Failed guesses left.
+    patience: Cell<u8>,
+    /// Reads on being told since the patience ran out.
+    told: Cell<u8>,
+}
+
+impl Rhythm {
+    /// How many messages to ask for.
+    fn width(&self) -> usize {
+        let streak = self.streak.get();
+        if streak < SINGLE_STREAK || streak % PROBE_EVERY == 0 {
+            RECV_SLOTS
+        } else {
+            1
+        }
+    }
+
+    fn found(&self, datagrams: usize) {
+        let streak = self.streak.get();
+        self.streak.set(match datagrams {
+            0 | 1 if streak < SINGLE_STREAK + PROBE_EVERY => streak + 1,
+            0 | 1 => SINGLE_STREAK + 1,
+            _ => 0,
+        });
+    }
+
+    /// A read found something, or nothing, after being told or on a guess.
+    fn guessed(&self, told: bool, found: bool) {
+        match (told, found) {
+            (false, true) => self.patience.set(PATIENCE),
+            (false, false) => self.patience.set(self.patience.get().saturating_sub(1)),
+            (true, _) if self.patience.get() == 0 => {
+                self.told.set((self.told.get() + 1) % GUESS_AGAIN);
+                self.patience.set(u8::from(self.told.get() == 0));
+            }
+            (true, _) => {}
+        }
+    }
+
+    /// Whether to read again without being told.
+    fn guess(&self) -> bool {
+        self.patience.get() > 0
+    }
+}
+
+impl Receiver {
+    pub(crate) fn new() -> Self {
+        Self {
+            callback: Callback::new(),
+            started: Cell::new(false),
+            epoch: Cell::new(0),
+            filter: Cell::new(Filter {
+                peer: None,
+                backlog: false,
+            }),
+            waiting: RefCell::default(),
+            errors: RefCell::default(),
+            rhythm: Rhythm {
+                streak: Cell::new(0),
+                patience: Cell::new(PATIENCE),
+                told: Cell::new(0),
+            },
+        }
+    }
+
+    /// A socket that is to be received from.
+    pub(crate) fn prepare(&self, fd: impl AsFd) {
+        // Without it the kernel splits what arrives together: slower, and nothing else.
+        let _ = uv_sys::set_gro(fd, true);
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.started.get()
+    }
+
+    fn next_epoch(&self) {
+        self.epoch.set(self.epoch.get().wrapping_add(1));
+    }
+
+    /// From here on the kernel filters for `peer`; what came before is still in its buffer.
+    pub(crate) fn peer_changed(&self, peer: Option<SocketAddr>) {
+        self.filter.set(Filter {
+            peer,
+            backlog: peer.is_some(),
+        });
+        self.next_epoch();
+    }
+
+    fn stop(&self) {
+        self.started.set(false);
+        self.next_epoch();
+        self.callback.clear();
+    }
+
+    /// Lets go of everything that could be delivered, and of the callback.
+    pub(crate) fn shut(&self) {
+        self.stop();
+        self.waiting.borrow_mut().clear();
+        self.errors.borrow_mut().clear();
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.errors.borrow().is_empty() || !self.waiting.borrow().is_empty()
+    }
+
+    fn options(&self) -> RecvOptions {
+        let filter = self.filter.get();
+        RecvOptions {
+            source: filter.peer.is_none() || filter.backlog,
+            control: true,
+            peek: false,
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn start_receiving(&self, callback: Receiving) -> Result<()> {
+        let receiver = &self.receiver;
+        receiver.started.set(true);
+        if let Err(error) = self.update_interest() {
+            receiver.started.set(false);
+            return Err(error);
+        }
+        receiver.next_epoch();
+        receiver.callback.set(Box::new(callback));
+        self.update_active();
+        if receiver.has_waiting() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop_receiving(&self) {
+        self.receiver.stop();
+        // What is no longer wanted may be reported once more; nothing depends on it.
+        let _ = self.update_interest();
+        self.update_active();
+    }
+
+    /// Keeps an error for the receive callback.
+    pub(crate) fn report(&self, error: Errno) {
+        let mut errors = self.receiver.errors.borrow_mut();
+        if errors.len() == MAX_ERRORS {
+            errors.pop_front();
+        }
+        errors.push_back(NetworkError::new(error));
+        drop(errors);
+        if self.receiver.is_started() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    /// Keeps datagrams for when they can be delivered.
+    pub(crate) fn keep<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
+        let kept = datagrams.map(
+            |Datagram {
+                 data,
+                 source,
+                 truncated,
+                 metadata,
+             }| Waiting {
+                data: data.to_vec(),
+                source,
+                truncated,
+                metadata,
+            },
+        );
+        self.receiver.waiting.borrow_mut().extend(kept);
+        if self.receiver.is_started() && self.receiver.has_waiting() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    /// One turn of receiving; `told` if the poller says that there is something.
+    pub(crate) fn receive(self: &Rc<Self>, told: bool) {
+        let udp = Udp {
+            inner: Rc::clone(self),
+        };
+        let receiver = &self.receiver;
+        self.deliver_waiting(&udp);
+        let (Ok(socket), Ok(mut memory)) = (self.socket(), self.scratch.recv.try_borrow_mut())
+        else {
+            return;
+        };
+        let mut left = MAX_RECEIVED;
+        while receiver.is_started() && !receiver.has_waiting() {
+            let width = receiver.rhythm.width();
+            let filter = receiver.filter.get();
+            let epoch = receiver.epoch.get();
+            match memory.recv(&*socket, width, receiver.options()) {
+                Ok(count) => {
+                    if count < width {
+                        // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
+                        // then that comes with the next read, which puts the backlog back.)
+                        receiver.filter.set(Filter {
+                            backlog: false,
+                            ..filter
+                        });
+                    }
+                    let delivered = self.deliver(&udp, &memory, count, filter);
+                    receiver.rhythm.found(delivered);
+                    receiver.rhythm.guessed(told, true);
+                    left = left.saturating_sub(delivered.max(1));
+                    let unfinished = left == 0 || receiver.epoch.get() != epoch;
+                    if count < width || width == 1 || unfinished {
+                        if receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
+                            self.handle.schedule(Phase::Dispatch);
+                        }
+                        return;
+                    }
+                }
+                Err(Errno::EAGAIN) => {
+                    receiver.filter.set(Filter {
+                        backlog: false,
+                        ..filter
+                    });
+                    receiver.rhythm.guessed(told, false);
+                    return;
+                }
+                Err(error) => {
+                    receiver.filter.set(Filter {
+                        backlog: filter.peer.is_some(),
+                        ..filter
+                    });
+                    self.deliver_error(&udp, NetworkError::new(error));
+                    left = left.saturating_sub(1);
+                    if left == 0 || receiver.epoch.get() != epoch {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls the callback with the datagrams of the first `count` messages in `memory`, and says how many there were. What
+    /// it does not get to, because it stopped receiving or changed the peer or panicked, is kept.
+    fn deliver(&self, udp: &Udp, memory: &RecvBatch, count: usize, filter: Filter) -> usize {
+        let receiver = &self.receiver;
+        let epoch = receiver.epoch.get();
+        let mut delivered = 0;
+        receiver.callback.call(|receiving| match receiving {
+            Receiving::Each(callback) => {
+                let mut rest = Rest {
+                    inner: self,
+                    batch: Batch::new(memory, count, filter),
+                };
+                while receiver.epoch.get() == epoch
+                    && let Some(datagram) = rest.batch.next()
+                {
+                    delivered += 1;
+                    callback(udp, Ok(datagram));
+                }
+            }
+            Receiving::Batch(callback) => {
+                let batch = Batch::new(memory, count, filter);
+                delivered = batch.clone().take(MAX_RECEIVED).count();
+                if delivered > 0 {
+                    callback(udp, Ok(batch));
+                }
+            }
+        });
+        delivered
+    }
+
+    /// Delivers what is kept, until the callback ends that.
+    fn deliver_waiting(&self, udp: &Udp) {
+        let receiver = &self.receiver;
+        while receiver.is_started() {
+            let error = receiver.errors.borrow_mut().pop_front();
+            let Some(error) = error else { break };
+            self.deliver_error(udp, error);
+        }
+        while receiver.is_started() {
+            let waiting = receiver.waiting.borrow_mut().pop_front();
+            let Some(Waiting {
+                data,
+                source,
+                truncated,
+                metadata,
+            }) = waiting
+            else {
+                break;
+            };
+            if receiver
+                .filter
+                .get()
+                .peer
+                .is_some_and(|peer| !same_peer(&peer, &source))
+            {
+                continue;
+            }
+            let datagram = Datagram {
+                data: &data,
+                source,
+                truncated,
+                metadata,
+            };
+            receiver.callback.call(|receiving| match receiving {
+                Receiving::Each(callback) => callback(udp, Ok(datagram)),
+                Receiving::Batch(callback) => callback(udp, Ok(Batch::one(datagram))),
+            });
+        }
+        if receiver.is_started() && receiver.has_waiting() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    fn deliver_error(&self, udp: &Udp, error: NetworkError) {
+        self.receiver.callback.call(|receiving| match receiving {
+            Receiving::Each(callback) => callback(udp, Err(error)),
+            Receiving::Batch(callback) => callback(udp, Err(error)),
+        });
+    }
+}
+
+/// A delivery under way: what is left of it when it ends is kept, unless the handle was closed.
+struct Rest<'a> {
+    inner: &'a Inner,
+    batch: Batch<'a>,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        if !self.inner.handle.is_closing() {
+            self.inner.keep(&mut self.batch);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Letting go of a peer and keeping everything else. Linux loses two things in `connect(AF_UNSPEC)` and keeps one too many:
+//!
+//! - A port that the kernel chose (a bind to port 0, or none) is given up. We bind to it again, and meanwhile a second
+//!   socket holds it, so that nobody takes it and what arrives for it is not answered with "port unreachable".
+//! - The address of a wildcard binding goes back to the wildcard, which is what one wants.
+//! - An IPv6 socket goes on dropping what does not come from the old peer's address (`sk_v6_daddr` stays set). Connecting
+//!   anew overwrites it, nothing else does: a handle that disconnects gets another socket on the same port.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use uv_core::PollSource;
+use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
+
+use crate::datagram::{Batch, Filter};
+use crate::policy::State;
+use crate::scratch::RECV_SLOT;
+use crate::udp::Inner;
+
+/// Datagrams that are kept from a socket that is given up: more than a default buffer holds.
+const MAX_DRAINED: usize = 4096;
+
+impl Inner {
+    /// Lets go of the peer. Whatever happens the handle is unconnected then; an error says why the port was not kept.
+    /// `reconnecting` if another peer follows at once.
+    pub(crate) fn dissolve(&self, family: Family, reconnecting: bool) -> Result<()> {
+        let socket = self.socket()?;
+        let address = self.own_address(&socket, family)?;
+        if filter_survives(family) && !reconnecting {
+            return self.replace(&socket, address);
+        }
+        if self.has_chosen_port() {
+            uv_sys::disconnect(&*socket)?;
+            self.enter(State::Unconnected {
+                family,
+                bound: true,
+            });
+            return Ok(());
+        }
+        // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
+        let held = HeldPort::new(&socket, address).ok();
+        uv_sys::disconnect(&*socket)?;
+        let bound = uv_sys::bind(&*socket, &address);
+        self.enter(State::Unconnected {
+            family,
+            bound: bound.is_ok(),
+        });
+        if bound.is_ok() {
+            self.bound_to.set(Some(address));
+        }
+        if let Some(HeldPort { fd, reuse }) = held {
+            self.drain(&fd);
+            uv_sys::set_reuse_address(&*socket, reuse)?;
+        }
+        bound
+    }
+
+    /// After a reconnect that failed half-way: the handle is unconnected, and must not filter for the peer it had.
+    pub(crate) fn forget_old_peer(&self, family: Family) {
+        if let (true, Ok(socket)) = (filter_survives(family), self.socket())
+            && let Ok(address) = self.own_address(&socket, family)
+        {
+            // If it fails, the error that led here is the one to report.
+            let _ = self.replace(&socket, address);
+        }
+    }
+
+    /// The address that the handle was bound to, with the port that it has.
+    fn own_address(&self, socket: &PollSource, family: Family) -> Result<SocketAddr> {
+        let port = uv_sys::local_addr(socket)?.port();
+        let mut address = self
+            .bound_to
+            .get()
+            .unwrap_or(SocketAddr::new(family.unspecified(), 0));
+        address.set_port(port);
+        Ok(address)
+    }
+
+    /// Whether the port was asked for by number, which makes the kernel keep it.
+    fn has_chosen_port(&self) -> bool {
+        !uv_sys::DISCONNECT_DROPS_EPHEMERAL_PORT
+            || self
+                .bound_to
+                .get()
+                .is_some_and(|address| address.port() != 0)
+    }
+
+    /// Puts a new socket on the same address in the place of the old one.
+    fn replace(&self, old: &PollSource, address: SocketAddr) -> Result<()> {
+        let family = Family::of(&address);
+        let replacement = HeldPort::new(old, address).and_then(|held| {
+            copy_options(old, &held.fd)?;
+            Ok(held)
+        });
+        let disconnected = uv_sys::disconnect(old);
+        let held = match replacement {
+            Ok(held) => held,
+            Err(error) => {
+                let bound = disconnected.is_ok() && self.has_chosen_port();
+                self.enter(State::Unconnected { family, bound });
+                return Err(error);
+            }
+        };
+        let interest = old.interest();
+        self.drain(old);
+        let HeldPort { fd, reuse } = held;
+        uv_sys::set_reuse_address(&fd, reuse)?;
+        self.bound_to.set(Some(address));
+        self.adopt(
+            fd,
+            State::Unconnected {
+                family,
+                bound: true,
+            },
+        )?;
+        self.socket()?.set_interest(interest)
+    }
+
+    /// Keeps what a socket that is about to be closed received.
+    fn drain(&self, fd: impl AsFd) {
+        let everybody = Filter {
+            peer: None,
+            backlog: false,
+        };
+        let options = RecvOptions {
+            source: true,
+            control: true,
+            peek: false,
+        };
+        let mut memory = RecvBatch::new(1, RECV_SLOT);
+        for _ in 0..MAX_DRAINED {
+            match memory.recv(&fd, 1, options) {
+                Ok(count) => self.keep(Batch::new(&memory, count, everybody)),
+                Err(Errno::EAGAIN) => break,
+                Err(error) => self.report(error),
+            }
+        }
+    }
+}
+
+fn filter_survives(family: Family) -> bool {
+    family == Family::V6 && uv_sys::DISCONNECT_KEEPS_IPV6_FILTER
+}
+
+/// A second socket on a port, so that the port stays taken while the first one is not bound.
+struct HeldPort {
+    fd: OwnedFd,
+    /// What the first one says of `SO_REUSEADDR`, which both need while they share the port.
+    reuse: bool,
+}
+
+impl HeldPort {
+    fn new(socket: &PollSource, address: SocketAddr) -> Result<Self> {
+        let family = Family::of(&address);
+        let reuse = uv_sys::reuse_address(socket)?;
+        let fd = uv_sys::socket(family)?;
+        if family == Family::V6 {
+            uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
+        }
+        uv_sys::set_reuse_address(&fd, true)?;
+        uv_sys::set_reuse_address(socket, true)?;
+        let bound = uv_sys::bind(&fd, &address);
+        if let Err(error) = bound {
+            uv_sys::set_reuse_address(socket, reuse)?;
+            return Err(error);
+        }
+        Ok(Self { fd, reuse })
+    }
+}
+
+/// Makes `to` behave as `from` does.
+fn copy_options(from: &PollSource, to: &OwnedFd) -> Result<()> {
+    // Linux reports twice the size that was asked for (socket(7)).
+    uv_sys::set_send_buffer_size(to, uv_sys::send_buffer_size(from)? / 2)?;
+    uv_sys::set_recv_buffer_size(to, uv_sys::recv_buffer_size(from)? / 2)
+}

@@ -1,0 +1,68 @@
+//! The end of a handle that other threads hold.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use uv_core::{HandleId, Loop, Remote};
+use uv_sys::Result;
+
+use crate::udp::{Inner, Udp};
+
+/// Reaches a [`Udp`] from any thread: the `Send + Sync` end of a handle, from [`Udp::remote`].
+///
+/// What is asked for runs on the handle's loop, in order. Nothing happens if the handle is closed or dropped by then.
+#[derive(Clone, Debug)]
+pub struct UdpRemote {
+    remote: Remote,
+    id: HandleId,
+}
+
+impl UdpRemote {
+    pub(crate) fn new(remote: Remote, id: HandleId) -> Self {
+        Self { remote, id }
+    }
+
+    /// Runs `closure` with the handle, on its loop.
+    ///
+    /// # Errors
+    ///
+    /// `ECANCELED` when the loop is gone.
+    pub fn post(&self, closure: impl FnOnce(&Udp) + Send + 'static) -> Result<()> {
+        let id = self.id;
+        self.remote.post(move |lp| {
+            if let Some(udp) = find(lp, id) {
+                closure(&udp);
+            }
+        })
+    }
+
+    /// Sends a datagram to the peer, as [`Udp::send`] does. Whoever must know its fate posts a closure that sends.
+    ///
+    /// # Errors
+    ///
+    /// `ECANCELED` when the loop is gone.
+    pub fn send(&self, payload: Vec<u8>) -> Result<()> {
+        // A handle that was closed or disconnected meanwhile has nobody to tell.
+        self.post(move |udp| {
+            let _ = udp.send(&payload, |_, _| ());
+        })
+    }
+
+    /// Sends a datagram to `destination`, as [`Udp::send_to`] does.
+    ///
+    /// # Errors
+    ///
+    /// `ECANCELED` when the loop is gone.
+    pub fn send_to(&self, payload: Vec<u8>, destination: SocketAddr) -> Result<()> {
+        self.post(move |udp| {
+            let _ = udp.send_to(&payload, destination, |_, _| ());
+        })
+    }
+}
+
+fn find(lp: &Loop, id: HandleId) -> Option<Udp> {
+    let source: Rc<dyn Any> = lp.source(id)?;
+    let inner = source.downcast::<Inner>().ok()?;
+    Some(Udp { inner })
+}

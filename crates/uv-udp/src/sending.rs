@@ -1,0 +1,493 @@
+//! The way out: a datagram on an empty queue goes straight to the kernel, what follows it is queued and flushed in batches.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use uv_core::{Phase, PollSource, Pool, RequestQueue};
+use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
+
+use crate::attempt::Attempt;
+use crate::runs::{MAX_FLUSH_DATAGRAMS, Runs, max_segments, run_length};
+use crate::udp::{Inner, Udp};
+
+/// How long the handle waits before it offers a datagram again that the device's queue had no room for (`ENOBUFS`); each
+/// further wait is twice as long. Nanoseconds.
+const FIRST_PAUSE: u64 = 1_000_000;
+/// How many waits there are before `ENOBUFS` is the datagram's result: 1 + 2 + … + 128 ms, a quarter of a second, which is
+/// longer than any device takes to drain its queue while its link is up.
+const MAX_PAUSES: u32 = 8;
+
+pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, Result<()>)>;
+
+/// What the handle keeps of an accepted datagram beside its payload.
+pub(crate) struct Tag {
+    /// Everything but the payload.
+    pub(crate) transmit: Transmit<'static>,
+    callback: SendCallback,
+}
+
+impl Tag {
+    fn new(transmit: &Transmit<'_>, callback: SendCallback) -> Self {
+        Self {
+            transmit: Transmit {
+                payload: Payload::Bytes(&[]),
+                ..*transmit
+            },
+            callback,
+        }
+    }
+
+    pub(crate) fn may_share_a_message_with(&self, other: &Self) -> bool {
+        same_header(&self.transmit, &other.transmit)
+    }
+}
+
+/// Whether two datagrams differ in nothing but their payload. Those with a time of their own never share a message.
+fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
+    a.destination == b.destination
+        && a.tos == b.tos
+        && a.ttl == b.ttl
+        && a.source == b.source
+        && a.transmit_at.is_none()
+        && b.transmit_at.is_none()
+}
+
+/// The sending half of a handle.
+pub(crate) struct Sender {
+    queue: RefCell<RequestQueue<Tag>>,
+    /// The kernel had no room, and says when it has.
+    blocked: Cell<bool>,
+    /// The device had no room, and will not say when it has: a deadline runs.
+    paused: Cell<bool>,
+    /// Pauses since the kernel last took something.
+    pauses: Cell<u32>,
+    /// Bytes in the largest segment that the kernel may be offered. Smaller than at first where a path or a device refused.
+    largest_segment: Cell<u16>,
+}
+
+impl Sender {
+    pub(crate) fn new(pool: Rc<Pool>) -> Self {
+        Self {
+            queue: RefCell::new(RequestQueue::new(pool)),
+            blocked: Cell::new(false),
+            paused: Cell::new(false),
+            pauses: Cell::new(0),
+            largest_segment: Cell::new(u16::MAX),
+        }
+    }
+
+    pub(crate) fn queue(&self) -> Ref<'_, RequestQueue<Tag>> {
+        self.queue.borrow()
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    /// The kernel has room again; `false` if nobody waited for it.
+    pub(crate) fn unblock(&self) -> bool {
+        self.blocked.replace(false)
+    }
+
+    pub(crate) fn end_pause(&self) {
+        self.paused.set(false);
+    }
+
+    /// Another peer is another path.
+    pub(crate) fn peer_changed(&self) {
+        self.largest_segment.set(u16::MAX);
+    }
+
+    /// Drops everything, and calls nothing.
+    pub(crate) fn abandon(&self) {
+        let mut dropped = Vec::new();
+        {
+            let mut queue = self.queue.borrow_mut();
+            queue.cancel(Errno::ECANCELED);
+            while let Some(request) = queue.pop_completed() {
+                dropped.push(request);
+            }
+        }
+        drop(dropped);
+    }
+
+    fn waits(&self) -> bool {
+        self.blocked.get() || self.paused.get()
+    }
+
+    /// What a refused message of segments of `size` bytes teaches for the next ones.
+    fn segments_refused(&self, error: Errno, size: u16) {
+        match error {
+            // Longer than the path or the device allows; smaller ones may pass.
+            Errno::EMSGSIZE | Errno::EINVAL => self.largest_segment.set(size.saturating_sub(1)),
+            // No segmentation: an IPsec route, a device without checksum offload, an old kernel.
+            Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP => self.largest_segment.set(0),
+            // Something about these datagrams, not about segments.
+            _ => {}
+        }
+    }
+}
+
+fn no_room_in_device(error: Errno) -> bool {
+    matches!(error, Errno::ENOBUFS | Errno::ENOMEM)
+}
+
+impl Inner {
+    /// Checks a send against the policy, and does what must be done first.
+    pub(crate) fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
+        self.handle.check_open()?;
+        let state = self.state.get();
+        let plan = match transmit.destination {
+            None => state.send()?,
+            Some(destination) => state.send_to(destination)?,
+        };
+        transmit.payload.check()?;
+        self.carry_out(plan)
+    }
+
+    /// Takes a datagram that was checked: to the kernel if nothing is before it, or into the queue.
+    pub(crate) fn accept(&self, transmit: Transmit<'_>, callback: SendCallback) {
+        let tag = Tag::new(&transmit, callback);
+        let idle = self.sender.queue.borrow().count() == 0;
+        let result = if idle {
+            self.send_now(&transmit)
+        } else {
+            Err(Errno::EAGAIN)
+        };
+        let mut queue = self.sender.queue.borrow_mut();
+        match result {
+            Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => {
+                queue.push(transmit.payload, tag);
+                drop(queue);
+                if !self.sender.waits() {
+                    self.handle.schedule(Phase::Flush);
+                }
+            }
+            result => {
+                queue.push_completed(transmit.payload.len(), tag, result.map(drop));
+                drop(queue);
+                self.handle.schedule(Phase::Completions);
+            }
+        }
+        self.handle.set_active(true);
+    }
+
+    /// Sends one message, unless something is queued before it.
+    pub(crate) fn send_now(&self, transmit: &Transmit<'_>) -> Result<usize> {
+        let socket = self.socket_without_queue()?;
+        self.insist(|| uv_sys::sendmsg(&*socket, transmit))
+    }
+
+    fn socket_without_queue(&self) -> Result<Rc<PollSource>> {
+        if self.sender.queue.borrow().pending_count() > 0 {
+            Err(Errno::EAGAIN)
+        } else {
+            self.socket()
+        }
+    }
+
+    /// Makes a send past errors that are about earlier datagrams, and reports those.
+    fn insist<T>(&self, mut send: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut attempt = Attempt::default();
+        loop {
+            if let Some(result) = attempt.judge(send(), |error| self.report(error)) {
+                return result;
+            }
+        }
+    }
+
+    pub(crate) fn send_batch_now(&self, batch: &[Transmit<'_>]) -> Result<usize> {
+        let socket = self.socket_without_queue()?;
+        let mut sent = 0;
+        while let Some(rest) = batch.get(sent..).filter(|rest| !rest.is_empty()) {
+            let run = self.borrowed_run(rest);
+            let result = if run > 1 {
+                self.send_borrowed_run(&socket, rest.get(..run).unwrap_or(rest))
+            } else {
+                let singles = 1
+                    + (1..rest.len().min(SendBatch::MAX))
+                        .take_while(|&index| {
+                            rest.get(index..)
+                                .is_some_and(|rest| self.borrowed_run(rest) == 1)
+                        })
+                        .count();
+                self.insist(|| {
+                    self.scratch
+                        .send
+                        .borrow_mut()
+                        .send(&*socket, rest.iter().take(singles).copied())
+                })
+            };
+            match result {
+                Ok(count) => sent += count,
+                Err(_) if sent > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// How many datagrams at the start of `batch` can leave as one message.
+    fn borrowed_run(&self, batch: &[Transmit<'_>]) -> usize {
+        let Some(first) = batch.first() else { return 0 };
+        let lengths = batch.iter().map_while(|next| {
+            let joins = next.segment_size.is_none()
+                && matches!(next.payload, Payload::Bytes(_))
+                && (std::ptr::eq(first, next) || same_header(first, next));
+            joins.then(|| next.payload.len())
+        });
+        run_length(lengths, self.sender.largest_segment.get(), SendBatch::MAX).max(1)
+    }
+
+    fn send_borrowed_run(&self, socket: &PollSource, run: &[Transmit<'_>]) -> Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SendBatch::MAX];
+        for (slice, transmit) in slices.iter_mut().zip(run) {
+            if let Payload::Bytes(bytes) = transmit.payload {
+                *slice = IoSlice::new(bytes);
+            }
+        }
+        let (Some(first), Some(slices)) = (run.first(), slices.get(..run.len())) else {
+            return Ok(0);
+        };
+        let size = first
+            .payload
+            .len()
+            .try_into()
+            .ok()
+            .and_then(NonZeroU16::new);
+        let message = Transmit {
+            payload: Payload::Slices(slices),
+            segment_size: size,
+            ..*first
+        };
+        match self.insist(|| uv_sys::sendmsg(socket, &message)) {
+            Ok(_) => Ok(run.len()),
+            Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => Err(error),
+            Err(error) => {
+                self.sender
+                    .segments_refused(error, size.map_or(0, NonZeroU16::get));
+                let singles = run.iter().copied();
+                self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone()))
+            }
+        }
+    }
+
+    pub(crate) fn send_segments_now(
+        &self,
+        data: &[u8],
+        segment_size: NonZeroU16,
+        destination: Option<SocketAddr>,
+    ) -> Result<usize> {
+        let size = usize::from(segment_size.get());
+        let header = Transmit {
+            destination,
+            ..Transmit::new(Payload::Bytes(&[]))
+        };
+        if data.is_empty() {
+            return self.send_now(&header);
+        }
+        let socket = self.socket_without_queue()?;
+        let mut sent = 0;
+        for message in data.chunks(size * max_segments().min(MAX_DATAGRAM / size).max(1)) {
+            match self.send_segmented(
+                &socket,
+                &Transmit {
+                    payload: message.into(),
+                    ..header
+                },
+                segment_size,
+            ) {
+                Ok(gone) if gone == message.len() => sent += gone,
+                Ok(gone) => return Ok(sent + gone),
+                Err(_) if sent > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends one message in segments, or datagram by datagram where that is refused.
+    fn send_segmented(
+        &self,
+        socket: &PollSource,
+        message: &Transmit<'_>,
+        size: NonZeroU16,
+    ) -> Result<usize> {
+        let Payload::Bytes(data) = message.payload else {
+            return Err(Errno::EINVAL);
+        };
+        if data.len() > usize::from(size.get()) && size.get() <= self.sender.largest_segment.get() {
+            let segmented = Transmit {
+                segment_size: Some(size),
+                ..*message
+            };
+            match self.insist(|| uv_sys::sendmsg(socket, &segmented)) {
+                Err(error) if error != Errno::EAGAIN && !no_room_in_device(error) => {
+                    self.sender.segments_refused(error, size.get());
+                }
+                result => return result,
+            }
+        }
+        let size = usize::from(size.get());
+        let mut sent = 0;
+        while let Some(rest) = data.get(sent..).filter(|rest| !rest.is_empty()) {
+            let singles = rest.chunks(size).map(|payload| Transmit {
+                payload: payload.into(),
+                ..*message
+            });
+            match self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone())) {
+                Ok(count) => sent += rest.len().min(count * size),
+                Err(_) if sent > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Offers what is queued to the kernel, within the bounds of one turn.
+    pub(crate) fn flush(&self) {
+        if self.sender.waits() {
+            return;
+        }
+        self.offer();
+        if !self.sender.waits() && self.sender.queue.borrow().pending_count() > 0 {
+            self.handle.schedule(Phase::Flush);
+        }
+    }
+
+    /// Before the peer changes or the handle closes: what is queued is offered once more, and given up if that fails.
+    pub(crate) fn let_go_of_queue(&self) {
+        let sender = &self.sender;
+        if sender.queue.borrow().pending_count() == 0 {
+            return;
+        }
+        self.handle.clear_deadline();
+        sender.blocked.set(false);
+        sender.paused.set(false);
+        while !sender.waits() && sender.queue.borrow().pending_count() > 0 {
+            self.offer();
+        }
+        self.handle.clear_deadline();
+        sender.queue.borrow_mut().cancel(Errno::ECANCELED);
+        sender.blocked.set(false);
+        sender.paused.set(false);
+        self.handle.schedule(Phase::Completions);
+        self.watch();
+    }
+
+    /// One turn's worth of the queue. Every round completes a request, narrows what is offered next, or ends the turn.
+    fn offer(&self) {
+        let Ok(socket) = self.socket() else { return };
+        let sender = &self.sender;
+        let mut queue = sender.queue.borrow_mut();
+        let mut batch = self.scratch.send.borrow_mut();
+        let mut attempt = Attempt::default();
+        let (mut width, mut segments) = (SendBatch::MAX, true);
+        let mut left = MAX_FLUSH_DATAGRAMS;
+        while left > 0 && queue.pending_count() > 0 {
+            let largest = if segments {
+                sender.largest_segment.get()
+            } else {
+                0
+            };
+            let mut counts = [0; SendBatch::MAX];
+            let result = batch.send(&*socket, Runs::new(&queue, &mut counts, width, largest));
+            let Some(result) = attempt.judge(result, |error| self.report(error)) else {
+                continue;
+            };
+            match result {
+                Ok(messages) => {
+                    sender.pauses.set(0);
+                    let taken: usize = counts.iter().take(messages).sum();
+                    (0..taken).for_each(|_| queue.complete(Ok(())));
+                    if counts.get(messages).is_some_and(|&count| count > 0) {
+                        // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
+                        // One message at a time, the next ones are not.
+                        width = 1;
+                    } else if width > 1 {
+                        break;
+                    }
+                    left = left.saturating_sub(taken);
+                }
+                Err(Errno::EAGAIN) => {
+                    sender.blocked.set(true);
+                    break;
+                }
+                Err(error) if no_room_in_device(error) => {
+                    if self.pause() {
+                        break;
+                    }
+                    queue.complete(Err(error));
+                }
+                Err(error) if counts.first().is_some_and(|&count| count > 1) => {
+                    let size = queue.pending(0).map_or(0, |(bytes, _)| bytes.len());
+                    sender.segments_refused(error, size.try_into().unwrap_or(u16::MAX));
+                    // Each datagram has a result of its own.
+                    segments = false;
+                }
+                Err(error) => {
+                    queue.complete(Err(error));
+                    left -= 1;
+                }
+            }
+        }
+        if queue.completed_count() > 0 {
+            self.handle.schedule(Phase::Completions);
+        }
+        drop(queue);
+        self.watch();
+    }
+
+    /// Lets the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.
+    fn watch(&self) {
+        if let Err(error) = self.update_interest() {
+            self.sender.queue.borrow_mut().cancel(error);
+            self.sender.blocked.set(false);
+            self.handle.schedule(Phase::Completions);
+        }
+    }
+
+    /// Waits before the next offer; `false` when it has waited often enough.
+    fn pause(&self) -> bool {
+        let pauses = self.sender.pauses.get();
+        let Some(lp) = self.handle.event_loop().filter(|_| pauses < MAX_PAUSES) else {
+            self.sender.pauses.set(0);
+            return false;
+        };
+        self.sender.pauses.set(pauses + 1);
+        self.sender.paused.set(true);
+        lp.update_time();
+        self.handle.set_deadline(lp.now() + (FIRST_PAUSE << pauses));
+        true
+    }
+
+    /// Calls the callbacks of the requests that are completed by now.
+    pub(crate) fn complete(self: &Rc<Self>) {
+        let udp = Udp {
+            inner: Rc::clone(self),
+        };
+        let turn = CompletionTurn(self);
+        let completed = self.sender.queue.borrow().completed_count();
+        for _ in 0..completed {
+            let request = self.sender.queue.borrow_mut().pop_completed();
+            let Some((tag, result)) = request else { break };
+            (tag.callback)(&udp, result);
+        }
+        drop(turn);
+    }
+}
+
+/// After the turn, and also after a panic in it, what is left gets another one.
+struct CompletionTurn<'a>(&'a Inner);
+
+impl Drop for CompletionTurn<'_> {
+    fn drop(&mut self) {
+        if self.0.sender.queue.borrow().completed_count() > 0 {
+            self.0.handle.schedule(Phase::Completions);
+        }
+        self.0.update_active();
+    }
+}

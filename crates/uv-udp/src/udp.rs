@@ -1,0 +1,591 @@
+//! The UDP handle: its state, its public calls, and its turns on the loop.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::rc::{Rc, Weak};
+
+use uv_core::{Handle, Loop, Phase, PollSource, Source};
+use uv_sys::{Errno, Family, Interest, Payload, Result, Transmit};
+
+use crate::datagram::{Batch, Datagram, NetworkError};
+use crate::policy::{Plan, State};
+use crate::receiving::{Receiver, Receiving};
+use crate::remote::UdpRemote;
+use crate::scratch::Scratch;
+use crate::sending::Sender;
+
+/// A UDP handle on a [`Loop`], connected to one peer or not.
+///
+/// The socket is made by the first call that needs one, for the family of the address in that call. A clone is another
+/// reference to the same handle. While it receives or has sends under way, its loop keeps it alive; when it does neither,
+/// dropping the last reference closes it. Callbacks get the handle as an argument; one that captures a clone of it instead
+/// keeps it alive until it is closed.
+///
+/// Every method answers `EBADF` once the handle is closed or its loop is gone; the errors that a method names are beside
+/// that one.
+///
+/// ```
+/// use uv_udp::{Errno, Loop, RunMode, Udp};
+///
+/// let lp = Loop::new()?;
+/// let server = Udp::new(&lp);
+/// server.bind("127.0.0.1:0".parse().unwrap())?;
+/// server.recv_start(|server, received| {
+///     if let Ok(datagram) = received {
+///         server.send_to(datagram.data, datagram.source, |_, _| ()).unwrap();
+///     }
+/// })?;
+///
+/// let client = Udp::new(&lp);
+/// client.connect(server.local_addr()?)?;
+/// assert_eq!(client.send_to(b"ping", server.local_addr()?, |_, _| ()), Err(Errno::EISCONN));
+/// client.send(b"ping", |_, result| result.unwrap())?;
+/// client.recv_start(move |client, received| {
+///     assert_eq!(received.unwrap().data, b"ping");
+///     client.close(|_| ()).unwrap();
+///     server.close(|_| ()).unwrap();
+/// })?;
+/// lp.run(RunMode::Default)?;
+/// # Ok::<(), Errno>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "uv_udp_t")]
+pub struct Udp {
+    pub(crate) inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) handle: Handle,
+    pub(crate) state: Cell<State>,
+    pub(crate) socket: RefCell<Option<Rc<PollSource>>>,
+    /// The local address to go back to when a disconnect lost it, with the port that was asked for.
+    pub(crate) bound_to: Cell<Option<SocketAddr>>,
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) scratch: Rc<Scratch>,
+    close_callback: RefCell<Option<Box<dyn FnOnce(&Udp)>>>,
+}
+
+/// The life of a handle.
+impl Udp {
+    /// A handle without a socket.
+    #[doc(alias = "uv_udp_init")]
+    pub fn new(lp: &Loop) -> Self {
+        let scratch = lp.local(Scratch::new);
+        let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner {
+            handle: Handle::new(lp, this.clone()),
+            state: Cell::new(State::NoSocket),
+            socket: RefCell::new(None),
+            bound_to: Cell::new(None),
+            sender: Sender::new(scratch.pool()),
+            receiver: Receiver::new(),
+            scratch,
+            close_callback: RefCell::new(None),
+        });
+        Self { inner }
+    }
+
+    /// Closes the handle and its socket. What is queued is offered to the kernel once more; what it does not take completes
+    /// with `ECANCELED`. The receive callback is not called again. `callback` runs after the last completion, in the
+    /// closing phase of the loop, never inside this call.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the handle is closed already; `callback` is then dropped.
+    #[doc(alias = "uv_close")]
+    pub fn close(&self, callback: impl FnOnce(&Udp) + 'static) -> Result<()> {
+        let inner = &self.inner;
+        inner.handle.check_open()?;
+        inner.let_go_of_queue();
+        inner.handle.close()?;
+        inner.state.set(State::Closed);
+        *inner.close_callback.borrow_mut() = Some(Box::new(callback));
+        inner.shut();
+        Ok(())
+    }
+
+    /// Whether the handle receives, or has sends under way.
+    #[doc(alias = "uv_is_active")]
+    pub fn is_active(&self) -> bool {
+        self.inner.handle.is_active()
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[doc(alias = "uv_is_closing")]
+    pub fn is_closing(&self) -> bool {
+        self.inner.handle.is_closing()
+    }
+
+    /// Lets the handle keep [`Loop::run`] going while it is active, which it does at first.
+    #[doc(alias = "uv_ref")]
+    pub fn reference(&self) {
+        self.inner.handle.set_ref(true);
+    }
+
+    /// Lets [`Loop::run`] end although the handle is active.
+    #[doc(alias = "uv_unref")]
+    pub fn unreference(&self) {
+        self.inner.handle.set_ref(false);
+    }
+
+    /// Whether the handle keeps [`Loop::run`] going while it is active.
+    #[doc(alias = "uv_has_ref")]
+    pub fn has_ref(&self) -> bool {
+        self.inner.handle.has_ref()
+    }
+
+    /// The handle's loop, or `None` when that is gone.
+    pub fn event_loop(&self) -> Option<Loop> {
+        self.inner.handle.event_loop()
+    }
+
+    /// The end of this handle that other threads may hold.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`, see the type.
+    pub fn remote(&self) -> Result<UdpRemote> {
+        let lp = self.event_loop().ok_or(Errno::EBADF)?;
+        Ok(UdpRemote::new(lp.remote(), self.inner.handle.id()?))
+    }
+
+    /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's: do not
+    /// close it, and ask again after `disconnect`, which may replace it.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    #[doc(alias = "uv_fileno")]
+    pub fn fileno(&self) -> Result<RawFd> {
+        self.inner.handle.check_open()?;
+        Ok(self.inner.socket()?.as_fd().as_raw_fd())
+    }
+}
+
+/// Addresses.
+impl Udp {
+    /// Binds to a local address; port 0 lets the kernel choose one.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the handle has a local address already: from `bind`, `connect`, `send_to` or `recv_start`.
+    /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` as in bind(2); the handle is then as before.
+    #[doc(alias = "uv_udp_bind")]
+    pub fn bind(&self, address: SocketAddr) -> Result<()> {
+        self.inner.handle.check_open()?;
+        let plan = self.inner.state.get().bind(address)?;
+        self.inner.carry_out(plan)
+    }
+
+    /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
+    ///
+    /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
+    /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected. Sends accepted for other
+    /// destinations are offered to the kernel once more; what it does not take completes with `ECANCELED`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for port 0; `EAFNOSUPPORT` for an IPv6 peer on an IPv4 socket, or the reverse; `ENETUNREACH`, `EACCES`,
+    /// `EADDRNOTAVAIL` and others as in connect(2).
+    #[doc(alias = "uv_udp_connect")]
+    pub fn connect(&self, peer: SocketAddr) -> Result<()> {
+        self.inner.handle.check_open()?;
+        let plan = self.inner.state.get().connect(peer)?;
+        self.inner.let_go_of_queue();
+        self.inner.carry_out(plan)
+    }
+
+    /// Dissolves the connection and keeps the local address. Sends that are queued are offered to the kernel once more;
+    /// what it does not take completes with `ECANCELED`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` when the handle has no peer. Otherwise the handle is unconnected also after an error, which says why the
+    /// local port could not be kept: `EADDRINUSE` if another socket took it.
+    #[doc(alias = "uv_udp_disconnect")]
+    pub fn disconnect(&self) -> Result<()> {
+        self.inner.handle.check_open()?;
+        let plan = self.inner.state.get().disconnect()?;
+        self.inner.let_go_of_queue();
+        self.inner.carry_out(plan)
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    #[doc(alias = "uv_udp_getsockname")]
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.inner.handle.check_open()?;
+        uv_sys::local_addr(&*self.inner.socket()?)
+    }
+
+    /// The peer that the handle is connected to, as the kernel names it: a connect to the wildcard address is one to
+    /// loopback.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` when the handle has no peer.
+    #[doc(alias = "uv_udp_getpeername")]
+    pub fn peer_addr(&self) -> Result<SocketAddr> {
+        self.inner.handle.check_open()?;
+        self.inner.state.get().peer()
+    }
+
+    /// Whether the handle has a peer.
+    pub fn is_connected(&self) -> bool {
+        self.inner.state.get().is_connected()
+    }
+}
+
+/// Sending.
+///
+/// Payloads are a `&[u8]`, or several slices that leave as one datagram. A datagram may have 65,507 bytes (what IPv4 can
+/// carry) in 1 to 1,024 slices.
+impl Udp {
+    /// Accepts a datagram for the peer. `callback` gets the result, from the loop.
+    ///
+    /// A datagram on an empty queue goes to the kernel at once; what follows it in the same iteration is copied, and leaves
+    /// together at the end of the iteration. The result is the kernel's: that it took the datagram, not that it arrived.
+    /// `ECANCELED` when the handle was closed, disconnected or connected anew before the kernel took it.
+    ///
+    /// # Errors
+    ///
+    /// `EDESTADDRREQ` when the handle has no peer; `EINVAL` for an empty list of slices; `EMSGSIZE` for more slices or
+    /// bytes than a datagram can have. Nothing was accepted then, and `callback` is dropped.
+    #[doc(alias = "uv_udp_send")]
+    pub fn send<'a>(
+        &self,
+        payload: impl Into<Payload<'a>>,
+        callback: impl FnOnce(&Udp, Result<()>) + 'static,
+    ) -> Result<()> {
+        self.transmit(Transmit::new(payload), callback)
+    }
+
+    /// Accepts a datagram for `destination`; otherwise as [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// `EISCONN` when the handle is connected, whatever the destination; `EINVAL` for port 0 or an empty list of slices;
+    /// `EAFNOSUPPORT` for an IPv6 destination on an IPv4 socket, or the reverse; `EMSGSIZE` as in `send`. A first socket
+    /// is made and bound to the wildcard address here, with the errors of [`bind`](Self::bind).
+    #[doc(alias = "uv_udp_sendto")]
+    pub fn send_to<'a>(
+        &self,
+        payload: impl Into<Payload<'a>>,
+        destination: SocketAddr,
+        callback: impl FnOnce(&Udp, Result<()>) + 'static,
+    ) -> Result<()> {
+        self.transmit(Transmit::new(payload).to(destination), callback)
+    }
+
+    /// Accepts a datagram with all that a [`Transmit`] can say of it, except a segment size (`EINVAL`): the handle segments
+    /// by itself. Without a destination as [`send`](Self::send), with one as [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    ///
+    /// Those of `send` and `send_to`.
+    pub fn transmit(
+        &self,
+        transmit: Transmit<'_>,
+        callback: impl FnOnce(&Udp, Result<()>) + 'static,
+    ) -> Result<()> {
+        if transmit.segment_size.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        self.inner.prepare_to_send(&transmit)?;
+        self.inner.accept(transmit, Box::new(callback));
+        Ok(())
+    }
+
+    /// Sends a datagram to the peer now, or not at all, and says how many bytes it had.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when the kernel cannot take it now, or something is queued before it; `ENOBUFS` when the device's queue is
+    /// full; those of [`send`](Self::send); others as in send(2).
+    #[doc(alias = "uv_udp_try_send")]
+    pub fn try_send<'a>(&self, payload: impl Into<Payload<'a>>) -> Result<usize> {
+        self.try_transmit(&Transmit::new(payload))
+    }
+
+    /// Sends a datagram to `destination` now, or not at all, and says how many bytes it had.
+    ///
+    /// # Errors
+    ///
+    /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
+    #[doc(alias = "uv_udp_try_sendto")]
+    pub fn try_send_to<'a>(
+        &self,
+        payload: impl Into<Payload<'a>>,
+        destination: SocketAddr,
+    ) -> Result<usize> {
+        self.try_transmit(&Transmit::new(payload).to(destination))
+    }
+
+    /// Sends one [`Transmit`] now, or not at all, and says how many bytes it had. With a segment size it is several
+    /// datagrams in one buffer, which go together or not at all; see [`try_send_segments`](Self::try_send_segments).
+    ///
+    /// # Errors
+    ///
+    /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
+    pub fn try_transmit(&self, transmit: &Transmit<'_>) -> Result<usize> {
+        self.inner.prepare_to_send(transmit)?;
+        self.inner.send_now(transmit)
+    }
+
+    /// Sends several datagrams now, each to its own destination (or all to the peer), from the caller's own memory. Says
+    /// how many went: the first so many of `batch`. Runs that fit are segmented as in [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// If the first one could not go, why: see [`try_send`](Self::try_send) and [`send_to`](Self::send_to). Bad input
+    /// anywhere in `batch` is found before the first one goes.
+    #[doc(alias = "uv_udp_try_send2")]
+    pub fn try_send_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
+        for transmit in batch {
+            self.inner.prepare_to_send(transmit)?;
+        }
+        self.inner.send_batch_now(batch)
+    }
+
+    /// Sends `data` now as datagrams of `segment_size` bytes, of which the last may be shorter, to `destination` or to the
+    /// peer. Says how many bytes went: all of them, or a whole number of segments when the kernel had room for no more.
+    ///
+    /// # Errors
+    ///
+    /// If the first segment could not go, why: see [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
+    #[doc(alias = "UDP_SEGMENT")]
+    pub fn try_send_segments(
+        &self,
+        data: &[u8],
+        segment_size: NonZeroU16,
+        destination: Option<SocketAddr>,
+    ) -> Result<usize> {
+        let mut first = Transmit::new(data.get(..usize::from(segment_size.get())).unwrap_or(data));
+        first.destination = destination;
+        self.inner.prepare_to_send(&first)?;
+        self.inner
+            .send_segments_now(data, segment_size, destination)
+    }
+
+    /// Bytes in the sends that were accepted and whose callbacks were not called yet.
+    #[doc(alias = "uv_udp_get_send_queue_size")]
+    pub fn send_queue_size(&self) -> usize {
+        self.inner.sender.queue().bytes()
+    }
+
+    /// How many sends were accepted whose callbacks were not called yet.
+    #[doc(alias = "uv_udp_get_send_queue_count")]
+    pub fn send_queue_count(&self) -> usize {
+        self.inner.sender.queue().count()
+    }
+}
+
+/// Receiving.
+impl Udp {
+    /// Calls `callback` with each datagram that arrives, and with errors that the network reports.
+    ///
+    /// The datagram is lent for the call: copy what must outlive it. A handle without a socket gets one, bound to the IPv4
+    /// wildcard address. A connected handle delivers its peer's datagrams only.
+    ///
+    /// # Errors
+    ///
+    /// `EALREADY` when the handle is receiving already; those of [`bind`](Self::bind) where a socket is made here.
+    #[doc(alias = "uv_udp_recv_start")]
+    pub fn recv_start(
+        &self,
+        callback: impl FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>) + 'static,
+    ) -> Result<()> {
+        self.start(Receiving::Each(Box::new(callback)))
+    }
+
+    /// Calls `callback` with the datagrams that one system call received, together. Otherwise as
+    /// [`recv_start`](Self::recv_start).
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv_start`.
+    pub fn recv_batch_start(
+        &self,
+        callback: impl FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>) + 'static,
+    ) -> Result<()> {
+        self.start(Receiving::Batch(Box::new(callback)))
+    }
+
+    fn start(&self, callback: Receiving) -> Result<()> {
+        let inner = &self.inner;
+        inner.handle.check_open()?;
+        if inner.receiver.is_started() {
+            return Err(Errno::EALREADY);
+        }
+        inner.carry_out(inner.state.get().recv_start()?)?;
+        inner.start_receiving(callback)
+    }
+
+    /// Stops receiving, and drops the callback. What arrives from now on waits in the socket for the next
+    /// [`recv_start`](Self::recv_start), and what was received but not delivered yet waits in the handle. On a handle that
+    /// is not receiving, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`, see the type.
+    #[doc(alias = "uv_udp_recv_stop")]
+    pub fn recv_stop(&self) -> Result<()> {
+        self.inner.handle.check_open()?;
+        self.inner.stop_receiving();
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The socket.
+    pub(crate) fn socket(&self) -> Result<Rc<PollSource>> {
+        self.socket.borrow().clone().ok_or(Errno::EBADF)
+    }
+
+    /// Does what the policy says, and tells the state of each step that was done.
+    pub(crate) fn carry_out(&self, plan: Plan) -> Result<()> {
+        if let Some(family) = plan.create {
+            // A new socket becomes the handle's only when all of it worked: a failed first call changes nothing.
+            let fd = uv_sys::socket(family)?;
+            return self
+                .settle(&fd, family, plan)
+                .and_then(|state| self.adopt(fd, state));
+        }
+        let Some(family) = self.state.get().family() else {
+            return Ok(());
+        };
+        if plan.dissolve {
+            self.dissolve(family, plan.connect.is_some())?;
+        }
+        if plan.bind.is_none() && plan.connect.is_none() {
+            return Ok(());
+        }
+        let socket = self.socket()?;
+        let settled = self.settle(&*socket, family, plan);
+        match settled {
+            Ok(state) => self.enter(state),
+            Err(_) if plan.dissolve => self.forget_old_peer(family),
+            Err(_) => {}
+        }
+        settled.map(drop)
+    }
+
+    /// Binds and connects `fd` as planned, and says what state it is in then.
+    fn settle(&self, fd: impl AsFd, family: Family, plan: Plan) -> Result<State> {
+        if let Some(address) = plan.bind {
+            uv_sys::bind(&fd, &address)?;
+            self.bound_to.set(Some(address));
+        }
+        let Some(peer) = plan.connect else {
+            return Ok(State::Unconnected {
+                family,
+                bound: true,
+            });
+        };
+        uv_sys::connect(&fd, &peer)?;
+        Ok(State::Connected {
+            family,
+            peer: uv_sys::peer_addr(&fd)?,
+        })
+    }
+
+    /// Makes `fd` the handle's socket.
+    pub(crate) fn adopt(&self, fd: OwnedFd, state: State) -> Result<()> {
+        let socket = self.handle.register(fd)?;
+        self.receiver.prepare(&socket);
+        *self.socket.borrow_mut() = Some(Rc::new(socket));
+        self.enter(state);
+        Ok(())
+    }
+
+    pub(crate) fn enter(&self, state: State) {
+        self.state.set(state);
+        self.receiver.peer_changed(state.peer().ok());
+        self.sender.peer_changed();
+    }
+
+    /// What the poller should watch for.
+    pub(crate) fn update_interest(&self) -> Result<()> {
+        let Ok(socket) = self.socket() else {
+            return Ok(());
+        };
+        let mut interest = Interest::NONE;
+        interest.set(Interest::READABLE, self.receiver.is_started());
+        interest.set(Interest::WRITABLE, self.sender.is_blocked());
+        if socket.interest() == interest {
+            Ok(())
+        } else {
+            socket.set_interest(interest)
+        }
+    }
+
+    /// Active while there is a callback to wait for.
+    pub(crate) fn update_active(&self) {
+        self.handle
+            .set_active(self.receiver.is_started() || self.sender.queue().count() > 0);
+    }
+
+    /// Lets go of the socket and of all that may not be called or delivered any more.
+    fn shut(&self) {
+        self.receiver.shut();
+        drop(self.socket.take());
+    }
+}
+
+impl Source for Inner {
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn ready(self: Rc<Self>, readiness: Interest) {
+        if readiness.contains(Interest::WRITABLE) && self.sender.unblock() {
+            self.flush();
+        }
+        if readiness.contains(Interest::READABLE) && self.receiver.is_started() {
+            self.receive(true);
+        }
+    }
+
+    fn turn(self: Rc<Self>, phase: Phase) {
+        match phase {
+            Phase::Completions => self.complete(),
+            Phase::Flush => self.flush(),
+            Phase::Dispatch => self.receive(false),
+            Phase::Deadline => {
+                self.sender.end_pause();
+                self.flush();
+            }
+            Phase::Closing => {
+                self.complete();
+                let callback = self.close_callback.take();
+                if let Some(callback) = callback {
+                    callback(&Udp {
+                        inner: Rc::clone(&self),
+                    });
+                }
+            }
+            Phase::Abandoned => {
+                self.state.set(State::Closed);
+                self.sender.abandon();
+                self.shut();
+                drop(self.close_callback.take());
+            }
+            Phase::Hook => {}
+        }
+    }
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp")
+            .field("state", &self.inner.state.get())
+            .field("handle", &self.inner.handle)
+            .finish()
+    }
+}
