@@ -3,11 +3,14 @@
 //! [`SendBatch`](crate::SendBatch), [`sendmsg`](crate::sendmsg) and [`Metadata`](crate::Metadata) use this for
 //! everything that they know by name; take it directly for the rest.
 
-use crate::errno::Result;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::addr::Family;
+use crate::errno::{Errno, Result};
+use crate::error_queue::ExtendedError;
 use crate::sys::cmsg as sys;
 use crate::transmit::PacketInfo;
-
-pub use crate::sys::cmsg::ControlEncoder;
 
 /// One control message that came with a datagram.
 #[doc(alias = "cmsghdr")]
@@ -38,6 +41,10 @@ pub enum ControlMessage<'a> {
     /// How many datagrams the socket has dropped so far for want of room.
     #[doc(alias = "SO_RXQ_OVFL")]
     Drops(u32),
+    /// What became of an earlier datagram; only from the error queue.
+    #[doc(alias = "IP_RECVERR")]
+    #[doc(alias = "IPV6_RECVERR")]
+    Error(ExtendedError),
     /// Anything else, and anything whose contents are not what its type promises.
     Other {
         /// The protocol level, as `SOL_SOCKET`.
@@ -49,7 +56,8 @@ pub enum ControlMessage<'a> {
     },
 }
 
-/// Iterates over the control messages in the bytes that a receive call filled.
+/// Iterates over the control messages in the bytes that a receive call filled:
+/// [`recvmsg_with_control`](crate::recvmsg_with_control) returns one.
 ///
 /// Takes any bytes: what is malformed ends the iteration, and nothing outside of them is read. See
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
@@ -83,14 +91,141 @@ impl<'a> Iterator for ControlMessages<'a> {
 
 impl std::iter::FusedIterator for ControlMessages<'_> {}
 
-impl ControlEncoder<'_> {
-    /// Adds the segment size of a run, in bytes.
+/// Writes control messages into a buffer that the caller lends, for
+/// [`sendmsg_with_control`](crate::sendmsg_with_control).
+///
+/// Keeps count itself: [`as_bytes`](Self::as_bytes) is at every moment a complete list, with nothing to finish and no
+/// length to forget.
+///
+/// ```
+/// use uv_sys::{ControlEncoder, ControlMessage, ControlMessages};
+///
+/// let mut buffer = [0; ControlEncoder::space(2)];
+/// let mut control = ControlEncoder::new(&mut buffer);
+/// control.segment_size(1_200)?;
+/// let mut messages = ControlMessages::new(control.as_bytes());
+/// assert_eq!(messages.next(), Some(ControlMessage::Segment(1_200)));
+/// # Ok::<(), uv_sys::Errno>(())
+/// ```
+///
+/// Every method that adds answers `ENOBUFS` if there is not enough room left, and has added nothing then.
+#[doc(alias = "CMSG_SPACE")]
+#[doc(alias = "CMSG_LEN")]
+pub struct ControlEncoder<'b> {
+    buffer: &'b mut [u8],
+    /// Bytes used; never more than there are.
+    len: usize,
+}
+
+impl<'b> ControlEncoder<'b> {
+    /// An empty list in `buffer`, whose old contents do not matter.
+    #[inline]
+    #[must_use]
+    pub fn new(buffer: &'b mut [u8]) -> ControlEncoder<'b> {
+        ControlEncoder { buffer, len: 0 }
+    }
+
+    /// Bytes of the buffer that one message with `data` bytes of contents takes.
+    #[must_use]
+    pub const fn space(data: usize) -> usize {
+        sys::space(data)
+    }
+
+    /// Adds a message of any kind.
     ///
     /// # Errors
     ///
-    /// `ENOBUFS` if the buffer is full; nothing is added then.
+    /// `ENOBUFS`.
+    #[inline]
+    pub fn push(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<()> {
+        let free = self.buffer.get_mut(self.len..).unwrap_or_default();
+        self.len += sys::put(free, level, kind, data).ok_or(Errno::ENOBUFS)?;
+        Ok(())
+    }
+
+    /// Adds the segment size, in bytes: cut the payload into datagrams as long as that.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS`.
+    #[doc(alias = "UDP_SEGMENT")]
     #[inline]
     pub fn segment_size(&mut self, bytes: u16) -> Result<()> {
-        sys::encode_segment_size(self, bytes)
+        sys::put_segment_size(self, bytes)
+    }
+
+    /// Adds the TOS byte or traffic class. The kernel skips it on a datagram that travels by the other family.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS`.
+    #[doc(alias = "IP_TOS")]
+    #[doc(alias = "IPV6_TCLASS")]
+    #[inline]
+    pub fn tos(&mut self, family: Family, tos: u8) -> Result<()> {
+        sys::put_tos(self, family, tos)
+    }
+
+    /// Adds the time to live or hop limit, 1 to 255. The kernel skips it on a datagram that travels by the other family.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for 0; `ENOBUFS`.
+    #[doc(alias = "IP_TTL")]
+    #[doc(alias = "IPV6_HOPLIMIT")]
+    #[inline]
+    pub fn ttl(&mut self, family: Family, ttl: u8) -> Result<()> {
+        if ttl == 0 {
+            return Err(Errno::EINVAL);
+        }
+        sys::put_ttl(self, family, ttl)
+    }
+
+    /// Adds the source address and interface. The kernel skips it on a datagram that travels by the other family.
+    ///
+    /// # Errors
+    ///
+    /// `EAFNOSUPPORT` for an address of the other family (a mapped IPv4 address will do for both); `ENOBUFS`.
+    #[doc(alias = "IP_PKTINFO")]
+    #[doc(alias = "IPV6_PKTINFO")]
+    #[inline]
+    pub fn source(&mut self, family: Family, source: PacketInfo) -> Result<()> {
+        let fits = match (family, source.address) {
+            (_, None) | (Family::V4, Some(IpAddr::V4(_))) | (Family::V6, Some(IpAddr::V6(_))) => {
+                true
+            }
+            (Family::V4, Some(IpAddr::V6(ip))) => ip.to_ipv4_mapped().is_some(),
+            (Family::V6, Some(IpAddr::V4(_))) => false,
+        };
+        if !fits {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        sys::put_source(self, family, source)
+    }
+
+    /// Adds the time to send at, in nanoseconds of the clock that [`set_txtime`](crate::set_txtime) chose.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS`.
+    #[doc(alias = "SCM_TXTIME")]
+    #[inline]
+    pub fn transmit_at(&mut self, nanoseconds: u64) -> Result<()> {
+        sys::put_transmit_at(self, nanoseconds)
+    }
+
+    /// The messages so far, as a send call takes them.
+    #[inline]
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.buffer.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ControlEncoder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(ControlMessages::new(self.as_bytes()))
+            .finish()
     }
 }

@@ -13,9 +13,12 @@
 #[macro_use]
 mod errno;
 mod addr;
+mod capabilities;
 mod cmsg;
+mod error_queue;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+mod multicast;
 mod options;
 mod payload;
 #[cfg(feature = "poller")]
@@ -27,13 +30,16 @@ mod sys;
 mod transmit;
 
 pub use addr::Family;
+pub use capabilities::{Capabilities, capabilities};
 pub use cmsg::{ControlEncoder, ControlMessage, ControlMessages};
 pub use errno::{Errno, Result};
+pub use error_queue::{ErrorOrigin, ExtendedError, QueuedError, recv_error};
+pub use multicast::*;
 pub use options::*;
 pub use payload::{MAX_DATAGRAM, MAX_SLICES, Payload};
 #[cfg(feature = "poller")]
 pub use poller::{Interest, PollEvent, PollEvents, Poller, Registration};
-pub use receive::{Metadata, Received, RecvBatch, RecvOptions, recvmsg};
-pub use send::{SendBatch, sendmsg};
+pub use receive::{Metadata, Received, RecvBatch, RecvOptions, recvmsg, recvmsg_with_control};
+pub use send::{SendBatch, sendmsg, sendmsg_with_control};
 pub use socket::*;
 pub use transmit::{Ecn, PacketInfo, Transmit};

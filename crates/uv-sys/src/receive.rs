@@ -130,6 +130,43 @@ pub fn recvmsg(
     sys::recvmsg(fd.as_fd(), bufs, options)
 }
 
+/// Receives one datagram and hands out its control messages as they are, beyond what [`Metadata`] has a name for.
+///
+/// [`RecvOptions::control`] is taken as on, and [`Received::metadata`] is empty: [`Metadata::from_control`] makes it.
+/// Messages that `control` is too short for are lost.
+///
+/// # Errors
+///
+/// Those of [`recvmsg`].
+///
+/// ```
+/// use std::io::IoSliceMut;
+/// use std::net::UdpSocket;
+/// use uv_sys::{ControlMessage, RecvOptions, recvmsg_with_control, set_recv_ttl};
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// set_recv_ttl(&socket, true)?;
+/// socket.send_to(b"hello", socket.local_addr()?)?;
+/// let (mut bytes, mut control) = ([0; 64], [0; 64]);
+/// let bufs = &mut [IoSliceMut::new(&mut bytes)];
+/// let (_, mut messages) = recvmsg_with_control(&socket, bufs, &mut control, RecvOptions::default())?;
+/// assert!(matches!(messages.next(), Some(ControlMessage::Ttl(1..))));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn recvmsg_with_control<'c>(
+    fd: impl AsFd,
+    bufs: &mut [IoSliceMut<'_>],
+    control: &'c mut [u8],
+    options: RecvOptions,
+) -> Result<(Received, ControlMessages<'c>)> {
+    let (received, len) = sys::recv_with(fd.as_fd(), bufs, control, options)?;
+    let control: &'c [u8] = control;
+    Ok((
+        received,
+        ControlMessages::new(control.get(..len).unwrap_or_default()),
+    ))
+}
+
 /// Memory to receive many datagrams with one syscall: a number of slots of equal length.
 ///
 /// The memory is asked for zeroed, in one piece; for large batches the kernel hands out its pages only when a datagram

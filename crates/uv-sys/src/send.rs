@@ -1,9 +1,12 @@
 //! Sending: one message, or a batch of them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use crate::cmsg::ControlEncoder;
 use crate::errno::Result;
+use crate::payload::Payload;
 use crate::sys::send as sys;
 use crate::transmit::Transmit;
 
@@ -45,6 +48,40 @@ use crate::transmit::Transmit;
 #[inline]
 pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
     sys::sendmsg(fd.as_fd(), transmit)
+}
+
+/// Sends one datagram with control messages of any kind, beyond what [`Transmit`] has a name for.
+///
+/// # Errors
+///
+/// Those of [`sendmsg`]; `EINVAL` for control messages that the kernel does not understand.
+///
+/// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
+/// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use uv_sys::{ControlEncoder, Family, sendmsg_with_control};
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// let mut buffer = [0; ControlEncoder::space(4)];
+/// let mut control = ControlEncoder::new(&mut buffer);
+/// control.tos(Family::V4, 46 << 2)?;
+/// sendmsg_with_control(&socket, "urgent", Some(socket.local_addr()?), &control)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn sendmsg_with_control<'a>(
+    fd: impl AsFd,
+    payload: impl Into<Payload<'a>>,
+    destination: Option<SocketAddr>,
+    control: &ControlEncoder<'_>,
+) -> Result<usize> {
+    sys::send_with(
+        fd.as_fd(),
+        payload.into(),
+        destination.as_ref(),
+        control.as_bytes(),
+    )
 }
 
 /// Sends up to [`SendBatch::MAX`] messages with one syscall.

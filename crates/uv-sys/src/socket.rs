@@ -71,7 +71,7 @@ pub fn connect(fd: impl AsFd, peer: &SocketAddr) -> Result<()> {
 ///   ([`DISCONNECT_DROPS_EPHEMERAL_PORT`]): the socket is then unbound, and receives nothing;
 /// - the address that [`connect`] chose for a socket that was bound to the wildcard address: that becomes the wildcard
 ///   again (if the address was named at [`bind`], it stays);
-/// - the device, if it was set by [`set_bind_to_device`](crate::set_bind_to_device);
+/// - the device, if it was set by [`bind_to_device`](crate::bind_to_device);
 ///
 /// and one thing is kept that should not be: the filter by an IPv6 peer ([`DISCONNECT_KEEPS_IPV6_FILTER`]).
 ///

@@ -95,6 +95,17 @@ impl RawAddr {
         }
     }
 
+    /// The address with the padding that some options want.
+    pub(crate) fn storage(&self) -> libc::sockaddr_storage {
+        let mut storage = mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
+        // SAFETY: every byte of `self` is initialised, and `storage`, being larger, has room for them and is made of
+        // integers, for which any bytes are valid.
+        unsafe {
+            storage.as_mut_ptr().cast::<RawAddr>().write(*self);
+            storage.assume_init()
+        }
+    }
+
     pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {
         std::ptr::from_ref(self).cast()
     }

@@ -2,11 +2,12 @@
 //! contents, and padding to the size of a `size_t`. All of it safe code over byte slices: the kernel copies control
 //! data to and from its own memory, so that not even the alignment of the caller's buffer matters.
 
-use std::fmt;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::cmsg::ControlMessage;
+use super::error_queue;
+use crate::addr::Family;
+use crate::cmsg::{ControlEncoder, ControlMessage};
 use crate::errno::{Errno, Result};
 use crate::transmit::{PacketInfo, Transmit};
 
@@ -33,7 +34,7 @@ impl ControlBuffer {
     }
 }
 
-fn int(data: &[u8]) -> Option<i32> {
+pub(crate) fn int(data: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(data.get(..4)?.try_into().ok()?))
 }
 
@@ -90,6 +91,9 @@ fn decode_known(level: i32, kind: i32, data: &[u8]) -> Option<ControlMessage<'st
             }))
         }
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => timestamp(data).map(ControlMessage::Timestamp),
+        (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => {
+            error_queue::decode(data).map(ControlMessage::Error)
+        }
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
             Some(ControlMessage::Drops(int(data)?.cast_unsigned()))
         }
@@ -112,195 +116,125 @@ fn timestamp(data: &[u8]) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
-/// Writes control messages into a buffer that the caller lends.
-///
-/// Keeps count itself: [`as_bytes`](Self::as_bytes) is at every moment a complete list, with nothing to finish and no
-/// length to forget.
-///
-/// ```
-/// use uv_sys::{ControlEncoder, ControlMessage, ControlMessages};
-///
-/// let mut buffer = [0; 64];
-/// let mut control = ControlEncoder::new(&mut buffer);
-/// control.segment_size(1_200)?;
-/// let mut messages = ControlMessages::new(control.as_bytes());
-/// assert_eq!(messages.next(), Some(ControlMessage::Segment(1_200)));
-/// # Ok::<(), uv_sys::Errno>(())
-/// ```
-#[doc(alias = "CMSG_SPACE")]
-#[doc(alias = "CMSG_LEN")]
-pub struct ControlEncoder<'b> {
-    buffer: &'b mut [u8],
-    len: usize,
+/// Bytes that a message with `data` bytes of contents takes, padding included.
+pub(crate) const fn space(data: usize) -> usize {
+    HEADER.saturating_add(data).saturating_add(WORD - 1) / WORD * WORD
 }
 
-impl<'b> ControlEncoder<'b> {
-    /// An empty list in `buffer`, whose old contents do not matter.
-    #[inline]
-    #[must_use]
-    pub fn new(buffer: &'b mut [u8]) -> ControlEncoder<'b> {
-        ControlEncoder { buffer, len: 0 }
-    }
-
-    /// Bytes of the buffer that one message with `data` bytes of contents takes.
-    #[must_use]
-    pub const fn space(data: usize) -> usize {
-        HEADER.saturating_add(data).saturating_add(WORD - 1) / WORD * WORD
-    }
-
-    /// Adds a message of any kind.
-    ///
-    /// # Errors
-    ///
-    /// `ENOBUFS` if the buffer has less than [`space`](Self::space) bytes left; nothing is added then.
-    #[inline]
-    pub fn push(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<()> {
-        let space = Self::space(data.len());
-        let free = self.buffer.get_mut(self.len..).unwrap_or_default();
-        let Some(message) = free.get_mut(..space) else {
-            return Err(Errno::ENOBUFS);
-        };
-        let (header, contents) = message.split_at_mut(HEADER);
-        header[..WORD].copy_from_slice(&(HEADER + data.len()).to_ne_bytes());
-        header[WORD..WORD + 4].copy_from_slice(&level.to_ne_bytes());
-        header[WORD + 4..].copy_from_slice(&kind.to_ne_bytes());
-        let (used, padding) = contents.split_at_mut(data.len());
-        used.copy_from_slice(data);
-        padding.fill(0);
-        self.len += space;
-        Ok(())
-    }
-
-    /// Whether nothing was added yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The messages so far, as a send call takes them.
-    #[inline]
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.buffer.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for ControlEncoder<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlEncoder")
-            .field("bytes", &self.len)
-            .field("room", &self.buffer.len())
-            .finish()
-    }
-}
-
+/// Writes one message to the start of `free`; returns the bytes used, or `None` if there are too few.
 #[inline]
-pub(crate) fn encode_segment_size(control: &mut ControlEncoder<'_>, bytes: u16) -> Result<()> {
+pub(crate) fn put(free: &mut [u8], level: i32, kind: i32, data: &[u8]) -> Option<usize> {
+    let space = space(data.len());
+    let (header, contents) = free.get_mut(..space)?.split_at_mut(HEADER);
+    header[..WORD].copy_from_slice(&(HEADER + data.len()).to_ne_bytes());
+    header[WORD..WORD + 4].copy_from_slice(&level.to_ne_bytes());
+    header[WORD + 4..].copy_from_slice(&kind.to_ne_bytes());
+    let (used, padding) = contents.split_at_mut(data.len());
+    used.copy_from_slice(data);
+    padding.fill(0);
+    Some(space)
+}
+
+pub(crate) fn put_segment_size(control: &mut ControlEncoder<'_>, bytes: u16) -> Result<()> {
     control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &bytes.to_ne_bytes())
 }
 
-/// Which of the two protocols' control messages a message needs.
+pub(crate) fn put_tos(control: &mut ControlEncoder<'_>, family: Family, tos: u8) -> Result<()> {
+    let (level, kind) = match family {
+        Family::V4 => (libc::SOL_IP, libc::IP_TOS),
+        Family::V6 => (libc::SOL_IPV6, libc::IPV6_TCLASS),
+    };
+    control.push(level, kind, &i32::from(tos).to_ne_bytes())
+}
+
+pub(crate) fn put_ttl(control: &mut ControlEncoder<'_>, family: Family, ttl: u8) -> Result<()> {
+    let (level, kind) = match family {
+        Family::V4 => (libc::SOL_IP, libc::IP_TTL),
+        Family::V6 => (libc::SOL_IPV6, libc::IPV6_HOPLIMIT),
+    };
+    control.push(level, kind, &i32::from(ttl).to_ne_bytes())
+}
+
+/// An address of the other family counts as none.
+pub(crate) fn put_source(
+    control: &mut ControlEncoder<'_>,
+    family: Family,
+    source: PacketInfo,
+) -> Result<()> {
+    let interface = source.interface.to_ne_bytes();
+    match family {
+        Family::V4 => {
+            let address = match source.address.map(|ip| ip.to_canonical()) {
+                Some(IpAddr::V4(ip)) => ip.octets(),
+                _ => [0; 4],
+            };
+            // struct in_pktinfo: interface, local address, destination in the header (not for sending).
+            let mut info = [0; 12];
+            info[..4].copy_from_slice(&interface);
+            info[4..8].copy_from_slice(&address);
+            control.push(libc::SOL_IP, libc::IP_PKTINFO, &info)
+        }
+        Family::V6 => {
+            let address = match source.address {
+                Some(IpAddr::V6(ip)) => ip.octets(),
+                _ => [0; 16],
+            };
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&address);
+            info[16..].copy_from_slice(&interface);
+            control.push(libc::SOL_IPV6, libc::IPV6_PKTINFO, &info)
+        }
+    }
+}
+
+pub(crate) fn put_transmit_at(control: &mut ControlEncoder<'_>, nanoseconds: u64) -> Result<()> {
+    control.push(
+        libc::SOL_SOCKET,
+        libc::SCM_TXTIME,
+        &nanoseconds.to_ne_bytes(),
+    )
+}
+
+/// Which of the two protocols' control messages a message to this address needs.
 ///
 /// The kernel skips those of the protocol that the datagram does not travel by, so where only the socket knows which
 /// one that is (connected, no destination given), both are sent and no syscall is spent on asking.
-#[derive(Clone, Copy)]
-struct Protocols {
-    v4: bool,
-    v6: bool,
-}
-
-impl Protocols {
-    fn of(address: Option<IpAddr>) -> Protocols {
-        match address.map(|ip| ip.to_canonical()) {
-            Some(IpAddr::V4(_)) => Protocols {
-                v4: true,
-                v6: false,
-            },
-            Some(IpAddr::V6(_)) => Protocols {
-                v4: false,
-                v6: true,
-            },
-            None => Protocols { v4: true, v6: true },
-        }
-    }
-
-    fn encode_int(
-        self,
-        control: &mut ControlEncoder<'_>,
-        v4: i32,
-        v6: i32,
-        value: u8,
-    ) -> Result<()> {
-        let value = i32::from(value).to_ne_bytes();
-        if self.v4 {
-            control.push(libc::SOL_IP, v4, &value)?;
-        }
-        if self.v6 {
-            control.push(libc::SOL_IPV6, v6, &value)?;
-        }
-        Ok(())
+fn families(address: Option<IpAddr>) -> &'static [Family] {
+    match address.map(|ip| ip.to_canonical()) {
+        Some(IpAddr::V4(_)) => &[Family::V4],
+        Some(IpAddr::V6(_)) => &[Family::V6],
+        None => &[Family::V4, Family::V6],
     }
 }
 
 /// Encodes all that `transmit` asks for into `buffer` and returns the bytes used.
 pub(crate) fn encode(transmit: &Transmit<'_>, buffer: &mut ControlBuffer) -> Result<usize> {
     let mut control = ControlEncoder::new(&mut buffer.0);
-    let protocols = Protocols::of(transmit.destination.as_ref().map(SocketAddr::ip));
     if let Some(size) = transmit.segment_size {
-        encode_segment_size(&mut control, size.get())?;
-    }
-    if let Some(tos) = transmit.tos {
-        protocols.encode_int(&mut control, libc::IP_TOS, libc::IPV6_TCLASS, tos)?;
-    }
-    if let Some(ttl) = transmit.ttl {
-        if ttl == 0 {
-            return Err(Errno::EINVAL);
-        }
-        protocols.encode_int(&mut control, libc::IP_TTL, libc::IPV6_HOPLIMIT, ttl)?;
-    }
-    if let Some(source) = transmit.source {
-        encode_source(&mut control, protocols, source)?;
+        control.segment_size(size.get())?;
     }
     if let Some(at) = transmit.transmit_at {
-        control.push(libc::SOL_SOCKET, libc::SCM_TXTIME, &at.to_ne_bytes())?;
+        control.transmit_at(at)?;
     }
-    Ok(control.len)
-}
-
-fn encode_source(
-    control: &mut ControlEncoder<'_>,
-    protocols: Protocols,
-    source: PacketInfo,
-) -> Result<()> {
-    let address = source.address.map(|ip| ip.to_canonical());
-    let interface = source.interface.to_ne_bytes();
-    let wanted = Protocols::of(address);
-    let both = Protocols {
-        v4: protocols.v4 && wanted.v4,
-        v6: protocols.v6 && wanted.v6,
-    };
-    if !both.v4 && !both.v6 {
-        return Err(Errno::EAFNOSUPPORT);
+    let to = families(transmit.destination.as_ref().map(SocketAddr::ip));
+    for family in to {
+        if let Some(tos) = transmit.tos {
+            control.tos(*family, tos)?;
+        }
+        if let Some(ttl) = transmit.ttl {
+            control.ttl(*family, ttl)?;
+        }
     }
-    if both.v4 {
-        let address = match address {
-            Some(IpAddr::V4(ip)) => ip.octets(),
-            _ => [0; 4],
-        };
-        let mut info = [0; 12];
-        info[..4].copy_from_slice(&interface);
-        info[4..8].copy_from_slice(&address);
-        control.push(libc::SOL_IP, libc::IP_PKTINFO, &info)?;
+    if let Some(source) = transmit.source {
+        let from = families(source.address);
+        let mut none_fits = true;
+        for family in to.iter().filter(|family| from.contains(family)) {
+            control.source(*family, source)?;
+            none_fits = false;
+        }
+        if none_fits {
+            return Err(Errno::EAFNOSUPPORT);
+        }
     }
-    if both.v6 {
-        let address = match address {
-            Some(IpAddr::V6(ip)) => ip.octets(),
-            _ => [0; 16],
-        };
-        let mut info = [0; 20];
-        info[..16].copy_from_slice(&address);
-        info[16..].copy_from_slice(&interface);
-        control.push(libc::SOL_IPV6, libc::IPV6_PKTINFO, &info)?;
-    }
-    Ok(())
+    Ok(control.as_bytes().len())
 }

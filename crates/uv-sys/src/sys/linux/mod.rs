@@ -27,6 +27,8 @@ pub(crate) mod cmsg;
 #[cfg(feature = "poller")]
 pub(crate) mod epoll;
 pub(crate) mod errno;
+pub(crate) mod error_queue;
+pub(crate) mod multicast;
 pub(crate) mod options;
 pub(crate) mod recv;
 pub(crate) mod send;
@@ -44,4 +46,9 @@ pub(crate) const IOV_MAX: usize = 1024;
 /// What a length that the kernel wrote means: never negative after the -1 was taken out.
 pub(crate) fn length(value: libc::ssize_t) -> Result<usize, Errno> {
     usize::try_from(value).map_err(|_| Errno::EIO)
+}
+
+/// How many bytes of control messages the kernel says there are: an integer of another type in each C library.
+pub(crate) fn control_len(header: &libc::msghdr) -> usize {
+    header.msg_controllen as _
 }

@@ -71,7 +71,7 @@ pub(crate) fn recv_with(
         truncated: full_len > room,
         metadata: Metadata::default(),
     };
-    Ok((received, header.msg_controllen as usize))
+    Ok((received, super::control_len(&header)))
 }
 
 /// # Safety
@@ -266,7 +266,7 @@ impl Ring {
                 .controls
                 .get(index)?
                 .0
-                .get(..message.msg_hdr.msg_controllen as usize);
+                .get(..super::control_len(&message.msg_hdr));
             Metadata::from_control(ControlMessages::new(control.unwrap_or_default()))
         } else {
             Metadata::default()

@@ -1,0 +1,105 @@
+//! What the running kernel can do.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
+use std::sync::OnceLock;
+
+use crate::addr::Family;
+use crate::errno::Errno;
+use crate::options::{
+    TxTimeClock, set_gro, set_recv_drops, set_segment_size, set_timestamps, set_txtime,
+};
+use crate::send::sendmsg;
+use crate::transmit::Transmit;
+
+/// What the running kernel can do. Found out by trying: see [`capabilities`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// [`Transmit::segment_size`] works. A kernel without it (before Linux 4.18) ignores the request and sends one large
+    /// datagram: ask before you rely on it.
+    #[doc(alias = "UDP_SEGMENT")]
+    pub segmentation: bool,
+    /// The most segments in one message: 64 on Linux, 128 since 6.9; 1 without [`segmentation`](Self::segmentation).
+    #[doc(alias = "UDP_MAX_SEGMENTS")]
+    pub max_segments: usize,
+    /// [`set_gro`] works.
+    #[doc(alias = "UDP_GRO")]
+    pub gro: bool,
+    /// [`set_txtime`] works.
+    #[doc(alias = "SO_TXTIME")]
+    pub txtime: bool,
+    /// [`set_timestamps`] works.
+    #[doc(alias = "SO_TIMESTAMPNS")]
+    pub timestamps: bool,
+    /// [`set_recv_drops`] works.
+    #[doc(alias = "SO_RXQ_OVFL")]
+    pub recv_drops: bool,
+}
+
+/// What the running kernel can do. The first call tries it out, on sockets of its own on the loopback interface (about
+/// ten syscalls); later ones remember.
+///
+/// Where no socket can be made at all, as without free descriptors, the answer is "nothing", and is not remembered.
+///
+/// ```
+/// let capabilities = uv_sys::capabilities();
+/// assert!(capabilities.max_segments >= 1);
+/// ```
+#[must_use]
+pub fn capabilities() -> Capabilities {
+    static PROBED: OnceLock<Capabilities> = OnceLock::new();
+    if let Some(known) = PROBED.get() {
+        return *known;
+    }
+    match probe(Family::V4).or_else(|| probe(Family::V6)) {
+        Some(probed) => *PROBED.get_or_init(|| probed),
+        None => Capabilities {
+            max_segments: 1,
+            ..Capabilities::default()
+        },
+    }
+}
+
+fn probe(family: Family) -> Option<Capabilities> {
+    let socket = crate::socket::socket(family).ok()?;
+    let segmentation = set_segment_size(&socket, NonZeroU16::new(1)).is_ok();
+    Some(Capabilities {
+        segmentation,
+        max_segments: if segmentation {
+            max_segments(family)
+        } else {
+            1
+        },
+        gro: set_gro(&socket, true).is_ok(),
+        txtime: set_txtime(&socket, TxTimeClock::Monotonic).is_ok(),
+        timestamps: set_timestamps(&socket, true).is_ok(),
+        recv_drops: set_recv_drops(&socket, true).is_ok(),
+    })
+}
+
+/// The kernel has no way to ask; it takes a message with as many segments or refuses it.
+fn max_segments(family: Family) -> usize {
+    const ONE_BYTE: NonZeroU16 = NonZeroU16::MIN;
+    /// What every kernel with segmentation takes.
+    const LEAST: usize = 64;
+
+    let loopback = match family {
+        Family::V4 => SocketAddr::from(([127, 0, 0, 1], 0)),
+        Family::V6 => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)),
+    };
+    // To itself, so that the datagrams bother nobody and vanish with it.
+    let attempt = |segments: usize| -> Result<bool, Errno> {
+        let socket = UdpSocket::bind(loopback)?;
+        let bytes = vec![0; segments];
+        let transmit = Transmit::new(&bytes)
+            .to(socket.local_addr()?)
+            .segments_of(ONE_BYTE);
+        Ok(sendmsg(&socket, &transmit)? == segments)
+    };
+    let mut most = LEAST;
+    while most < 1024 && matches!(attempt(most * 2), Ok(true)) {
+        most *= 2;
+    }
+    most
+}
