@@ -1,0 +1,335 @@
+//! How one round of one workload is measured: what a peer is asked to do ([`Params`]), what it reports back
+//! ([`Measurement`] or [`Failure`]), and the clock that all peers share ([`Meter`]), so that nobody is timed in a way
+//! of its own.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::stats;
+
+/// A meter looks at the clock once in this many turns of a loop, so that a peer with short turns does not pay for it
+/// with each datagram. A turn of the longest kind takes a third of a millisecond: the window overshoots by 5 ms.
+const TURNS_PER_LOOK: u32 = 16;
+
+/// How long and how large one round is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// Run this long before anything is counted.
+    pub warmup: Duration,
+    /// Count for this long.
+    pub duration: Duration,
+    /// Handles of `fanout-10k`.
+    pub handles: usize,
+    /// Timers of `timers-1m`.
+    pub timers: usize,
+}
+
+impl Params {
+    /// A round of a full run: 400 ms after 40 ms of warm-up.
+    pub fn full() -> Params {
+        Params {
+            warmup: Duration::from_millis(40),
+            duration: Duration::from_millis(400),
+            handles: 10_000,
+            timers: 1_000_000,
+        }
+    }
+
+    /// A round of a quick run: 100 ms after 15 ms of warm-up, in the full sizes.
+    pub fn quick() -> Params {
+        Params {
+            warmup: Duration::from_millis(15),
+            duration: Duration::from_millis(100),
+            ..Params::full()
+        }
+    }
+
+    /// A round that only shows that a workload works: a few milliseconds, 200 handles, 2,000 timers.
+    pub fn tiny() -> Params {
+        Params {
+            warmup: Duration::from_millis(2),
+            duration: Duration::from_millis(10),
+            handles: 200,
+            timers: 2_000,
+        }
+    }
+}
+
+/// What one round measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurement {
+    /// Units of the workload per second.
+    pub rate: f64,
+    /// The share of the datagrams sent that arrived, 0 to 1, where the workload can lose some.
+    pub share: Option<f64>,
+    /// How long a round trip took, where the workload has round trips.
+    pub latency: Option<Latency>,
+    /// Resident bytes of user memory per idle handle, where the workload has idle handles.
+    pub bytes_per_handle: Option<f64>,
+}
+
+impl Measurement {
+    /// `count` units within `elapsed`.
+    pub fn of(count: u64, elapsed: Duration) -> Measurement {
+        Measurement {
+            rate: count as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+            ..Measurement::default()
+        }
+    }
+}
+
+/// Percentiles of the time of a round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// Half of the round trips took no longer, in nanoseconds.
+    pub p50_ns: u64,
+    /// All but one in a hundred took no longer, in nanoseconds.
+    pub p99_ns: u64,
+}
+
+/// Why a round has no measurement.
+#[derive(Debug)]
+pub enum Failure {
+    /// The peer or this machine cannot do the workload, and why.
+    Unsupported(String),
+    /// A system call or a peer's own call failed.
+    Io(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unsupported(reason) => f.write_str(reason),
+            Failure::Io(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+/// What a round returns.
+pub type Outcome = Result<Measurement, Failure>;
+
+/// A count that one thread writes and any thread may read, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only one thread may add to a counter: this is a load and a store, not a locked addition.
+    pub fn add(&self, n: u64) {
+        let value = self.0.load(Ordering::Relaxed);
+        self.0.store(value.wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a round counts: its datagrams, round trips or closures.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Accepted by the kernel for sending.
+    pub sent: Counter,
+    /// Arrived at the receiver.
+    pub delivered: Counter,
+}
+
+/// The counts at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    at: Instant,
+    sent: u64,
+    delivered: u64,
+}
+
+impl Mark {
+    pub(crate) fn of(counters: &Counters, at: Instant) -> Mark {
+        Mark {
+            at,
+            sent: counters.sent.get(),
+            delivered: counters.delivered.get(),
+        }
+    }
+
+    /// What happened from `self` until `end`. The share is left out if nothing was counted as sent.
+    pub(crate) fn until(self, end: Mark) -> Measurement {
+        let delivered = end.delivered - self.delivered;
+        let sent = end.sent - self.sent;
+        Measurement {
+            share: (sent > 0).then(|| (delivered as f64 / sent as f64).min(1.0)),
+            ..Measurement::of(delivered, end.at - self.at)
+        }
+    }
+}
+
+/// The clock of a workload on one thread: after the warm-up it notes the counts, after the duration it notes them
+/// again and says that it is time to stop.
+#[derive(Debug)]
+pub struct Meter {
+    counters: Arc<Counters>,
+    begins: Instant,
+    duration: Duration,
+    turns: u32,
+    first: Option<Mark>,
+    last: Option<Mark>,
+    lap: Instant,
+    laps: Vec<u64>,
+}
+
+impl Meter {
+    /// A clock that starts now, for counts starting at zero.
+    pub fn new(params: &Params) -> Meter {
+        Meter::over(Arc::default(), params)
+    }
+
+    /// A clock that starts now, for counts that began before it.
+    pub fn over(counters: Arc<Counters>, params: &Params) -> Meter {
+        let now = Instant::now();
+        Meter {
+            counters,
+            begins: now + params.warmup,
+            duration: params.duration,
+            turns: 0,
+            first: None,
+            last: None,
+            lap: now,
+            laps: Vec::new(),
+        }
+    }
+
+    /// The counts that this clock reads.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// To be called once per turn of the loop. Returns whether to go on.
+    pub fn turn(&mut self) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(TURNS_PER_LOOK) {
+            self.look(Instant::now());
+        }
+        self.last.is_none()
+    }
+
+    /// To be called at the end of each round trip: notes how long it took. Returns whether to go on.
+    pub fn lap(&mut self) -> bool {
+        let now = Instant::now();
+        if self.first.is_some() {
+            self.laps.push((now - self.lap).as_nanos() as u64);
+        }
+        self.lap = now;
+        self.look(now);
+        self.last.is_none()
+    }
+
+    fn look(&mut self, now: Instant) {
+        match self.first {
+            None if now >= self.begins => self.first = Some(Mark::of(&self.counters, now)),
+            Some(first) if self.last.is_none() && now >= first.at + self.duration => {
+                self.last = Some(Mark::of(&self.counters, now));
+            }
+            _ => {}
+        }
+    }
+
+    /// What was measured, once `turn` or `lap` said to stop.
+    pub fn finish(&mut self) -> Outcome {
+        let (Some(first), Some(last)) = (self.first, self.last) else {
+            return Err(Failure::Io(io::Error::other(
+                "the loop ended before the time was up",
+            )));
+        };
+        let measured = first.until(last);
+        self.laps.sort_unstable();
+        let quantile = |q| stats::quantile(&self.laps, q);
+        let (Some(p50_ns), Some(p99_ns)) = (quantile(0.5), quantile(0.99)) else {
+            return Ok(measured);
+        };
+        Ok(Measurement {
+            latency: Some(Latency { p50_ns, p99_ns }),
+            // A round trip that loses a datagram never ends: nothing is lost.
+            share: None,
+            ..measured
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(warmup: u64, duration: u64) -> Params {
+        Params {
+            warmup: Duration::from_millis(warmup),
+            duration: Duration::from_millis(duration),
+            ..Params::tiny()
+        }
+    }
+
+    #[test]
+    fn a_meter_counts_neither_the_warm_up_nor_what_follows_the_end() {
+        let mut meter = Meter::new(&params(5, 10));
+        let counters = meter.counters();
+        counters.sent.add(1_000_000);
+        counters.delivered.add(1_000_000);
+        while meter.turn() {
+            counters.sent.add(4);
+            counters.delivered.add(1);
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        counters.delivered.add(1_000_000);
+        let measured = meter.finish().unwrap();
+        assert!(
+            measured.rate > 0.0 && measured.rate < 20_000.0,
+            "{measured:?}"
+        );
+        assert_eq!(measured.share, Some(0.25));
+        assert_eq!(measured.latency, None);
+    }
+
+    #[test]
+    fn laps_become_percentiles() {
+        let mut meter = Meter::new(&params(0, 20));
+        let counters = meter.counters();
+        loop {
+            std::thread::sleep(Duration::from_millis(1));
+            counters.delivered.add(1);
+            if !meter.lap() {
+                break;
+            }
+        }
+        let latency = meter.finish().unwrap().latency.unwrap();
+        assert!(latency.p50_ns >= 1_000_000 && latency.p99_ns >= latency.p50_ns);
+    }
+
+    #[test]
+    fn a_loop_that_ends_early_has_no_measurement() {
+        assert!(Meter::new(&params(1000, 1000)).finish().is_err());
+    }
+
+    #[test]
+    fn a_share_never_exceeds_one() {
+        let counters = Counters::default();
+        let start = Mark::of(&counters, Instant::now());
+        counters.sent.add(9);
+        counters.delivered.add(10);
+        let end = Mark::of(&counters, start.at + Duration::from_secs(2));
+        assert_eq!(start.until(end).share, Some(1.0));
+        assert_eq!(start.until(end).rate, 5.0);
+    }
+}

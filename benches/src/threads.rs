@@ -1,0 +1,300 @@
+//! Workloads on two threads: the threads run free, this one sleeps through the warm-up and the duration and reads the
+//! counters before and after. So the clock costs the measured threads nothing.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    panic,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, ScopedJoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    measure::{Counter, Counters, Failure, Mark, Measurement, Outcome, Params},
+    net::ANY_PORT,
+};
+
+/// What the threads of one round share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// What the round counts. Each counter is written by one thread.
+    pub counters: Counters,
+    stop: AtomicBool,
+    silent: AtomicBool,
+}
+
+impl Shared {
+    /// Whether the time is up.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether the time is up and the sender has ended. Receivers wait for this, so that no sender meets a closed
+    /// socket.
+    pub fn silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    fn sample(&self, params: &Params) -> Measurement {
+        thread::sleep(params.warmup);
+        let first = Mark::of(&self.counters, Instant::now());
+        thread::sleep(params.duration);
+        let last = Mark::of(&self.counters, Instant::now());
+        self.stop.store(true, Ordering::Relaxed);
+        first.until(last)
+    }
+}
+
+/// Runs `receiver` and `sender` on a thread each.
+///
+/// The receiver sends the address that it is bound to through the channel, then receives until
+/// [`silent`](Shared::silent) is true after a datagram: datagrams keep coming until it has returned. The sender sends
+/// to that address until [`stopped`](Shared::stopped) is true.
+pub fn two_loops<R, S>(params: &Params, receiver: R, sender: S) -> Outcome
+where
+    R: FnOnce(Arc<Shared>, mpsc::Sender<SocketAddr>) -> Result<(), Failure> + Send,
+    S: FnOnce(Arc<Shared>, SocketAddr) -> Result<(), Failure> + Send,
+{
+    let shared = Arc::new(Shared::default());
+    thread::scope(|scope| {
+        let (publish, published) = mpsc::channel();
+        let receiving = scope.spawn({
+            let shared = Arc::clone(&shared);
+            move || receiver(shared, publish)
+        });
+        let Ok(address) = published.recv() else {
+            return join(receiving).and(Err(never_started()));
+        };
+        let sending = scope.spawn({
+            let shared = Arc::clone(&shared);
+            move || sender(shared, address)
+        });
+        let measurement = shared.sample(params);
+        let sent = join(sending);
+        shared.silent.store(true, Ordering::Relaxed);
+        wake_until_finished(address, &receiving)?;
+        join(receiving).and(sent).map(|()| measurement)
+    })
+}
+
+/// Sends a datagram every millisecond until the receiver has noticed that the time is up.
+fn wake_until_finished<T>(
+    address: SocketAddr,
+    receiving: &ScopedJoinHandle<'_, T>,
+) -> Result<(), Failure> {
+    let socket = UdpSocket::bind(ANY_PORT)?;
+    while !receiving.is_finished() {
+        // The receiver may close its socket at any moment: an error here only says that it has.
+        let _ = socket.send_to(&[0], address);
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// How work handed to a loop by another thread is held back and counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Handover {
+    /// Closures: those run are counted as delivered.
+    Closures {
+        /// Most closures posted and not yet run.
+        window: u64,
+    },
+    /// Sends: those carried out are counted as sent, those that arrived as delivered.
+    Sends {
+        /// Most sends handed over and not yet carried out.
+        window: u64,
+    },
+}
+
+impl Handover {
+    fn window(self) -> u64 {
+        match self {
+            Handover::Closures { window } | Handover::Sends { window } => window,
+        }
+    }
+
+    fn done(self, counters: &Counters) -> &Counter {
+        match self {
+            Handover::Closures { .. } => &counters.delivered,
+            Handover::Sends { .. } => &counters.sent,
+        }
+    }
+}
+
+/// Runs a loop on one thread and hands it work from another.
+///
+/// `looper` sends the remote end of its loop through the channel and runs until `end` is called; `post` hands over
+/// one piece of work, which counts itself as [`Handover`] says; `end` makes the loop return.
+///
+/// The shared state of a round is leaked (a few hundred bytes), so that a posted closure can count without a
+/// reference count of its own, which would be most of its cost.
+pub fn handover<T, L, P, E>(params: &Params, kind: Handover, looper: L, post: P, end: E) -> Outcome
+where
+    T: Send,
+    L: FnOnce(&'static Shared, mpsc::Sender<T>) -> Result<(), Failure> + Send,
+    P: Fn(&'static Shared, &T) + Send,
+    E: FnOnce(T) + Send,
+{
+    let shared: &'static Shared = Box::leak(Box::default());
+    thread::scope(|scope| {
+        let (publish, published) = mpsc::channel();
+        let looping = scope.spawn(move || looper(shared, publish));
+        let Ok(remote) = published.recv() else {
+            return join(looping).and(Err(never_started()));
+        };
+        scope.spawn(move || {
+            let done = kind.done(&shared.counters);
+            let (mut posted, mut limit) = (0, kind.window());
+            while !shared.stopped() {
+                if posted < limit {
+                    post(shared, &remote);
+                    posted += 1;
+                    continue;
+                }
+                // Looked at only when the window is full: the loop's thread writes it all the time.
+                limit = done.get() + kind.window();
+                if posted >= limit {
+                    thread::yield_now();
+                }
+            }
+            end(remote);
+        });
+        let measurement = shared.sample(params);
+        join(looping).map(|()| measurement)
+    })
+}
+
+fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+    handle
+        .join()
+        .unwrap_or_else(|payload| panic::resume_unwind(payload))
+}
+
+fn never_started() -> Failure {
+    Failure::Unsupported("the loop of the other thread ended before it began".into())
+}
+
+/// A queue behind a lock, as one writes it around a loop that has only a way to be woken.
+#[derive(Debug)]
+pub struct LockedQueue<T>(Mutex<Vec<T>>);
+
+impl<T> Default for LockedQueue<T> {
+    fn default() -> LockedQueue<T> {
+        LockedQueue(Mutex::default())
+    }
+}
+
+impl<T> LockedQueue<T> {
+    /// Appends `item`. Returns whether the queue was empty, so that the loop has to be woken.
+    pub fn push(&self, item: T) -> bool {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push(item);
+        queue.len() == 1
+    }
+
+    /// Appends `item` and calls `wake` before anybody can take the item out: for a last item, after which the loop
+    /// and what wakes it may be gone.
+    pub fn push_then(&self, item: T, wake: impl FnOnce()) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push(item);
+        wake();
+    }
+
+    /// Swaps the queue with `batch`, which must be empty: the lock is held once for all that is waiting, and both
+    /// vectors keep their memory.
+    pub fn swap(&self, batch: &mut Vec<T>) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *queue, batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::Sender;
+
+    #[test]
+    fn both_loops_run_until_the_time_is_up_and_then_return() {
+        let measured = two_loops(
+            &Params::tiny(),
+            |shared, publish| {
+                let socket = UdpSocket::bind(ANY_PORT)?;
+                let _ = publish.send(socket.local_addr()?);
+                let mut buffer = [0; 64];
+                while !shared.silent() {
+                    socket.recv(&mut buffer)?;
+                    shared.counters.delivered.add(1);
+                }
+                Ok(())
+            },
+            |shared, address| {
+                let socket = UdpSocket::bind(ANY_PORT)?;
+                while !shared.stopped() {
+                    socket.send_to(b"datagram", address)?;
+                    shared.counters.sent.add(1);
+                }
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(measured.rate > 0.0);
+        assert!(measured.share.unwrap() > 0.0);
+    }
+
+    #[test]
+    fn a_receiver_that_fails_is_reported() {
+        let fail = |_, _| Err(Failure::Unsupported("no such thing".into()));
+        let failure = two_loops(&Params::tiny(), fail, |_, _| Ok(())).unwrap_err();
+        assert_eq!(failure.to_string(), "no such thing");
+    }
+
+    #[test]
+    fn work_is_held_back_by_the_window() {
+        let queue: Arc<LockedQueue<Option<u64>>> = Arc::default();
+        let measured = handover(
+            &Params::tiny(),
+            Handover::Closures { window: 10 },
+            {
+                let queue = Arc::clone(&queue);
+                move |shared: &'static Shared, publish: Sender<()>| {
+                    let _ = publish.send(());
+                    let mut batch = Vec::new();
+                    loop {
+                        queue.swap(&mut batch);
+                        assert!(batch.len() <= 11);
+                        for item in batch.drain(..) {
+                            match item {
+                                Some(n) => shared.counters.delivered.add(n),
+                                None => return Ok(()),
+                            }
+                        }
+                        thread::yield_now();
+                    }
+                }
+            },
+            |_, ()| {
+                queue.push(Some(1));
+            },
+            |()| {
+                queue.push(None);
+            },
+        )
+        .unwrap();
+        assert!(measured.rate > 0.0);
+    }
+
+    #[test]
+    fn a_queue_says_when_it_was_empty() {
+        let queue = LockedQueue::default();
+        assert!(queue.push(1));
+        assert!(!queue.push(2));
+        let mut batch = Vec::new();
+        queue.swap(&mut batch);
+        assert_eq!(batch, [1, 2]);
+        assert!(queue.push(3));
+    }
+}
