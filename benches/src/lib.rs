@@ -2,6 +2,7 @@
 
 pub mod measure;
 pub mod net;
+pub mod peers;
 pub mod stats;
 pub mod threads;
 pub mod workload;
