@@ -1,0 +1,399 @@
+//! Runs workloads in interleaved rounds: one round of every peer, then the next round of every peer, each time
+//! beginning with another one. So whatever slows the machine down for a while slows everybody down alike, and nobody
+//! always runs in the wake of the same other.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    measure::{Measurement, Params},
+    peers::{self, Peer, ours},
+    report::{MissingPeer, PeerResult, Report, WorkloadReport},
+    workload::Workload,
+};
+
+/// Every workload, in the order in which [`run`] runs them.
+pub fn list() -> &'static [Workload] {
+    &Workload::ALL
+}
+
+/// How many rounds there are, and how long they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Rounds of each peer in each workload.
+    pub rounds: usize,
+    /// What one round is.
+    pub params: Params,
+    /// The whole run is to end within this time: each workload gets an equal share of what is left and does fewer
+    /// rounds (but one at least) when its share is used up.
+    pub budget: Option<Duration>,
+}
+
+impl Options {
+    /// Seven rounds of 400 ms.
+    pub fn full() -> Options {
+        Options {
+            rounds: 7,
+            params: Params::full(),
+            budget: None,
+        }
+    }
+
+    /// Three rounds of 100 ms, and an end before 50 seconds are over.
+    pub fn quick() -> Options {
+        Options {
+            rounds: 3,
+            params: Params::quick(),
+            budget: Some(Duration::from_secs(50)),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::full()
+    }
+}
+
+/// A name that is neither a workload nor a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    kind: &'static str,
+    name: String,
+    known: Vec<&'static str>,
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UnknownName { kind, name, known } = self;
+        write!(
+            f,
+            "no {kind} is called `{name}`; there are {}",
+            known.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+/// Which workloads to run, and who is to do them.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    workloads: Vec<Workload>,
+    peers: Vec<&'static Peer>,
+}
+
+impl Selection {
+    /// Every workload, every peer.
+    pub fn all() -> Selection {
+        Selection {
+            workloads: Workload::ALL.to_vec(),
+            peers: peers::ALL.to_vec(),
+        }
+    }
+
+    /// The workloads and peers of those names; of an empty list, all. Ours is always among the peers, for it is what
+    /// the others are compared with. The order is that of the suite, whatever that of the names.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownName`] if a name is none of a workload or of a peer.
+    pub fn new<S: AsRef<str>>(workloads: &[S], peers: &[S]) -> Result<Selection, UnknownName> {
+        let mut selection = Selection::all();
+        for name in workloads.iter().map(AsRef::as_ref) {
+            Workload::named(name).ok_or_else(|| UnknownName {
+                kind: "workload",
+                name: name.into(),
+                known: Workload::ALL.map(Workload::name).to_vec(),
+            })?;
+        }
+        for name in peers.iter().map(AsRef::as_ref) {
+            peers::named(name).ok_or_else(|| UnknownName {
+                kind: "peer",
+                name: name.into(),
+                known: peers::ALL.map(|peer| peer.name).to_vec(),
+            })?;
+        }
+        if !workloads.is_empty() {
+            let chosen =
+                |each: &Workload| workloads.iter().any(|name| name.as_ref() == each.name());
+            selection.workloads.retain(chosen);
+        }
+        if !peers.is_empty() {
+            selection.peers.retain(|each| {
+                each.name == ours::PEER.name || peers.iter().any(|name| name.as_ref() == each.name)
+            });
+        }
+        Ok(selection)
+    }
+
+    /// The workloads selected.
+    pub fn workloads(&self) -> &[Workload] {
+        &self.workloads
+    }
+
+    /// The peers selected, ours first.
+    pub fn peers(&self) -> &[&'static Peer] {
+        &self.peers
+    }
+}
+
+/// What is about to run, and how much of the run lies behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Rounds done or skipped.
+    pub done: usize,
+    /// Rounds in all.
+    pub total: usize,
+    /// The workload of the next round.
+    pub workload: Workload,
+    /// The peer that does it.
+    pub peer: &'static str,
+    /// The number of the round, from 1.
+    pub round: usize,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{} {} {} (round {})",
+            self.done, self.total, self.workload, self.peer, self.round
+        )
+    }
+}
+
+/// Runs `selection` and reports. `progress` is called before each round. A peer whose round fails is left out of that
+/// workload, with the reason; the others go on.
+pub fn run(selection: &Selection, options: &Options, progress: &mut dyn FnMut(Progress)) -> Report {
+    let cells = |workload: Workload| {
+        let peers = selection.peers.iter();
+        peers.filter(|peer| peer.bench(workload).is_ok()).count()
+    };
+    let total = options.rounds
+        * selection
+            .workloads
+            .iter()
+            .copied()
+            .map(cells)
+            .sum::<usize>();
+    let mut done = 0;
+    let ends = options.budget.map(|budget| Instant::now() + budget);
+    let mut report = Report::new();
+    for (index, &workload) in selection.workloads.iter().enumerate() {
+        let left = (selection.workloads.len() - index) as u32;
+        let share_ends = ends.map(|ends| {
+            let now = Instant::now();
+            now + ends.saturating_duration_since(now) / left
+        });
+        let first = done;
+        let mut before_round = |peer, round, index| {
+            progress(Progress {
+                done: first + index,
+                total,
+                workload,
+                peer,
+                round,
+            });
+        };
+        report.workloads.push(run_one(
+            workload,
+            &selection.peers,
+            options,
+            share_ends,
+            &mut before_round,
+        ));
+        done += options.rounds * cells(workload);
+    }
+    report
+}
+
+/// A peer in the rounds of one workload.
+struct Lane {
+    peer: &'static Peer,
+    bench: peers::Bench,
+    rounds: Vec<Measurement>,
+    failed: Option<String>,
+}
+
+fn run_one(
+    workload: Workload,
+    peers: &[&'static Peer],
+    options: &Options,
+    ends: Option<Instant>,
+    before_round: &mut dyn FnMut(&'static str, usize, usize),
+) -> WorkloadReport {
+    let mut lanes = Vec::new();
+    let mut missing = Vec::new();
+    for &peer in peers {
+        match peer.bench(workload) {
+            Ok(bench) => lanes.push(Lane {
+                peer,
+                bench,
+                rounds: Vec::with_capacity(options.rounds),
+                failed: None,
+            }),
+            Err("") => {}
+            Err(reason) => missing.push(MissingPeer {
+                peer: peer.name.into(),
+                reason: reason.into(),
+            }),
+        }
+    }
+    let count = lanes.len();
+    for round in 0..options.rounds {
+        if round > 0 && ends.is_some_and(|ends| Instant::now() >= ends) {
+            break;
+        }
+        for position in 0..count {
+            let lane = &mut lanes[(round + position) % count];
+            if lane.failed.is_some() {
+                continue;
+            }
+            before_round(lane.peer.name, round + 1, round * count + position);
+            match (lane.bench)(&options.params) {
+                Ok(measurement) => lane.rounds.push(measurement),
+                Err(failure) => lane.failed = Some(failure.to_string()),
+            }
+        }
+    }
+    let mut results = Vec::new();
+    for lane in lanes {
+        let name = lane.peer.name;
+        match (lane.failed, PeerResult::of(name, &lane.rounds)) {
+            (None, Some(result)) => results.push(result),
+            (failed, _) => missing.push(MissingPeer {
+                peer: name.into(),
+                reason: failed.unwrap_or_else(|| "no round was run".into()),
+            }),
+        }
+    }
+    WorkloadReport::new(workload, results, missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{Failure, Outcome};
+    use std::cell::RefCell;
+
+    thread_local! {
+        static ORDER: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+
+    fn note(letter: char, rate: f64) -> Outcome {
+        ORDER.with_borrow_mut(|order| order.push(letter));
+        Ok(Measurement {
+            rate,
+            ..Measurement::default()
+        })
+    }
+
+    const fn peer(name: &'static str, runs: &'static [(Workload, peers::Bench)]) -> Peer {
+        Peer {
+            name,
+            about: "",
+            runs,
+            lacks: &[],
+            otherwise: "cannot",
+        }
+    }
+
+    static OURS: Peer = peer("uv-udp", &[(Workload::Posts, |_| note('o', 30.0))]);
+    static FAST: Peer = peer("fast", &[(Workload::Posts, |_| note('f', 60.0))]);
+    static SLOW: Peer = peer("slow", &[(Workload::Posts, |_| note('s', 10.0))]);
+    static NONE: Peer = peer("none", &[]);
+    static ELSEWHERE: Peer = Peer {
+        otherwise: "",
+        ..peer("elsewhere", &[])
+    };
+    static BROKEN: Peer = peer(
+        "broken",
+        &[(Workload::Posts, |_| {
+            Err(Failure::Unsupported("broke".into()))
+        })],
+    );
+
+    fn run_posts(peers: &[&'static Peer], budget: Option<Duration>) -> (Report, Vec<usize>) {
+        let selection = Selection {
+            workloads: vec![Workload::Posts],
+            peers: peers.to_vec(),
+        };
+        let options = Options {
+            rounds: 3,
+            params: Params::tiny(),
+            budget,
+        };
+        ORDER.take();
+        let mut seen = Vec::new();
+        let report = run(&selection, &options, &mut |progress| {
+            assert!(progress.done < progress.total);
+            seen.push(progress.done);
+        });
+        (report, seen)
+    }
+
+    #[test]
+    fn rounds_are_interleaved_and_begin_with_another_peer_each_time() {
+        let (report, seen) = run_posts(&[&OURS, &FAST, &SLOW], None);
+        assert_eq!(ORDER.take(), "ofs".to_owned() + "fso" + "sof");
+        assert_eq!(seen, (0..9).collect::<Vec<_>>());
+        let posts = report.workload("posts").unwrap();
+        assert_eq!(posts.ratios["fast"], 0.5);
+        assert_eq!(posts.ratios["slow"], 3.0);
+        assert!(posts.results.iter().all(|result| result.rounds == 3));
+    }
+
+    #[test]
+    fn a_peer_that_cannot_or_that_fails_is_missing_with_its_reason() {
+        let (report, _) = run_posts(&[&OURS, &BROKEN, &NONE], None);
+        let posts = report.workload("posts").unwrap();
+        assert_eq!(posts.results.len(), 1);
+        let reasons: Vec<_> = posts
+            .missing
+            .iter()
+            .map(|each| (&*each.peer, &*each.reason))
+            .collect();
+        assert_eq!(reasons, [("none", "cannot"), ("broken", "broke")]);
+    }
+
+    #[test]
+    fn a_peer_that_is_no_candidate_is_not_mentioned() {
+        let (report, _) = run_posts(&[&OURS, &ELSEWHERE], None);
+        assert_eq!(report.workloads[0].missing, []);
+    }
+
+    #[test]
+    fn a_spent_budget_leaves_one_round() {
+        let (report, _) = run_posts(&[&OURS, &FAST], Some(Duration::ZERO));
+        assert!(
+            report.workloads[0]
+                .results
+                .iter()
+                .all(|result| result.rounds == 1)
+        );
+    }
+
+    #[test]
+    fn a_selection_always_has_ours_and_keeps_the_order_of_the_suite() {
+        let selection = Selection::new(&["posts", "burst-45"], &["tokio", "raw"]).unwrap();
+        assert_eq!(selection.workloads(), [Workload::Burst45, Workload::Posts]);
+        let names: Vec<_> = selection.peers().iter().map(|peer| peer.name).collect();
+        assert_eq!(names, ["uv-udp", "raw", "tokio"]);
+        let everything = Selection::new::<&str>(&[], &[]).unwrap();
+        assert_eq!(everything.workloads(), list());
+        assert_eq!(everything.peers().len(), peers::ALL.len());
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_known_ones() {
+        let refused = Selection::new(&["bursts"], &[]).unwrap_err().to_string();
+        assert!(
+            refused.contains("no workload is called `bursts`") && refused.contains("burst-1200")
+        );
+        let refused = Selection::new(&[], &["libev"]).unwrap_err().to_string();
+        assert!(refused.contains("no peer is called `libev`") && refused.contains("quinn-udp"));
+    }
+}
