@@ -1,0 +1,12 @@
+//! The behaviour of UDP handles, on real sockets on loopback.
+
+mod functional {
+    mod bad_input;
+    mod connecting;
+    mod harness;
+    mod life;
+    mod model;
+    mod receiving;
+    mod sending;
+    mod threads;
+}

@@ -1,0 +1,175 @@
+//! Bad input gets a named error, and changes nothing.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+
+use uv_udp::{Errno, Loop, MAX_DATAGRAM, MAX_SLICES, Payload, Transmit, Udp};
+
+use super::harness::*;
+
+#[test]
+fn an_empty_list_of_slices_is_no_datagram_but_an_empty_slice_is_one() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        assert_eq!(udp.try_send(Payload::Slices(&[])), Err(Errno::EINVAL));
+        assert_eq!(udp.send(Payload::Slices(&[]), |_, _| unreachable!()), Err(Errno::EINVAL));
+        assert_eq!(udp.try_send(b""), Ok(0));
+        assert_eq!(udp.try_send(&[IoSlice::new(b""), IoSlice::new(b"")]), Ok(0));
+        for _ in 0..3 {
+            udp.send(b"", |_, result| result.unwrap()).unwrap();
+        }
+        settle(&lp);
+        assert_eq!(all(&peer), vec![b""; 5]);
+        assert_eq!(udp.send_queue_count(), 0);
+    }
+}
+
+#[test]
+fn zero_length_datagrams_are_delivered() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        let (sender, from) = raw(ip);
+        sender.send_to(b"", address).unwrap();
+        sender.send_to(b"x", address).unwrap();
+        run_until(&lp, || heard.len() == 2);
+        assert_eq!(heard.get(), [Ok((vec![], from)), Ok((b"x".to_vec(), from))]);
+    }
+}
+
+#[test]
+fn a_datagram_has_1024_slices_and_65507_bytes_at_most() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let slices = vec![IoSlice::new(b"x"); MAX_SLICES + 1];
+        assert_eq!(udp.try_send(&slices), Err(Errno::EMSGSIZE));
+        assert_eq!(udp.send(&slices, |_, _| unreachable!()), Err(Errno::EMSGSIZE));
+        assert_eq!(udp.try_send(&slices[1..]), Ok(MAX_SLICES));
+        assert_eq!(next(&peer).len(), MAX_SLICES);
+        let bytes = vec![7; MAX_DATAGRAM + 1];
+        assert_eq!(udp.try_send(&bytes), Err(Errno::EMSGSIZE));
+        assert_eq!(udp.send(&bytes, |_, _| unreachable!()), Err(Errno::EMSGSIZE));
+        assert_eq!(udp.try_send(&bytes[1..]), Ok(MAX_DATAGRAM));
+        assert_eq!(next(&peer).len(), MAX_DATAGRAM);
+        assert_eq!(udp.send_queue_count(), 0);
+    }
+}
+
+#[test]
+fn addresses_of_the_other_family_are_refused() {
+    let lp = Loop::new().unwrap();
+    let [v4, v6] = ["127.0.0.1:9", "[::1]:9"].map(|text| text.parse::<SocketAddr>().unwrap());
+    for ip in loopbacks() {
+        let (udp, address) = bound(&lp, ip);
+        let other = if ip.is_ipv4() { v6 } else { v4 };
+        assert_eq!(udp.connect(other), Err(Errno::EAFNOSUPPORT));
+        assert_eq!(udp.try_send_to(b"x", other), Err(Errno::EAFNOSUPPORT));
+        assert_eq!(udp.send_to(b"x", other, |_, _| unreachable!()), Err(Errno::EAFNOSUPPORT));
+        assert_eq!(udp.local_addr(), Ok(address));
+        udp.connect(raw(ip).1).unwrap();
+        assert_eq!(udp.connect(other), Err(Errno::EAFNOSUPPORT));
+        assert!(udp.is_connected(), "a refused connect does not disconnect");
+    }
+}
+
+#[test]
+fn port_0_is_nobodys_address() {
+    let lp = Loop::new().unwrap();
+    for ip in loopbacks() {
+        let zero = SocketAddr::new(ip, 0);
+        let udp = Udp::new(&lp);
+        assert_eq!(udp.connect(zero), Err(Errno::EINVAL));
+        assert_eq!(udp.try_send_to(b"x", zero), Err(Errno::EINVAL));
+        assert_eq!(udp.local_addr(), Err(Errno::EBADF), "no socket was made");
+    }
+}
+
+#[test]
+fn a_handle_is_bound_once() {
+    let lp = Loop::new().unwrap();
+    for ip in loopbacks() {
+        let any = SocketAddr::new(ip, 0);
+        let (udp, address) = bound(&lp, ip);
+        assert_eq!(udp.bind(any), Err(Errno::EINVAL));
+        assert_eq!(udp.local_addr(), Ok(address));
+        let by_connecting = connected(&lp, raw(ip).1);
+        assert_eq!(by_connecting.bind(any), Err(Errno::EINVAL));
+        by_connecting.disconnect().unwrap();
+        assert_eq!(by_connecting.bind(any), Err(Errno::EINVAL));
+        let by_sending = Udp::new(&lp);
+        by_sending.try_send_to(b"x", raw(ip).1).unwrap();
+        assert_eq!(by_sending.bind(any), Err(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn a_closed_handle_answers_ebadf_to_everything() {
+    let lp = Loop::new().unwrap();
+    for ip in loopbacks() {
+        let (_peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        udp.close(|_| ()).unwrap();
+        for when in ["closing", "closed"] {
+            let transmit = Transmit::new(b"x");
+            let answers = [
+                ("bind", udp.bind(address)),
+                ("connect", udp.connect(address)),
+                ("disconnect", udp.disconnect()),
+                ("send", udp.send(b"x", |_, _| unreachable!())),
+                ("send_to", udp.send_to(b"x", address, |_, _| unreachable!())),
+                ("try_send", udp.try_send(b"x").map(drop)),
+                ("try_send_to", udp.try_send_to(b"x", address).map(drop)),
+                ("try_send_batch", udp.try_send_batch(&[transmit]).map(drop)),
+                ("try_send_segments", udp.try_send_segments(b"x", NonZeroU16::MIN, None).map(drop)),
+                ("recv_start", udp.recv_start(|_, _| unreachable!())),
+                ("recv_stop", udp.recv_stop()),
+                ("local_addr", udp.local_addr().map(drop)),
+                ("peer_addr", udp.peer_addr().map(drop)),
+                ("remote", udp.remote().map(drop)),
+                ("close", udp.close(|_| unreachable!())),
+            ];
+            for (call, answer) in answers {
+                assert_eq!(answer, Err(Errno::EBADF), "{call} on a {when} handle");
+            }
+            assert!(!udp.is_connected());
+            settle(&lp);
+        }
+    }
+}
+
+#[test]
+fn calls_that_need_a_peer_say_so() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::new(&lp);
+    assert_eq!(udp.disconnect(), Err(Errno::ENOTCONN));
+    assert_eq!(udp.peer_addr(), Err(Errno::ENOTCONN));
+    udp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    assert_eq!(udp.disconnect(), Err(Errno::ENOTCONN));
+    assert_eq!(udp.peer_addr(), Err(Errno::ENOTCONN));
+}
+
+#[test]
+fn receiving_twice_is_ealready_and_stopping_twice_is_nothing() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::new(&lp);
+    udp.recv_start(|_, _| ()).unwrap();
+    assert_eq!(udp.recv_start(|_, _| ()), Err(Errno::EALREADY));
+    assert_eq!(udp.recv_batch_start(|_, _| ()), Err(Errno::EALREADY));
+    udp.recv_stop().unwrap();
+    udp.recv_stop().unwrap();
+    udp.recv_start(|_, _| ()).unwrap();
+}
+
+#[test]
+fn queued_sends_are_not_given_a_segment_size() {
+    let lp = Loop::new().unwrap();
+    let udp = connected(&lp, "127.0.0.1:9".parse().unwrap());
+    let transmit = Transmit::new(b"xxxx").segments_of(NonZeroU16::MIN);
+    assert_eq!(udp.transmit(transmit, |_, _| unreachable!()), Err(Errno::EINVAL));
+}

@@ -1,0 +1,292 @@
+//! Connecting, disconnecting, connecting anew: what they keep, and what they must not let through.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use uv_udp::{Errno, Loop, Result, Udp};
+
+use super::harness::*;
+
+#[test]
+fn a_connected_handle_sends_to_its_peer_and_hears_its_peer() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        assert_eq!(udp.peer_addr(), Ok(address));
+        let heard = listen(&udp);
+        assert_eq!(udp.try_send(b"ping"), Ok(4));
+        assert_eq!(next(&peer), b"ping");
+        peer.send_to(b"pong", udp.local_addr().unwrap()).unwrap();
+        run_until(&lp, || heard.len() == 1);
+        assert_eq!(heard.get(), [Ok((b"pong".to_vec(), address))]);
+    }
+}
+
+#[test]
+fn each_kind_of_send_is_refused_in_the_other_state() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_peer, address) = raw(ip);
+        let udp = Udp::new(&lp);
+        let unconnected = |udp: &Udp| {
+            assert_eq!(udp.send(b"x", |_, _| unreachable!()), Err(Errno::EDESTADDRREQ));
+            assert_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ));
+            assert_eq!(udp.try_send_to(b"x", address), Ok(1));
+        };
+        unconnected(&udp);
+        udp.connect(address).unwrap();
+        for to in [address, "[::9]:9".parse().unwrap(), "9.9.9.9:0".parse().unwrap()] {
+            assert_eq!(udp.send_to(b"x", to, |_, _| unreachable!()), Err(Errno::EISCONN));
+            assert_eq!(udp.try_send_to(b"x", to), Err(Errno::EISCONN));
+        }
+        assert_eq!(udp.try_send(b"x"), Ok(1));
+        udp.disconnect().unwrap();
+        unconnected(&udp);
+    }
+}
+
+/// Every way to come by a local address.
+fn local_addresses(lp: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str, Udp)> {
+    let wildcard = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let chosen = {
+        let (_, address) = raw(ip);
+        let udp = Udp::new(lp);
+        udp.bind(address).unwrap();
+        udp
+    };
+    let wild = Udp::new(lp);
+    wild.bind(wildcard.parse().unwrap()).unwrap();
+    vec![
+        ("a port of the kernel's choice", bound(lp, ip).0),
+        ("a port of one's own choice", chosen),
+        ("the wildcard address", wild),
+        ("nothing: bound by connecting", Udp::new(lp)),
+    ]
+}
+
+#[test]
+fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
+        for (how, udp) in local_addresses(&lp, ip) {
+            udp.connect(to_a).unwrap();
+            let port = udp.local_addr().unwrap().port();
+            let same_port = |when: &str| {
+                assert_eq!(udp.local_addr().unwrap().port(), port, "{when}, bound to {how}");
+            };
+            udp.connect(to_b).unwrap();
+            same_port("after reconnecting");
+            assert_eq!(udp.try_send(b"b"), Ok(1));
+            let mut buffer = [0; 8];
+            let (_, source) = b.recv_from(&mut buffer).unwrap();
+            assert_eq!(source.port(), port, "what the peer sees, bound to {how}");
+            udp.disconnect().unwrap();
+            same_port("after disconnecting");
+            udp.connect(to_a).unwrap();
+            same_port("after connecting again");
+            udp.connect(to_a).unwrap();
+            same_port("after connecting to the same peer");
+            udp.disconnect().unwrap();
+            same_port("after disconnecting again");
+            let heard = listen(&udp);
+            a.send_to(b"still here", SocketAddr::new(ip, port)).unwrap();
+            run_until(&lp, || heard.len() == 1);
+            assert_eq!(heard.get(), [Ok((b"still here".to_vec(), to_a))], "bound to {how}");
+            udp.close(|_| ()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nobody_else_can_bind_the_port_that_was_kept() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(raw(ip).1).unwrap();
+        udp.disconnect().unwrap();
+        assert_eq!(udp.local_addr(), Ok(address));
+        let taken = UdpSocket::bind(address).map_err(Errno::from);
+        assert_eq!(taken.err(), Some(Errno::EADDRINUSE));
+    }
+}
+
+#[test]
+fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
+        let (udp, address) = bound(&lp, ip);
+        stranger.send_to(b"stranger", address).unwrap();
+        peer.send_to(b"early", address).unwrap();
+        stranger.send_to(b"stranger", address).unwrap();
+        udp.connect(to_peer).unwrap();
+        stranger.send_to(b"stranger", address).unwrap();
+        peer.send_to(b"late", address).unwrap();
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 2);
+        settle(&lp);
+        let expected = [b"early".to_vec(), b"late".to_vec()].map(|data| Ok((data, to_peer)));
+        assert_eq!(heard.get(), expected);
+    }
+}
+
+#[test]
+fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(to_a).unwrap();
+        a.send_to(b"from a", address).unwrap();
+        udp.connect(to_b).unwrap();
+        b.send_to(b"from b", address).unwrap();
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 1);
+        settle(&lp);
+        assert_eq!(heard.get(), [Ok((b"from b".to_vec(), to_b))]);
+    }
+}
+
+#[test]
+fn what_arrived_before_a_disconnect_is_delivered_after_it() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((a, to_a), (other, to_other)) = (raw(ip), raw(ip));
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(to_a).unwrap();
+        a.send_to(b"before", address).unwrap();
+        udp.disconnect().unwrap();
+        other.send_to(b"after", address).unwrap();
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 2);
+        let expected = [Ok((b"before".to_vec(), to_a)), Ok((b"after".to_vec(), to_other))];
+        assert_eq!(heard.get(), expected);
+    }
+}
+
+#[test]
+fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(to_a).unwrap();
+        for data in [b"a1", b"a2", b"a3"] {
+            a.send_to(data, address).unwrap();
+        }
+        let heard = Log::new();
+        let log = heard.clone();
+        udp.recv_start(move |udp, received| {
+            log.add(received.unwrap().data.to_vec());
+            if udp.peer_addr() == Ok(to_a) {
+                udp.connect(to_b).unwrap();
+            }
+        })
+        .unwrap();
+        run_until(&lp, || heard.len() == 1);
+        b.send_to(b"b1", address).unwrap();
+        run_until(&lp, || heard.len() == 2);
+        settle(&lp);
+        assert_eq!(heard.get(), [b"a1", b"b1"]);
+    }
+}
+
+#[test]
+fn after_a_send_to_nobody_the_next_datagram_goes_out_and_the_error_is_heard_once() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let to_dead = dead(ip);
+        let udp = connected(&lp, to_dead);
+        let heard = listen(&udp);
+        assert_eq!(udp.try_send(b"to nobody"), Ok(9));
+        // The answer is pending now. Somebody comes to listen there after all.
+        let late = UdpSocket::bind(to_dead).unwrap();
+        assert_eq!(udp.try_send(b"to somebody"), Ok(11));
+        assert_eq!(next(&late), b"to somebody");
+        run_until(&lp, || heard.len() == 1);
+        settle(&lp);
+        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
+    }
+}
+
+#[test]
+fn a_network_error_that_nobody_sent_past_is_heard_once_too() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = connected(&lp, dead(ip));
+        let sent = Log::<Result<()>>::new();
+        udp.send(b"x", note(&sent)).unwrap();
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 1 && sent.len() == 1);
+        settle(&lp);
+        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
+        assert_eq!(sent.get(), [Ok(())]);
+    }
+}
+
+#[test]
+fn an_error_found_by_a_send_waits_for_somebody_who_receives() {
+    let lp = Loop::new().unwrap();
+    for ip in loopbacks() {
+        let udp = connected(&lp, dead(ip));
+        assert_eq!(udp.try_send(b"x"), Ok(1));
+        assert_eq!(udp.try_send(b"y"), Ok(1));
+        settle(&lp);
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 2);
+        assert_eq!(heard.get(), vec![Err(Errno::ECONNREFUSED); 2]);
+        udp.close(|_| ()).unwrap();
+    }
+}
+
+#[test]
+fn connecting_to_the_wildcard_address_connects_to_loopback() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let wildcard = if ip.is_ipv4() { "0.0.0.0:1" } else { "[::]:1" };
+        let mut wildcard: SocketAddr = wildcard.parse().unwrap();
+        wildcard.set_port(address.port());
+        let udp = connected(&lp, wildcard);
+        assert_eq!(udp.peer_addr(), Ok(address));
+        let heard = listen(&udp);
+        peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
+        run_until(&lp, || heard.len() == 1);
+        assert_eq!(heard.get(), [Ok((b"x".to_vec(), address))]);
+    }
+}
+
+#[test]
+fn a_failed_reconnect_leaves_the_handle_unconnected_on_its_port() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (other, to_other) = raw(ip);
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(raw(ip).1).unwrap();
+        // A broadcast address needs SO_BROADCAST, and a loopback source reaches no other network.
+        let refused: SocketAddr = if ip.is_ipv4() { "255.255.255.255:9" } else { "[2001:db8::1]:9" }.parse().unwrap();
+        assert!(udp.connect(refused).is_err());
+        assert!(!udp.is_connected());
+        assert_eq!(udp.peer_addr(), Err(Errno::ENOTCONN));
+        assert_eq!(udp.local_addr(), Ok(address));
+        let heard = listen(&udp);
+        other.send_to(b"x", address).unwrap();
+        run_until(&lp, || heard.len() == 1);
+        assert_eq!(heard.get(), [Ok((b"x".to_vec(), to_other))]);
+        assert_eq!(udp.try_send_to(b"y", to_other), Ok(1));
+        assert_eq!(next(&other), b"y");
+    }
+}
+
+#[test]
+fn a_bind_that_fails_changes_nothing() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_owner, taken) = raw(ip);
+        let udp = Udp::new(&lp);
+        assert_eq!(udp.bind(taken), Err(Errno::EADDRINUSE));
+        assert_eq!(udp.local_addr(), Err(Errno::EBADF));
+        udp.bind(SocketAddr::new(ip, 0)).unwrap();
+    }
+}

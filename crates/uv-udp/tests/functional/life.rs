@@ -1,0 +1,224 @@
+//! The life of a handle: who keeps it alive, how it ends, and callbacks that do not behave.
+
+use std::cell::Cell;
+use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use uv_udp::{Errno, Loop, Result, RunMode, Udp};
+
+use super::harness::*;
+
+/// Counts how many of its clones were dropped.
+#[derive(Clone)]
+struct Drops(Rc<Cell<usize>>);
+
+impl Drop for Drops {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn closing_completes_what_is_queued_before_the_close_callback() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let order = Log::new();
+        for name in ["first", "second"] {
+            let order = order.clone();
+            udp.send(b"x", move |_, result| order.add((name, result))).unwrap();
+        }
+        let log = order.clone();
+        udp.close(move |_| log.add(("closed", Ok(())))).unwrap();
+        assert_eq!(order.len(), 0, "no callback runs inside close");
+        assert!(!lp.run(RunMode::Default).unwrap());
+        assert_eq!(order.get(), [("first", Ok(())), ("second", Ok(())), ("closed", Ok(()))]);
+    }
+}
+
+#[test]
+fn a_closed_handles_port_is_free_at_once() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.recv_start(|_, _| ()).unwrap();
+        udp.close(|_| ()).unwrap();
+        UdpSocket::bind(address).unwrap();
+    }
+}
+
+#[test]
+fn callbacks_may_close_their_own_handle_and_others() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((a, to_a), (b, _)) = (bound(&lp, ip), bound(&lp, ip));
+        let closed = Log::new();
+        let (log, other) = (closed.clone(), b.clone());
+        a.recv_start(move |a, received| {
+            received.unwrap();
+            for udp in [a, &other] {
+                let log = log.clone();
+                udp.close(move |_| log.add(())).unwrap();
+            }
+        })
+        .unwrap();
+        b.recv_start(|_, _| panic!("closed handles hear nothing")).unwrap();
+        let (sender, _) = raw(ip);
+        sender.send_to(b"1", to_a).unwrap();
+        sender.send_to(b"2", to_a).unwrap();
+        sender.send_to(b"3", b.local_addr().unwrap()).unwrap();
+        // Whichever of the two is dispatched first, only `a` may be.
+        b.recv_stop().unwrap();
+        assert!(!lp.run(RunMode::Default).unwrap());
+        assert_eq!(closed.len(), 2);
+    }
+}
+
+#[test]
+fn an_active_handle_is_kept_alive_by_its_loop_and_an_inactive_one_by_its_holders() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        drop(udp);
+        raw(ip).0.send_to(b"x", address).unwrap();
+        run_until(&lp, || heard.len() == 1);
+        let (udp, address) = bound(&lp, ip);
+        drop(udp);
+        UdpSocket::bind(address).expect("dropping an inactive handle closes it");
+    }
+}
+
+#[test]
+fn a_send_under_way_keeps_its_handle_alive() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let results = Log::<Result<()>>::new();
+        let udp = connected(&lp, address);
+        udp.send(b"1", note(&results)).unwrap();
+        udp.send(b"2", note(&results)).unwrap();
+        drop(udp);
+        assert!(!lp.run(RunMode::Default).unwrap());
+        assert_eq!(results.get(), [Ok(()); 2]);
+        assert_eq!(all(&peer), [b"1", b"2"]);
+    }
+}
+
+#[test]
+fn the_last_reference_may_go_inside_a_callback() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let holder = Rc::new(Cell::new(Some(udp.clone())));
+        let (inside, done) = (Rc::clone(&holder), Log::new());
+        let log = done.clone();
+        udp.send(b"x", move |udp, _| {
+            drop(inside.take());
+            udp.recv_stop().unwrap();
+            log.add(());
+        })
+        .unwrap();
+        drop(udp);
+        assert!(!lp.run(RunMode::Default).unwrap());
+        assert_eq!((done.len(), next(&peer)), (1, b"x".to_vec()));
+    }
+}
+
+#[test]
+fn an_unreferenced_handle_does_not_keep_the_loop_running() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::new(&lp);
+    udp.recv_start(|_, _| ()).unwrap();
+    assert!(udp.has_ref() && lp.alive());
+    udp.unreference();
+    assert!(!udp.has_ref() && !lp.run(RunMode::Default).unwrap());
+    udp.reference();
+    assert!(lp.alive());
+}
+
+#[test]
+fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let drops = Drops(Rc::default());
+        let (count, held) = (Rc::clone(&drops.0), udp.clone());
+        let in_recv = drops.clone();
+        udp.recv_start(move |_, _| {
+            // Holds its own handle, which must not keep either alive.
+            let _ = (&held, &in_recv);
+            unreachable!();
+        })
+        .unwrap();
+        for to in [raw(ip).1, raw(ip).1] {
+            let in_send = drops.clone();
+            udp.send_to(b"x", to, move |_, _| {
+                let _ = &in_send;
+                unreachable!();
+            })
+            .unwrap();
+        }
+        drop(lp);
+        assert_eq!(count.get(), 3);
+        assert_eq!(udp.try_send_to(b"x", address), Err(Errno::EBADF));
+        assert_eq!(udp.close(|_| unreachable!()), Err(Errno::EBADF));
+        UdpSocket::bind(address).expect("the socket is closed");
+    }
+}
+
+#[test]
+fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = Log::new();
+        let log = heard.clone();
+        udp.recv_start(move |_, received| {
+            let data = received.unwrap().data.to_vec();
+            log.add(data.clone());
+            assert_ne!(data, b"2", "as told");
+        })
+        .unwrap();
+        let results = Log::new();
+        let sender = connected(&lp, address);
+        for data in [b"1", b"2", b"3", b"4"] {
+            let results = results.clone();
+            sender
+                .send(data, move |_, result| {
+                    results.add(result);
+                    assert_ne!(data, b"3", "as told");
+                })
+                .unwrap();
+        }
+        let closed = Log::new();
+        let log = closed.clone();
+        let mut panics = 0;
+        while results.len() < 4 || heard.len() < 4 {
+            panics += usize::from(catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::Once))).is_err());
+        }
+        sender.close(move |_| log.add(())).unwrap();
+        udp.close(|_| panic!("as told")).unwrap();
+        panics += usize::from(catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::Default))).is_err());
+        assert!(!lp.run(RunMode::Default).unwrap());
+        assert_eq!(panics, 3);
+        assert_eq!(results.get(), [Ok(()); 4]);
+        assert_eq!(heard.get(), [b"1", b"2", b"3", b"4"]);
+        assert_eq!(closed.len(), 1);
+    }
+}
+
+#[test]
+fn running_the_loop_inside_a_callback_is_an_error() {
+    let lp = Loop::new().unwrap();
+    let (_peer, address) = raw("127.0.0.1".parse().unwrap());
+    let udp = connected(&lp, address);
+    let answers = Log::new();
+    let log = answers.clone();
+    udp.send(b"x", move |udp, _| log.add(udp.event_loop().unwrap().run(RunMode::NoWait))).unwrap();
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(answers.get(), [Err(Errno::EDEADLK)]);
+}

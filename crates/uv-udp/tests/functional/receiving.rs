@@ -1,0 +1,211 @@
+//! Receiving: boundaries, coalesced buffers, stopping half-way, fairness.
+
+use std::net::UdpSocket;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use uv_sys::fault::{self, Call, Fault};
+use uv_udp::{Errno, Loop, RunMode, Timer, Udp};
+
+use super::harness::*;
+
+fn send_numbered(socket: &UdpSocket, to: std::net::SocketAddr, count: u8) {
+    for number in 0..count {
+        socket.send_to(&[number; 10], to).unwrap();
+    }
+}
+
+/// Sends `count` datagrams of ten bytes as one message.
+fn send_coalesced(lp: &Loop, to: std::net::SocketAddr, count: u8) -> Udp {
+    let sender = connected(lp, to);
+    let data: Vec<u8> = (0..count).flat_map(|number| [number; 10]).collect();
+    let size = NonZeroU16::new(10).unwrap();
+    assert_eq!(sender.try_send_segments(&data, size, None), Ok(data.len()));
+    sender
+}
+
+fn first_bytes(heard: &Log<Heard>) -> Vec<u8> {
+    heard.get().into_iter().map(|heard| heard.unwrap().0[0]).collect()
+}
+
+#[test]
+fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        let sender = send_coalesced(&lp, address, 50);
+        run_until(&lp, || heard.len() == 50);
+        let source = sender.local_addr().unwrap();
+        let expected: Vec<Heard> = (0..50).map(|number| Ok((vec![number; 10], source))).collect();
+        assert_eq!(heard.get(), expected);
+    }
+}
+
+#[test]
+fn a_batch_callback_gets_what_came_together() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let batches = Log::new();
+        let log = batches.clone();
+        udp.recv_batch_start(move |_, received| {
+            log.add(received.unwrap().map(|datagram| datagram.data[0]).collect::<Vec<_>>());
+        })
+        .unwrap();
+        let _sender = send_coalesced(&lp, address, 20);
+        send_numbered(&raw(ip).0, address, 10);
+        run_until(&lp, || batches.get().concat().len() == 30);
+        assert_eq!(batches.len(), 1);
+        assert_eq!(batches.get().concat(), (0..20).chain(0..10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
+    for ip in loopbacks() {
+        for coalesced in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let heard = Log::new();
+            let log = heard.clone();
+            udp.recv_start(move |udp, received| {
+                log.add(received.unwrap().data[0]);
+                if log.len() == 3 {
+                    udp.recv_stop().unwrap();
+                }
+            })
+            .unwrap();
+            let (socket, _) = raw(ip);
+            let _sender = if coalesced {
+                Some(send_coalesced(&lp, address, 10))
+            } else {
+                send_numbered(&socket, address, 10);
+                None
+            };
+            run_until(&lp, || heard.len() == 3);
+            settle(&lp);
+            assert_eq!(heard.get(), [0, 1, 2], "nothing is delivered while stopped");
+            let rest = listen(&udp);
+            run_until(&lp, || rest.len() == 7);
+            assert_eq!(first_bytes(&rest), [3, 4, 5, 6, 7, 8, 9]);
+        }
+    }
+}
+
+#[test]
+fn a_callback_may_hand_over_to_another_one() {
+    let lp = Loop::new().unwrap();
+    for ip in loopbacks() {
+        let (udp, address) = bound(&lp, ip);
+        let (first, second) = (Log::new(), Log::new());
+        let (to_first, to_second) = (first.clone(), second.clone());
+        udp.recv_start(move |udp, received| {
+            to_first.add(received.unwrap().data[0]);
+            udp.recv_stop().unwrap();
+            let to_second = to_second.clone();
+            udp.recv_start(move |_, received| to_second.add(received.unwrap().data[0])).unwrap();
+        })
+        .unwrap();
+        send_numbered(&raw(ip).0, address, 5);
+        run_until(&lp, || second.len() == 4);
+        assert_eq!((first.get(), second.get()), (vec![0], vec![1, 2, 3, 4]));
+        udp.close(|_| ()).unwrap();
+    }
+}
+
+#[test]
+fn a_flooded_handle_leaves_others_their_turn() {
+    let ip = "127.0.0.1".parse().unwrap();
+    let lp = Loop::new().unwrap();
+    let (flooded, address) = bound(&lp, ip);
+    let (quiet, to_quiet) = bound(&lp, ip);
+    let (sender, _) = raw(ip);
+    // A flood that never ends: each datagram is followed by two more.
+    let (count, ticks) = (Log::new(), Log::new());
+    let log = count.clone();
+    let echo = sender.try_clone().unwrap();
+    flooded
+        .recv_start(move |_, _| {
+            log.add(());
+            // A full buffer ends it for the moment; the next datagram revives it.
+            let _ = echo.send_to(b"flood", address);
+            let _ = echo.send_to(b"flood", address);
+        })
+        .unwrap();
+    let heard = listen(&quiet);
+    let timer = Timer::new(&lp);
+    let log = ticks.clone();
+    timer.start(Duration::ZERO, Duration::from_nanos(1), move |_| log.add(())).unwrap();
+    sender.send_to(b"flood", address).unwrap();
+    run_until(&lp, || count.len() > 1000);
+    let ticked = ticks.len();
+    sender.send_to(b"quiet", to_quiet).unwrap();
+    run_until(&lp, || heard.len() == 1 && ticks.len() > ticked);
+}
+
+#[test]
+fn an_error_while_receiving_is_heard_and_costs_no_datagram() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        let (sender, from) = raw(ip);
+        sender.send_to(b"x", address).unwrap();
+        fault::script(Call::Recvmmsg, [Fault::Errno(Errno::ENOMEM)]);
+        run_until(&lp, || heard.len() == 2);
+        assert_eq!(heard.get(), [Err(Errno::ENOMEM), Ok((b"x".to_vec(), from))]);
+    }
+}
+
+#[test]
+fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
+    let ip = "127.0.0.1".parse().unwrap();
+    let lp = Loop::new().unwrap();
+    let ((a, to_a), (b, to_b)) = (bound(&lp, ip), bound(&lp, ip));
+    let heard = Log::new();
+    for (udp, peer) in [(&a, to_b), (&b, to_a)] {
+        udp.connect(peer).unwrap();
+        let log = heard.clone();
+        udp.recv_start(move |udp, received| {
+            log.add(());
+            udp.try_send(received.unwrap().data).unwrap();
+        })
+        .unwrap();
+    }
+    a.try_send(b"ball").unwrap();
+    let stop = |lp: &Loop, count: usize| {
+        let (log, goal) = (heard.clone(), heard.len() + count);
+        let check = uv_udp::Check::new(lp);
+        check
+            .start(move |check| {
+                if log.len() >= goal {
+                    check.event_loop().unwrap().stop();
+                    check.stop().unwrap();
+                }
+            })
+            .unwrap();
+        lp.run(RunMode::Default).unwrap();
+    };
+    stop(&lp, 1000);
+    let (single, many, before) = (fault::calls(Call::Recvmsg), fault::calls(Call::Recvmmsg), heard.len());
+    stop(&lp, 1000);
+    let received = heard.len() - before;
+    let single = fault::calls(Call::Recvmsg) - single;
+    let many = fault::calls(Call::Recvmmsg) - many;
+    assert!(single + many <= received + received / 100, "{single} + {many} reads for {received} datagrams");
+    assert!(many <= received / 3, "{many} of the reads ask for several");
+}
+
+#[test]
+fn a_handle_that_is_not_started_keeps_its_datagrams_in_the_socket() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        send_numbered(&raw(ip).0, address, 3);
+        settle(&lp);
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 3);
+        assert_eq!(first_bytes(&heard), [0, 1, 2]);
+    }
+}

@@ -1,0 +1,41 @@
+//! Handles reached from other threads.
+
+use uv_udp::{Errno, Loop, RunMode};
+
+use super::harness::*;
+
+#[test]
+fn other_threads_send_through_a_handles_remote() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let remote = udp.remote().unwrap();
+        let alive = lp.remote().keep_alive();
+        let thread = std::thread::spawn(move || {
+            for number in 0..50 {
+                remote.send(vec![number; 10]).unwrap();
+            }
+            remote.post(|udp| udp.close(|_| ()).unwrap()).unwrap();
+            drop(alive);
+        });
+        lp.run(RunMode::Default).unwrap();
+        thread.join().unwrap();
+        lp.run(RunMode::Default).unwrap();
+        assert_eq!(all(&peer), (0..50).map(|number| vec![number; 10]).collect::<Vec<_>>());
+        assert!(udp.is_closing());
+    }
+}
+
+#[test]
+fn a_remote_of_a_closed_handle_reaches_nothing_and_one_of_a_gone_loop_says_so() {
+    let lp = Loop::new().unwrap();
+    let (udp, _) = bound(&lp, "127.0.0.1".parse().unwrap());
+    let remote = udp.remote().unwrap();
+    udp.close(|_| ()).unwrap();
+    lp.run(RunMode::Default).unwrap();
+    remote.post(|_| unreachable!()).unwrap();
+    lp.run(RunMode::Default).unwrap();
+    drop(lp);
+    assert_eq!(remote.send(vec![1]), Err(Errno::ECANCELED));
+}
