@@ -33,7 +33,7 @@ pub enum RunMode {
     /// Until nothing is left that keeps the loop alive, or [`Loop::stop`].
     #[doc(alias = "UV_RUN_DEFAULT")]
     Default,
-    /// One iteration, which waits for something to happen if there is nothing to do.
+    /// One iteration, which waits for something to happen if it found nothing to do.
     #[doc(alias = "UV_RUN_ONCE")]
     Once,
     /// One iteration that does not wait.
@@ -284,13 +284,15 @@ impl Drop for Running<'_> {
 impl Core {
     fn iterate(&self, lp: &Loop, mode: RunMode) -> Result<()> {
         self.now.set(None);
-        self.run_deadlines();
+        // One iteration that found something to do has done its work, and need not wait for more.
+        let worked = self.busy() | self.run_deadlines();
         self.run_scheduled(&self.completions, Phase::Completions);
         self.run_posts(lp);
         self.run_hooks(HookPhase::Idle);
         self.run_hooks(HookPhase::Prepare);
         self.run_scheduled(&self.flushes, Phase::Flush);
-        let polled = self.poll(mode)?;
+        let wait = mode == RunMode::Default || mode == RunMode::Once && !worked;
+        let polled = self.poll(mode, wait)?;
         self.run_scheduled(&self.dispatches, Phase::Dispatch);
         if polled {
             self.dispatch_events();
@@ -304,9 +306,10 @@ impl Core {
         Ok(())
     }
 
-    fn run_deadlines(&self) {
+    /// Runs what is due, and says whether anything was.
+    fn run_deadlines(&self) -> bool {
         if self.due.borrow().is_empty() && self.deadlines.borrow().is_empty() {
-            return;
+            return false;
         }
         let now = self.now();
         {
@@ -317,6 +320,7 @@ impl Core {
                 due.push_back(next);
             }
         }
+        let mut any = false;
         while let Some((key, moment)) = pop(&self.due) {
             let source = {
                 let mut slots = self.slots.borrow_mut();
@@ -329,9 +333,11 @@ impl Core {
                 })
             };
             if let Some(source) = source {
+                any = true;
                 source.turn(Phase::Deadline);
             }
         }
+        any
     }
 
     fn run_scheduled(&self, queue: &RefCell<VecDeque<Rc<dyn Source>>>, phase: Phase) {
@@ -368,7 +374,7 @@ impl Core {
     }
 
     /// Asks the poller, and says whether it did.
-    fn poll(&self, mode: RunMode) -> Result<bool> {
+    fn poll(&self, mode: RunMode, wait: bool) -> Result<bool> {
         let unpolled = self.unpolled.get();
         if mode == RunMode::Default && unpolled < MAX_UNPOLLED_ITERATIONS && self.busy() {
             self.unpolled.set(unpolled + 1);
@@ -376,10 +382,10 @@ impl Core {
         }
         self.unpolled.set(0);
         self.apply_changes()?;
-        let timeout = if mode == RunMode::NoWait || !self.alive() {
-            Some(Duration::ZERO)
-        } else {
+        let timeout = if wait && self.alive() {
             self.prepare_to_wait()
+        } else {
+            Some(Duration::ZERO)
         };
         let waited = self.poller.wait(&mut self.events.borrow_mut(), timeout);
         self.shared.wake_up();
