@@ -378,3 +378,79 @@ impl fmt::Debug for PollEvents {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Instant;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(10));
+
+    /// A poller that waits directly, and one that leaves it to `polling`.
+    fn both() -> [Poller; 2] {
+        let direct = Poller::new().unwrap();
+        assert!(
+            direct.direct,
+            "this version of polling no longer encodes keys as we believe"
+        );
+        let mut fallback = Poller::new().unwrap();
+        fallback.direct = false;
+        [direct, fallback]
+    }
+
+    fn wait(poller: &Poller, timeout: Option<Duration>) -> Vec<PollEvent> {
+        // Stale events of either kind must not shine through.
+        let mut events = PollEvents::with_capacity(8);
+        poller.wait(&mut events, timeout).unwrap();
+        events.iter().collect()
+    }
+
+    #[test]
+    fn both_ways_of_waiting_report_the_same() {
+        for poller in both() {
+            let (one, other) = UnixDatagram::pair().unwrap();
+            let registration = poller.register(one.into(), 5, Interest::READABLE).unwrap();
+            assert_eq!(wait(&poller, Some(Duration::ZERO)), []);
+            other.send(b"x").unwrap();
+            let mut event = PollEvent {
+                key: 5,
+                readable: true,
+                writable: false,
+            };
+            assert_eq!(wait(&poller, LONG), [event]);
+            assert_eq!(wait(&poller, None), [event]);
+            registration.set_interest(Interest::all()).unwrap();
+            event.writable = true;
+            assert_eq!(wait(&poller, LONG), [event]);
+            registration.set_interest(Interest::NONE).unwrap();
+            assert_eq!(wait(&poller, Some(Duration::ZERO)), []);
+        }
+    }
+
+    #[test]
+    fn both_ways_of_waiting_are_woken_once_and_keep_timeouts() {
+        for poller in both() {
+            poller.notify().unwrap();
+            assert_eq!(wait(&poller, None), []);
+            let timeout = Duration::from_millis(5);
+            let begin = Instant::now();
+            assert_eq!(wait(&poller, Some(timeout)), []);
+            assert!(begin.elapsed() >= timeout);
+        }
+    }
+
+    #[test]
+    fn the_two_ways_can_take_turns() {
+        let [mut poller, _] = both();
+        let mut events = PollEvents::default();
+        let (one, _other) = UnixDatagram::pair().unwrap();
+        let _registration = poller.register(one.into(), 5, Interest::WRITABLE).unwrap();
+        for direct in [true, false, true, false] {
+            poller.direct = direct;
+            poller.wait(&mut events, LONG).unwrap();
+            assert_eq!(events.iter().count(), 1);
+            poller.notify().unwrap();
+        }
+    }
+}

@@ -18,15 +18,16 @@ use crate::transmit::Transmit;
 ///
 /// - `EAGAIN`: the socket's send buffer is full. Never waits, whatever the mode of the descriptor.
 /// - `EDESTADDRREQ`: no destination, and the socket is not connected.
-/// - `EINVAL`: an empty list of slices, a time to live of 0, more segments than the kernel takes, a source address
-///   that is not of this host.
+/// - `EINVAL`: an empty list of slices, a time to live of 0, more segments than the kernel takes, port 0, an
+///   IPv6 source address that is not of this host.
 /// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the protocol or, where
 ///   fragmentation is off, the path takes.
 /// - `EAFNOSUPPORT`: source and destination, or destination and socket, are of different families.
 /// - `EIO`: segmentation on a route whose device cannot compute checksums.
 /// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
 ///   [`set_broadcast`](crate::set_broadcast), a firewall.
-/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no way there.
+/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no way there, or none from an IPv4 source address that is not of this
+///   host; `ENODEV`: no such interface to send by.
 /// - `ECONNREFUSED` and others about an **earlier** datagram: Linux hands a pending ICMP error to the next call, which
 ///   then sends nothing.
 ///

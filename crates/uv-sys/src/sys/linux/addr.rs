@@ -114,3 +114,40 @@ impl RawAddr {
         std::ptr::from_mut(self).cast()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn addresses_come_back_whole(
+            ip in any::<std::net::IpAddr>(),
+            port in any::<u16>(),
+            flowinfo in any::<u32>(),
+            scope_id in any::<u32>(),
+        ) {
+            let mut address = SocketAddr::new(ip, port);
+            if let SocketAddr::V6(v6) = &mut address {
+                v6.set_flowinfo(flowinfo);
+                v6.set_scope_id(scope_id);
+            }
+            let (raw, len) = RawAddr::encode(&address);
+            prop_assert_eq!(raw.decode(len), Some(address));
+            prop_assert_eq!(raw.decode(RawAddr::SIZE), Some(address));
+            prop_assert_eq!(raw.decode(len - 1), None);
+            prop_assert_eq!(raw.decode(0), None);
+        }
+    }
+
+    #[test]
+    fn an_address_overwrites_the_one_before() {
+        let v6 = SocketAddr::from(([0xffff; 8], 0xffff));
+        let v4 = SocketAddr::from(([127, 0, 0, 1], 9));
+        let (mut raw, _) = RawAddr::encode(&v6);
+        let len = raw.set(&v4);
+        assert_eq!(raw.decode(len), Some(v4));
+        assert_eq!(RawAddr::zeroed().decode(RawAddr::SIZE), None);
+    }
+}

@@ -151,3 +151,15 @@ unsafe fn filled(events: &mut Events, count: usize) {
     // SAFETY: the caller's promise; the kernel writes no more than the room that it was given.
     unsafe { events.list.set_len(count) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_bounded() {
+        let of = |nanoseconds| milliseconds(Duration::from_nanos(nanoseconds));
+        assert_eq!([of(0), of(1), of(1_000_000), of(1_000_001)], [0, 1, 1, 2]);
+        assert_eq!(milliseconds(Duration::MAX), libc::c_int::MAX);
+    }
+}

@@ -1,0 +1,216 @@
+use std::io::IoSliceMut;
+
+use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Transmit, connect, recvmsg, sendmsg};
+
+use crate::util::{EVERYTHING, FAMILIES, bound, nobody, pair, wait_readable};
+
+const NOTHING: RecvOptions = RecvOptions {
+    source: false,
+    control: false,
+    peek: false,
+};
+
+#[test]
+fn a_datagram_that_does_not_fit_tells_its_whole_length() {
+    for family in FAMILIES {
+        let (sender, receiver) = pair(family);
+        sender.send(b"hello world").unwrap();
+        wait_readable(&receiver);
+        let mut bytes = [0; 5];
+        let received = recvmsg(&receiver, &mut [IoSliceMut::new(&mut bytes)], NOTHING).unwrap();
+        assert_eq!(
+            (received.len, received.full_len, received.truncated),
+            (5, 11, true)
+        );
+        assert_eq!((&bytes, received.source), (b"hello", None));
+        // What did not fit is gone.
+        assert_eq!(
+            recvmsg(&receiver, &mut [IoSliceMut::new(&mut bytes)], NOTHING),
+            Err(Errno::EAGAIN)
+        );
+    }
+}
+
+#[test]
+fn a_datagram_is_scattered_over_buffers() {
+    let (sender, receiver) = pair(Family::V6);
+    sender.send(b"hello world").unwrap();
+    wait_readable(&receiver);
+    let (mut head, mut tail) = ([0; 6], [0; 10]);
+    let bufs = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
+    let received = recvmsg(&receiver, bufs, RecvOptions::default()).unwrap();
+    assert_eq!((received.len, received.truncated), (11, false));
+    assert_eq!((&head, &tail[..5]), (b"hello ", &b"world"[..]));
+    assert_eq!(received.source, Some(sender.local_addr().unwrap()));
+}
+
+#[test]
+fn peeking_leaves_the_datagram() {
+    let (sender, receiver) = pair(Family::V4);
+    sender.send(b"hello").unwrap();
+    wait_readable(&receiver);
+    let peek = RecvOptions {
+        peek: true,
+        ..EVERYTHING
+    };
+    let mut batch = RecvBatch::new(8, 100);
+    // A batch too: the same datagram once, not eight times.
+    for _ in 0..2 {
+        assert_eq!(
+            recvmsg(&receiver, &mut [], peek).map(|received| received.full_len),
+            Ok(5)
+        );
+        assert_eq!(batch.recv(&receiver, 8, peek), Ok(1));
+        assert_eq!(batch.get(0).unwrap().0, b"hello");
+    }
+    assert_eq!(batch.recv(&receiver, 8, EVERYTHING), Ok(1));
+    assert_eq!(batch.recv(&receiver, 8, peek), Err(Errno::EAGAIN));
+}
+
+#[test]
+fn receiving_never_waits_even_on_a_blocking_socket() {
+    for family in FAMILIES {
+        let socket = bound(family);
+        socket.set_nonblocking(false).unwrap();
+        assert_eq!(recvmsg(&socket, &mut [], NOTHING), Err(Errno::EAGAIN));
+        let mut batch = RecvBatch::new(4, 100);
+        assert_eq!(batch.recv(&socket, 1, NOTHING), Err(Errno::EAGAIN));
+        assert_eq!(batch.recv(&socket, 4, NOTHING), Err(Errno::EAGAIN));
+    }
+}
+
+#[test]
+fn an_icmp_error_is_told_once() {
+    for family in FAMILIES {
+        let socket = bound(family);
+        connect(&socket, &nobody(family)).unwrap();
+        let mut batch = RecvBatch::new(4, 100);
+        for max in [1, 4] {
+            sendmsg(&socket, &Transmit::new("anyone?")).unwrap();
+            assert_eq!(batch.recv(&socket, max, NOTHING), Err(Errno::ECONNREFUSED));
+            assert_eq!(batch.recv(&socket, max, NOTHING), Err(Errno::EAGAIN));
+            assert!(batch.get(0).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_batch_receives_in_order_and_no_more_than_asked() {
+    for family in FAMILIES {
+        let (sender, receiver) = pair(family);
+        for number in 0..10_u8 {
+            sender.send(&vec![number; usize::from(number)]).unwrap();
+        }
+        wait_readable(&receiver);
+        let mut batch = RecvBatch::new(4, 100);
+        assert_eq!((batch.slots(), batch.slot_len()), (4, 100));
+        let mut expected = 0..10_u8;
+        for (max, count) in [(3, 3), (1, 1), (100, 4), (4, 2)] {
+            assert_eq!(
+                batch.recv(&receiver, max, RecvOptions::default()),
+                Ok(count)
+            );
+            for index in 0..count {
+                let number = expected.next().unwrap();
+                let (bytes, received) = batch.get(index).unwrap();
+                assert_eq!(bytes, vec![number; usize::from(number)]);
+                assert_eq!(
+                    (received.len, received.full_len),
+                    (bytes.len(), bytes.len())
+                );
+                assert_eq!(received.source, Some(sender.local_addr().unwrap()));
+                assert!(!received.truncated);
+            }
+            assert!(batch.get(count).is_none());
+        }
+        assert_eq!(
+            batch.recv(&receiver, 4, RecvOptions::default()),
+            Err(Errno::EAGAIN)
+        );
+        assert!(batch.get(0).is_none());
+        assert_eq!(
+            batch.recv(&receiver, 0, RecvOptions::default()),
+            Err(Errno::EINVAL)
+        );
+    }
+}
+
+#[test]
+fn what_a_batch_asks_for_may_change_from_call_to_call() {
+    for family in FAMILIES {
+        let (sender, receiver) = pair(family);
+        uv_sys::set_recv_ttl(&receiver, true).unwrap();
+        let mut batch = RecvBatch::new(2, 100);
+        for round in 0..12 {
+            let options = RecvOptions {
+                source: round % 2 == 0,
+                control: round % 3 == 0,
+                peek: false,
+            };
+            for _ in 0..=round % 2 {
+                sender.send(b"hello").unwrap();
+            }
+            wait_readable(&receiver);
+            assert_eq!(batch.recv(&receiver, 2, options), Ok(1 + round % 2));
+            for index in 0..=round % 2 {
+                let (bytes, received) = batch.get(index).unwrap();
+                assert_eq!(bytes, b"hello");
+                assert_eq!(received.source.is_some(), options.source);
+                assert_eq!(received.metadata.ttl.is_some(), options.control);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slot_that_is_too_short_keeps_the_beginning() {
+    let (sender, receiver) = pair(Family::V4);
+    for text in ["first one", "2nd", "third one"] {
+        sender.send(text.as_bytes()).unwrap();
+    }
+    wait_readable(&receiver);
+    let mut batch = RecvBatch::new(3, 5);
+    assert_eq!(batch.recv(&receiver, 3, NOTHING), Ok(3));
+    let got: Vec<_> = (0..3)
+        .filter_map(|index| batch.get(index))
+        .map(|(bytes, received)| (bytes, received.full_len, received.truncated))
+        .collect();
+    assert_eq!(
+        got,
+        [
+            (&b"first"[..], 9, true),
+            (&b"2nd"[..], 3, false),
+            (&b"third"[..], 9, true)
+        ]
+    );
+}
+
+#[test]
+fn sizes_out_of_range_become_the_nearest_ones() {
+    let smallest = RecvBatch::new(0, 0);
+    assert_eq!((smallest.slots(), smallest.slot_len()), (1, 1));
+    let largest = RecvBatch::new(usize::MAX, usize::MAX);
+    assert_eq!(
+        (largest.slots(), largest.slot_len()),
+        (RecvBatch::MAX_SLOTS, RecvBatch::MAX_SLOT_LEN)
+    );
+}
+
+#[test]
+fn a_batch_survives_being_moved() {
+    let (sender, receiver) = pair(Family::V4);
+    let mut batch = RecvBatch::new(2, 10);
+    sender.send(b"one").unwrap();
+    wait_readable(&receiver);
+    batch.recv(&receiver, 2, RecvOptions::default()).unwrap();
+    let mut batch = Box::new(batch);
+    assert_eq!(batch.get(0).unwrap().0, b"one");
+    std::thread::spawn(move || {
+        sender.send(b"two").unwrap();
+        wait_readable(&receiver);
+        batch.recv(&receiver, 2, RecvOptions::default()).unwrap();
+        assert_eq!(batch.get(0).unwrap().0, b"two");
+    })
+    .join()
+    .unwrap();
+}

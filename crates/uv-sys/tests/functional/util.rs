@@ -1,0 +1,64 @@
+//! Sockets to test with.
+
+use std::io::IoSliceMut;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use uv_sys::{Family, Received, RecvOptions, recvmsg};
+
+pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+pub(crate) const EVERYTHING: RecvOptions = RecvOptions {
+    source: true,
+    control: true,
+    peek: false,
+};
+
+pub(crate) fn loopback(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::LOCALHOST.into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// The loopback address, with a port of the kernel's choice.
+pub(crate) fn ephemeral(family: Family) -> SocketAddr {
+    SocketAddr::new(loopback(family), 0)
+}
+
+pub(crate) fn bound(family: Family) -> UdpSocket {
+    let fd = uv_sys::socket(family).unwrap();
+    uv_sys::bind(&fd, &ephemeral(family)).unwrap();
+    UdpSocket::from(fd)
+}
+
+/// A sender that is connected to a receiver.
+pub(crate) fn pair(family: Family) -> (UdpSocket, UdpSocket) {
+    let (sender, receiver) = (bound(family), bound(family));
+    uv_sys::connect(&sender, &receiver.local_addr().unwrap()).unwrap();
+    (sender, receiver)
+}
+
+/// An address where nobody listens.
+pub(crate) fn nobody(family: Family) -> SocketAddr {
+    bound(family).local_addr().unwrap()
+}
+
+/// Blocks until there is a datagram.
+pub(crate) fn wait_readable(socket: &UdpSocket) {
+    socket.set_nonblocking(false).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    socket.peek_from(&mut [0]).unwrap();
+    socket.set_nonblocking(true).unwrap();
+}
+
+/// The next datagram, with all that came with it.
+pub(crate) fn next(socket: &UdpSocket) -> (Vec<u8>, Received) {
+    wait_readable(socket);
+    let mut bytes = vec![0; 65_536];
+    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], EVERYTHING).unwrap();
+    bytes.truncate(received.len);
+    (bytes, received)
+}
