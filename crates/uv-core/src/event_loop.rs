@@ -72,9 +72,10 @@ pub(crate) struct Core {
     deadlines: RefCell<Deadlines>,
     /// Deadlines taken from the heap whose turn has not come yet.
     due: RefCell<VecDeque<(usize, Moment)>>,
-    completions: RefCell<VecDeque<Rc<dyn Source>>>,
-    flushes: RefCell<VecDeque<Rc<dyn Source>>>,
-    dispatches: RefCell<VecDeque<Rc<dyn Source>>>,
+    completions: Turns,
+    flushes: Turns,
+    dispatches: Turns,
+    revisits: Turns,
     closing: RefCell<VecDeque<Rc<dyn Source>>>,
     hooks: [RefCell<Vec<Rc<dyn Source>>>; 3],
     /// Posts taken over from other threads that have not run yet.
@@ -88,6 +89,9 @@ pub(crate) struct Core {
     running: Cell<bool>,
     stopping: Cell<bool>,
 }
+
+/// Those who asked for a turn. To ask keeps nobody alive.
+type Turns = RefCell<VecDeque<Weak<dyn Source>>>;
 
 struct Slot {
     source: Weak<dyn Source>,
@@ -123,6 +127,7 @@ impl Loop {
             completions: RefCell::default(),
             flushes: RefCell::default(),
             dispatches: RefCell::default(),
+            revisits: RefCell::default(),
             closing: RefCell::default(),
             hooks: Default::default(),
             posts: RefCell::default(),
@@ -293,10 +298,14 @@ impl Core {
         self.run_scheduled(&self.flushes, Phase::Flush);
         let wait = mode == RunMode::Default || mode == RunMode::Once && !worked;
         let polled = self.poll(mode, wait)?;
-        self.run_scheduled(&self.dispatches, Phase::Dispatch);
+        // What the reports schedule anew waits for the next iteration.
+        let scheduled = self.dispatches.borrow().len();
+        let revisits = self.revisits.borrow().len();
         if polled {
             self.dispatch_events();
         }
+        self.run_some(&self.revisits, revisits, Phase::Revisit);
+        self.run_some(&self.dispatches, scheduled, Phase::Dispatch);
         self.run_hooks(HookPhase::Check);
         self.run_closing();
         if mode == RunMode::Once {
@@ -340,11 +349,17 @@ impl Core {
         any
     }
 
-    fn run_scheduled(&self, queue: &RefCell<VecDeque<Rc<dyn Source>>>, phase: Phase) {
+    fn run_scheduled(&self, queue: &Turns, phase: Phase) {
         let scheduled = queue.borrow().len();
-        for _ in 0..scheduled {
+        self.run_some(queue, scheduled, phase);
+    }
+
+    fn run_some(&self, queue: &Turns, count: usize, phase: Phase) {
+        for _ in 0..count {
             let Some(source) = pop(queue) else { break };
-            if source.handle().begin_turn(phase) {
+            if let Some(source) = source.upgrade()
+                && source.handle().begin_turn(phase)
+            {
                 source.turn(phase);
             }
         }
@@ -552,10 +567,11 @@ impl Core {
             .set(if up { live + 1 } else { live.saturating_sub(1) });
     }
 
-    pub(crate) fn schedule(&self, phase: Phase, source: Rc<dyn Source>) {
+    pub(crate) fn schedule(&self, phase: Phase, source: Weak<dyn Source>) {
         let queue = match phase {
             Phase::Completions => &self.completions,
             Phase::Flush => &self.flushes,
+            Phase::Revisit => &self.revisits,
             _ => &self.dispatches,
         };
         queue.borrow_mut().push_back(source);

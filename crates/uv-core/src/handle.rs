@@ -21,6 +21,7 @@ bitflags! {
         const COMPLETIONS = 1 << 4;
         const FLUSH = 1 << 5;
         const DISPATCH = 1 << 6;
+        const REVISIT = 1 << 7;
     }
 }
 
@@ -183,16 +184,21 @@ impl Handle {
         }
     }
 
-    /// Asks for a turn in the `Completions`, `Flush` or `Dispatch` phase; asking twice before the turn is asking once.
+    /// Asks for a turn in the `Completions`, `Flush`, `Dispatch` or `Revisit` phase; asking twice before the turn is asking once.
     /// Other phases cannot be asked for, and closing handles get no such turns.
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
         if self.is_closing() || self.with(flag, true) {
             return;
         }
-        if let (Ok(core), Some(this)) = (self.core(), self.this.upgrade()) {
-            core.schedule(phase, this);
+        if let Ok(core) = self.core() {
+            core.schedule(phase, self.this.clone());
         }
+    }
+
+    /// Whether a turn in this phase was asked for and has not come yet.
+    pub fn is_scheduled(&self, phase: Phase) -> bool {
+        flag(phase).is_some_and(|flag| self.flags().contains(flag))
     }
 
     /// The turn begins: the next [`schedule`](Self::schedule) asks for another one. `false` when it is not due any more.
@@ -267,6 +273,7 @@ fn flag(phase: Phase) -> Option<Flags> {
         Phase::Completions => Some(Flags::COMPLETIONS),
         Phase::Flush => Some(Flags::FLUSH),
         Phase::Dispatch => Some(Flags::DISPATCH),
+        Phase::Revisit => Some(Flags::REVISIT),
         _ => None,
     }
 }

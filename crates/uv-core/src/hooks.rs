@@ -49,7 +49,11 @@ macro_rules! hook {
                             hook.end();
                             drop(hook.inner.close_callback.take());
                         }
-                        Phase::Deadline | Phase::Completions | Phase::Flush | Phase::Dispatch => {}
+                        Phase::Deadline
+                        | Phase::Completions
+                        | Phase::Flush
+                        | Phase::Dispatch
+                        | Phase::Revisit => {}
                     }
                 }
             }

@@ -21,6 +21,9 @@ pub enum Phase {
     Flush,
     /// There is likely more to do without asking the poller. Asked for with [`Handle::schedule`].
     Dispatch,
+    /// As `Dispatch`, with the dispatch of the next iteration, but no reason for the loop not to wait before it: for a guess
+    /// that failed once and may be right the next time. Asked for with [`Handle::schedule`].
+    Revisit,
     /// The handle is closed: complete what is left, then call the close callback.
     Closing,
     /// The loop itself is gone: let go of callbacks and descriptors, and call nothing.

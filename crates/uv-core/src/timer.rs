@@ -172,7 +172,7 @@ impl Source for Inner {
                 inner.callback.clear();
                 drop(inner.close_callback.take());
             }
-            Phase::Completions | Phase::Hook | Phase::Flush | Phase::Dispatch => {}
+            Phase::Completions | Phase::Hook | Phase::Flush | Phase::Dispatch | Phase::Revisit => {}
         }
     }
 }

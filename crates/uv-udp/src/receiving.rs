@@ -55,6 +55,17 @@ struct Waiting {
     metadata: Metadata,
 }
 
+/// Why a handle reads.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    /// The poller says that there is something.
+    Told,
+    /// There was something in the last iteration, so there may be more.
+    Guess,
+    /// The last guess failed, but the loop runs an iteration anyhow: whoever was behind the last datagram may have answered.
+    Revisit,
+}
+
 /// What lately came tells how to read next.
 struct Rhythm {
     /// Reads in a row that found one datagram alone.
@@ -85,17 +96,18 @@ impl Rhythm {
         });
     }
 
-    /// A read found something, or nothing, after being told or on a guess.
-    fn guessed(&self, told: bool, found: bool) {
-        match (told, found) {
-            (false, true) => self.patience.set(PATIENCE),
-            (false, false) => self.patience.set(self.patience.get().saturating_sub(1)),
-            (true, _) if self.patience.get() == 0 => {
+    /// A read for this reason found something, or nothing.
+    fn read(&self, why: Why, found: bool) {
+        let patience = self.patience.get();
+        self.patience.set(match (why, found) {
+            (Why::Guess, true) => PATIENCE,
+            (Why::Guess | Why::Revisit, false) => patience.saturating_sub(1),
+            (Why::Told | Why::Revisit, true) if patience == 0 => {
                 self.told.set((self.told.get() + 1) % GUESS_AGAIN);
-                self.patience.set(u8::from(self.told.get() == 0));
+                u8::from(self.told.get() == 0)
             }
-            (true, _) => {}
-        }
+            (Why::Told | Why::Revisit, _) => patience,
+        });
     }
 
     /// Whether to read again without being told.
@@ -232,8 +244,8 @@ impl Inner {
         }
     }
 
-    /// One turn of receiving; `told` if the poller says that there is something.
-    pub(crate) fn receive(self: &Rc<Self>, told: bool) {
+    /// One turn of receiving.
+    pub(crate) fn receive(self: &Rc<Self>, why: Why) {
         let udp = Udp {
             inner: Rc::clone(self),
         };
@@ -260,7 +272,7 @@ impl Inner {
                     }
                     let delivered = self.deliver(&udp, &memory, count, filter);
                     receiver.rhythm.found(delivered);
-                    receiver.rhythm.guessed(told, true);
+                    receiver.rhythm.read(why, true);
                     left = left.saturating_sub(delivered.max(1));
                     let unfinished = left == 0 || receiver.epoch.get() != epoch;
                     if count < width || width == 1 || unfinished {
@@ -275,7 +287,10 @@ impl Inner {
                         backlog: false,
                         ..filter
                     });
-                    receiver.rhythm.guessed(told, false);
+                    receiver.rhythm.read(why, false);
+                    if receiver.rhythm.guess() {
+                        self.handle.schedule(Phase::Revisit);
+                    }
                     return;
                 }
                 Err(error) => {

@@ -2,7 +2,6 @@
 //! its stack (`UDP_SEGMENT`, udp(7)).
 
 use std::num::NonZeroU16;
-use std::sync::OnceLock;
 
 use uv_core::RequestQueue;
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
@@ -15,14 +14,8 @@ pub(crate) const MAX_FLUSH_DATAGRAMS: usize = 64;
 /// Bytes that one handle may send before others have their turn; one message with more goes alone.
 pub(crate) const MAX_FLUSH_BYTES: usize = 64 * 1024;
 
-/// How many segments one message may have: what this kernel takes, and no more than a turn allows.
-pub(crate) fn max_segments() -> usize {
-    static MAX: OnceLock<usize> = OnceLock::new();
-    *MAX.get_or_init(|| 64)
-}
-
 /// How many of the payloads can leave as one message: they are as long as the first, which may be `largest` bytes at most,
-/// and the last may be shorter.
+/// and the last may be shorter. `most` is how many segments a message may have.
 pub(crate) fn run_length(
     lengths: impl IntoIterator<Item = usize>,
     largest: u16,
@@ -33,7 +26,7 @@ pub(crate) fn run_length(
     if size == 0 || size > usize::from(largest) {
         return 1;
     }
-    let most = most.min(max_segments()).min(MAX_DATAGRAM / size);
+    let most = most.min(MAX_DATAGRAM / size);
     let mut count = 1;
     while count < most {
         match lengths.next() {
@@ -58,6 +51,8 @@ pub(crate) struct Runs<'q, 'c> {
     width: usize,
     /// Bytes in a segment at most; 0 for no segmentation.
     largest: u16,
+    /// Segments in a message at most.
+    most: usize,
 }
 
 impl<'q, 'c> Runs<'q, 'c> {
@@ -66,6 +61,7 @@ impl<'q, 'c> Runs<'q, 'c> {
         counts: &'c mut [usize; SendBatch::MAX],
         width: usize,
         largest: u16,
+        most: usize,
     ) -> Self {
         Self {
             queue,
@@ -75,6 +71,7 @@ impl<'q, 'c> Runs<'q, 'c> {
             bytes: 0,
             width,
             largest,
+            most,
         }
     }
 }
@@ -100,7 +97,7 @@ impl<'q> Iterator for Runs<'q, '_> {
         let count = run_length(
             std::iter::once(bytes.len()).chain(followers),
             self.largest,
-            left,
+            left.min(self.most),
         );
         let payload = if count > 1 {
             self.queue.span(self.next..self.next + count)?
@@ -148,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_run_has_no_more_segments_and_bytes_than_one_message_may_have() {
-        assert_eq!(run(&[1; 1000]), max_segments());
+        assert_eq!(run(&[1; 1000]), 64);
         assert_eq!(run(&[20_000; 10]), 3);
         assert_eq!(run(&[65_507; 2]), 1);
         assert_eq!(run_length([1200; 10], 1199, 64), 1);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::runs::MAX_FLUSH_DATAGRAMS;
 use uv_core::Pool;
 use uv_sys::{RecvBatch, SendBatch};
 
@@ -15,6 +16,8 @@ pub(crate) struct Scratch {
     /// Borrowed while datagrams in it are lent to a callback.
     pub(crate) recv: RefCell<RecvBatch>,
     pub(crate) send: RefCell<SendBatch>,
+    /// How many segments one message may have; 1 where the kernel does not segment.
+    pub(crate) max_segments: usize,
     pool: Rc<Pool>,
 }
 
@@ -23,6 +26,7 @@ impl Scratch {
         Self {
             recv: RefCell::new(RecvBatch::new(RECV_SLOTS, RECV_SLOT)),
             send: RefCell::new(SendBatch::new()),
+            max_segments: uv_sys::capabilities().max_segments.min(MAX_FLUSH_DATAGRAMS),
             pool: Rc::default(),
         }
     }

@@ -10,7 +10,7 @@ use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
 use crate::attempt::Attempt;
-use crate::runs::{MAX_FLUSH_DATAGRAMS, Runs, max_segments, run_length};
+use crate::runs::{MAX_FLUSH_DATAGRAMS, Runs, run_length};
 use crate::udp::{Inner, Udp};
 
 /// How long the handle waits before it offers a datagram again that the device's queue had no room for (`ENOBUFS`); each
@@ -239,7 +239,12 @@ impl Inner {
                 && (std::ptr::eq(first, next) || same_header(first, next));
             joins.then(|| next.payload.len())
         });
-        run_length(lengths, self.sender.largest_segment.get(), SendBatch::MAX).max(1)
+        run_length(
+            lengths,
+            self.sender.largest_segment.get(),
+            self.scratch.max_segments,
+        )
+        .max(1)
     }
 
     fn send_borrowed_run(&self, socket: &PollSource, run: &[Transmit<'_>]) -> Result<usize> {
@@ -291,7 +296,8 @@ impl Inner {
         }
         let socket = self.socket_without_queue()?;
         let mut sent = 0;
-        for message in data.chunks(size * max_segments().min(MAX_DATAGRAM / size).max(1)) {
+        for message in data.chunks(size * self.scratch.max_segments.min(MAX_DATAGRAM / size).max(1))
+        {
             match self.send_segmented(
                 &socket,
                 &Transmit {
@@ -394,7 +400,16 @@ impl Inner {
                 0
             };
             let mut counts = [0; SendBatch::MAX];
-            let result = batch.send(&*socket, Runs::new(&queue, &mut counts, width, largest));
+            let result = batch.send(
+                &*socket,
+                Runs::new(
+                    &queue,
+                    &mut counts,
+                    width,
+                    largest,
+                    self.scratch.max_segments,
+                ),
+            );
             let Some(result) = attempt.judge(result, |error| self.report(error)) else {
                 continue;
             };

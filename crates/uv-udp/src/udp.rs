@@ -12,7 +12,7 @@ use uv_sys::{Errno, Family, Interest, Payload, Result, Transmit};
 
 use crate::datagram::{Batch, Datagram, NetworkError};
 use crate::policy::{Plan, State};
-use crate::receiving::{Receiver, Receiving};
+use crate::receiving::{Receiver, Receiving, Why};
 use crate::remote::UdpRemote;
 use crate::scratch::Scratch;
 use crate::sending::Sender;
@@ -148,6 +148,7 @@ impl Udp {
     ///
     /// `EBADF`, see the type.
     pub fn remote(&self) -> Result<UdpRemote> {
+        self.inner.handle.check_open()?;
         let lp = self.event_loop().ok_or(Errno::EBADF)?;
         Ok(UdpRemote::new(lp.remote(), self.inner.handle.id()?))
     }
@@ -547,8 +548,12 @@ impl Source for Inner {
         if readiness.contains(Interest::WRITABLE) && self.sender.unblock() {
             self.flush();
         }
-        if readiness.contains(Interest::READABLE) && self.receiver.is_started() {
-            self.receive(true);
+        // A turn of receiving that is scheduled comes right after the reports.
+        let scheduled = |phase| self.handle.is_scheduled(phase);
+        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Revisit);
+        let receives = self.receiver.is_started() && !comes;
+        if readiness.contains(Interest::READABLE) && receives {
+            self.receive(Why::Told);
         }
     }
 
@@ -556,7 +561,8 @@ impl Source for Inner {
         match phase {
             Phase::Completions => self.complete(),
             Phase::Flush => self.flush(),
-            Phase::Dispatch => self.receive(false),
+            Phase::Dispatch => self.receive(Why::Guess),
+            Phase::Revisit => self.receive(Why::Revisit),
             Phase::Deadline => {
                 self.sender.end_pause();
                 self.flush();

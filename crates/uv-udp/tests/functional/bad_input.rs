@@ -15,7 +15,10 @@ fn an_empty_list_of_slices_is_no_datagram_but_an_empty_slice_is_one() {
         let (peer, address) = raw(ip);
         let udp = connected(&lp, address);
         assert_eq!(udp.try_send(Payload::Slices(&[])), Err(Errno::EINVAL));
-        assert_eq!(udp.send(Payload::Slices(&[]), |_, _| unreachable!()), Err(Errno::EINVAL));
+        assert_eq!(
+            udp.send(Payload::Slices(&[]), |_, _| unreachable!()),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(udp.try_send(b""), Ok(0));
         assert_eq!(udp.try_send(&[IoSlice::new(b""), IoSlice::new(b"")]), Ok(0));
         for _ in 0..3 {
@@ -49,12 +52,18 @@ fn a_datagram_has_1024_slices_and_65507_bytes_at_most() {
         let udp = connected(&lp, address);
         let slices = vec![IoSlice::new(b"x"); MAX_SLICES + 1];
         assert_eq!(udp.try_send(&slices), Err(Errno::EMSGSIZE));
-        assert_eq!(udp.send(&slices, |_, _| unreachable!()), Err(Errno::EMSGSIZE));
+        assert_eq!(
+            udp.send(&slices, |_, _| unreachable!()),
+            Err(Errno::EMSGSIZE)
+        );
         assert_eq!(udp.try_send(&slices[1..]), Ok(MAX_SLICES));
         assert_eq!(next(&peer).len(), MAX_SLICES);
         let bytes = vec![7; MAX_DATAGRAM + 1];
         assert_eq!(udp.try_send(&bytes), Err(Errno::EMSGSIZE));
-        assert_eq!(udp.send(&bytes, |_, _| unreachable!()), Err(Errno::EMSGSIZE));
+        assert_eq!(
+            udp.send(&bytes, |_, _| unreachable!()),
+            Err(Errno::EMSGSIZE)
+        );
         assert_eq!(udp.try_send(&bytes[1..]), Ok(MAX_DATAGRAM));
         assert_eq!(next(&peer).len(), MAX_DATAGRAM);
         assert_eq!(udp.send_queue_count(), 0);
@@ -70,7 +79,10 @@ fn addresses_of_the_other_family_are_refused() {
         let other = if ip.is_ipv4() { v6 } else { v4 };
         assert_eq!(udp.connect(other), Err(Errno::EAFNOSUPPORT));
         assert_eq!(udp.try_send_to(b"x", other), Err(Errno::EAFNOSUPPORT));
-        assert_eq!(udp.send_to(b"x", other, |_, _| unreachable!()), Err(Errno::EAFNOSUPPORT));
+        assert_eq!(
+            udp.send_to(b"x", other, |_, _| unreachable!()),
+            Err(Errno::EAFNOSUPPORT)
+        );
         assert_eq!(udp.local_addr(), Ok(address));
         udp.connect(raw(ip).1).unwrap();
         assert_eq!(udp.connect(other), Err(Errno::EAFNOSUPPORT));
@@ -126,7 +138,10 @@ fn a_closed_handle_answers_ebadf_to_everything() {
                 ("try_send", udp.try_send(b"x").map(drop)),
                 ("try_send_to", udp.try_send_to(b"x", address).map(drop)),
                 ("try_send_batch", udp.try_send_batch(&[transmit]).map(drop)),
-                ("try_send_segments", udp.try_send_segments(b"x", NonZeroU16::MIN, None).map(drop)),
+                (
+                    "try_send_segments",
+                    udp.try_send_segments(b"x", NonZeroU16::MIN, None).map(drop),
+                ),
                 ("recv_start", udp.recv_start(|_, _| unreachable!())),
                 ("recv_stop", udp.recv_stop()),
                 ("local_addr", udp.local_addr().map(drop)),
@@ -171,5 +186,8 @@ fn queued_sends_are_not_given_a_segment_size() {
     let lp = Loop::new().unwrap();
     let udp = connected(&lp, "127.0.0.1:9".parse().unwrap());
     let transmit = Transmit::new(b"xxxx").segments_of(NonZeroU16::MIN);
-    assert_eq!(udp.transmit(transmit, |_, _| unreachable!()), Err(Errno::EINVAL));
+    assert_eq!(
+        udp.transmit(transmit, |_, _| unreachable!()),
+        Err(Errno::EINVAL)
+    );
 }

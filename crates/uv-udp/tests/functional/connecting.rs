@@ -29,14 +29,24 @@ fn each_kind_of_send_is_refused_in_the_other_state() {
         let (_peer, address) = raw(ip);
         let udp = Udp::new(&lp);
         let unconnected = |udp: &Udp| {
-            assert_eq!(udp.send(b"x", |_, _| unreachable!()), Err(Errno::EDESTADDRREQ));
+            assert_eq!(
+                udp.send(b"x", |_, _| unreachable!()),
+                Err(Errno::EDESTADDRREQ)
+            );
             assert_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ));
             assert_eq!(udp.try_send_to(b"x", address), Ok(1));
         };
         unconnected(&udp);
         udp.connect(address).unwrap();
-        for to in [address, "[::9]:9".parse().unwrap(), "9.9.9.9:0".parse().unwrap()] {
-            assert_eq!(udp.send_to(b"x", to, |_, _| unreachable!()), Err(Errno::EISCONN));
+        for to in [
+            address,
+            "[::9]:9".parse().unwrap(),
+            "9.9.9.9:0".parse().unwrap(),
+        ] {
+            assert_eq!(
+                udp.send_to(b"x", to, |_, _| unreachable!()),
+                Err(Errno::EISCONN)
+            );
             assert_eq!(udp.try_send_to(b"x", to), Err(Errno::EISCONN));
         }
         assert_eq!(udp.try_send(b"x"), Ok(1));
@@ -73,7 +83,11 @@ fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
             udp.connect(to_a).unwrap();
             let port = udp.local_addr().unwrap().port();
             let same_port = |when: &str| {
-                assert_eq!(udp.local_addr().unwrap().port(), port, "{when}, bound to {how}");
+                assert_eq!(
+                    udp.local_addr().unwrap().port(),
+                    port,
+                    "{when}, bound to {how}"
+                );
             };
             udp.connect(to_b).unwrap();
             same_port("after reconnecting");
@@ -92,7 +106,11 @@ fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
             let heard = listen(&udp);
             a.send_to(b"still here", SocketAddr::new(ip, port)).unwrap();
             run_until(&lp, || heard.len() == 1);
-            assert_eq!(heard.get(), [Ok((b"still here".to_vec(), to_a))], "bound to {how}");
+            assert_eq!(
+                heard.get(),
+                [Ok((b"still here".to_vec(), to_a))],
+                "bound to {how}"
+            );
             udp.close(|_| ()).unwrap();
         }
     }
@@ -160,7 +178,10 @@ fn what_arrived_before_a_disconnect_is_delivered_after_it() {
         other.send_to(b"after", address).unwrap();
         let heard = listen(&udp);
         run_until(&lp, || heard.len() == 2);
-        let expected = [Ok((b"before".to_vec(), to_a)), Ok((b"after".to_vec(), to_other))];
+        let expected = [
+            Ok((b"before".to_vec(), to_a)),
+            Ok((b"after".to_vec(), to_other)),
+        ];
         assert_eq!(heard.get(), expected);
     }
 }
@@ -264,8 +285,14 @@ fn a_failed_reconnect_leaves_the_handle_unconnected_on_its_port() {
         let (other, to_other) = raw(ip);
         let (udp, address) = bound(&lp, ip);
         udp.connect(raw(ip).1).unwrap();
-        // A broadcast address needs SO_BROADCAST, and a loopback source reaches no other network.
-        let refused: SocketAddr = if ip.is_ipv4() { "255.255.255.255:9" } else { "[2001:db8::1]:9" }.parse().unwrap();
+        // A broadcast address needs SO_BROADCAST, and a link-local one a scope.
+        let refused: SocketAddr = if ip.is_ipv4() {
+            "255.255.255.255:9"
+        } else {
+            "[fe80::1]:9"
+        }
+        .parse()
+        .unwrap();
         assert!(udp.connect(refused).is_err());
         assert!(!udp.is_connected());
         assert_eq!(udp.peer_addr(), Err(Errno::ENOTCONN));

@@ -28,13 +28,17 @@ fn closing_completes_what_is_queued_before_the_close_callback() {
         let order = Log::new();
         for name in ["first", "second"] {
             let order = order.clone();
-            udp.send(b"x", move |_, result| order.add((name, result))).unwrap();
+            udp.send(b"x", move |_, result| order.add((name, result)))
+                .unwrap();
         }
         let log = order.clone();
         udp.close(move |_| log.add(("closed", Ok(())))).unwrap();
         assert_eq!(order.len(), 0, "no callback runs inside close");
         assert!(!lp.run(RunMode::Default).unwrap());
-        assert_eq!(order.get(), [("first", Ok(())), ("second", Ok(())), ("closed", Ok(()))]);
+        assert_eq!(
+            order.get(),
+            [("first", Ok(())), ("second", Ok(())), ("closed", Ok(()))]
+        );
     }
 }
 
@@ -64,7 +68,8 @@ fn callbacks_may_close_their_own_handle_and_others() {
             }
         })
         .unwrap();
-        b.recv_start(|_, _| panic!("closed handles hear nothing")).unwrap();
+        b.recv_start(|_, _| panic!("closed handles hear nothing"))
+            .unwrap();
         let (sender, _) = raw(ip);
         sender.send_to(b"1", to_a).unwrap();
         sender.send_to(b"2", to_a).unwrap();
@@ -198,7 +203,8 @@ fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
         let log = closed.clone();
         let mut panics = 0;
         while results.len() < 4 || heard.len() < 4 {
-            panics += usize::from(catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::Once))).is_err());
+            panics +=
+                usize::from(catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::Once))).is_err());
         }
         sender.close(move |_| log.add(())).unwrap();
         udp.close(|_| panic!("as told")).unwrap();
@@ -218,7 +224,10 @@ fn running_the_loop_inside_a_callback_is_an_error() {
     let udp = connected(&lp, address);
     let answers = Log::new();
     let log = answers.clone();
-    udp.send(b"x", move |udp, _| log.add(udp.event_loop().unwrap().run(RunMode::NoWait))).unwrap();
+    udp.send(b"x", move |udp, _| {
+        log.add(udp.event_loop().unwrap().run(RunMode::NoWait))
+    })
+    .unwrap();
     lp.run(RunMode::Default).unwrap();
     assert_eq!(answers.get(), [Err(Errno::EDEADLK)]);
 }

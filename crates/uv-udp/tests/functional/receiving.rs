@@ -25,7 +25,11 @@ fn send_coalesced(lp: &Loop, to: std::net::SocketAddr, count: u8) -> Udp {
 }
 
 fn first_bytes(heard: &Log<Heard>) -> Vec<u8> {
-    heard.get().into_iter().map(|heard| heard.unwrap().0[0]).collect()
+    heard
+        .get()
+        .into_iter()
+        .map(|heard| heard.unwrap().0[0])
+        .collect()
 }
 
 #[test]
@@ -37,7 +41,9 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
         let sender = send_coalesced(&lp, address, 50);
         run_until(&lp, || heard.len() == 50);
         let source = sender.local_addr().unwrap();
-        let expected: Vec<Heard> = (0..50).map(|number| Ok((vec![number; 10], source))).collect();
+        let expected: Vec<Heard> = (0..50)
+            .map(|number| Ok((vec![number; 10], source)))
+            .collect();
         assert_eq!(heard.get(), expected);
     }
 }
@@ -50,14 +56,22 @@ fn a_batch_callback_gets_what_came_together() {
         let batches = Log::new();
         let log = batches.clone();
         udp.recv_batch_start(move |_, received| {
-            log.add(received.unwrap().map(|datagram| datagram.data[0]).collect::<Vec<_>>());
+            log.add(
+                received
+                    .unwrap()
+                    .map(|datagram| datagram.data[0])
+                    .collect::<Vec<_>>(),
+            );
         })
         .unwrap();
         let _sender = send_coalesced(&lp, address, 20);
         send_numbered(&raw(ip).0, address, 10);
         run_until(&lp, || batches.get().concat().len() == 30);
         assert_eq!(batches.len(), 1);
-        assert_eq!(batches.get().concat(), (0..20).chain(0..10).collect::<Vec<_>>());
+        assert_eq!(
+            batches.get().concat(),
+            (0..20).chain(0..10).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -104,7 +118,8 @@ fn a_callback_may_hand_over_to_another_one() {
             to_first.add(received.unwrap().data[0]);
             udp.recv_stop().unwrap();
             let to_second = to_second.clone();
-            udp.recv_start(move |_, received| to_second.add(received.unwrap().data[0])).unwrap();
+            udp.recv_start(move |_, received| to_second.add(received.unwrap().data[0]))
+                .unwrap();
         })
         .unwrap();
         send_numbered(&raw(ip).0, address, 5);
@@ -136,7 +151,11 @@ fn a_flooded_handle_leaves_others_their_turn() {
     let heard = listen(&quiet);
     let timer = Timer::new(&lp);
     let log = ticks.clone();
-    timer.start(Duration::ZERO, Duration::from_nanos(1), move |_| log.add(())).unwrap();
+    timer
+        .start(Duration::ZERO, Duration::from_nanos(1), move |_| {
+            log.add(())
+        })
+        .unwrap();
     sender.send_to(b"flood", address).unwrap();
     run_until(&lp, || count.len() > 1000);
     let ticked = ticks.len();
@@ -188,12 +207,19 @@ fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
         lp.run(RunMode::Default).unwrap();
     };
     stop(&lp, 1000);
-    let (single, many, before) = (fault::calls(Call::Recvmsg), fault::calls(Call::Recvmmsg), heard.len());
+    let (single, many, before) = (
+        fault::calls(Call::Recvmsg),
+        fault::calls(Call::Recvmmsg),
+        heard.len(),
+    );
     stop(&lp, 1000);
     let received = heard.len() - before;
     let single = fault::calls(Call::Recvmsg) - single;
     let many = fault::calls(Call::Recvmmsg) - many;
-    assert!(single + many <= received + received / 100, "{single} + {many} reads for {received} datagrams");
+    assert!(
+        single + many <= received + received / 100,
+        "{single} + {many} reads for {received} datagrams"
+    );
     assert!(many <= received / 3, "{many} of the reads ask for several");
 }
 

@@ -36,12 +36,16 @@ fn no_callback_runs_inside_send_and_every_one_runs_once_in_order() {
         let order = Log::new();
         for number in 0..100 {
             let order = order.clone();
-            udp.send(b"x", move |_, result| order.add((number, result))).unwrap();
+            udp.send(b"x", move |_, result| order.add((number, result)))
+                .unwrap();
         }
         assert_eq!(order.len(), 0);
         assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (100, 100));
         run_until(&lp, || order.len() == 100);
-        assert_eq!(order.get(), (0..100).map(|number| (number, Ok(()))).collect::<Vec<_>>());
+        assert_eq!(
+            order.get(),
+            (0..100).map(|number| (number, Ok(()))).collect::<Vec<_>>()
+        );
         assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (0, 0));
         assert!(!lp.run(RunMode::Default).unwrap(), "nothing is left to do");
     }
@@ -59,7 +63,11 @@ fn the_first_datagram_goes_at_once_and_the_others_together_at_the_end_of_the_ite
         assert_eq!(calls() - before, 1);
         assert_eq!(all(&peer), payloads[..1]);
         lp.run(RunMode::NoWait).unwrap();
-        assert_eq!(calls() - before, 2, "49 datagrams of one size are one message");
+        assert_eq!(
+            calls() - before,
+            2,
+            "49 datagrams of one size are one message"
+        );
         assert_eq!(all(&peer), payloads[1..]);
         run_until(&lp, || results.len() == 50);
     }
@@ -73,10 +81,13 @@ fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
         let udp = Udp::new(&lp);
         let mut expected = [vec![], vec![], vec![]];
         let results = Log::new();
-        let lengths = [0, 1, 1, 1, 9, 9, 3, 9, 9, 0, 0, 1200, 1200, 1200, 600, 1200, 8000, 8000, 5];
+        let lengths = [
+            0, 1, 1, 1, 9, 9, 3, 9, 9, 0, 0, 1200, 1200, 1200, 600, 1200, 8000, 8000, 5,
+        ];
         for (number, &length) in lengths.iter().cycle().take(60).enumerate() {
             let (payload, to) = (vec![number as u8; length], (number / 7) % 3);
-            udp.send_to(&payload, receivers[to].1, note(&results)).unwrap();
+            udp.send_to(&payload, receivers[to].1, note(&results))
+                .unwrap();
             expected[to].push(payload);
         }
         run_until(&lp, || results.len() == 60);
@@ -95,8 +106,14 @@ fn try_send_never_overtakes_what_is_queued() {
         let udp = connected(&lp, address);
         let results = send_all(&udp, &numbered(2, 3));
         assert_eq!(udp.try_send(b"fast"), Err(Errno::EAGAIN));
-        assert_eq!(udp.try_send_batch(&[Transmit::new(b"fast")]), Err(Errno::EAGAIN));
-        assert_eq!(udp.try_send_segments(b"fast", NonZeroU16::MIN, None), Err(Errno::EAGAIN));
+        assert_eq!(
+            udp.try_send_batch(&[Transmit::new(b"fast")]),
+            Err(Errno::EAGAIN)
+        );
+        assert_eq!(
+            udp.try_send_segments(b"fast", NonZeroU16::MIN, None),
+            Err(Errno::EAGAIN)
+        );
         run_until(&lp, || results.len() == 2);
         assert_eq!(udp.try_send(b"fast"), Ok(4));
         assert_eq!(all(&peer), [vec![0; 3], vec![1; 3], b"fast".to_vec()]);
@@ -126,9 +143,14 @@ fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
         let (peer, address) = raw(ip);
         let udp = connected(&lp, address);
         // No two neighbours can share a message: each is longer than the one before.
-        let payloads: Vec<_> = (1..30).map(|length| vec![length; usize::from(length)]).collect();
+        let payloads: Vec<_> = (1..30)
+            .map(|length| vec![length; usize::from(length)])
+            .collect();
         fault::script(Call::Sendmmsg, [Fault::Partial(5)]);
-        fault::script(Call::Sendmsg, [Fault::Pass, Fault::Pass, Fault::Errno(Errno::EAGAIN)]);
+        fault::script(
+            Call::Sendmsg,
+            [Fault::Pass, Fault::Pass, Fault::Errno(Errno::EAGAIN)],
+        );
         let results = send_all(&udp, &payloads);
         run_until(&lp, || results.len() == 29);
         fault::clear();
@@ -139,26 +161,44 @@ fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
 
 #[test]
 fn where_segmentation_is_refused_datagrams_go_one_by_one() {
-    for refusal in [Errno::EIO, Errno::EINVAL, Errno::ENOPROTOOPT, Errno::EOPNOTSUPP, Errno::EMSGSIZE] {
+    for refusal in [
+        Errno::EIO,
+        Errno::EINVAL,
+        Errno::ENOPROTOOPT,
+        Errno::EOPNOTSUPP,
+        Errno::EMSGSIZE,
+    ] {
         for ip in loopbacks() {
             let lp = Loop::new().unwrap();
             let (peer, address) = raw(ip);
             let udp = connected(&lp, address);
             let heard = listen(&udp);
             let payloads = numbered(20, 500);
-            // The first datagram, and twice the run: an error that stays is its own.
-            fault::script(Call::Sendmsg, [Fault::Pass, Fault::Errno(refusal), Fault::Errno(refusal)]);
+            // The first datagram, and the run; twice, if the error might have been an earlier datagram's.
+            fault::script(
+                Call::Sendmsg,
+                [Fault::Pass, Fault::Errno(refusal), Fault::Errno(refusal)],
+            );
             let results = send_all(&udp, &payloads);
             run_until(&lp, || results.len() == 20);
+            fault::clear();
             assert_eq!(results.get(), [Ok(()); 20], "{refusal:?}");
             assert_eq!(all(&peer), payloads, "{refusal:?}");
-            assert_eq!(heard.get(), [], "a refused segmentation is no news from the network");
+            assert_eq!(
+                heard.get(),
+                [],
+                "a refused segmentation is no news from the network"
+            );
             // What was learnt is kept: the same again is not refused again, for it is not tried.
             let before = calls();
             let results = send_all(&udp, &payloads);
             run_until(&lp, || results.len() == 20);
             assert_eq!(all(&peer), payloads, "{refusal:?}");
-            assert_eq!(calls() - before, 2, "one direct, nineteen by sendmmsg after {refusal:?}");
+            assert_eq!(
+                calls() - before,
+                2,
+                "one direct, nineteen by sendmmsg after {refusal:?}"
+            );
         }
     }
 }
@@ -170,13 +210,17 @@ fn a_refused_segment_size_leaves_smaller_ones() {
     let udp = connected(&lp, address);
     let too_large = Fault::Errno(Errno::EMSGSIZE);
     fault::script(Call::Sendmsg, [Fault::Pass, too_large, too_large]);
-    let results = send_all(&udp, &numbered(10, 500));
-    run_until(&lp, || results.len() == 10);
+    let results = send_all(&udp, &numbered(5, 500));
+    run_until(&lp, || results.len() == 5);
     let before = fault::calls(Call::Sendmmsg);
-    let results = send_all(&udp, &numbered(10, 499));
-    run_until(&lp, || results.len() == 10);
-    assert_eq!(fault::calls(Call::Sendmmsg), before, "runs of 499 bytes are segmented");
-    assert_eq!(all(&peer).len(), 20);
+    let results = send_all(&udp, &numbered(5, 499));
+    run_until(&lp, || results.len() == 5);
+    assert_eq!(
+        fault::calls(Call::Sendmmsg),
+        before,
+        "runs of 499 bytes are segmented"
+    );
+    assert_eq!(all(&peer).len(), 10);
 }
 
 #[test]
@@ -204,9 +248,14 @@ fn an_error_of_an_earlier_datagram_costs_no_datagram_of_a_batch() {
         let (peer, address) = raw(ip);
         let udp = connected(&lp, address);
         let heard = listen(&udp);
-        let mixed: Vec<_> = (1..20).map(|length| vec![length; usize::from(length)]).collect();
+        let mixed: Vec<_> = (1..20)
+            .map(|length| vec![length; usize::from(length)])
+            .collect();
         for payloads in [numbered(20, 100), mixed] {
-            fault::script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::ECONNREFUSED)]);
+            fault::script(
+                Call::Sendmsg,
+                [Fault::Pass, Fault::Errno(Errno::ECONNREFUSED)],
+            );
             fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EHOSTUNREACH)]);
             let results = send_all(&udp, &payloads);
             run_until(&lp, || results.len() == payloads.len());
@@ -215,7 +264,10 @@ fn an_error_of_an_earlier_datagram_costs_no_datagram_of_a_batch() {
             assert_eq!(all(&peer), payloads);
         }
         run_until(&lp, || heard.len() == 2);
-        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED), Err(Errno::EHOSTUNREACH)]);
+        assert_eq!(
+            heard.get(),
+            [Err(Errno::ECONNREFUSED), Err(Errno::EHOSTUNREACH)]
+        );
     }
 }
 
@@ -231,12 +283,18 @@ fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
     let times = Log::new();
     let log = times.clone();
     let start = lp.now();
-    udp.send(b"unlucky", move |udp, result| log.add((result, udp.event_loop().unwrap().now() - start))).unwrap();
+    udp.send(b"unlucky", move |udp, result| {
+        log.add((result, udp.event_loop().unwrap().now() - start))
+    })
+    .unwrap();
     run_until(&lp, || times.len() == 1);
     let (result, waited) = times.get()[0];
     assert_eq!(result, Err(Errno::ENOBUFS));
     assert_eq!(calls() - before, 10, "it does not spin");
-    assert!(waited >= 255_000_000, "1 + 2 + … + 128 ms were waited, not {waited} ns");
+    assert!(
+        waited >= 255_000_000,
+        "1 + 2 + … + 128 ms were waited, not {waited} ns"
+    );
     // A queue that drains in time costs nothing but time.
     fault::script(Call::Sendmsg, [full; 3]);
     let payloads = numbered(5, 10);
@@ -254,7 +312,9 @@ fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
             let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
             let udp = connected(&lp, to_a);
             // The first one goes; of the rest, which has no message in common, five do when they are offered once more.
-            let payloads: Vec<_> = (1..20).map(|length| vec![length; usize::from(length)]).collect();
+            let payloads: Vec<_> = (1..20)
+                .map(|length| vec![length; usize::from(length)])
+                .collect();
             let results = send_all(&udp, &payloads);
             fault::script(Call::Sendmmsg, [Fault::Partial(5)]);
             fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN)]);
@@ -274,7 +334,15 @@ fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
             expected.extend([Err(Errno::ECANCELED); 13]);
             assert_eq!(results.get(), expected, "{ends}");
             assert_eq!(all(&a), payloads[..6], "{ends}");
-            assert_eq!(all(&b), if ends == "connect" { vec![b"for b".to_vec()] } else { vec![] }, "{ends}");
+            assert_eq!(
+                all(&b),
+                if ends == "connect" {
+                    vec![b"for b".to_vec()]
+                } else {
+                    vec![]
+                },
+                "{ends}"
+            );
         }
     }
 }
@@ -287,7 +355,9 @@ fn a_sender_does_not_starve_a_receiver_on_its_loop() {
             let (receiver, address) = bound(&lp, ip);
             let heard = Log::new();
             let log = heard.clone();
-            receiver.recv_start(move |_, received| log.add(received.unwrap().data.len())).unwrap();
+            receiver
+                .recv_start(move |_, received| log.add(received.unwrap().data.len()))
+                .unwrap();
             let sender = connected(&lp, address);
             let sent = Log::new();
             for _ in 0..64 {
@@ -338,7 +408,11 @@ fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
         assert_eq!(udp.try_send_batch(&[]), Ok(0));
         let bad = [Transmit::new(b"good").to(to_a), Transmit::new(b"bad")];
         assert_eq!(udp.try_send_batch(&bad), Err(Errno::EDESTADDRREQ));
-        assert_eq!(all(&a), [[]; 0], "bad input is found before the first one goes");
+        assert_eq!(
+            all(&a),
+            [[]; 0],
+            "bad input is found before the first one goes"
+        );
     }
 }
 
@@ -347,9 +421,14 @@ fn try_send_batch_says_how_many_went() {
     let lp = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&lp, address);
-    let payloads: Vec<_> = (1..20).map(|length| vec![length; usize::from(length)]).collect();
+    let payloads: Vec<_> = (1..20)
+        .map(|length| vec![length; usize::from(length)])
+        .collect();
     let batch: Vec<_> = payloads.iter().map(Transmit::new).collect();
-    fault::script(Call::Sendmmsg, [Fault::Partial(5), Fault::Errno(Errno::EAGAIN)]);
+    fault::script(
+        Call::Sendmmsg,
+        [Fault::Partial(5), Fault::Errno(Errno::EAGAIN)],
+    );
     assert_eq!(udp.try_send_batch(&batch), Ok(5));
     assert_eq!(all(&peer), payloads[..5]);
     fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EAGAIN)]);
@@ -363,13 +442,19 @@ fn try_send_segments_cuts_one_buffer_into_datagrams() {
             let lp = Loop::new().unwrap();
             let (peer, address) = raw(ip);
             let udp = Udp::new(&lp);
-            let data: Vec<u8> = (0..100_050_u32).map(|number| (number % 251) as u8).collect();
+            let data: Vec<u8> = (0..50_050_u32).map(|number| (number % 251) as u8).collect();
             let size = NonZeroU16::new(1000).unwrap();
             if refuse {
                 fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
             }
-            assert_eq!(udp.try_send_segments(&data, size, Some(address)), Ok(data.len()));
-            assert_eq!(all(&peer), data.chunks(1000).map(<[u8]>::to_vec).collect::<Vec<_>>());
+            assert_eq!(
+                udp.try_send_segments(&data, size, Some(address)),
+                Ok(data.len())
+            );
+            assert_eq!(
+                all(&peer),
+                data.chunks(1000).map(<[u8]>::to_vec).collect::<Vec<_>>()
+            );
             assert_eq!(udp.try_send_segments(b"", size, Some(address)), Ok(0));
             assert_eq!(all(&peer), [b""]);
         }
@@ -382,7 +467,10 @@ fn a_closed_port_costs_an_unconnected_handle_nothing() {
         let lp = Loop::new().unwrap();
         let ((alive, to_alive), to_dead) = (raw(ip), dead(ip));
         let udp = Udp::new(&lp);
-        let heard = { udp.try_send_to(b"x", to_dead).unwrap(); listen(&udp) };
+        let heard = {
+            udp.try_send_to(b"x", to_dead).unwrap();
+            listen(&udp)
+        };
         let results = Log::new();
         for number in 0..20 {
             let to: SocketAddr = if number % 2 == 0 { to_dead } else { to_alive };
@@ -391,7 +479,13 @@ fn a_closed_port_costs_an_unconnected_handle_nothing() {
         run_until(&lp, || results.len() == 20);
         settle(&lp);
         assert_eq!(results.get(), [Ok(()); 20]);
-        assert_eq!(all(&alive), (0..20).filter(|n| n % 2 == 1).map(|n| vec![n]).collect::<Vec<_>>());
+        assert_eq!(
+            all(&alive),
+            (0..20)
+                .filter(|n| n % 2 == 1)
+                .map(|n| vec![n])
+                .collect::<Vec<_>>()
+        );
         assert_eq!(heard.get(), []);
     }
 }

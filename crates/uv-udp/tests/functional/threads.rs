@@ -22,7 +22,10 @@ fn other_threads_send_through_a_handles_remote() {
         lp.run(RunMode::Default).unwrap();
         thread.join().unwrap();
         lp.run(RunMode::Default).unwrap();
-        assert_eq!(all(&peer), (0..50).map(|number| vec![number; 10]).collect::<Vec<_>>());
+        assert_eq!(
+            all(&peer),
+            (0..50).map(|number| vec![number; 10]).collect::<Vec<_>>()
+        );
         assert!(udp.is_closing());
     }
 }
