@@ -1,15 +1,357 @@
-//! This project: `uv-udp` on `uv-core`'s loop.
+//! This project: `uv-udp` on `uv-core`'s loop, with its plain calls and no tuning.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IoSlice},
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uv_udp::{Check, Errno, Loop, Remote, RunMode, Timer, Udp, UdpRemote};
 
 use super::{Bench, Peer};
-use crate::workload::Workload;
+use crate::{
+    measure::{Counters, Failure, Measurement, Meter, Outcome, Params},
+    net::{Footprint, allow_descriptors},
+    threads::{self, Handover},
+    workload::{
+        ActiveSets, BURST, LARGE, POSTED_SENDS_WINDOW, POSTS_WINDOW, SLICES, SMALL, Workload,
+        payload, timer_delays,
+    },
+};
 
 /// The peer that all others are compared with.
 pub const PEER: Peer = Peer {
     name: "uv-udp",
-    about: "this project's UDP handles on its own loop",
+    about: "this project's UDP handles on its own loop: send, recv_start, Timer and Remote as they come",
     runs: RUNS,
     lacks: &[],
-    otherwise: "not written yet",
+    otherwise: "",
 };
 
-const RUNS: &[(Workload, Bench)] = &[];
+const RUNS: &[(Workload, Bench)] = &[
+    (Workload::Pummel1, |params| pummel(params, 1)),
+    (Workload::Pummel10, |params| pummel(params, 10)),
+    (Workload::Pummel100, |params| pummel(params, 100)),
+    (Workload::Connected1, |params| burst(params, SMALL, 1)),
+    (Workload::Burst45, |params| burst(params, SMALL, BURST)),
+    (Workload::Burst1200, |params| burst(params, LARGE, BURST)),
+    (Workload::TwoLoops1200, two_loops),
+    (Workload::PingPong45, pingpong),
+    (Workload::Fanout10k, fanout),
+    (Workload::Timers1m, timers),
+    (Workload::Posts, posts),
+    (Workload::PostsSend, posts_send),
+];
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure::Io(io::Error::from(errno))
+    }
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A loop that a meter stops.
+struct Metered {
+    lp: Loop,
+    meter: Rc<RefCell<Meter>>,
+    counters: Arc<Counters>,
+}
+
+impl Metered {
+    fn new(params: &Params) -> Result<Metered, Failure> {
+        let meter = Meter::new(params);
+        Ok(Metered {
+            lp: Loop::new()?,
+            counters: meter.counters(),
+            meter: Rc::new(RefCell::new(meter)),
+        })
+    }
+
+    /// A bound handle whose datagrams are counted.
+    fn receiver(&self) -> Result<SocketAddr, Failure> {
+        counting_receiver(&self.lp, Arc::clone(&self.counters))
+    }
+
+    /// Runs the loop until the meter, which is asked once per iteration, stops it.
+    fn run(self, mut each_turn: impl FnMut() + 'static) -> Outcome {
+        let check = Check::new(&self.lp);
+        let meter = Rc::clone(&self.meter);
+        check.start(move |check| {
+            if !meter.borrow_mut().turn() {
+                stop(check.event_loop());
+            }
+            each_turn();
+        })?;
+        self.lp.run(RunMode::Default)?;
+        let finished = self.meter.borrow_mut().finish();
+        finished
+    }
+}
+
+fn stop(lp: Option<Loop>) {
+    if let Some(lp) = lp {
+        lp.stop();
+    }
+}
+
+fn counting_receiver(lp: &Loop, counters: Arc<Counters>) -> Result<SocketAddr, Failure> {
+    let receiver = Udp::new(lp);
+    receiver.bind(LOOPBACK)?;
+    receiver.recv_start(move |_, received| {
+        if received.is_ok() {
+            counters.delivered.add(1);
+        }
+    })?;
+    Ok(receiver.local_addr()?)
+}
+
+/// What one send after the other needs.
+struct Lane {
+    data: Vec<u8>,
+    to: Option<SocketAddr>,
+    counters: Arc<Counters>,
+}
+
+/// Keeps one send outstanding: its completion makes the next one.
+fn send_for_ever(udp: &Udp, lane: &Rc<Lane>) -> Result<(), Errno> {
+    let next = Rc::clone(lane);
+    let again = move |udp: &Udp, result: Result<(), Errno>| {
+        if result.is_ok() {
+            next.counters.sent.add(1);
+        }
+        // Only a closed handle refuses, and then there is nothing to go on with.
+        let _ = send_for_ever(udp, &next);
+    };
+    match lane.to {
+        Some(to) => udp.send_to(&SLICES.map(IoSlice::new), to, again),
+        None => udp.send(&lane.data, again),
+    }
+}
+
+fn pummel(params: &Params, pairs: usize) -> Outcome {
+    let metered = Metered::new(params)?;
+    for _ in 0..pairs {
+        let lane = Lane {
+            data: Vec::new(),
+            to: Some(metered.receiver()?),
+            counters: Arc::clone(&metered.counters),
+        };
+        send_for_ever(&Udp::new(&metered.lp), &Rc::new(lane))?;
+    }
+    metered.run(|| ())
+}
+
+fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
+    let metered = Metered::new(params)?;
+    let sender = Udp::new(&metered.lp);
+    sender.connect(metered.receiver()?)?;
+    let lane = Rc::new(Lane {
+        data: payload(size),
+        to: None,
+        counters: Arc::clone(&metered.counters),
+    });
+    for _ in 0..outstanding {
+        send_for_ever(&sender, &lane)?;
+    }
+    metered.run(|| ())
+}
+
+/// Runs `lp` until `done`, which is asked once per iteration.
+fn run_until(lp: &Loop, done: impl Fn() -> bool + 'static) -> Result<(), Failure> {
+    let check = Check::new(lp);
+    check.start(move |check| {
+        if done() {
+            stop(check.event_loop());
+        }
+    })?;
+    lp.run(RunMode::Default)?;
+    Ok(())
+}
+
+fn two_loops(params: &Params) -> Outcome {
+    threads::two_loops(
+        params,
+        |shared, publish| {
+            let lp = Loop::new()?;
+            let receiver = Udp::new(&lp);
+            receiver.bind(LOOPBACK)?;
+            let counted = Arc::clone(&shared);
+            receiver.recv_start(move |_, received| {
+                if received.is_ok() {
+                    counted.counters.delivered.add(1);
+                }
+            })?;
+            let _ = publish.send(receiver.local_addr()?);
+            run_until(&lp, move || shared.silent())
+        },
+        |shared, address| {
+            let lp = Loop::new()?;
+            let sender = Udp::new(&lp);
+            sender.connect(address)?;
+            let data: Rc<[u8]> = payload(LARGE).into();
+            for _ in 0..BURST {
+                send_shared(&sender, &data, &shared)?;
+            }
+            run_until(&lp, move || shared.stopped())
+        },
+    )
+}
+
+/// As [`send_for_ever`], with counters that another thread reads.
+fn send_shared(udp: &Udp, data: &Rc<[u8]>, shared: &Arc<threads::Shared>) -> Result<(), Errno> {
+    let (next, counted) = (Rc::clone(data), Arc::clone(shared));
+    udp.send(&**data, move |udp, result| {
+        if result.is_ok() {
+            counted.counters.sent.add(1);
+        }
+        let _ = send_shared(udp, &next, &counted);
+    })
+}
+
+fn pingpong(params: &Params) -> Outcome {
+    let lp = Loop::new()?;
+    let (left, right) = (Udp::new(&lp), Udp::new(&lp));
+    left.bind(LOOPBACK)?;
+    right.connect(left.local_addr()?)?;
+    left.connect(right.local_addr()?)?;
+    let meter = Rc::new(RefCell::new(Meter::new(params)));
+    let counters = meter.borrow().counters();
+    right.recv_start(|right, received| {
+        if let Ok(ball) = received {
+            let _ = right.send(ball.data, |_, _| ());
+        }
+    })?;
+    let lap = Rc::clone(&meter);
+    left.recv_start(move |left, received| {
+        if let Ok(ball) = received {
+            counters.delivered.add(1);
+            if !lap.borrow_mut().lap() {
+                stop(left.event_loop());
+            }
+            let _ = left.send(ball.data, |_, _| ());
+        }
+    })?;
+    left.send(&payload(SMALL), |_, _| ())?;
+    lp.run(RunMode::Default)?;
+    let finished = meter.borrow_mut().finish();
+    finished
+}
+
+fn fanout(params: &Params) -> Outcome {
+    allow_descriptors(params.handles)?;
+    let metered = Metered::new(params)?;
+    let sender = Udp::new(&metered.lp);
+    sender.bind(LOOPBACK)?;
+    let source = sender.local_addr()?;
+    let mut addresses = Vec::with_capacity(params.handles);
+    let before = Footprint::now();
+    for _ in 0..params.handles {
+        let handle = Udp::new(&metered.lp);
+        handle.connect(source)?;
+        let counters = Arc::clone(&metered.counters);
+        handle.recv_start(move |_, received| {
+            if received.is_ok() {
+                counters.delivered.add(1);
+            }
+        })?;
+        addresses.push(handle.local_addr()?);
+    }
+    let bytes_per_handle = before.per_handle(params.handles);
+    let mut active = ActiveSets::new(params.handles);
+    let data = payload(SMALL);
+    let counters = Arc::clone(&metered.counters);
+    let mut turn = move || {
+        // Not before the last set is on its way.
+        if sender.send_queue_count() > 0 {
+            return;
+        }
+        for to in &addresses[active.turn()] {
+            let counters = Arc::clone(&counters);
+            let _ = sender.send_to(&data, *to, move |_, result| {
+                counters.sent.add(u64::from(result.is_ok()));
+            });
+        }
+    };
+    turn();
+    let mut measured = metered.run(turn)?;
+    measured.bytes_per_handle = bytes_per_handle;
+    Ok(measured)
+}
+
+fn timers(params: &Params) -> Outcome {
+    let fired = Rc::new(Cell::new(0));
+    let lp = Loop::new()?;
+    let began = Instant::now();
+    for delay in timer_delays(params.timers) {
+        let fired = Rc::clone(&fired);
+        Timer::new(&lp).start(Duration::from_millis(delay), Duration::ZERO, move |_| {
+            fired.set(fired.get() + 1);
+        })?;
+    }
+    lp.run(RunMode::Default)?;
+    Ok(Measurement::of(fired.get(), began.elapsed()))
+}
+
+fn posts(params: &Params) -> Outcome {
+    threads::handover(
+        params,
+        Handover::Closures {
+            window: POSTS_WINDOW,
+        },
+        |_, publish| {
+            let lp = Loop::new()?;
+            let alive = lp.remote().keep_alive();
+            let _ = publish.send(lp.remote());
+            lp.run(RunMode::Default)?;
+            drop(alive);
+            Ok(())
+        },
+        |shared, remote: &Remote| {
+            // Only a loop that has ended refuses.
+            let _ = remote.post(move |_| shared.counters.delivered.add(1));
+        },
+        |remote| {
+            let _ = remote.post(Loop::stop);
+        },
+    )
+}
+
+fn posts_send(params: &Params) -> Outcome {
+    let data = payload(SMALL);
+    threads::handover(
+        params,
+        Handover::Sends {
+            window: POSTED_SENDS_WINDOW,
+        },
+        |shared, publish| {
+            let lp = Loop::new()?;
+            let receiver = Udp::new(&lp);
+            receiver.bind(LOOPBACK)?;
+            receiver.recv_start(move |_, received| {
+                if received.is_ok() {
+                    shared.counters.delivered.add(1);
+                }
+            })?;
+            let sender = Udp::new(&lp);
+            sender.connect(receiver.local_addr()?)?;
+            let _ = publish.send(sender.remote()?);
+            lp.run(RunMode::Default)?;
+            Ok(())
+        },
+        move |shared, remote: &UdpRemote| {
+            let data = data.clone();
+            let _ = remote.post(move |udp| {
+                let _ = udp.send(&data, move |_, result| {
+                    shared.counters.sent.add(u64::from(result.is_ok()));
+                });
+            });
+        },
+        |remote| {
+            let _ = remote.post(|udp| stop(udp.event_loop()));
+        },
+    )
+}
