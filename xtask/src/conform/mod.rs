@@ -1,0 +1,88 @@
+//! The conformance suite: what the project promises, as named rules that are checked against real sockets.
+//!
+//! `cargo xtask conform` and the test of the same name run it. Each rule has a loop and a thread of its own, works through
+//! the public API, and is told one family of addresses. Where the network itself must misbehave (no route, an unanswered
+//! neighbour, a small MTU), the thread moves into a network namespace first.
+//!
+//! Rules stand in `rules/`, one file for each thing promised; what they work with is in `stage` and `network`.
+
+mod network;
+mod report;
+mod rules;
+mod run;
+mod stage;
+mod watch;
+
+pub use report::{Outcome, Report, Status};
+pub use run::{Instance, instances};
+
+use network::Near;
+use stage::{Broken, Stage};
+
+/// What a check finds: nothing to say, or what does not hold.
+type Verdict = Result<(), Broken>;
+
+/// One promise, and how to check it.
+#[derive(Debug)]
+pub struct Rule {
+    /// Group and name, in kebab case.
+    pub id: &'static str,
+    /// The promise, as a sentence.
+    pub title: &'static str,
+    /// Whether it is a promise about each family of addresses.
+    per_family: bool,
+    /// Whether the check reaches for a handle's socket behind its back.
+    reaches_for_sockets: bool,
+    check: Check,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Check {
+    /// On a loop.
+    Plain(fn(&Stage) -> Verdict),
+    /// On a loop, in a network namespace.
+    Isolated(fn(&Stage, &Near) -> Verdict),
+}
+
+impl Rule {
+    /// A rule for IPv4 and for IPv6.
+    const fn each(id: &'static str, title: &'static str, check: fn(&Stage) -> Verdict) -> Self {
+        Self {
+            id,
+            title,
+            per_family: true,
+            reaches_for_sockets: false,
+            check: Check::Plain(check),
+        }
+    }
+
+    /// A rule that has nothing to do with the family.
+    const fn once(id: &'static str, title: &'static str, check: fn(&Stage) -> Verdict) -> Self {
+        Self {
+            per_family: false,
+            ..Self::each(id, title, check)
+        }
+    }
+
+    /// A rule for both families, each in a network namespace of its own.
+    const fn isolated(
+        id: &'static str,
+        title: &'static str,
+        check: fn(&Stage, &Near) -> Verdict,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            per_family: true,
+            reaches_for_sockets: false,
+            check: Check::Isolated(check),
+        }
+    }
+
+    const fn reaching_for_sockets(self) -> Self {
+        Self {
+            reaches_for_sockets: true,
+            ..self
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! What a plain rule works with: a loop, handles on it, raw sockets as the other side, and waits that fail instead of
+//! hanging.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use uv_udp::{Errno, Family, Loop, NetworkError, RunMode, Timer, Udp};
+
+use super::Verdict;
+use super::watch::text;
+
+/// What is to happen happens within this time, or the rule fails. Generous: under `strace` or `valgrind`, on a machine
+/// with other work, everything takes a hundred times as long as it should.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What does not hold, and where that was noticed.
+#[derive(Clone, Debug)]
+pub(super) struct Broken(String);
+
+impl Broken {
+    #[track_caller]
+    pub(crate) fn new(what: impl fmt::Display) -> Self {
+        let place = Location::caller();
+        let file = place.file().rsplit('/').next().unwrap_or_default();
+        Self(format!("{what} ({file}:{})", place.line()))
+    }
+
+    pub(crate) fn panicked(what: &str) -> Self {
+        Self(format!("it panicked: {what}"))
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Errno> for Broken {
+    #[track_caller]
+    fn from(error: Errno) -> Self {
+        Self::new(format_args!("an unexpected error: {error}"))
+    }
+}
+
+impl From<io::Error> for Broken {
+    #[track_caller]
+    fn from(error: io::Error) -> Self {
+        Self::new(format_args!(
+            "an unexpected error of the other side: {error}"
+        ))
+    }
+}
+
+impl From<NetworkError> for Broken {
+    #[track_caller]
+    fn from(error: NetworkError) -> Self {
+        Self::new(format_args!("an unexpected network error: {error}"))
+    }
+}
+
+/// Fails the rule unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($what:tt)+) => {
+        if !$condition {
+            return Err($crate::conform::stage::Broken::new(format_args!($($what)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Fails the rule unless both are equal.
+macro_rules! ensure_eq {
+    ($actual:expr, $expected:expr, $($what:tt)+) => {
+        match (&$actual, &$expected) {
+            (actual, expected) => {
+                if *actual != *expected {
+                    let what = format!($($what)+);
+                    return Err($crate::conform::stage::Broken::new(format_args!(
+                        "{what}: {expected:?} expected, {actual:?} seen"
+                    )));
+                }
+            }
+        }
+    };
+}
+pub(crate) use ensure_eq;
+
+/// One rule's loop, and what is around it.
+pub(super) struct Stage {
+    pub(crate) lp: Loop,
+    pub(crate) family: Family,
+    notes: RefCell<Vec<String>>,
+}
+
+impl Stage {
+    pub(crate) fn new(family: Family) -> Result<Self, Broken> {
+        Ok(Self {
+            lp: Loop::new()?,
+            family,
+            notes: RefCell::default(),
+        })
+    }
+
+    /// Adds to what the report says beside the rule.
+    pub(crate) fn note(&self, what: impl fmt::Display) {
+        self.notes.borrow_mut().push(what.to_string());
+    }
+
+    pub(crate) fn notes(&self) -> String {
+        self.notes.borrow().join(", ")
+    }
+
+    /// The loopback address with a port of the kernel's choice.
+    pub(crate) fn loopback(&self) -> SocketAddr {
+        loopback(self.family)
+    }
+
+    /// The loopback address of the other family.
+    pub(crate) fn other_loopback(&self, port: u16) -> SocketAddr {
+        let other = match self.family {
+            Family::V4 => Family::V6,
+            Family::V6 => Family::V4,
+        };
+        SocketAddr::new(loopback(other).ip(), port)
+    }
+
+    /// The wildcard address with a port of the kernel's choice.
+    pub(crate) fn wildcard(&self) -> SocketAddr {
+        SocketAddr::new(self.family.unspecified(), 0)
+    }
+
+    /// A raw socket on loopback.
+    pub(crate) fn raw(&self) -> io::Result<Raw> {
+        Raw::bind(self.loopback())
+    }
+
+    /// A handle without a socket.
+    pub(crate) fn udp(&self) -> Udp {
+        Udp::new(&self.lp)
+    }
+
+    /// A handle on loopback.
+    pub(crate) fn bound(&self) -> Result<Udp, Broken> {
+        let udp = self.udp();
+        udp.bind(self.loopback())?;
+        Ok(udp)
+    }
+
+    /// A handle that is connected to `peer`.
+    pub(crate) fn connected(&self, peer: SocketAddr) -> Result<Udp, Broken> {
+        let udp = self.udp();
+        udp.connect(peer)?;
+        Ok(udp)
+    }
+
+    /// Runs the loop until something holds. `what` names it, as in "the send completes".
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) -> Verdict {
+        let late = self.deadline()?;
+        while !holds() {
+            ensure!(
+                !late.expired.get(),
+                "within {DEADLINE:?} it was not so that {what}"
+            );
+            self.lp.run(RunMode::Once)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the loop in one go until nothing keeps it alive, or something stops it.
+    #[track_caller]
+    pub(crate) fn to_the_end(&self) -> Verdict {
+        let late = self.deadline()?;
+        late.timer.unreference();
+        self.lp.run(RunMode::Default)?;
+        ensure!(
+            !late.expired.get(),
+            "the loop did not come to an end within {DEADLINE:?}"
+        );
+        Ok(())
+    }
+
+    /// Some more iterations, in which nothing of note should happen.
+    pub(crate) fn a_little_longer(&self) -> Verdict {
+        for _ in 0..50 {
+            self.lp.run(RunMode::NoWait)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the loop for this long, by its own clock.
+    pub(crate) fn for_a_while(&self, duration: Duration) -> Verdict {
+        let over = Rc::new(Cell::new(false));
+        let (timer, set) = (Timer::new(&self.lp), Rc::clone(&over));
+        timer.start(duration, Duration::ZERO, move |_| set.set(true))?;
+        self.until("a timer fires", || over.get())
+    }
+
+    fn deadline(&self) -> Result<Deadline, Errno> {
+        let (timer, expired) = (Timer::new(&self.lp), Rc::new(Cell::new(false)));
+        let (set, lp) = (Rc::clone(&expired), self.lp.clone());
+        timer.start(DEADLINE, Duration::ZERO, move |_| {
+            set.set(true);
+            lp.stop();
+        })?;
+        Ok(Deadline { timer, expired })
+    }
+}
+
+/// A timer that ends a wait. Its callback holds the loop: it must not outlive the wait.
+struct Deadline {
+    timer: Timer,
+    expired: Rc<Cell<bool>>,
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        // The loop is there: the callback holds it.
+        let _ = self.timer.stop();
+    }
+}
+
+fn loopback(family: Family) -> SocketAddr {
+    match family {
+        Family::V4 => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        Family::V6 => SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+    }
+}
+
+/// A plain socket of the standard library, as the other side. It waits, up to the deadline.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+impl Raw {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::from_socket(UdpSocket::bind(address)?)
+    }
+
+    pub(crate) fn from_socket(socket: UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn send(&self, data: impl AsRef<[u8]>, to: SocketAddr) -> io::Result<()> {
+        self.socket.send_to(data.as_ref(), to).map(drop)
+    }
+
+    pub(crate) fn recv(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
+        let mut buffer = vec![0; 65_536];
+        let (len, source) = self.socket.recv_from(&mut buffer)?;
+        buffer.truncate(len);
+        Ok((buffer, source))
+    }
+
+    /// The next datagram as text.
+    pub(crate) fn recv_text(&self) -> io::Result<String> {
+        Ok(text(&self.recv()?.0))
+    }
+
+    /// The next `count` datagrams as texts.
+    pub(crate) fn recv_texts(&self, count: usize) -> io::Result<Vec<String>> {
+        (0..count).map(|_| self.recv_text()).collect()
+    }
+
+    /// Everything that is there now. Datagrams are delivered on loopback before the send returns, so what a test sent
+    /// is there.
+    pub(crate) fn rest(&self) -> io::Result<Vec<String>> {
+        self.socket.set_nonblocking(true)?;
+        let mut texts = Vec::new();
+        let end = loop {
+            match self.recv_text() {
+                Ok(text) => texts.push(text),
+                Err(error) => break error,
+            }
+        };
+        self.socket.set_nonblocking(false)?;
+        match end.kind() {
+            io::ErrorKind::WouldBlock => Ok(texts),
+            _ => Err(end),
+        }
+    }
+}
+
+impl AsFd for Raw {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// An address on loopback where nobody listens, and nobody else can come to listen by chance: a socket holds the port,
+/// but is connected to itself, so that what others send there is answered with "port unreachable".
+#[derive(Debug)]
+pub(crate) struct DeadPeer {
+    /// Holds the port.
+    _holder: OwnedFd,
+    address: SocketAddr,
+}
+
+impl DeadPeer {
+    pub(crate) fn new(stage: &Stage) -> Result<Self, Errno> {
+        let holder = uv_sys::socket(stage.family)?;
+        uv_sys::set_reuse_address(&holder, true)?;
+        uv_sys::bind(&holder, &stage.loopback())?;
+        let address = uv_sys::local_addr(&holder)?;
+        uv_sys::connect(&holder, &address)?;
+        Ok(Self {
+            _holder: holder,
+            address,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on somebody listens.
+    pub(crate) fn revive(&self) -> Result<Raw, Broken> {
+        let socket = uv_sys::socket(Family::of(&self.address))?;
+        uv_sys::set_reuse_address(&socket, true)?;
+        uv_sys::bind(&socket, &self.address)?;
+        Ok(Raw::from_socket(socket.into())?)
+    }
+}
+
+/// A datagram of `len` bytes that begins with its number.
+pub(crate) fn numbered(number: usize, len: usize) -> Vec<u8> {
+    let mut data = format!("{number:04}").into_bytes();
+    data.resize(len.max(4), b'.');
+    data
+}
+
+/// The number that a datagram begins with.
+pub(crate) fn number(data: &str) -> Option<usize> {
+    data.get(..4)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_peer_refuses_until_it_is_revived() {
+        let stage = Stage::new(Family::V4).unwrap();
+        let (dead, client) = (DeadPeer::new(&stage).unwrap(), stage.raw().unwrap());
+        client.socket.connect(dead.address()).unwrap();
+        client.socket.send(b"one").unwrap();
+        assert_eq!(
+            client.recv().unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        let live = dead.revive().unwrap();
+        client.socket.send(b"two").unwrap();
+        assert_eq!(live.recv_text().unwrap(), "two");
+    }
+
+    #[test]
+    fn a_condition_that_never_holds_fails_the_wait_with_its_place() {
+        let broken = (|| -> Verdict {
+            ensure_eq!(1 + 1, 3, "the sum");
+            Ok(())
+        })();
+        let text = broken.unwrap_err().to_string();
+        assert!(
+            text.starts_with("the sum: 3 expected, 2 seen (stage.rs:"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn numbers_come_back_out_of_datagrams() {
+        assert_eq!(numbered(7, 6), b"0007..");
+        assert_eq!(number("0123....."), Some(123));
+        assert_eq!(number("xyz"), None);
+    }
+}

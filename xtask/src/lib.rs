@@ -1,0 +1,6 @@
+//! What a maintainer of this workspace does twice, as code: the `cargo xtask` commands are thin wrappers of this library,
+//! so that the tests can run the same things.
+
+#![forbid(unsafe_code)]
+
+pub mod conform;
