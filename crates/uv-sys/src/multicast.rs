@@ -42,6 +42,21 @@ option! {
 }
 
 option! {
+    "IP_MULTICAST_ALL": bool;
+    /// Delivers what is sent to any group that any socket of this host joined, if this one is bound to the wildcard
+    /// address and the port: **on by default on Linux**. Off, the socket gets what it joined itself, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` on IPv6 before Linux 4.20.
+    ///
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+    set_multicast_all;
+    /// Whether groups that others joined are delivered too.
+    multicast_all;
+}
+
+option! {
     "IP_MULTICAST_TTL": u32;
     /// Sets how far what is sent to a group goes: time to live or hop limit, 0 (not beyond this host) to 255; 1 by
     /// default, this network.
@@ -79,7 +94,8 @@ fn check_group(group: IpAddr) -> Result<()> {
     }
 }
 
-/// Joins a group: what is sent to it on that interface is received, if the socket is bound to its port.
+/// Joins a group: what is sent to it on that interface is received, if the socket is bound to its port. So may be what
+/// is sent to groups that others joined: see [`set_multicast_all`].
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use uv_sys::{
     Errno, Family, Interface, Transmit, interface_index, join_multicast, join_source,
-    leave_multicast, leave_source, multicast_interface, recvmsg, sendmsg, set_multicast_interface,
-    set_multicast_loop, socket,
+    leave_multicast, leave_source, multicast_interface, recvmsg, sendmsg, set_multicast_all,
+    set_multicast_interface, set_multicast_loop, socket,
 };
 
 use crate::util::{EVERYTHING, loopback, next};
@@ -32,6 +32,8 @@ impl Group {
             [(); 2].map(|()| UdpSocket::bind((family.unspecified(), 0)).unwrap());
         set_multicast_interface(&sender, interface).unwrap();
         receiver.set_nonblocking(true).unwrap();
+        // Other tests join the same groups meanwhile.
+        set_multicast_all(&receiver, false).unwrap();
         let to = SocketAddr::new(group, receiver.local_addr().unwrap().port());
         Group {
             sender,
@@ -231,5 +233,16 @@ fn without_the_loop_this_host_hears_nothing() {
     for on in [false, true] {
         set_multicast_loop(&group.sender, on).unwrap();
         assert_eq!(group.arrives().is_some(), on);
+    }
+}
+
+#[test]
+fn wildcard_sockets_hear_the_groups_of_others_unless_they_decline() {
+    let group = Group::v4();
+    let other = socket(Family::V4).unwrap();
+    join_multicast(&other, GROUP_V4, group.interface).unwrap();
+    for all in [true, false] {
+        set_multicast_all(&group.receiver, all).unwrap();
+        assert_eq!(group.arrives().is_some(), all);
     }
 }

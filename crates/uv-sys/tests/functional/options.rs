@@ -48,6 +48,7 @@ fn switches_can_be_switched() {
         set_gro gro,
         set_recv_errors recv_errors,
         set_multicast_loop multicast_loop,
+        set_multicast_all multicast_all,
     }
 }
 

@@ -78,6 +78,23 @@ pub(crate) fn multicast_loop(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(get::<libc::c_int>(fd, level, name)? != 0)
 }
 
+fn all(fd: BorrowedFd<'_>) -> Result<(libc::c_int, libc::c_int)> {
+    Ok(match family(fd)? {
+        Family::V4 => (libc::SOL_IP, libc::IP_MULTICAST_ALL),
+        Family::V6 => (libc::SOL_IPV6, libc::IPV6_MULTICAST_ALL),
+    })
+}
+
+pub(crate) fn set_multicast_all(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
+    let (level, name) = all(fd)?;
+    set_bool(fd, level, name, on)
+}
+
+pub(crate) fn multicast_all(fd: BorrowedFd<'_>) -> Result<bool> {
+    let (level, name) = all(fd)?;
+    Ok(get::<libc::c_int>(fd, level, name)? != 0)
+}
+
 fn hops(fd: BorrowedFd<'_>) -> Result<(libc::c_int, libc::c_int)> {
     Ok(match family(fd)? {
         Family::V4 => (libc::SOL_IP, libc::IP_MULTICAST_TTL),
