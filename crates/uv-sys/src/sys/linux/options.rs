@@ -342,6 +342,9 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> Result<Option<Errno>> {
 }
 
 pub(crate) fn attach_reuseport_cpu_selector(fd: BorrowedFd<'_>, group_len: u32) -> Result<()> {
+    /// "Return the accumulator": younger in libc than the version that this crate asks for.
+    const BPF_A: u32 = 0x10;
+
     if group_len == 0 {
         return Err(Errno::EINVAL);
     }
@@ -355,7 +358,7 @@ pub(crate) fn attach_reuseport_cpu_selector(fd: BorrowedFd<'_>, group_len: u32) 
     let mut steps = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, load_cpu),
         step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, group_len),
-        step(libc::BPF_RET | libc::BPF_A, 0),
+        step(libc::BPF_RET | BPF_A, 0),
     ];
     let program = libc::sock_fprog {
         len: steps.len() as u16,
