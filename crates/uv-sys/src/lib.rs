@@ -5,16 +5,45 @@
 //! error queue, every socket option that a datagram socket has a use for, and connecting and *disconnecting*.
 //!
 //! The one surprise: **no function here waits**, whatever the mode of the descriptor. What cannot be done at once is
-//! [`Errno::EAGAIN`]. Waiting is the business of a poller: your runtime's or, with the feature `poller`, [`Poller`].
+//! [`Errno::EAGAIN`]. Waiting is the business of a poller: your runtime's or, with the feature `poller`, `Poller`.
 //!
 //! Functions take `impl AsFd`, so they serve a `std::net::UdpSocket`, a tokio or mio socket and an `OwnedFd` alike.
 //! They return [`Result<T>`], whose error is an [`Errno`]: a number that prints its name.
+//!
+//! # Beside a runtime
+//!
+//! A runtime owns the socket and says when it is ready; the calls here do the work. With tokio that is
+//! `socket.try_io(Interest::READABLE, || Ok(batch.recv(&socket, 64, options)?))`, where an [`Errno::EAGAIN`] becomes
+//! the `WouldBlock` that it looks for. With the standard library alone:
+//!
+//! ```
+//! use std::io::IoSliceMut;
+//! use std::net::UdpSocket;
+//! use uv_sys::{Ecn, Errno, RecvOptions, Transmit, recvmsg, sendmsg, set_recv_tos};
+//!
+//! let receiver = UdpSocket::bind("127.0.0.1:0")?;
+//! set_recv_tos(&receiver, true)?;
+//! let sender = UdpSocket::bind("127.0.0.1:0")?;
+//! sendmsg(&sender, &Transmit::new("hello").to(receiver.local_addr()?).with_ecn(Ecn::Ect0))?;
+//!
+//! let mut bytes = [0; 1_500];
+//! let options = RecvOptions { control: true, ..RecvOptions::default() };
+//! let received = recvmsg(&receiver, &mut [IoSliceMut::new(&mut bytes)], options)?;
+//! assert_eq!(&bytes[..received.len], b"hello");
+//! assert_eq!(received.metadata.tos.map(Ecn::from_tos), Some(Ecn::Ect0));
+//! assert_eq!(recvmsg(&receiver, &mut [], options), Err(Errno::EAGAIN));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! - `poller`: `Poller`, a safe face of the crate `polling`.
+//! - `fault-injection`: the module `fault`, which makes syscalls fail by script. For tests.
 
-#[macro_use]
-mod errno;
 mod addr;
 mod capabilities;
 mod cmsg;
+mod errno;
 mod error_queue;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
@@ -43,3 +72,8 @@ pub use receive::{Metadata, Received, RecvBatch, RecvOptions, recvmsg, recvmsg_w
 pub use send::{SendBatch, sendmsg, sendmsg_with_control};
 pub use socket::*;
 pub use transmit::{Ecn, PacketInfo, Transmit};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
