@@ -350,8 +350,8 @@ pub fn incoming_cpu(fd: impl AsFd) -> Result<Option<u32>> {
     sys::incoming_cpu(fd.as_fd())
 }
 
-/// Allows [`Transmit::transmit_at`](crate::Transmit::transmit_at), in the time of this clock. Linux 4.19 has no way to
-/// take it back.
+/// Allows [`Transmit::transmit_at`](crate::Transmit::transmit_at), in the time of this clock. Linux 4.19; there is no
+/// way to take it back.
 ///
 /// # Errors
 ///

@@ -22,9 +22,11 @@ pub struct Transmit<'a> {
     /// Where to; `None` on a connected socket. Giving one on a connected socket sends there all the same on Linux.
     pub destination: Option<SocketAddr>,
     /// Cut the payload into datagrams of this many bytes, the last one being what is left: one walk through the
-    /// network stack for all of them. At most [`Capabilities::max_segments`](crate::Capabilities::max_segments)
-    /// segments and 65,507 bytes in all (65,527 on IPv6), else `EINVAL` or `EMSGSIZE`; a segment that does not fit
-    /// the path's packet size is `EINVAL` or `EMSGSIZE` too, and a device without checksum offload `EIO`.
+    /// network stack for all of them.
+    ///
+    /// More segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments) are `EINVAL`; more than
+    /// 65,507 bytes in all (65,527 on IPv6) are `EMSGSIZE`. So is, unlike without segmentation, a datagram that would
+    /// have to be fragmented on its way out (`EINVAL` on older kernels), and a device without checksum offload is `EIO`.
     #[doc(alias = "UDP_SEGMENT")]
     pub segment_size: Option<NonZeroU16>,
     /// The whole byte of type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
