@@ -26,11 +26,11 @@ use crate::errno::{Errno, Result};
 /// A syscall that can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Call {
-    /// [`sendmsg`](crate::sendmsg), and [`SendBatch::send`](crate::SendBatch::send) of one message.
+    /// [`sendmsg`](crate::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
     Sendmsg,
     /// [`SendBatch::send`](crate::SendBatch::send) of two messages or more.
     Sendmmsg,
-    /// [`recvmsg`](crate::recvmsg), and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
+    /// [`recvmsg`](crate::recvmsg), by whatever syscall, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
     Recvmsg,
     /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 2 or more.
     Recvmmsg,

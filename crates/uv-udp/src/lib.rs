@@ -45,10 +45,12 @@ mod runs;
 mod scratch;
 mod sending;
 mod udp;
+mod user_memory;
 
 pub use datagram::{Batch, Datagram, NetworkError};
 pub use remote::UdpRemote;
 pub use udp::Udp;
+pub use user_memory::Arrival;
 
 pub use uv_core::{Check, Idle, KeepAlive, Loop, Prepare, Remote, RunMode, Timer};
 pub use uv_sys::{

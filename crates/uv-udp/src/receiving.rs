@@ -12,16 +12,20 @@ use uv_sys::{Errno, Metadata, RecvBatch, RecvOptions, Result};
 use crate::datagram::{Batch, Datagram, Filter, NetworkError, same_peer};
 use crate::scratch::RECV_SLOTS;
 use crate::udp::{Inner, Udp};
+use crate::user_memory::Buffers;
 
 /// Datagrams after which a handle leaves the turn to others: twice what one handle may send in a turn, so that a receiver
 /// keeps up with a sender on the same loop.
-const MAX_RECEIVED: usize = 128;
+pub(crate) const MAX_RECEIVED: usize = 128;
 /// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
 /// than a recvmmsg(2) that finds one.
 const SINGLE_STREAK: u8 = 16;
 /// While it asks for one at a time, every so many reads it asks for more, and so notices a burst before a default buffer
 /// overflows.
 const PROBE_EVERY: u8 = 4;
+/// Datagrams in one read that are a burst, after which the kernel is asked to put datagrams together. Before, asking would
+/// cost each datagram a message header: recvfrom(2) needs none.
+const BURST: usize = 4;
 /// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be told.
 const PATIENCE: u8 = 2;
 /// Reads on being told after which such a handle guesses again.
@@ -33,12 +37,15 @@ const MAX_ERRORS: usize = 16;
 pub(crate) enum Receiving {
     Each(Box<dyn FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>)>),
     Batch(Box<dyn FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>)>),
+    Into(Box<dyn Buffers>),
 }
 
 /// The receiving half of a handle.
 pub(crate) struct Receiver {
     callback: Callback<Receiving>,
     started: Cell<bool>,
+    /// Whether datagrams are read straight into the user's memory.
+    direct: Cell<bool>,
     /// Counts what ends a delivery under way: a stop, another peer, a close.
     epoch: Cell<u32>,
     filter: Cell<Filter>,
@@ -46,6 +53,9 @@ pub(crate) struct Receiver {
     waiting: RefCell<VecDeque<Waiting>>,
     errors: RefCell<VecDeque<NetworkError>>,
     rhythm: Rhythm,
+    /// Whether the kernel may put datagrams together in one buffer (`UDP_GRO`), and says how. Never taken back: what it put
+    /// together before would come without its boundaries.
+    coalescing: Cell<bool>,
 }
 
 struct Waiting {
@@ -121,6 +131,7 @@ impl Receiver {
         Self {
             callback: Callback::new(),
             started: Cell::new(false),
+            direct: Cell::new(false),
             epoch: Cell::new(0),
             filter: Cell::new(Filter {
                 peer: None,
@@ -133,17 +144,43 @@ impl Receiver {
                 patience: Cell::new(PATIENCE),
                 told: Cell::new(0),
             },
+            coalescing: Cell::new(false),
         }
     }
 
-    /// A socket that is to be received from.
+    /// A new socket is to be received from, as the one before.
     pub(crate) fn prepare(&self, fd: impl AsFd) {
-        // Without it the kernel splits what arrives together: slower, and nothing else.
+        if self.coalescing.get() {
+            self.coalesce(fd);
+        }
+    }
+
+    /// Lets the kernel put datagrams together. Where it cannot, that is slower and nothing else.
+    fn coalesce(&self, fd: impl AsFd) {
         let _ = uv_sys::set_gro(fd, true);
+        self.coalescing.set(true);
     }
 
     pub(crate) fn is_started(&self) -> bool {
         self.started.get()
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.get()
+    }
+
+    pub(crate) fn filter(&self) -> Filter {
+        self.filter.get()
+    }
+
+    /// Whether what strangers sent before the handle was connected may still be there.
+    pub(crate) fn set_backlog(&self, backlog: bool) {
+        let filter = self.filter.get();
+        self.filter.set(Filter { backlog, ..filter });
+    }
+
+    pub(crate) fn call(&self, with: impl FnOnce(&mut Receiving)) {
+        self.callback.call(with);
     }
 
     fn next_epoch(&self) {
@@ -172,15 +209,15 @@ impl Receiver {
         self.errors.borrow_mut().clear();
     }
 
-    fn has_waiting(&self) -> bool {
+    pub(crate) fn has_waiting(&self) -> bool {
         !self.errors.borrow().is_empty() || !self.waiting.borrow().is_empty()
     }
 
-    fn options(&self) -> RecvOptions {
+    pub(crate) fn options(&self) -> RecvOptions {
         let filter = self.filter.get();
         RecvOptions {
             source: filter.peer.is_none() || filter.backlog,
-            control: true,
+            control: self.coalescing.get(),
             peek: false,
         }
     }
@@ -194,6 +231,8 @@ impl Inner {
             receiver.started.set(false);
             return Err(error);
         }
+        let into = matches!(callback, Receiving::Into(_));
+        receiver.direct.set(into && !receiver.coalescing.get());
         receiver.next_epoch();
         receiver.callback.set(Box::new(callback));
         self.update_active();
@@ -251,6 +290,9 @@ impl Inner {
         };
         let receiver = &self.receiver;
         self.deliver_waiting(&udp);
+        if receiver.direct.get() {
+            return self.receive_into(&udp);
+        }
         let (Ok(socket), Ok(mut memory)) = (self.socket(), self.scratch.recv.try_borrow_mut())
         else {
             return;
@@ -272,6 +314,9 @@ impl Inner {
                     }
                     let delivered = self.deliver(&udp, &memory, count, filter);
                     receiver.rhythm.found(delivered);
+                    if delivered >= BURST && !receiver.coalescing.get() {
+                        receiver.coalesce(&*socket);
+                    }
                     receiver.rhythm.read(why, true);
                     left = left.saturating_sub(delivered.max(1));
                     let unfinished = left == 0 || receiver.epoch.get() != epoch;
@@ -334,6 +379,12 @@ impl Inner {
                     callback(udp, Ok(batch));
                 }
             }
+            // The next turn copies them into the user's memory, for which the loop's own must be free.
+            Receiving::Into(_) => {
+                let batch = Batch::new(memory, count, filter);
+                delivered = batch.clone().count();
+                self.keep(batch);
+            }
         });
         delivered
     }
@@ -371,10 +422,26 @@ impl Inner {
                 truncated,
                 metadata,
             };
+            let mut taken = true;
             receiver.callback.call(|receiving| match receiving {
                 Receiving::Each(callback) => callback(udp, Ok(datagram)),
                 Receiving::Batch(callback) => callback(udp, Ok(Batch::one(datagram))),
+                Receiving::Into(buffers) => {
+                    taken = self.copy_into(udp, buffers.as_mut(), &datagram);
+                }
             });
+            if !taken {
+                if !self.handle.is_closing() {
+                    let again = Waiting {
+                        data,
+                        source,
+                        truncated,
+                        metadata,
+                    };
+                    receiver.waiting.borrow_mut().push_front(again);
+                }
+                break;
+            }
         }
         if receiver.is_started() && receiver.has_waiting() {
             self.handle.schedule(Phase::Dispatch);
@@ -385,6 +452,7 @@ impl Inner {
         self.receiver.callback.call(|receiving| match receiving {
             Receiving::Each(callback) => callback(udp, Err(error)),
             Receiving::Batch(callback) => callback(udp, Err(error)),
+            Receiving::Into(buffers) => buffers.give_back(udp, Err(error)),
         });
     }
 }

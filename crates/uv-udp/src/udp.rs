@@ -418,7 +418,7 @@ impl Udp {
         self.start(Receiving::Batch(Box::new(callback)))
     }
 
-    fn start(&self, callback: Receiving) -> Result<()> {
+    pub(crate) fn start(&self, callback: Receiving) -> Result<()> {
         let inner = &self.inner;
         inner.handle.check_open()?;
         if inner.receiver.is_started() {

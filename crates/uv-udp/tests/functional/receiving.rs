@@ -38,13 +38,22 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
         let lp = Loop::new().unwrap();
         let (udp, address) = bound(&lp, ip);
         let heard = listen(&udp);
-        let sender = send_coalesced(&lp, address, 50);
-        run_until(&lp, || heard.len() == 50);
-        let source = sender.local_addr().unwrap();
-        let expected: Vec<Heard> = (0..50)
-            .map(|number| Ok((vec![number; 10], source)))
-            .collect();
-        assert_eq!(heard.get(), expected);
+        // The first burst tells the handle that bursts come, and only the next ones are coalesced.
+        for burst in 1..4 {
+            let sender = send_coalesced(&lp, address, 50);
+            let before = fault::calls(Call::Recvmmsg);
+            run_until(&lp, || heard.len() == burst * 50);
+            let source = sender.local_addr().unwrap();
+            let expected: Vec<Heard> = (0..50)
+                .map(|number| Ok((vec![number; 10], source)))
+                .collect();
+            assert_eq!(heard.get()[(burst - 1) * 50..], expected);
+            let reads = fault::calls(Call::Recvmmsg) - before;
+            assert!(
+                burst == 1 || reads == 1,
+                "{reads} reads for one coalesced burst"
+            );
+        }
     }
 }
 

@@ -1,0 +1,234 @@
+//! Receiving into memory of the user's own: one callback supplies a buffer, another gets it back with what was stored in it.
+//!
+//! A handle that receives in this form reads one datagram at a time, straight into the buffer. The kernel must not coalesce
+//! what comes (`UDP_GRO`): a socket that has been asked to once may hold runs of datagrams whose boundaries are lost when it
+//! is told to stop, so the datagrams of such a socket go on being received and split in the loop's memory, and are copied.
+
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use uv_core::Phase;
+use uv_sys::{Errno, Metadata};
+
+use crate::datagram::{Datagram, NetworkError};
+use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::scratch::RECV_SLOT;
+use crate::udp::{Inner, Udp};
+
+/// What was stored in a buffer that the user supplied: one datagram, at the buffer's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Arrival {
+    /// Bytes that were stored. 0 is an empty datagram, which is a datagram.
+    pub len: usize,
+    /// Bytes that the datagram had.
+    pub full_len: usize,
+    /// Who sent it. On a connected handle that is always the peer.
+    pub source: SocketAddr,
+    /// Whether the datagram had more bytes than the buffer, which holds only its start then.
+    pub truncated: bool,
+    /// What else came with it.
+    pub metadata: Metadata,
+}
+
+/// What a buffer comes back with.
+pub(crate) type Outcome = Result<Option<Arrival>, NetworkError>;
+
+/// The two callbacks, and the buffer that is on its way from one to the other.
+pub(crate) trait Buffers {
+    /// Asks for a buffer; `false` if there is none, or one without room.
+    fn supply(&mut self, udp: &Udp) -> bool;
+    /// The memory of the buffer.
+    fn memory(&mut self) -> &mut [u8];
+    /// Gives the buffer back, if there is one.
+    fn give_back(&mut self, udp: &Udp, outcome: Outcome);
+}
+
+pub(crate) struct Pair<B, S, C> {
+    pub(crate) supply: S,
+    pub(crate) callback: C,
+    pub(crate) buffer: Option<B>,
+}
+
+impl<B, S, C> Buffers for Pair<B, S, C>
+where
+    B: AsMut<[u8]>,
+    S: FnMut(&Udp, usize) -> Option<B>,
+    C: FnMut(&Udp, Option<B>, Outcome),
+{
+    fn supply(&mut self, udp: &Udp) -> bool {
+        self.buffer = (self.supply)(udp, RECV_SLOT);
+        !self.memory().is_empty()
+    }
+
+    fn memory(&mut self) -> &mut [u8] {
+        self.buffer.as_mut().map(AsMut::as_mut).unwrap_or_default()
+    }
+
+    fn give_back(&mut self, udp: &Udp, outcome: Outcome) {
+        let buffer = self.buffer.take();
+        (self.callback)(udp, buffer, outcome);
+    }
+}
+
+impl Udp {
+    /// Receives into memory of the caller's own: `supply` is asked for a buffer before each read, and `callback` gets it
+    /// back with what was stored in it. Otherwise as [`recv_start`](Self::recv_start).
+    ///
+    /// `supply` is told how many bytes every datagram fits into (65,536). A buffer may have fewer; what does not fit is lost,
+    /// and [`Arrival::truncated`] says so. It may be anything that lends its bytes: a `Vec<u8>`, a boxed slice, an entry of a
+    /// pool. Each buffer comes back once, whatever happens, with one of these:
+    ///
+    /// - `Ok(Some(arrival))`: a datagram.
+    /// - `Ok(None)`: nothing. There was no datagram after all, or `supply` stopped receiving, changed the peer or closed the
+    ///   handle.
+    /// - `Err`: an error that the network reports, or one of receiving itself, as in the other forms. It may come without a
+    ///   buffer, when there is nothing to read for it.
+    ///
+    /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost: `supply` is asked
+    /// again in the next iteration. To wait for buffers without being asked, stop receiving.
+    ///
+    /// ```
+    /// use uv_udp::{Loop, RunMode, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
+    /// udp.recv_into_start(
+    ///     |_, _| Some(vec![0; 1500]),
+    ///     |udp, buffer, outcome| {
+    ///         if let (Some(buffer), Ok(Some(arrival))) = (buffer, outcome) {
+    ///             assert_eq!(&buffer[..arrival.len], b"hello");
+    ///             udp.close(|_| ()).unwrap();
+    ///         }
+    ///     },
+    /// )?;
+    /// udp.try_send_to(b"hello", udp.local_addr()?)?;
+    /// lp.run(RunMode::Default)?;
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv_start`.
+    #[doc(alias = "uv_udp_recv_start")]
+    #[doc(alias = "uv_alloc_cb")]
+    pub fn recv_into_start<B: AsMut<[u8]> + 'static>(
+        &self,
+        supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
+        callback: impl FnMut(&Udp, Option<B>, Result<Option<Arrival>, NetworkError>) + 'static,
+    ) -> uv_sys::Result<()> {
+        self.start(Receiving::Into(Box::new(Pair {
+            supply,
+            callback,
+            buffer: None,
+        })))
+    }
+}
+
+impl Inner {
+    /// One turn of reading straight into the user's buffers.
+    pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp) {
+        let receiver = &self.receiver;
+        let epoch = receiver.epoch();
+        let mut left = MAX_RECEIVED;
+        while left > 0 && receiver.is_started() && receiver.epoch() == epoch {
+            if receiver.has_waiting() {
+                // A send in a callback found an error; it is told first.
+                break;
+            }
+            let mut go_on = false;
+            receiver.call(|receiving| {
+                if let Receiving::Into(buffers) = receiving {
+                    go_on = self.read_into(udp, buffers.as_mut(), &mut left);
+                }
+            });
+            if !go_on {
+                return;
+            }
+        }
+        if receiver.is_started() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    /// Reads one datagram. `false` if there is no point in another read in this turn.
+    fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize) -> bool {
+        let receiver = &self.receiver;
+        let epoch = receiver.epoch();
+        if !buffers.supply(udp) {
+            buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
+            return false;
+        }
+        let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
+            buffers.give_back(udp, Ok(None));
+            return true;
+        };
+        while *left > 0 {
+            *left -= 1;
+            let filter = receiver.filter();
+            let room = &mut [IoSliceMut::new(buffers.memory())];
+            match uv_sys::recvmsg(&*socket, room, receiver.options()) {
+                Ok(received) => {
+                    // A stranger's datagram leaves the buffer to the next one.
+                    if let Some(source) = filter.admit(received.source) {
+                        let arrival = Arrival {
+                            len: received.len,
+                            full_len: received.full_len,
+                            source,
+                            truncated: received.truncated,
+                            metadata: received.metadata,
+                        };
+                        buffers.give_back(udp, Ok(Some(arrival)));
+                        return true;
+                    }
+                }
+                Err(Errno::EAGAIN) => {
+                    receiver.set_backlog(false);
+                    buffers.give_back(udp, Ok(None));
+                    return false;
+                }
+                Err(error) => {
+                    receiver.set_backlog(filter.peer.is_some());
+                    buffers.give_back(udp, Err(NetworkError::new(error)));
+                    return true;
+                }
+            }
+        }
+        buffers.give_back(udp, Ok(None));
+        true
+    }
+
+    /// Delivers a datagram that is in the loop's memory. `false` if the user has no buffer for it, or no longer wants it.
+    pub(crate) fn copy_into(
+        &self,
+        udp: &Udp,
+        buffers: &mut dyn Buffers,
+        datagram: &Datagram<'_>,
+    ) -> bool {
+        let epoch = self.receiver.epoch();
+        if !buffers.supply(udp) {
+            buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
+            return false;
+        }
+        if self.receiver.epoch() != epoch {
+            buffers.give_back(udp, Ok(None));
+            return false;
+        }
+        let mut len = 0;
+        for (to, from) in buffers.memory().iter_mut().zip(datagram.data) {
+            *to = *from;
+            len += 1;
+        }
+        let arrival = Arrival {
+            len,
+            full_len: datagram.data.len(),
+            source: datagram.source,
+            truncated: datagram.truncated || len < datagram.data.len(),
+            metadata: datagram.metadata,
+        };
+        buffers.give_back(udp, Ok(Some(arrival)));
+        true
+    }
+}
