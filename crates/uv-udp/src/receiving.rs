@@ -23,8 +23,8 @@ const SINGLE_STREAK: u8 = 16;
 /// While it asks for one at a time, every so many reads it asks for more, and so notices a burst before a default buffer
 /// overflows.
 const PROBE_EVERY: u8 = 4;
-/// Datagrams in one read that are a burst, after which the kernel is asked to put datagrams together. Before, asking would
-/// cost each datagram a message header: recvfrom(2) needs none.
+/// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
+/// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
 const BURST: usize = 4;
 /// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be told.
 const PATIENCE: u8 = 2;
@@ -58,11 +58,23 @@ pub(crate) struct Receiver {
     coalescing: Cell<bool>,
 }
 
-struct Waiting {
+/// A datagram that is kept.
+pub(crate) struct Waiting {
     data: Vec<u8>,
     source: SocketAddr,
     truncated: bool,
     metadata: Metadata,
+}
+
+impl Waiting {
+    pub(crate) fn datagram(&self) -> Datagram<'_> {
+        Datagram {
+            data: &self.data,
+            source: self.source,
+            truncated: self.truncated,
+            metadata: self.metadata,
+        }
+    }
 }
 
 /// Why a handle reads.
@@ -84,6 +96,8 @@ struct Rhythm {
     patience: Cell<u8>,
     /// Reads on being told since the patience ran out.
     told: Cell<u8>,
+    /// Whether the last read found a burst.
+    burst: Cell<bool>,
 }
 
 impl Rhythm {
@@ -104,6 +118,11 @@ impl Rhythm {
             0 | 1 => SINGLE_STREAK + 1,
             _ => 0,
         });
+    }
+
+    /// Whether this read found a burst, and the one before did.
+    fn bursts(&self, datagrams: usize) -> bool {
+        self.burst.replace(datagrams >= BURST) && datagrams >= BURST
     }
 
     /// A read for this reason found something, or nothing.
@@ -143,6 +162,7 @@ impl Receiver {
                 streak: Cell::new(0),
                 patience: Cell::new(PATIENCE),
                 told: Cell::new(0),
+                burst: Cell::new(false),
             },
             coalescing: Cell::new(false),
         }
@@ -177,6 +197,11 @@ impl Receiver {
     pub(crate) fn set_backlog(&self, backlog: bool) {
         let filter = self.filter.get();
         self.filter.set(Filter { backlog, ..filter });
+    }
+
+    /// Keeps a datagram that is to be delivered before all others.
+    pub(crate) fn keep_first(&self, datagram: Waiting) {
+        self.waiting.borrow_mut().push_front(datagram);
     }
 
     pub(crate) fn call(&self, with: impl FnOnce(&mut Receiving)) {
@@ -314,7 +339,7 @@ impl Inner {
                     }
                     let delivered = self.deliver(&udp, &memory, count, filter);
                     receiver.rhythm.found(delivered);
-                    if delivered >= BURST && !receiver.coalescing.get() {
+                    if receiver.rhythm.bursts(delivered) && !receiver.coalescing.get() {
                         receiver.coalesce(&*socket);
                     }
                     receiver.rhythm.read(why, true);
@@ -399,47 +424,18 @@ impl Inner {
         }
         while receiver.is_started() {
             let waiting = receiver.waiting.borrow_mut().pop_front();
-            let Some(Waiting {
-                data,
-                source,
-                truncated,
-                metadata,
-            }) = waiting
-            else {
-                break;
-            };
-            if receiver
-                .filter
-                .get()
-                .peer
-                .is_some_and(|peer| !same_peer(&peer, &source))
-            {
+            let Some(waiting) = waiting else { break };
+            let peer = receiver.filter.get().peer;
+            if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
                 continue;
             }
-            let datagram = Datagram {
-                data: &data,
-                source,
-                truncated,
-                metadata,
-            };
             let mut taken = true;
             receiver.callback.call(|receiving| match receiving {
-                Receiving::Each(callback) => callback(udp, Ok(datagram)),
-                Receiving::Batch(callback) => callback(udp, Ok(Batch::one(datagram))),
-                Receiving::Into(buffers) => {
-                    taken = self.copy_into(udp, buffers.as_mut(), &datagram);
-                }
+                Receiving::Each(callback) => callback(udp, Ok(waiting.datagram())),
+                Receiving::Batch(callback) => callback(udp, Ok(Batch::one(waiting.datagram()))),
+                Receiving::Into(buffers) => taken = self.copy_into(udp, buffers.as_mut(), waiting),
             });
             if !taken {
-                if !self.handle.is_closing() {
-                    let again = Waiting {
-                        data,
-                        source,
-                        truncated,
-                        metadata,
-                    };
-                    receiver.waiting.borrow_mut().push_front(again);
-                }
                 break;
             }
         }

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use uv_core::Phase;
 use uv_sys::{Errno, Metadata};
 
-use crate::datagram::{Datagram, NetworkError};
-use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::datagram::NetworkError;
+use crate::receiving::{MAX_RECEIVED, Receiving, Waiting};
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
 
@@ -200,14 +200,13 @@ impl Inner {
         true
     }
 
-    /// Delivers a datagram that is in the loop's memory. `false` if the user has no buffer for it, or no longer wants it.
-    pub(crate) fn copy_into(
-        &self,
-        udp: &Udp,
-        buffers: &mut dyn Buffers,
-        datagram: &Datagram<'_>,
-    ) -> bool {
+    /// Delivers a datagram that was kept. `false` if the user has no buffer for it, or no longer wants it: it is kept again.
+    pub(crate) fn copy_into(&self, udp: &Udp, buffers: &mut dyn Buffers, waiting: Waiting) -> bool {
         let epoch = self.receiver.epoch();
+        let mut kept = Kept {
+            inner: self,
+            waiting: Some(waiting),
+        };
         if !buffers.supply(udp) {
             buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
             return false;
@@ -216,8 +215,13 @@ impl Inner {
             buffers.give_back(udp, Ok(None));
             return false;
         }
+        let memory = buffers.memory();
+        let Some(waiting) = kept.waiting.take() else {
+            return true;
+        };
+        let datagram = waiting.datagram();
         let mut len = 0;
-        for (to, from) in buffers.memory().iter_mut().zip(datagram.data) {
+        for (to, from) in memory.iter_mut().zip(datagram.data) {
             *to = *from;
             len += 1;
         }
@@ -230,5 +234,21 @@ impl Inner {
         };
         buffers.give_back(udp, Ok(Some(arrival)));
         true
+    }
+}
+
+/// A datagram without a buffer yet: unless it is taken it goes back to where it came from, also after a panic.
+struct Kept<'a> {
+    inner: &'a Inner,
+    waiting: Option<Waiting>,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take()
+            && !self.inner.handle.is_closing()
+        {
+            self.inner.receiver.keep_first(waiting);
+        }
     }
 }

@@ -9,4 +9,5 @@ mod functional {
     mod receiving;
     mod sending;
     mod threads;
+    mod user_memory;
 }

@@ -38,8 +38,8 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
         let lp = Loop::new().unwrap();
         let (udp, address) = bound(&lp, ip);
         let heard = listen(&udp);
-        // The first burst tells the handle that bursts come, and only the next ones are coalesced.
-        for burst in 1..4 {
+        // The first bursts tell the handle that bursts come, and only the next ones are coalesced.
+        for burst in 1..6 {
             let sender = send_coalesced(&lp, address, 50);
             let before = fault::calls(Call::Recvmmsg);
             run_until(&lp, || heard.len() == burst * 50);
@@ -50,7 +50,7 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
             assert_eq!(heard.get()[(burst - 1) * 50..], expected);
             let reads = fault::calls(Call::Recvmmsg) - before;
             assert!(
-                burst == 1 || reads == 1,
+                burst < 4 || reads == 1,
                 "{reads} reads for one coalesced burst"
             );
         }

@@ -1,0 +1,354 @@
+//! Receiving into the user's own memory.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use uv_sys::fault::{self, Call, Fault};
+use uv_udp::{Errno, Loop, RunMode, Udp};
+
+use super::harness::*;
+
+/// What came back with a buffer: the bytes that were stored, the length of the datagram and its source; nothing; or an
+/// error, and whether a buffer came with it.
+#[derive(Clone, Debug, PartialEq)]
+enum Back {
+    Datagram(Vec<u8>, usize, SocketAddr),
+    Nothing,
+    Error(Errno, bool),
+}
+
+/// Receives into buffers of `room` bytes.
+fn listen_into(udp: &Udp, room: usize) -> Log<Back> {
+    let log = Log::new();
+    let entries = log.clone();
+    udp.recv_into_start(
+        move |_, suggested| {
+            assert_eq!(suggested, 65_536);
+            Some(vec![0; room])
+        },
+        move |_, buffer, outcome| {
+            entries.add(match outcome {
+                Ok(Some(arrival)) => {
+                    let buffer = buffer.unwrap();
+                    assert_eq!(buffer.len(), room);
+                    assert_eq!(arrival.truncated, arrival.len < arrival.full_len);
+                    Back::Datagram(
+                        buffer[..arrival.len].to_vec(),
+                        arrival.full_len,
+                        arrival.source,
+                    )
+                }
+                Ok(None) => {
+                    buffer.unwrap();
+                    Back::Nothing
+                }
+                Err(error) => Back::Error(error.errno(), buffer.is_some()),
+            });
+        },
+    )
+    .unwrap();
+    log
+}
+
+fn datagrams(log: &Log<Back>) -> Vec<Vec<u8>> {
+    let data = |back| match back {
+        Back::Datagram(data, ..) => Some(data),
+        _ => None,
+    };
+    log.get().into_iter().filter_map(data).collect()
+}
+
+fn expected(count: u8) -> Vec<Vec<u8>> {
+    (0..count).map(|number| vec![number; 10]).collect()
+}
+
+fn send_numbered(to: SocketAddr, count: u8) {
+    let (socket, _) = raw(to.ip());
+    for data in expected(count) {
+        socket.send_to(&data, to).unwrap();
+    }
+}
+
+fn send_coalesced(lp: &Loop, to: SocketAddr, count: u8) {
+    let size = NonZeroU16::new(10).unwrap();
+    let data = expected(count).concat();
+    let sent = connected(lp, to).try_send_segments(&data, size, None);
+    assert_eq!(sent, Ok(data.len()));
+}
+
+#[test]
+fn a_buffer_comes_back_with_a_datagram_its_source_and_its_full_length() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let back = listen_into(&udp, 4);
+        let (sender, from) = raw(ip);
+        for data in [&b"abc"[..], b"", b"abcdef"] {
+            sender.send_to(data, address).unwrap();
+        }
+        run_until(&lp, || datagrams(&back).len() == 3);
+        settle(&lp);
+        assert_eq!(
+            back.get(),
+            [
+                Back::Datagram(b"abc".to_vec(), 3, from),
+                Back::Datagram(vec![], 0, from),
+                Back::Datagram(b"abcd".to_vec(), 6, from),
+                Back::Nothing,
+            ]
+        );
+    }
+}
+
+#[test]
+fn datagrams_are_not_coalesced_in_the_users_memory() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let back = listen_into(&udp, 65_536);
+        for _ in 0..3 {
+            send_coalesced(&lp, address, 50);
+            settle(&lp);
+        }
+        assert_eq!(
+            datagrams(&back),
+            [expected(50), expected(50), expected(50)].concat()
+        );
+    }
+}
+
+#[test]
+fn what_was_coalesced_for_another_form_is_split_into_the_users_buffers() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        // After a burst the handle lets the kernel coalesce.
+        send_coalesced(&lp, address, 50);
+        run_until(&lp, || heard.len() == 50);
+        send_coalesced(&lp, address, 50);
+        run_until(&lp, || heard.len() == 100);
+        udp.recv_stop().unwrap();
+        send_coalesced(&lp, address, 50);
+        let back = listen_into(&udp, 4);
+        run_until(&lp, || datagrams(&back).len() == 50);
+        let first = Back::Datagram(vec![0; 4], 10, heard_source(&back));
+        assert_eq!(back.get()[0], first);
+    }
+}
+
+fn heard_source(back: &Log<Back>) -> SocketAddr {
+    match &back.get()[0] {
+        Back::Datagram(_, _, source) => *source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_a_buffer_the_callback_hears_enobufs_and_the_datagram_waits() {
+    for ip in loopbacks() {
+        for empty in [None, Some(vec![])] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let (pool, back) = (Rc::new(RefCell::new(empty.clone())), Log::new());
+            let (buffers, log) = (Rc::clone(&pool), back.clone());
+            udp.recv_into_start(
+                move |_, _| buffers.borrow().clone(),
+                move |_, buffer, outcome| {
+                    let len = outcome.map(|arrival| arrival.map(|arrival| arrival.len));
+                    log.add((
+                        buffer.map(|buffer: Vec<u8>| buffer.len()),
+                        len.map_err(|e| e.errno()),
+                    ));
+                },
+            )
+            .unwrap();
+            send_numbered(address, 1);
+            run_until(&lp, || back.len() > 0);
+            assert_eq!(back.get()[0], (empty.map(|_| 0), Err(Errno::ENOBUFS)));
+            *pool.borrow_mut() = Some(vec![0; 100]);
+            run_until(&lp, || back.get().contains(&(Some(100), Ok(Some(10)))));
+        }
+    }
+}
+
+#[test]
+fn stopping_half_way_leaves_the_rest_for_the_next_start_of_any_form() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let first = Log::new();
+        let log = first.clone();
+        udp.recv_into_start(
+            |_, _| Some([0; 16]),
+            move |udp, buffer, outcome| {
+                assert_eq!(outcome.unwrap().unwrap().len, 10);
+                log.add(buffer.unwrap()[0]);
+                if log.len() == 2 {
+                    udp.recv_stop().unwrap();
+                }
+            },
+        )
+        .unwrap();
+        send_numbered(address, 6);
+        run_until(&lp, || first.len() == 2);
+        settle(&lp);
+        assert_eq!(first.get(), [0, 1]);
+        let second = Log::new();
+        let log = second.clone();
+        udp.recv_start(move |udp, received| {
+            log.add(received.unwrap().data[0]);
+            if log.len() == 2 {
+                udp.recv_stop().unwrap();
+            }
+        })
+        .unwrap();
+        run_until(&lp, || second.len() == 2);
+        assert_eq!(second.get(), [2, 3]);
+        let third = listen_into(&udp, 16);
+        run_until(&lp, || datagrams(&third).len() == 2);
+        assert_eq!(datagrams(&third), expected(6)[4..]);
+    }
+}
+
+#[test]
+fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused() {
+    for ip in loopbacks() {
+        for close in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let back = Log::new();
+            let log = back.clone();
+            udp.recv_into_start(
+                move |udp, _| {
+                    if close {
+                        udp.close(|_| ()).unwrap();
+                    } else {
+                        udp.recv_stop().unwrap();
+                    }
+                    Some(vec![0; 16])
+                },
+                move |_, buffer, outcome| {
+                    log.add((buffer.is_some(), outcome.is_ok_and(|a| a.is_none())))
+                },
+            )
+            .unwrap();
+            send_numbered(address, 1);
+            run_until(&lp, || back.len() == 1);
+            settle(&lp);
+            assert_eq!(back.get(), [(true, true)]);
+            if !close {
+                let heard = listen(&udp);
+                run_until(&lp, || heard.len() == 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn strangers_from_before_connecting_get_no_buffer() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (peer, from) = raw(ip);
+        send_numbered(address, 5);
+        peer.send_to(b"peer", address).unwrap();
+        udp.connect(from).unwrap();
+        let back = listen_into(&udp, 16);
+        run_until(&lp, || back.len() == 2);
+        let expected = Back::Datagram(b"peer".to_vec(), 4, from);
+        assert_eq!(back.get(), [expected, Back::Nothing]);
+    }
+}
+
+#[test]
+fn a_network_error_comes_with_the_buffer_and_costs_no_datagram() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (sender, from) = raw(ip);
+        let back = listen_into(&udp, 16);
+        sender.send_to(b"x", address).unwrap();
+        fault::script(Call::Recvmsg, [Fault::Errno(Errno::ENOMEM)]);
+        run_until(&lp, || back.len() == 3);
+        assert_eq!(
+            back.get(),
+            [
+                Back::Error(Errno::ENOMEM, true),
+                Back::Datagram(b"x".to_vec(), 1, from),
+                Back::Nothing,
+            ]
+        );
+        udp.connect(dead(ip)).unwrap();
+        udp.try_send(b"x").unwrap();
+        run_until(&lp, || {
+            back.get().contains(&Back::Error(Errno::ECONNREFUSED, true))
+        });
+    }
+}
+
+#[test]
+fn a_panic_in_either_callback_costs_no_other_datagram() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (calls, back) = (Log::new(), Log::new());
+        let log = back.clone();
+        udp.recv_into_start(
+            move |_, _| {
+                calls.add(());
+                assert_ne!(calls.len(), 2, "as planned");
+                Some(vec![0; 16])
+            },
+            move |_, buffer, outcome| {
+                if outcome.unwrap().is_some() {
+                    log.add(buffer.unwrap()[0]);
+                    assert_ne!(log.len(), 2, "as planned");
+                }
+            },
+        )
+        .unwrap();
+        send_numbered(address, 4);
+        for _ in 0..2 {
+            let mut panics = false;
+            for _ in 0..50 {
+                let run = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait)));
+                panics |= run.is_err();
+                if panics {
+                    break;
+                }
+            }
+            assert!(panics);
+        }
+        settle(&lp);
+        assert_eq!(back.get(), [0, 1, 2, 3]);
+    }
+}
+
+#[test]
+fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
+    let ip = "127.0.0.1".parse().unwrap();
+    let lp = Loop::new().unwrap();
+    let ((flooded, to_flooded), (quiet, to_quiet)) = (bound(&lp, ip), bound(&lp, ip));
+    let (echo, _) = raw(ip);
+    flooded
+        .recv_into_start(
+            |_, _| Some([0; 16]),
+            move |_, _, outcome| {
+                if outcome.unwrap().is_some() {
+                    // A full buffer ends it for the moment; the next datagram revives it.
+                    let _ = echo.send_to(b"flood", to_flooded);
+                    let _ = echo.send_to(b"flood", to_flooded);
+                }
+            },
+        )
+        .unwrap();
+    let heard = listen(&quiet);
+    send_numbered(to_flooded, 1);
+    settle(&lp);
+    send_numbered(to_quiet, 1);
+    run_until(&lp, || heard.len() == 1);
+}
