@@ -43,6 +43,7 @@
 mod addr;
 mod capabilities;
 mod cmsg;
+mod copy;
 mod errno;
 mod error_queue;
 #[cfg(feature = "fault-injection")]
@@ -61,6 +62,7 @@ mod transmit;
 pub use addr::Family;
 pub use capabilities::{Capabilities, capabilities};
 pub use cmsg::{ControlEncoder, ControlMessage, ControlMessages};
+pub use copy::copy_options;
 pub use errno::{Errno, Result};
 pub use error_queue::{ErrorOrigin, ExtendedError, QueuedError, recv_error};
 pub use multicast::*;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
+use crate::errno::{Errno, Result};
 use crate::payload::Payload;
 
 /// One message for [`sendmsg`](crate::sendmsg) or [`SendBatch`](crate::SendBatch): the bytes, and where and how they go.
@@ -119,15 +120,45 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Whether a plain send will do.
+    /// Whether this can be sent at all, as far as can be told without a socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Payload::check`]; `EINVAL` for a [`ttl`](Self::ttl) of 0; `EAFNOSUPPORT` for a [`source`](Self::source) of
+    /// another family than the destination, if both are given.
     #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn check(&self) -> Result<()> {
+        self.payload.check()?;
+        if self.ttl == Some(0) {
+            return Err(Errno::EINVAL);
+        }
+        let addresses = (
+            self.source.and_then(|source| source.address),
+            self.destination,
+        );
+        match addresses {
+            (Some(source), Some(destination)) if is_v4(source) != is_v4(destination.ip()) => {
+                Err(Errno::EAFNOSUPPORT)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is nothing but a payload and perhaps a destination.
+    #[inline]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
         self.segment_size.is_none()
             && self.tos.is_none()
             && self.ttl.is_none()
             && self.source.is_none()
             && self.transmit_at.is_none()
     }
+}
+
+/// Whether datagrams to or from this address travel as IPv4, as those of mapped addresses do.
+fn is_v4(address: IpAddr) -> bool {
+    address.to_canonical().is_ipv4()
 }
 
 /// An address of this host and an interface: where a datagram came to, or shall leave from.

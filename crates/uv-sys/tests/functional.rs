@@ -3,6 +3,8 @@
 
 #[path = "functional/control.rs"]
 mod control;
+#[path = "functional/copy.rs"]
+mod copy;
 #[path = "functional/error_queue.rs"]
 mod error_queue;
 #[cfg(feature = "fault-injection")]
