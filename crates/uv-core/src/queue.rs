@@ -61,10 +61,11 @@ impl fmt::Debug for Pool {
 /// callback is called.
 ///
 /// Payloads are copied once, back to back, so that several pending ones can be handed to the kernel as one stretch of
-/// bytes ([`span`](Self::span)). `T` is what the handle keeps of a request: its callback, a destination.
-pub struct RequestQueue<T> {
-    pending: VecDeque<Pending<T>>,
-    completed: VecDeque<Completed<T>>,
+/// bytes ([`span`](Self::span)). `T` is what it takes to carry out a request, as a destination; `C` is what it takes to
+/// complete it: its callback.
+pub struct RequestQueue<T, C> {
+    pending: VecDeque<Pending<T, C>>,
+    completed: VecDeque<Completed<C>>,
     chunks: VecDeque<Vec<u8>>,
     /// How many chunks were used up before `chunks[0]`.
     spent: usize,
@@ -76,20 +77,21 @@ pub struct RequestQueue<T> {
     pool: Rc<Pool>,
 }
 
-struct Pending<T> {
+struct Pending<T, C> {
     chunk: usize,
     start: usize,
     len: usize,
     tag: T,
+    callback: C,
 }
 
-struct Completed<T> {
+struct Completed<C> {
     len: usize,
-    tag: T,
+    callback: C,
     result: Result<()>,
 }
 
-impl<T> RequestQueue<T> {
+impl<T, C> RequestQueue<T, C> {
     /// An empty queue with its payloads in `pool`.
     pub fn new(pool: Rc<Pool>) -> Self {
         Self {
@@ -105,7 +107,7 @@ impl<T> RequestQueue<T> {
     }
 
     /// Accepts a request, and copies its payload.
-    pub fn push(&mut self, payload: Payload<'_>, tag: T) {
+    pub fn push(&mut self, payload: Payload<'_>, tag: T, callback: C) {
         let len = payload.len();
         if !self
             .chunks
@@ -128,6 +130,7 @@ impl<T> RequestQueue<T> {
             start,
             len,
             tag,
+            callback,
         });
         self.used += len;
         self.bytes += len;
@@ -142,8 +145,12 @@ impl<T> RequestQueue<T> {
     }
 
     /// Accepts a request that is done already: it only waits for its callback.
-    pub fn push_completed(&mut self, len: usize, tag: T, result: Result<()>) {
-        self.completed.push_back(Completed { len, tag, result });
+    pub fn push_completed(&mut self, len: usize, callback: C, result: Result<()>) {
+        self.completed.push_back(Completed {
+            len,
+            callback,
+            result,
+        });
         self.bytes += len;
     }
 
@@ -166,7 +173,7 @@ impl<T> RequestQueue<T> {
         self.bytes_of(first, (last.start + last.len).checked_sub(first.start)?)
     }
 
-    fn bytes_of(&self, request: &Pending<T>, len: usize) -> Option<&[u8]> {
+    fn bytes_of(&self, request: &Pending<T, C>, len: usize) -> Option<&[u8]> {
         self.chunks
             .get(request.chunk - self.spent)?
             .get(request.start..request.start + len)
@@ -179,7 +186,7 @@ impl<T> RequestQueue<T> {
         };
         self.completed.push_back(Completed {
             len: request.len,
-            tag: request.tag,
+            callback: request.callback,
             result,
         });
         let needed = self.pending.front().map(|next| next.chunk);
@@ -203,10 +210,10 @@ impl<T> RequestQueue<T> {
     }
 
     /// Takes the oldest completed request, whose callback is to be called now.
-    pub fn pop_completed(&mut self) -> Option<(T, Result<()>)> {
+    pub fn pop_completed(&mut self) -> Option<(C, Result<()>)> {
         let request = self.completed.pop_front()?;
         self.bytes -= request.len;
-        Some((request.tag, request.result))
+        Some((request.callback, request.result))
     }
 
     /// How many requests are pending.
@@ -230,7 +237,7 @@ impl<T> RequestQueue<T> {
     }
 }
 
-impl<T> fmt::Debug for RequestQueue<T> {
+impl<T, C> fmt::Debug for RequestQueue<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestQueue")
             .field("pending", &self.pending.len())

@@ -65,14 +65,21 @@ impl Remote {
     /// dropped is dropped with it.
     #[doc(alias = "uv_async_send")]
     pub fn post(&self, closure: impl FnOnce(&Loop) + Send + 'static) -> Result<()> {
-        {
-            let mut posts = self.shared.posts.lock();
-            if posts.gone {
-                return Err(Errno::ECANCELED);
-            }
-            posts.queue.push_back(Box::new(closure));
-            self.shared.pending.store(true, Ordering::SeqCst);
+        let closure: Post = Box::new(closure);
+        let mut posts = self.shared.posts.lock();
+        if posts.gone {
+            // Dropped after the lock is let go of: what it captured may post, too.
+            drop(posts);
+            return Err(Errno::ECANCELED);
         }
+        let first = posts.queue.is_empty();
+        posts.queue.push_back(closure);
+        if !first {
+            // Whoever was first has told the loop, or is about to.
+            return Ok(());
+        }
+        self.shared.pending.store(true, Ordering::SeqCst);
+        drop(posts);
         self.shared.wake()
     }
 

@@ -41,6 +41,7 @@ mod policy;
 mod receiving;
 mod reconnect;
 mod remote;
+mod rhythm;
 mod runs;
 mod scratch;
 mod sending;

@@ -10,26 +10,13 @@ use uv_core::{Callback, Phase};
 use uv_sys::{Errno, Metadata, RecvBatch, RecvOptions, Result};
 
 use crate::datagram::{Batch, Datagram, Filter, NetworkError, same_peer};
-use crate::scratch::RECV_SLOTS;
+use crate::rhythm::{Rhythm, Why};
 use crate::udp::{Inner, Udp};
 use crate::user_memory::Buffers;
 
 /// Datagrams after which a handle leaves the turn to others: twice what one handle may send in a turn, so that a receiver
 /// keeps up with a sender on the same loop.
 pub(crate) const MAX_RECEIVED: usize = 128;
-/// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
-/// than a recvmmsg(2) that finds one.
-const SINGLE_STREAK: u8 = 16;
-/// While it asks for one at a time, every so many reads it asks for more, and so notices a burst before a default buffer
-/// overflows.
-const PROBE_EVERY: u8 = 4;
-/// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
-/// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
-const BURST: usize = 4;
-/// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be told.
-const PATIENCE: u8 = 2;
-/// Reads on being told after which such a handle guesses again.
-const GUESS_AGAIN: u8 = 16;
 /// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
 const MAX_ERRORS: usize = 16;
 
@@ -77,74 +64,6 @@ impl Waiting {
     }
 }
 
-/// Why a handle reads.
-#[derive(Clone, Copy)]
-pub(crate) enum Why {
-    /// The poller says that there is something.
-    Told,
-    /// There was something in the last iteration, so there may be more.
-    Guess,
-    /// The last guess failed, but the loop runs an iteration anyhow: whoever was behind the last datagram may have answered.
-    Revisit,
-}
-
-/// What lately came tells how to read next.
-struct Rhythm {
-    /// Reads in a row that found one datagram alone.
-    streak: Cell<u8>,
-    /// Failed guesses left.
-    patience: Cell<u8>,
-    /// Reads on being told since the patience ran out.
-    told: Cell<u8>,
-    /// Whether the last read found a burst.
-    burst: Cell<bool>,
-}
-
-impl Rhythm {
-    /// How many messages to ask for.
-    fn width(&self) -> usize {
-        let streak = self.streak.get();
-        if streak < SINGLE_STREAK || streak % PROBE_EVERY == 0 {
-            RECV_SLOTS
-        } else {
-            1
-        }
-    }
-
-    fn found(&self, datagrams: usize) {
-        let streak = self.streak.get();
-        self.streak.set(match datagrams {
-            0 | 1 if streak < SINGLE_STREAK + PROBE_EVERY => streak + 1,
-            0 | 1 => SINGLE_STREAK + 1,
-            _ => 0,
-        });
-    }
-
-    /// Whether this read found a burst, and the one before did.
-    fn bursts(&self, datagrams: usize) -> bool {
-        self.burst.replace(datagrams >= BURST) && datagrams >= BURST
-    }
-
-    /// A read for this reason found something, or nothing.
-    fn read(&self, why: Why, found: bool) {
-        let patience = self.patience.get();
-        self.patience.set(match (why, found) {
-            (Why::Guess, true) => PATIENCE,
-            (Why::Guess | Why::Revisit, false) => patience.saturating_sub(1),
-            (Why::Told | Why::Revisit, true) if patience == 0 => {
-                self.told.set((self.told.get() + 1) % GUESS_AGAIN);
-                u8::from(self.told.get() == 0)
-            }
-            (Why::Told | Why::Revisit, _) => patience,
-        });
-    }
-
-    /// Whether to read again without being told.
-    fn guess(&self) -> bool {
-        self.patience.get() > 0
-    }
-}
-
 impl Receiver {
     pub(crate) fn new() -> Self {
         Self {
@@ -158,12 +77,7 @@ impl Receiver {
             }),
             waiting: RefCell::default(),
             errors: RefCell::default(),
-            rhythm: Rhythm {
-                streak: Cell::new(0),
-                patience: Cell::new(PATIENCE),
-                told: Cell::new(0),
-                burst: Cell::new(false),
-            },
+            rhythm: Rhythm::new(),
             coalescing: Cell::new(false),
         }
     }
@@ -324,7 +238,7 @@ impl Inner {
         };
         let mut left = MAX_RECEIVED;
         while receiver.is_started() && !receiver.has_waiting() {
-            let width = receiver.rhythm.width();
+            let width = receiver.rhythm.width(self.scratch.bursts.get());
             let filter = receiver.filter.get();
             let epoch = receiver.epoch.get();
             match memory.recv(&*socket, width, receiver.options()) {
@@ -339,7 +253,7 @@ impl Inner {
                     }
                     let delivered = self.deliver(&udp, &memory, count, filter);
                     receiver.rhythm.found(delivered);
-                    if receiver.rhythm.bursts(delivered) && !receiver.coalescing.get() {
+                    if receiver.rhythm.bursts() && !receiver.coalescing.get() {
                         receiver.coalesce(&*socket);
                     }
                     receiver.rhythm.read(why, true);
@@ -385,6 +299,13 @@ impl Inner {
         let epoch = receiver.epoch.get();
         let mut delivered = 0;
         receiver.callback.call(|receiving| match receiving {
+            // One datagram alone needs nobody to look after the rest.
+            Receiving::Each(callback) if count == 1 && !receiver.coalescing.get() => {
+                if let Some(datagram) = Batch::new(memory, count, filter).next() {
+                    delivered = 1;
+                    callback(udp, Ok(datagram));
+                }
+            }
             Receiving::Each(callback) => {
                 let mut rest = Rest {
                     inner: self,

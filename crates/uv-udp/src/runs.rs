@@ -3,10 +3,9 @@
 
 use std::num::NonZeroU16;
 
-use uv_core::RequestQueue;
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
-use crate::sending::Tag;
+use crate::sending::{SendQueue, same_header};
 
 /// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
 /// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.
@@ -40,7 +39,7 @@ pub(crate) fn run_length(
 
 /// The pending requests of a queue as messages, within the bounds of one turn.
 pub(crate) struct Runs<'q, 'c> {
-    queue: &'q RequestQueue<Tag>,
+    queue: &'q SendQueue,
     /// How many datagrams each message has.
     counts: &'c mut [usize; SendBatch::MAX],
     messages: usize,
@@ -57,7 +56,7 @@ pub(crate) struct Runs<'q, 'c> {
 
 impl<'q, 'c> Runs<'q, 'c> {
     pub(crate) fn new(
-        queue: &'q RequestQueue<Tag>,
+        queue: &'q SendQueue,
         counts: &'c mut [usize; SendBatch::MAX],
         width: usize,
         largest: u16,
@@ -86,11 +85,11 @@ impl<'q> Iterator for Runs<'q, '_> {
         if self.messages >= self.width {
             return None;
         }
-        let (bytes, tag) = self.queue.pending(self.next)?;
+        let (bytes, header) = self.queue.pending(self.next)?;
         let mut end = bytes.as_ptr_range().end;
         let followers = (self.next + 1..).map_while(|index| {
             let (next, other) = self.queue.pending(index)?;
-            let joins = next.as_ptr() == end && tag.may_share_a_message_with(other);
+            let joins = next.as_ptr() == end && same_header(header, other);
             end = next.as_ptr_range().end;
             joins.then_some(next.len())
         });
@@ -119,7 +118,7 @@ impl<'q> Iterator for Runs<'q, '_> {
         Some(Transmit {
             payload: Payload::Bytes(payload),
             segment_size,
-            ..tag.transmit
+            ..*header
         })
     }
 }

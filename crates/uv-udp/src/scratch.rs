@@ -1,6 +1,6 @@
 //! Memory that all UDP handles of a loop share: one of them uses it at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::runs::MAX_FLUSH_DATAGRAMS;
@@ -18,6 +18,8 @@ pub(crate) struct Scratch {
     pub(crate) send: RefCell<SendBatch>,
     /// How many segments one message may have; 1 where the kernel does not segment.
     pub(crate) max_segments: usize,
+    /// How often a handle of this loop sent several datagrams at once.
+    pub(crate) bursts: Cell<u32>,
     pool: Rc<Pool>,
 }
 
@@ -27,6 +29,7 @@ impl Scratch {
             recv: RefCell::new(RecvBatch::new(RECV_SLOTS, RECV_SLOT)),
             send: RefCell::new(SendBatch::new()),
             max_segments: uv_sys::capabilities().max_segments.min(MAX_FLUSH_DATAGRAMS),
+            bursts: Cell::new(0),
             pool: Rc::default(),
         }
     }

@@ -22,31 +22,11 @@ const MAX_PAUSES: u32 = 8;
 
 pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, Result<()>)>;
 
-/// What the handle keeps of an accepted datagram beside its payload.
-pub(crate) struct Tag {
-    /// Everything but the payload.
-    pub(crate) transmit: Transmit<'static>,
-    callback: SendCallback,
-}
-
-impl Tag {
-    fn new(transmit: &Transmit<'_>, callback: SendCallback) -> Self {
-        Self {
-            transmit: Transmit {
-                payload: Payload::Bytes(&[]),
-                ..*transmit
-            },
-            callback,
-        }
-    }
-
-    pub(crate) fn may_share_a_message_with(&self, other: &Self) -> bool {
-        same_header(&self.transmit, &other.transmit)
-    }
-}
+/// Accepted datagrams: beside its payload all that can be said of one, and its callback.
+pub(crate) type SendQueue = RequestQueue<Transmit<'static>, SendCallback>;
 
 /// Whether two datagrams differ in nothing but their payload. Those with a time of their own never share a message.
-fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
+pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.destination == b.destination
         && a.tos == b.tos
         && a.ttl == b.ttl
@@ -57,7 +37,7 @@ fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
 
 /// The sending half of a handle.
 pub(crate) struct Sender {
-    queue: RefCell<RequestQueue<Tag>>,
+    queue: RefCell<SendQueue>,
     /// The kernel had no room, and says when it has.
     blocked: Cell<bool>,
     /// The device had no room, and will not say when it has: a deadline runs.
@@ -79,7 +59,7 @@ impl Sender {
         }
     }
 
-    pub(crate) fn queue(&self) -> Ref<'_, RequestQueue<Tag>> {
+    pub(crate) fn queue(&self) -> Ref<'_, SendQueue> {
         self.queue.borrow()
     }
 
@@ -150,7 +130,6 @@ impl Inner {
 
     /// Takes a datagram that was checked: to the kernel if nothing is before it, or into the queue.
     pub(crate) fn accept(&self, transmit: Transmit<'_>, callback: SendCallback) {
-        let tag = Tag::new(&transmit, callback);
         let idle = self.sender.queue.borrow().count() == 0;
         let result = if idle {
             self.send_now(&transmit)
@@ -160,14 +139,18 @@ impl Inner {
         let mut queue = self.sender.queue.borrow_mut();
         match result {
             Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => {
-                queue.push(transmit.payload, tag);
+                let header = Transmit {
+                    payload: Payload::Bytes(&[]),
+                    ..transmit
+                };
+                queue.push(transmit.payload, header, callback);
                 drop(queue);
                 if !self.sender.waits() {
                     self.handle.schedule(Phase::Flush);
                 }
             }
             result => {
-                queue.push_completed(transmit.payload.len(), tag, result.map(drop));
+                queue.push_completed(transmit.payload.len(), callback, result.map(drop));
                 drop(queue);
                 self.handle.schedule(Phase::Completions);
             }
@@ -417,6 +400,8 @@ impl Inner {
                 Ok(messages) => {
                     sender.pauses.set(0);
                     let taken: usize = counts.iter().take(messages).sum();
+                    let bursts = &self.scratch.bursts;
+                    bursts.set(bursts.get().wrapping_add(u32::from(taken > 1)));
                     (0..taken).for_each(|_| queue.complete(Ok(())));
                     if counts.get(messages).is_some_and(|&count| count > 0) {
                         // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
@@ -488,8 +473,10 @@ impl Inner {
         let completed = self.sender.queue.borrow().completed_count();
         for _ in 0..completed {
             let request = self.sender.queue.borrow_mut().pop_completed();
-            let Some((tag, result)) = request else { break };
-            (tag.callback)(&udp, result);
+            let Some((callback, result)) = request else {
+                break;
+            };
+            callback(&udp, result);
         }
         drop(turn);
     }

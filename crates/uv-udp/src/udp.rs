@@ -12,8 +12,9 @@ use uv_sys::{Errno, Family, Interest, Payload, Result, Transmit};
 
 use crate::datagram::{Batch, Datagram, NetworkError};
 use crate::policy::{Plan, State};
-use crate::receiving::{Receiver, Receiving, Why};
+use crate::receiving::{Receiver, Receiving};
 use crate::remote::UdpRemote;
+use crate::rhythm::Why;
 use crate::scratch::Scratch;
 use crate::sending::Sender;
 

@@ -1,0 +1,177 @@
+//! How a handle reads next, from what it lately found: one datagram or many, at once or when told.
+//!
+//! Each of these is a bet on the near future being like the near past, and costs one system call at most when it is lost.
+
+use std::cell::Cell;
+
+use crate::scratch::RECV_SLOTS;
+
+/// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
+/// than a recvmmsg(2) that finds one.
+const SINGLE_STREAK: u8 = 16;
+/// While it asks for one at a time, every so many reads it asks for more, and so notices a burst from elsewhere. One from
+/// its own loop it knows of at once.
+const PROBE_EVERY: u8 = 16;
+/// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
+/// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
+const BURST: usize = 4;
+/// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be told.
+const PATIENCE: u8 = 2;
+/// Reads on being told after which such a handle guesses again.
+const GUESS_AGAIN: u8 = 16;
+
+/// Why a handle reads.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    /// The poller says that there is something.
+    Told,
+    /// There was something in the last iteration, so there may be more.
+    Guess,
+    /// The last guess failed, but the loop runs an iteration anyhow: whoever was behind the last datagram may have answered.
+    Revisit,
+}
+
+/// What lately came tells how to read next.
+pub(crate) struct Rhythm {
+    /// Reads in a row that found one datagram alone.
+    streak: Cell<u8>,
+    /// Failed guesses left.
+    patience: Cell<u8>,
+    /// Reads on being told since the patience ran out.
+    told: Cell<u8>,
+    /// Reads in a row that found bursts; 2 stands for more.
+    bursts: Cell<u8>,
+    /// The bursts that handles of this loop had sent when this one last read.
+    seen: Cell<u32>,
+}
+
+impl Rhythm {
+    pub(crate) fn new() -> Self {
+        Self {
+            streak: Cell::new(0),
+            patience: Cell::new(PATIENCE),
+            told: Cell::new(0),
+            bursts: Cell::new(0),
+            seen: Cell::new(0),
+        }
+    }
+
+    /// How many messages to ask for. `sent` counts the bursts that handles of this loop sent.
+    pub(crate) fn width(&self, sent: u32) -> usize {
+        let streak = self.streak.get();
+        let news = self.seen.replace(sent) != sent;
+        if news || streak < SINGLE_STREAK || streak.is_multiple_of(PROBE_EVERY) {
+            RECV_SLOTS
+        } else {
+            1
+        }
+    }
+
+    /// A read found so many datagrams.
+    pub(crate) fn found(&self, datagrams: usize) {
+        let streak = self.streak.get();
+        self.streak.set(match datagrams {
+            0 | 1 if streak < SINGLE_STREAK + PROBE_EVERY => streak + 1,
+            0 | 1 => SINGLE_STREAK + 1,
+            _ => 0,
+        });
+        let bursts = if datagrams < BURST {
+            0
+        } else {
+            1 + self.bursts.get()
+        };
+        self.bursts.set(bursts.min(2));
+    }
+
+    /// Whether the last two reads found bursts.
+    pub(crate) fn bursts(&self) -> bool {
+        self.bursts.get() == 2
+    }
+
+    /// A read for this reason found something, or nothing.
+    pub(crate) fn read(&self, why: Why, found: bool) {
+        let patience = self.patience.get();
+        self.patience.set(match (why, found) {
+            (Why::Guess, true) => PATIENCE,
+            (Why::Guess | Why::Revisit, false) => patience.saturating_sub(1),
+            (Why::Told | Why::Revisit, true) if patience == 0 => {
+                self.told.set((self.told.get() + 1) % GUESS_AGAIN);
+                u8::from(self.told.get() == 0)
+            }
+            (Why::Told | Why::Revisit, _) => patience,
+        });
+    }
+
+    /// Whether to read again without being told.
+    pub(crate) fn guess(&self) -> bool {
+        self.patience.get() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn singles_are_asked_for_one_at_a_time_until_a_burst_comes() {
+        let rhythm = Rhythm::new();
+        for _ in 0..SINGLE_STREAK {
+            assert_eq!(rhythm.width(0), RECV_SLOTS);
+            rhythm.found(1);
+        }
+        let mut wide = 0;
+        for _ in 0..10 * u32::from(PROBE_EVERY) {
+            wide += u32::from(rhythm.width(0) == RECV_SLOTS);
+            rhythm.found(1);
+        }
+        assert_eq!(wide, 10, "one in so many asks for more");
+        rhythm.found(2);
+        assert_eq!(rhythm.width(0), RECV_SLOTS);
+    }
+
+    #[test]
+    fn a_burst_sent_on_the_same_loop_is_asked_for_at_once() {
+        let rhythm = Rhythm::new();
+        (0..=SINGLE_STREAK).for_each(|_| rhythm.found(1));
+        assert_eq!(rhythm.width(0), 1);
+        assert_eq!(rhythm.width(1), RECV_SLOTS);
+        assert_eq!(rhythm.width(1), 1);
+    }
+
+    #[test]
+    fn two_bursts_in_a_row_are_bursts() {
+        let rhythm = Rhythm::new();
+        for (found, bursts) in [
+            (64, false),
+            (1, false),
+            (64, false),
+            (64, true),
+            (64, true),
+            (1, false),
+        ] {
+            rhythm.found(found);
+            assert_eq!(rhythm.bursts(), bursts);
+        }
+    }
+
+    #[test]
+    fn guesses_that_fail_end_and_are_tried_again_later() {
+        let rhythm = Rhythm::new();
+        for _ in 0..PATIENCE {
+            assert!(rhythm.guess());
+            rhythm.read(Why::Guess, false);
+        }
+        let mut told = 0;
+        while !rhythm.guess() {
+            rhythm.read(Why::Told, true);
+            told += 1;
+        }
+        assert_eq!(told, GUESS_AGAIN);
+        rhythm.read(Why::Guess, true);
+        rhythm.read(Why::Guess, false);
+        assert!(
+            rhythm.guess(),
+            "one that came true makes up for those that did not"
+        );
+    }
+}
