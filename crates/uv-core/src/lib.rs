@@ -72,7 +72,7 @@ pub use callback::Callback;
 pub use event_loop::{HookPhase, Loop, MAX_UNPOLLED_ITERATIONS, RunMode};
 pub use handle::{Handle, HandleId, PollSource};
 pub use hooks::{Check, Idle, Prepare};
-pub use queue::{Pool, RequestQueue};
+pub use queue::{Pending, Pool, RequestQueue};
 pub use remote::{KeepAlive, Remote};
 pub use source::{Phase, Source};
 pub use timer::Timer;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
 use uv_sys::{Errno, Payload, Result};
@@ -61,11 +60,14 @@ impl fmt::Debug for Pool {
 /// callback is called.
 ///
 /// Payloads are copied once, back to back, so that several pending ones can be handed to the kernel as one stretch of
-/// bytes ([`span`](Self::span)). `T` is what it takes to carry out a request, as a destination; `C` is what it takes to
-/// complete it: its callback.
+/// bytes ([`pending`](Self::pending)). `T` is what it takes to carry out a request beside its payload, as a destination; it
+/// is kept once for each run of requests that agree on it. `C` is what it takes to complete a request: its callback.
 pub struct RequestQueue<T, C> {
-    pending: VecDeque<Pending<T, C>>,
-    completed: VecDeque<Completed<C>>,
+    /// All requests, of which the first `completed` ones are completed.
+    requests: VecDeque<Request<C>>,
+    completed: usize,
+    /// What the pending ones are to be carried out with, and how many in a row agree.
+    tags: VecDeque<(T, usize)>,
     chunks: VecDeque<Vec<u8>>,
     /// How many chunks were used up before `chunks[0]`.
     spent: usize,
@@ -77,26 +79,23 @@ pub struct RequestQueue<T, C> {
     pool: Rc<Pool>,
 }
 
-struct Pending<T, C> {
+struct Request<C> {
+    /// Where its payload is, while it is pending.
     chunk: usize,
-    start: usize,
-    len: usize,
-    tag: T,
-    callback: C,
-}
-
-struct Completed<C> {
-    len: usize,
-    callback: C,
+    start: u32,
+    len: u32,
+    /// Meaningless while it is pending.
     result: Result<()>,
+    callback: C,
 }
 
-impl<T, C> RequestQueue<T, C> {
+impl<T: PartialEq, C> RequestQueue<T, C> {
     /// An empty queue with its payloads in `pool`.
     pub fn new(pool: Rc<Pool>) -> Self {
         Self {
-            pending: VecDeque::new(),
-            completed: VecDeque::new(),
+            requests: VecDeque::new(),
+            completed: 0,
+            tags: VecDeque::new(),
             chunks: VecDeque::new(),
             spent: 0,
             used: 0,
@@ -107,33 +106,41 @@ impl<T, C> RequestQueue<T, C> {
     }
 
     /// Accepts a request, and copies its payload.
-    pub fn push(&mut self, payload: Payload<'_>, tag: T, callback: C) {
-        let len = payload.len();
-        if !self
-            .chunks
-            .back()
-            .is_some_and(|chunk| chunk.capacity() - chunk.len() >= len)
-        {
-            self.add_chunk(len);
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` for a payload of 4 GiB or more; nothing is accepted then.
+    pub fn push(&mut self, payload: Payload<'_>, tag: T, callback: C) -> Result<()> {
+        let length = payload.len();
+        let len = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
+        let fits = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= length;
+        if !self.chunks.back().is_some_and(fits) {
+            self.add_chunk(length);
         }
-        // `add_chunk` left one with room enough at the back.
-        let (chunk, Some(bytes)) = (self.spent + self.chunks.len() - 1, self.chunks.back_mut())
-        else {
-            return;
-        };
-        let start = bytes.len();
-        for slice in payload.slices() {
-            bytes.extend_from_slice(slice);
+        let chunk = self.spent + self.chunks.len().saturating_sub(1);
+        // The last chunk has room now, so `start` is less than the size of a large one, or 0.
+        let bytes = self.chunks.back_mut().ok_or(Errno::ENOMEM)?;
+        let start = u32::try_from(bytes.len()).map_err(|_| Errno::EMSGSIZE)?;
+        match payload {
+            Payload::Bytes(slice) => bytes.extend_from_slice(slice),
+            Payload::Slices(slices) => slices
+                .iter()
+                .for_each(|slice| bytes.extend_from_slice(slice)),
         }
-        self.pending.push_back(Pending {
+        match self.tags.back_mut() {
+            Some((last, count)) if *last == tag => *count += 1,
+            _ => self.tags.push_back((tag, 1)),
+        }
+        self.requests.push_back(Request {
             chunk,
             start,
             len,
-            tag,
+            result: Ok(()),
             callback,
         });
-        self.used += len;
-        self.bytes += len;
+        self.used += length;
+        self.bytes += length;
+        Ok(())
     }
 
     fn add_chunk(&mut self, len: usize) {
@@ -144,56 +151,65 @@ impl<T, C> RequestQueue<T, C> {
         self.chunks.push_back(chunk);
     }
 
-    /// Accepts a request that is done already: it only waits for its callback.
-    pub fn push_completed(&mut self, len: usize, callback: C, result: Result<()>) {
-        self.completed.push_back(Completed {
+    /// Accepts a request of `length` bytes that is done already: it only waits for its callback, after those that were
+    /// completed before.
+    pub fn push_completed(&mut self, length: usize, callback: C, result: Result<()>) {
+        let len = u32::try_from(length).unwrap_or(u32::MAX);
+        let request = Request {
+            chunk: 0,
+            start: 0,
             len,
+            result,
             callback,
-            result,
-        });
-        self.bytes += len;
-    }
-
-    /// The payload and the tag of the pending request at `index`, counted from the oldest.
-    pub fn pending(&self, index: usize) -> Option<(&[u8], &T)> {
-        let request = self.pending.get(index)?;
-        let bytes = self.bytes_of(request, request.len)?;
-        Some((bytes, &request.tag))
-    }
-
-    /// The payloads of several pending requests as one stretch of bytes, or `None` when they do not lie back to back.
-    pub fn span(&self, requests: Range<usize>) -> Option<&[u8]> {
-        let (first, last) = (
-            self.pending.get(requests.start)?,
-            self.pending.get(requests.end.checked_sub(1)?)?,
-        );
-        if first.chunk != last.chunk {
-            return None;
-        }
-        self.bytes_of(first, (last.start + last.len).checked_sub(first.start)?)
-    }
-
-    fn bytes_of(&self, request: &Pending<T, C>, len: usize) -> Option<&[u8]> {
-        self.chunks
-            .get(request.chunk - self.spent)?
-            .get(request.start..request.start + len)
-    }
-
-    /// Completes the oldest pending request with `result`.
-    pub fn complete(&mut self, result: Result<()>) {
-        let Some(request) = self.pending.pop_front() else {
-            return;
         };
-        self.completed.push_back(Completed {
-            len: request.len,
-            callback: request.callback,
-            result,
-        });
-        let needed = self.pending.front().map(|next| next.chunk);
-        while !self.chunks.is_empty() && needed.is_none_or(|needed| self.spent < needed) {
-            if let Some(chunk) = self.chunks.pop_front() {
-                self.pool.give_back(chunk);
+        self.requests.insert(self.completed, request);
+        self.completed += 1;
+        self.bytes += len as usize;
+    }
+
+    /// The pending requests, from the oldest on.
+    pub fn pending(&self) -> Pending<'_, T, C> {
+        Pending {
+            queue: self,
+            index: self.completed,
+            tag: 0,
+            used: 0,
+        }
+    }
+
+    /// Completes the oldest `count` pending requests (or all, if there are fewer) with `result`.
+    pub fn complete(&mut self, count: usize, result: Result<()>) {
+        let count = count.min(self.pending_count());
+        if result.is_err() {
+            let completed = self
+                .requests
+                .range_mut(self.completed..self.completed + count);
+            completed.for_each(|request| request.result = result);
+        }
+        self.completed += count;
+        let mut passed = count;
+        while passed > 0
+            && let Some((_, agreeing)) = self.tags.front_mut()
+        {
+            let those = passed.min(*agreeing);
+            *agreeing -= those;
+            passed -= those;
+            if *agreeing == 0 {
+                self.tags.pop_front();
             }
+        }
+        let needed = self.requests.get(self.completed).map(|next| next.chunk);
+        if count > 0 && needed != Some(self.spent) {
+            self.give_back(needed);
+        }
+    }
+
+    /// Gives back the chunks before `needed`, or all of them.
+    fn give_back(&mut self, needed: Option<usize>) {
+        while needed.is_none_or(|needed| self.spent < needed)
+            && let Some(chunk) = self.chunks.pop_front()
+        {
+            self.pool.give_back(chunk);
             self.spent += 1;
         }
         if needed.is_none() {
@@ -204,31 +220,30 @@ impl<T, C> RequestQueue<T, C> {
 
     /// Completes every pending request with `error`.
     pub fn cancel(&mut self, error: Errno) {
-        while !self.pending.is_empty() {
-            self.complete(Err(error));
-        }
+        self.complete(self.pending_count(), Err(error));
     }
 
     /// Takes the oldest completed request, whose callback is to be called now.
     pub fn pop_completed(&mut self) -> Option<(C, Result<()>)> {
-        let request = self.completed.pop_front()?;
-        self.bytes -= request.len;
+        self.completed = self.completed.checked_sub(1)?;
+        let request = self.requests.pop_front()?;
+        self.bytes -= request.len as usize;
         Some((request.callback, request.result))
     }
 
     /// How many requests are pending.
     pub fn pending_count(&self) -> usize {
-        self.pending.len()
+        self.requests.len() - self.completed
     }
 
     /// How many requests are completed and wait for their callback.
     pub fn completed_count(&self) -> usize {
-        self.completed.len()
+        self.completed
     }
 
     /// How many requests were accepted whose callback was not called yet.
     pub fn count(&self) -> usize {
-        self.pending.len() + self.completed.len()
+        self.requests.len()
     }
 
     /// Bytes in all requests whose callback was not called yet.
@@ -240,9 +255,64 @@ impl<T, C> RequestQueue<T, C> {
 impl<T, C> fmt::Debug for RequestQueue<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestQueue")
-            .field("pending", &self.pending.len())
-            .field("completed", &self.completed.len())
+            .field("requests", &self.requests.len())
+            .field("completed", &self.completed)
             .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A walk along the pending requests of a queue, several at a time.
+pub struct Pending<'q, T, C> {
+    queue: &'q RequestQueue<T, C>,
+    index: usize,
+    /// Which run of agreeing tags the walk is in, and how many of that run it has passed.
+    tag: usize,
+    used: usize,
+}
+
+impl<'q, T, C> Pending<'q, T, C> {
+    /// What the next requests are to be carried out with, and their lengths in bytes: of those that agree on it and have
+    /// their payloads back to back. `None` at the end.
+    pub fn group(&self) -> Option<(&'q T, impl Iterator<Item = usize> + use<'q, T, C>)> {
+        let (tag, count) = self.queue.tags.get(self.tag)?;
+        let chunk = self.queue.requests.get(self.index)?.chunk;
+        let agreeing = self
+            .queue
+            .requests
+            .range(self.index..)
+            .take(count - self.used);
+        let lengths = agreeing.take_while(move |request| request.chunk == chunk);
+        Some((tag, lengths.map(|request| request.len as usize)))
+    }
+
+    /// Passes the next `count` requests, all of one [`group`](Self::group), and returns their payloads as one stretch of
+    /// bytes. `None`, and nothing is passed, if there are not so many in the group.
+    pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
+        let (_, agreeing) = self.queue.tags.get(self.tag)?;
+        let requests = &self.queue.requests;
+        let first = requests.get(self.index)?;
+        let last = requests.get((self.index + count).checked_sub(1)?)?;
+        if self.used + count > *agreeing || first.chunk != last.chunk {
+            return None;
+        }
+        let chunk = self.queue.chunks.get(first.chunk - self.queue.spent)?;
+        let bytes = chunk.get(first.start as usize..(last.start + last.len) as usize)?;
+        self.index += count;
+        self.used += count;
+        if self.used == *agreeing {
+            self.tag += 1;
+            self.used = 0;
+        }
+        Some(bytes)
+    }
+}
+
+impl<T, C> fmt::Debug for Pending<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.queue.requests.len() - self.index;
+        f.debug_struct("Pending")
+            .field("left", &left)
             .finish_non_exhaustive()
     }
 }

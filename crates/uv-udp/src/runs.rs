@@ -3,14 +3,15 @@
 
 use std::num::NonZeroU16;
 
+use uv_core::Pending;
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
-use crate::sending::{SendQueue, same_header};
+use crate::sending::{Header, SendCallback, SendQueue};
 
 /// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
 /// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.
 pub(crate) const MAX_FLUSH_DATAGRAMS: usize = 64;
-/// Bytes that one handle may send before others have their turn; one message with more goes alone.
+/// Bytes that one handle may send before others have their turn: one full message. One with more goes alone.
 pub(crate) const MAX_FLUSH_BYTES: usize = 64 * 1024;
 
 /// How many of the payloads can leave as one message: they are as long as the first, which may be `largest` bytes at most,
@@ -39,38 +40,39 @@ pub(crate) fn run_length(
 
 /// The pending requests of a queue as messages, within the bounds of one turn.
 pub(crate) struct Runs<'q, 'c> {
-    queue: &'q SendQueue,
+    pending: Pending<'q, Header, SendCallback>,
     /// How many datagrams each message has.
     counts: &'c mut [usize; SendBatch::MAX],
+    limits: Limits,
     messages: usize,
-    /// The next request.
-    next: usize,
+    datagrams: usize,
     bytes: usize,
-    /// Messages at most.
-    width: usize,
-    /// Bytes in a segment at most; 0 for no segmentation.
-    largest: u16,
-    /// Segments in a message at most.
-    most: usize,
+}
+
+/// What may be offered to the kernel at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Messages in a batch.
+    pub(crate) messages: usize,
+    /// Segments in a message.
+    pub(crate) segments: usize,
+    /// Bytes in a segment; 0 for no segmentation.
+    pub(crate) segment_size: u16,
 }
 
 impl<'q, 'c> Runs<'q, 'c> {
     pub(crate) fn new(
         queue: &'q SendQueue,
         counts: &'c mut [usize; SendBatch::MAX],
-        width: usize,
-        largest: u16,
-        most: usize,
+        limits: Limits,
     ) -> Self {
         Self {
-            queue,
+            pending: queue.pending(),
             counts,
+            limits,
             messages: 0,
-            next: 0,
+            datagrams: 0,
             bytes: 0,
-            width,
-            largest,
-            most,
         }
     }
 }
@@ -79,46 +81,36 @@ impl<'q> Iterator for Runs<'q, '_> {
     type Item = Transmit<'q>;
 
     fn next(&mut self) -> Option<Transmit<'q>> {
-        let left = MAX_FLUSH_DATAGRAMS
-            .checked_sub(self.next)
-            .filter(|&left| left > 0)?;
-        if self.messages >= self.width {
+        let left = MAX_FLUSH_DATAGRAMS - self.datagrams;
+        if left == 0 || self.messages >= self.limits.messages {
             return None;
         }
-        let (bytes, header) = self.queue.pending(self.next)?;
-        let mut end = bytes.as_ptr_range().end;
-        let followers = (self.next + 1..).map_while(|index| {
-            let (next, other) = self.queue.pending(index)?;
-            let joins = next.as_ptr() == end && same_header(header, other);
-            end = next.as_ptr_range().end;
-            joins.then_some(next.len())
-        });
-        let count = run_length(
-            std::iter::once(bytes.len()).chain(followers),
-            self.largest,
-            left.min(self.most),
-        );
-        let payload = if count > 1 {
-            self.queue.span(self.next..self.next + count)?
-        } else {
-            bytes
+        let (header, mut lengths) = self.pending.group()?;
+        let most = left.min(self.limits.segments);
+        let (count, size) = match lengths.next() {
+            Some(size) => {
+                let lengths = std::iter::once(size).chain(lengths);
+                (run_length(lengths, self.limits.segment_size, most), size)
+            }
+            None => return None,
         };
-        if self.messages > 0 && self.bytes + payload.len() > MAX_FLUSH_BYTES {
+        if self.messages > 0 && self.bytes + count * size > MAX_FLUSH_BYTES {
             return None;
         }
+        let payload = self.pending.take(count)?;
+        *self.counts.get_mut(self.messages)? = count;
+        self.messages += 1;
+        self.datagrams += count;
+        self.bytes += payload.len();
         let segment_size = if count > 1 {
-            bytes.len().try_into().ok().and_then(NonZeroU16::new)
+            u16::try_from(size).ok().and_then(NonZeroU16::new)
         } else {
             None
         };
-        *self.counts.get_mut(self.messages)? = count;
-        self.messages += 1;
-        self.next += count;
-        self.bytes += payload.len();
         Some(Transmit {
             payload: Payload::Bytes(payload),
             segment_size,
-            ..*header
+            ..header.0
         })
     }
 }

@@ -10,7 +10,7 @@ use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
 use crate::attempt::Attempt;
-use crate::runs::{MAX_FLUSH_DATAGRAMS, Runs, run_length};
+use crate::runs::{Limits, MAX_FLUSH_DATAGRAMS, Runs, run_length};
 use crate::udp::{Inner, Udp};
 
 /// How long the handle waits before it offers a datagram again that the device's queue had no room for (`ENOBUFS`); each
@@ -22,11 +22,21 @@ const MAX_PAUSES: u32 = 8;
 
 pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, Result<()>)>;
 
-/// Accepted datagrams: beside its payload all that can be said of one, and its callback.
-pub(crate) type SendQueue = RequestQueue<Transmit<'static>, SendCallback>;
+/// Accepted datagrams.
+pub(crate) type SendQueue = RequestQueue<Header, SendCallback>;
+
+/// All that can be said of a datagram but its payload.
+pub(crate) struct Header(pub(crate) Transmit<'static>);
+
+/// Whether two datagrams may share a message.
+impl PartialEq for Header {
+    fn eq(&self, other: &Self) -> bool {
+        same_header(&self.0, &other.0)
+    }
+}
 
 /// Whether two datagrams differ in nothing but their payload. Those with a time of their own never share a message.
-pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
+fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.destination == b.destination
         && a.tos == b.tos
         && a.ttl == b.ttl
@@ -111,6 +121,12 @@ impl Sender {
     }
 }
 
+/// Bytes in the oldest pending datagram.
+fn first_length(queue: &SendQueue) -> usize {
+    let lengths = queue.pending().group().map(|(_, lengths)| lengths);
+    lengths.and_then(|mut lengths| lengths.next()).unwrap_or(0)
+}
+
 fn no_room_in_device(error: Errno) -> bool {
     matches!(error, Errno::ENOBUFS | Errno::ENOMEM)
 }
@@ -139,11 +155,12 @@ impl Inner {
         let mut queue = self.sender.queue.borrow_mut();
         match result {
             Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => {
-                let header = Transmit {
+                let header = Header(Transmit {
                     payload: Payload::Bytes(&[]),
                     ..transmit
-                };
-                queue.push(transmit.payload, header, callback);
+                });
+                // No datagram that was checked is too long for the queue.
+                let _ = queue.push(transmit.payload, header, callback);
                 drop(queue);
                 if !self.sender.waits() {
                     self.handle.schedule(Phase::Flush);
@@ -377,22 +394,17 @@ impl Inner {
         let (mut width, mut segments) = (SendBatch::MAX, true);
         let mut left = MAX_FLUSH_DATAGRAMS;
         while left > 0 && queue.pending_count() > 0 {
-            let largest = if segments {
-                sender.largest_segment.get()
-            } else {
-                0
+            let limits = Limits {
+                messages: width,
+                segments: self.scratch.max_segments,
+                segment_size: if segments {
+                    sender.largest_segment.get()
+                } else {
+                    0
+                },
             };
             let mut counts = [0; SendBatch::MAX];
-            let result = batch.send(
-                &*socket,
-                Runs::new(
-                    &queue,
-                    &mut counts,
-                    width,
-                    largest,
-                    self.scratch.max_segments,
-                ),
-            );
+            let result = batch.send(&*socket, Runs::new(&queue, &mut counts, limits));
             let Some(result) = attempt.judge(result, |error| self.report(error)) else {
                 continue;
             };
@@ -402,7 +414,7 @@ impl Inner {
                     let taken: usize = counts.iter().take(messages).sum();
                     let bursts = &self.scratch.bursts;
                     bursts.set(bursts.get().wrapping_add(u32::from(taken > 1)));
-                    (0..taken).for_each(|_| queue.complete(Ok(())));
+                    queue.complete(taken, Ok(()));
                     if counts.get(messages).is_some_and(|&count| count > 0) {
                         // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
                         // One message at a time, the next ones are not.
@@ -420,16 +432,16 @@ impl Inner {
                     if self.pause() {
                         break;
                     }
-                    queue.complete(Err(error));
+                    queue.complete(1, Err(error));
                 }
                 Err(error) if counts.first().is_some_and(|&count| count > 1) => {
-                    let size = queue.pending(0).map_or(0, |(bytes, _)| bytes.len());
+                    let size = first_length(&queue);
                     sender.segments_refused(error, size.try_into().unwrap_or(u16::MAX));
                     // Each datagram has a result of its own.
                     segments = false;
                 }
                 Err(error) => {
-                    queue.complete(Err(error));
+                    queue.complete(1, Err(error));
                     left -= 1;
                 }
             }
