@@ -19,6 +19,13 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// Whether the send may be made again, now that the network is known to have said something about an earlier datagram.
+    pub(crate) fn excuses(&mut self, error: Errno) -> bool {
+        let again = may_be_pending(error) && self.tries < MAX_TRIES;
+        self.tries += u32::from(again);
+        again
+    }
+
     /// The result of the send, or `None` if it is to be made again. Errors that turn out to be an earlier datagram's go to
     /// `report`.
     pub(crate) fn judge<T>(

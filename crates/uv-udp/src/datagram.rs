@@ -1,10 +1,9 @@
 //! What the receive callback gets.
 
-use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 
-use uv_sys::{Errno, Metadata, Received, RecvBatch};
+use uv_sys::{Metadata, RecvBatch};
 
 /// One datagram, lent to the receive callback.
 #[derive(Clone, Copy, Debug)]
@@ -17,41 +16,7 @@ pub struct Datagram<'a> {
     /// Whether the payload was longer than the memory it was received into, and `data` is only its start.
     pub truncated: bool,
     /// What else came with it.
-    pub metadata: Metadata,
-}
-
-/// The network's answer to an earlier datagram, or an error of receiving itself.
-///
-/// Typically `ECONNREFUSED`: nobody listens where a datagram was sent (ICMP port unreachable, reported to connected
-/// sockets, udp(7)). It is no fault of the handle, which goes on receiving and sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NetworkError {
-    errno: Errno,
-}
-
-impl NetworkError {
-    pub(crate) fn new(errno: Errno) -> Self {
-        Self { errno }
-    }
-
-    /// The error as the kernel names it.
-    pub fn errno(&self) -> Errno {
-        self.errno
-    }
-}
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.errno, f)
-    }
-}
-
-impl Error for NetworkError {}
-
-impl From<NetworkError> for Errno {
-    fn from(error: NetworkError) -> Self {
-        error.errno
-    }
+    pub metadata: &'a Metadata,
 }
 
 /// The datagrams that one system call received, in order, each with its own boundaries.
@@ -59,21 +24,13 @@ impl From<NetworkError> for Errno {
 /// What is not taken from it before the callback returns is dropped.
 #[derive(Clone)]
 pub struct Batch<'a> {
-    received: Source<'a>,
-    /// What is left of the buffer that is being split.
+    /// The messages that were not looked at yet: the next one, and how many there are.
+    messages: Option<(&'a RecvBatch, usize, usize)>,
+    /// What is left of the message that is being split.
     rest: Option<Datagram<'a>>,
+    /// Bytes from one datagram to the next in that message.
     stride: usize,
     filter: Filter,
-}
-
-#[derive(Clone)]
-enum Source<'a> {
-    Memory {
-        memory: &'a RecvBatch,
-        next: usize,
-        count: usize,
-    },
-    Nothing,
 }
 
 /// Whose datagrams are delivered, and from whom they come if the kernel was not asked.
@@ -114,13 +71,9 @@ impl<'a> Batch<'a> {
     /// The first `count` messages in `memory`.
     pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
         Self {
-            received: Source::Memory {
-                memory,
-                next: 0,
-                count,
-            },
+            messages: Some((memory, 0, count)),
             rest: None,
-            stride: 0,
+            stride: usize::MAX,
             filter,
         }
     }
@@ -132,7 +85,7 @@ impl<'a> Batch<'a> {
             backlog: false,
         };
         Self {
-            received: Source::Nothing,
+            messages: None,
             rest: Some(datagram),
             stride: usize::MAX,
             filter,
@@ -141,29 +94,19 @@ impl<'a> Batch<'a> {
 
     /// Takes the next message that is not a stranger's.
     fn refill(&mut self) -> Option<Datagram<'a>> {
-        let Source::Memory {
-            memory,
-            next,
-            count,
-        } = &mut self.received
-        else {
-            return None;
-        };
+        let (memory, next, count) = self.messages.as_mut()?;
         while *next < *count {
             let (data, received) = memory.get(*next)?;
             *next += 1;
             if let Some(source) = self.filter.admit(received.source) {
-                self.stride = stride(&received);
-                let Received {
-                    truncated,
-                    metadata,
-                    ..
-                } = received;
+                // `UDP_GRO` puts datagrams of one size together; the last may be shorter.
+                let size = received.metadata.segment_size.filter(|&size| size > 0);
+                self.stride = size.map_or(usize::MAX, usize::from);
                 return Some(Datagram {
                     data,
                     source,
-                    truncated,
-                    metadata,
+                    truncated: received.truncated,
+                    metadata: &received.metadata,
                 });
             }
         }
@@ -171,35 +114,32 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// How far apart the datagrams of one buffer begin (`UDP_GRO` puts them together; the last may be shorter).
-fn stride(received: &Received) -> usize {
-    received
-        .metadata
-        .segment_size
-        .filter(|&size| size > 0)
-        .map_or(usize::MAX, usize::from)
-}
-
 impl<'a> Iterator for Batch<'a> {
     type Item = Datagram<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Datagram<'a>> {
-        let mut datagram = match self.rest.take() {
-            Some(rest) => rest,
-            None => self.refill()?,
-        };
-        if let Some((first, rest)) = datagram.data.split_at_checked(self.stride)
-            && !rest.is_empty()
+        if let Some(rest) = &mut self.rest
+            && rest.data.len() > self.stride
         {
-            self.rest = Some(Datagram {
-                data: rest,
-                ..datagram
-            });
+            let (data, others) = rest.data.split_at(self.stride);
+            rest.data = others;
             // Only the last one can be cut short by the end of the memory.
-            datagram.truncated = false;
-            datagram.data = first;
+            return Some(Datagram {
+                data,
+                truncated: false,
+                ..*rest
+            });
         }
-        Some(datagram)
+        if let Some(last) = self.rest.take() {
+            return Some(last);
+        }
+        self.rest = self.refill();
+        if self.rest.is_some() {
+            self.next()
+        } else {
+            None
+        }
     }
 }
 
@@ -219,7 +159,7 @@ mod tests {
             data,
             source,
             truncated: false,
-            metadata: Metadata::default(),
+            metadata: &Metadata::NONE,
         }
     }
 

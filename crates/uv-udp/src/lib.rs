@@ -30,30 +30,43 @@
 //!
 //! # Where things are
 //!
-//! `policy.rs` says what each call does in each state; `udp.rs` has the public calls; `sending.rs`, `runs.rs` and
-//! `attempt.rs` the way out; `receiving.rs` and `datagram.rs` the way in; `reconnect.rs` letting go of a peer.
+//! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
+//! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `metadata.rs`, `errors.rs`. The way out:
+//! `sending.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer:
+//! `reconnect.rs`, `settings.rs`.
 
 #![forbid(unsafe_code)]
 
 mod attempt;
 mod datagram;
+mod errors;
+mod metadata;
+mod multicast;
+mod options;
 mod policy;
 mod receiving;
 mod reconnect;
+mod recv_calls;
 mod remote;
 mod rhythm;
 mod runs;
 mod scratch;
+mod send_calls;
 mod sending;
+mod settings;
+mod sockets;
 mod udp;
 mod user_memory;
 
-pub use datagram::{Batch, Datagram, NetworkError};
+pub use datagram::{Batch, Datagram};
+pub use errors::{ErrorKind, ErrorReport, NetworkError};
 pub use remote::UdpRemote;
+pub use sockets::BindOptions;
 pub use udp::Udp;
 pub use user_memory::Arrival;
 
 pub use uv_core::{Check, Idle, KeepAlive, Loop, Prepare, Remote, RunMode, Timer};
 pub use uv_sys::{
-    Ecn, Errno, Family, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo, Payload, Result, Transmit,
+    Capabilities, Ecn, Errno, Family, Interface, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo,
+    PathMtuDiscovery, Payload, Result, Transmit, TxTimeClock, capabilities, interface_index,
 };

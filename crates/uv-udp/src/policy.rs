@@ -34,6 +34,34 @@ pub(crate) struct Plan {
 }
 
 impl State {
+    /// The state of a socket that somebody else made. One without a local port is not bound.
+    pub(crate) fn of_socket(family: Family, local: &SocketAddr, peer: Option<SocketAddr>) -> Self {
+        match peer {
+            Some(peer) => Self::Connected { family, peer },
+            None => Self::Unconnected {
+                family,
+                bound: local.port() != 0,
+            },
+        }
+    }
+
+    /// For a socket that somebody else made: `EALREADY` if the handle has one.
+    pub(crate) fn open(self) -> Result<()> {
+        match self {
+            Self::NoSocket => Ok(()),
+            Self::Unconnected { .. } | Self::Connected { .. } => Err(Errno::EALREADY),
+            Self::Closed => Err(Errno::EBADF),
+        }
+    }
+
+    /// A socket and nothing else.
+    pub(crate) fn create(self, family: Family) -> Result<Plan> {
+        self.open().map(|()| Plan {
+            create: Some(family),
+            ..Plan::default()
+        })
+    }
+
     /// `EINVAL` if the handle is bound already, which it also is once it connected or sent.
     pub(crate) fn bind(self, address: SocketAddr) -> Result<Plan> {
         let create = match self {
@@ -93,8 +121,10 @@ impl State {
     pub(crate) fn send_to(self, destination: SocketAddr) -> Result<Plan> {
         let plan = match self {
             Self::NoSocket => Plan::first(Family::of(&destination)),
-            Self::Unconnected { family, .. } => Plan {
+            Self::Unconnected { family, bound } => Plan {
                 create: same_family(family, &destination)?,
+                // The kernel would bind it as well, but nobody would know.
+                bind: (!bound).then(|| wildcard(family)),
                 ..Plan::default()
             },
             Self::Connected { .. } => return Err(Errno::EISCONN),
@@ -249,7 +279,10 @@ mod tests {
                             connect: Some(to),
                             ..Plan::default()
                         }),
-                        expect(Plan::default()),
+                        expect(Plan {
+                            bind: (!bound).then(|| wildcard(own)),
+                            ..Plan::default()
+                        }),
                     ],
                     State::Connected { .. } => [
                         Err(Errno::EINVAL),
@@ -290,6 +323,37 @@ mod tests {
             assert_eq!(state.send(), send, "send in {state:?}");
             assert_eq!(state.peer().is_ok(), connected, "peer in {state:?}");
         }
+    }
+
+    #[test]
+    fn a_socket_is_taken_once_and_recognised_by_its_addresses() {
+        for state in states() {
+            let expected = match state {
+                State::NoSocket => Ok(()),
+                State::Closed => Err(Errno::EBADF),
+                _ => Err(Errno::EALREADY),
+            };
+            assert_eq!(state.open(), expected, "open in {state:?}");
+            let created = Plan {
+                create: Some(Family::V6),
+                ..Plan::default()
+            };
+            let created = expected.map(|()| created);
+            assert_eq!(state.create(Family::V6), created, "create in {state:?}");
+        }
+        let (v4, zero) = (address(V4), address("0.0.0.0:0"));
+        let of = |local, peer| State::of_socket(Family::V4, local, peer);
+        let unconnected = |bound| State::Unconnected {
+            family: Family::V4,
+            bound,
+        };
+        assert_eq!(of(&zero, None), unconnected(false));
+        assert_eq!(of(&v4, None), unconnected(true));
+        let connected = State::Connected {
+            family: Family::V4,
+            peer: v4,
+        };
+        assert_eq!(of(&v4, Some(v4)), connected);
     }
 
     #[test]

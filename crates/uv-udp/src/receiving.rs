@@ -9,7 +9,9 @@ use std::rc::Rc;
 use uv_core::{Callback, Phase};
 use uv_sys::{Errno, Metadata, RecvBatch, RecvOptions, Result};
 
-use crate::datagram::{Batch, Datagram, Filter, NetworkError, same_peer};
+use crate::datagram::{Batch, Datagram, Filter, same_peer};
+use crate::errors::NetworkError;
+use crate::metadata::Wanted;
 use crate::rhythm::{Rhythm, Why};
 use crate::udp::{Inner, Udp};
 use crate::user_memory::Buffers;
@@ -18,7 +20,7 @@ use crate::user_memory::Buffers;
 /// keeps up with a sender on the same loop.
 pub(crate) const MAX_RECEIVED: usize = 128;
 /// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
-const MAX_ERRORS: usize = 16;
+const MAX_ERRORS: usize = 256;
 
 /// The receive callback, in the form that the user chose.
 pub(crate) enum Receiving {
@@ -43,6 +45,9 @@ pub(crate) struct Receiver {
     /// Whether the kernel may put datagrams together in one buffer (`UDP_GRO`), and says how. Never taken back: what it put
     /// together before would come without its boundaries.
     coalescing: Cell<bool>,
+    wanted: Wanted,
+    /// Whether errors are queued in full.
+    full_reports: Cell<bool>,
 }
 
 /// A datagram that is kept.
@@ -59,7 +64,7 @@ impl Waiting {
             data: &self.data,
             source: self.source,
             truncated: self.truncated,
-            metadata: self.metadata,
+            metadata: &self.metadata,
         }
     }
 }
@@ -79,6 +84,8 @@ impl Receiver {
             errors: RefCell::default(),
             rhythm: Rhythm::new(),
             coalescing: Cell::new(false),
+            wanted: Wanted::default(),
+            full_reports: Cell::new(false),
         }
     }
 
@@ -111,6 +118,27 @@ impl Receiver {
     pub(crate) fn set_backlog(&self, backlog: bool) {
         let filter = self.filter.get();
         self.filter.set(Filter { backlog, ..filter });
+    }
+
+    /// What comes beside the datagrams.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    pub(crate) fn has_full_reports(&self) -> bool {
+        self.full_reports.get()
+    }
+
+    pub(crate) fn set_full_reports(&self, on: bool) {
+        self.full_reports.set(on);
+    }
+
+    /// What somebody else asked of a socket.
+    pub(crate) fn recognise(&self, fd: impl AsFd) {
+        let fd = fd.as_fd();
+        self.coalescing.set(uv_sys::gro(fd) == Ok(true));
+        self.full_reports.set(uv_sys::recv_errors(fd) == Ok(true));
+        self.wanted.recognise(fd);
     }
 
     /// Keeps a datagram that is to be delivered before all others.
@@ -156,7 +184,7 @@ impl Receiver {
         let filter = self.filter.get();
         RecvOptions {
             source: filter.peer.is_none() || filter.backlog,
-            control: self.coalescing.get(),
+            control: self.coalescing.get() || self.wanted.any(),
             peek: false,
         }
     }
@@ -189,12 +217,12 @@ impl Inner {
     }
 
     /// Keeps an error for the receive callback.
-    pub(crate) fn report(&self, error: Errno) {
+    pub(crate) fn tell(&self, error: NetworkError) {
         let mut errors = self.receiver.errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
             errors.pop_front();
         }
-        errors.push_back(NetworkError::new(error));
+        errors.push_back(error);
         drop(errors);
         if self.receiver.is_started() {
             self.handle.schedule(Phase::Dispatch);
@@ -213,7 +241,7 @@ impl Inner {
                 data: data.to_vec(),
                 source,
                 truncated,
-                metadata,
+                metadata: *metadata,
             },
         );
         self.receiver.waiting.borrow_mut().extend(kept);
@@ -272,6 +300,9 @@ impl Inner {
                         ..filter
                     });
                     receiver.rhythm.read(why, false);
+                    if matches!(why, Why::Told) {
+                        self.collect_reports();
+                    }
                     if receiver.rhythm.guess() {
                         self.handle.schedule(Phase::Revisit);
                     }
@@ -282,7 +313,9 @@ impl Inner {
                         backlog: filter.peer.is_some(),
                         ..filter
                     });
-                    self.deliver_error(&udp, NetworkError::new(error));
+                    if !self.collect_reports() {
+                        self.deliver_error(&udp, NetworkError::new(error));
+                    }
                     left = left.saturating_sub(1);
                     if left == 0 || receiver.epoch.get() != epoch {
                         return;

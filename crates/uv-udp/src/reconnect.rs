@@ -1,7 +1,8 @@
-//! Letting go of a peer and keeping everything else. Linux loses two things in `connect(AF_UNSPEC)` and keeps one too many:
+//! Letting go of a peer and keeping everything else. Linux loses some things in `connect(AF_UNSPEC)` and keeps one too many:
 //!
 //! - A port that the kernel chose (a bind to port 0, or none) is given up. We bind to it again, and meanwhile a second
 //!   socket holds it, so that nobody takes it and what arrives for it is not answered with "port unreachable".
+//! - The interface that the socket was tied to (`SO_BINDTODEVICE`) is given up. We tie it again.
 //! - The address of a wildcard binding goes back to the wildcard, which is what one wants.
 //! - An IPv6 socket goes on dropping what does not come from the old peer's address (`sk_v6_daddr` stays set). Connecting
 //!   anew overwrites it, nothing else does: a handle that disconnects gets another socket on the same port.
@@ -15,6 +16,7 @@ use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
 use crate::datagram::{Batch, Filter};
 use crate::policy::State;
 use crate::scratch::RECV_SLOT;
+use crate::settings::Settings;
 use crate::udp::Inner;
 
 /// Datagrams that are kept from a socket that is given up: more than a default buffer holds.
@@ -25,12 +27,13 @@ impl Inner {
     /// `reconnecting` if another peer follows at once.
     pub(crate) fn dissolve(&self, family: Family, reconnecting: bool) -> Result<()> {
         let socket = self.socket()?;
-        let address = self.own_address(&socket, family)?;
+        let mut address = self.own_address(&socket, family)?;
         if filter_survives(family) && !reconnecting {
             return self.replace(&socket, address);
         }
         if self.has_chosen_port() {
             uv_sys::disconnect(&*socket)?;
+            self.settings.tie(&*socket)?;
             self.enter(State::Unconnected {
                 family,
                 bound: true,
@@ -38,9 +41,17 @@ impl Inner {
             return Ok(());
         }
         // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
-        let held = HeldPort::new(&socket, address).ok();
+        let held = self.hold_port(&socket, address).ok();
         uv_sys::disconnect(&*socket)?;
-        let bound = uv_sys::bind(&*socket, &address);
+        let tied = self.settings.tie(&*socket);
+        // An adopted socket's port may have been asked for by number, and is then still there.
+        let bound = match uv_sys::local_addr(&*socket) {
+            Ok(kept) if kept.port() != 0 => {
+                address = kept;
+                Ok(())
+            }
+            _ => uv_sys::bind(&*socket, &address),
+        };
         self.enter(State::Unconnected {
             family,
             bound: bound.is_ok(),
@@ -52,7 +63,7 @@ impl Inner {
             self.drain(&fd);
             uv_sys::set_reuse_address(&*socket, reuse)?;
         }
-        bound
+        bound.and(tied)
     }
 
     /// After a reconnect that failed half-way: the handle is unconnected, and must not filter for the peer it had.
@@ -88,8 +99,8 @@ impl Inner {
     /// Puts a new socket on the same address in the place of the old one.
     fn replace(&self, old: &PollSource, address: SocketAddr) -> Result<()> {
         let family = Family::of(&address);
-        let replacement = HeldPort::new(old, address).and_then(|held| {
-            copy_options(old, &held.fd)?;
+        let replacement = self.hold_port(old, address).and_then(|held| {
+            self.settings.move_to(old, &held.fd)?;
             Ok(held)
         });
         let disconnected = uv_sys::disconnect(old);
@@ -105,6 +116,8 @@ impl Inner {
         self.drain(old);
         let HeldPort { fd, reuse } = held;
         uv_sys::set_reuse_address(&fd, reuse)?;
+        // Not before the old socket is drained: what arrives for a group would be in both.
+        let joined = self.settings.join_all(&fd);
         self.bound_to.set(Some(address));
         self.adopt(
             fd,
@@ -113,7 +126,12 @@ impl Inner {
                 bound: true,
             },
         )?;
-        self.socket()?.set_interest(interest)
+        self.socket()?.set_interest(interest)?;
+        joined
+    }
+
+    fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {
+        HeldPort::new(socket, address, &self.settings)
     }
 
     /// Keeps what a socket that is about to be closed received.
@@ -150,13 +168,17 @@ struct HeldPort {
 }
 
 impl HeldPort {
-    fn new(socket: &PollSource, address: SocketAddr) -> Result<Self> {
+    fn new(socket: &PollSource, address: SocketAddr, settings: &Settings) -> Result<Self> {
         let family = Family::of(&address);
         let reuse = uv_sys::reuse_address(socket)?;
         let fd = uv_sys::socket(family)?;
         if family == Family::V6 {
             uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
         }
+        if uv_sys::reuse_port(socket)? {
+            uv_sys::set_reuse_port(&fd, true)?;
+        }
+        settings.tie(&fd)?;
         uv_sys::set_reuse_address(&fd, true)?;
         uv_sys::set_reuse_address(socket, true)?;
         let bound = uv_sys::bind(&fd, &address);
@@ -166,11 +188,4 @@ impl HeldPort {
         }
         Ok(Self { fd, reuse })
     }
-}
-
-/// Makes `to` behave as `from` does.
-fn copy_options(from: &PollSource, to: &OwnedFd) -> Result<()> {
-    // Linux reports twice the size that was asked for (socket(7)).
-    uv_sys::set_send_buffer_size(to, uv_sys::send_buffer_size(from)? / 2)?;
-    uv_sys::set_recv_buffer_size(to, uv_sys::recv_buffer_size(from)? / 2)
 }

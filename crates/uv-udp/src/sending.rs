@@ -193,7 +193,7 @@ impl Inner {
     fn insist<T>(&self, mut send: impl FnMut() -> Result<T>) -> Result<T> {
         let mut attempt = Attempt::default();
         loop {
-            if let Some(result) = attempt.judge(send(), |error| self.report(error)) {
+            if let Some(result) = self.judge(&mut attempt, send()) {
                 return result;
             }
         }
@@ -405,7 +405,7 @@ impl Inner {
             };
             let mut counts = [0; SendBatch::MAX];
             let result = batch.send(&*socket, Runs::new(&queue, &mut counts, limits));
-            let Some(result) = attempt.judge(result, |error| self.report(error)) else {
+            let Some(result) = self.judge(&mut attempt, result) else {
                 continue;
             };
             match result {

@@ -3,20 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 
 use uv_core::{Handle, Loop, Phase, PollSource, Source};
-use uv_sys::{Errno, Family, Interest, Payload, Result, Transmit};
+use uv_sys::{Errno, Family, Interest, Result};
 
-use crate::datagram::{Batch, Datagram, NetworkError};
 use crate::policy::{Plan, State};
-use crate::receiving::{Receiver, Receiving};
+use crate::receiving::Receiver;
 use crate::remote::UdpRemote;
 use crate::rhythm::Why;
 use crate::scratch::Scratch;
 use crate::sending::Sender;
+use crate::settings::Settings;
 
 /// A UDP handle on a [`Loop`], connected to one peer or not.
 ///
@@ -66,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) bound_to: Cell<Option<SocketAddr>>,
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
+    pub(crate) settings: Settings,
     pub(crate) scratch: Rc<Scratch>,
     close_callback: RefCell<Option<Box<dyn FnOnce(&Udp)>>>,
 }
@@ -83,6 +83,7 @@ impl Udp {
             bound_to: Cell::new(None),
             sender: Sender::new(scratch.pool()),
             receiver: Receiver::new(),
+            settings: Settings::default(),
             scratch,
             close_callback: RefCell::new(None),
         });
@@ -244,206 +245,6 @@ impl Udp {
     }
 }
 
-/// Sending.
-///
-/// Payloads are a `&[u8]`, or several slices that leave as one datagram. A datagram may have 65,507 bytes (what IPv4 can
-/// carry) in 1 to 1,024 slices.
-impl Udp {
-    /// Accepts a datagram for the peer. `callback` gets the result, from the loop.
-    ///
-    /// A datagram on an empty queue goes to the kernel at once; what follows it in the same iteration is copied, and leaves
-    /// together at the end of the iteration. The result is the kernel's: that it took the datagram, not that it arrived.
-    /// `ECANCELED` when the handle was closed, disconnected or connected anew before the kernel took it.
-    ///
-    /// # Errors
-    ///
-    /// `EDESTADDRREQ` when the handle has no peer; `EINVAL` for an empty list of slices; `EMSGSIZE` for more slices or
-    /// bytes than a datagram can have. Nothing was accepted then, and `callback` is dropped.
-    #[doc(alias = "uv_udp_send")]
-    pub fn send<'a>(
-        &self,
-        payload: impl Into<Payload<'a>>,
-        callback: impl FnOnce(&Udp, Result<()>) + 'static,
-    ) -> Result<()> {
-        self.transmit(Transmit::new(payload), callback)
-    }
-
-    /// Accepts a datagram for `destination`; otherwise as [`send`](Self::send).
-    ///
-    /// # Errors
-    ///
-    /// `EISCONN` when the handle is connected, whatever the destination; `EINVAL` for port 0 or an empty list of slices;
-    /// `EAFNOSUPPORT` for an IPv6 destination on an IPv4 socket, or the reverse; `EMSGSIZE` as in `send`. A first socket
-    /// is made and bound to the wildcard address here, with the errors of [`bind`](Self::bind).
-    #[doc(alias = "uv_udp_sendto")]
-    pub fn send_to<'a>(
-        &self,
-        payload: impl Into<Payload<'a>>,
-        destination: SocketAddr,
-        callback: impl FnOnce(&Udp, Result<()>) + 'static,
-    ) -> Result<()> {
-        self.transmit(Transmit::new(payload).to(destination), callback)
-    }
-
-    /// Accepts a datagram with all that a [`Transmit`] can say of it, except a segment size (`EINVAL`): the handle segments
-    /// by itself. Without a destination as [`send`](Self::send), with one as [`send_to`](Self::send_to).
-    ///
-    /// # Errors
-    ///
-    /// Those of `send` and `send_to`.
-    pub fn transmit(
-        &self,
-        transmit: Transmit<'_>,
-        callback: impl FnOnce(&Udp, Result<()>) + 'static,
-    ) -> Result<()> {
-        if transmit.segment_size.is_some() {
-            return Err(Errno::EINVAL);
-        }
-        self.inner.prepare_to_send(&transmit)?;
-        self.inner.accept(transmit, Box::new(callback));
-        Ok(())
-    }
-
-    /// Sends a datagram to the peer now, or not at all, and says how many bytes it had.
-    ///
-    /// # Errors
-    ///
-    /// `EAGAIN` when the kernel cannot take it now, or something is queued before it; `ENOBUFS` when the device's queue is
-    /// full; those of [`send`](Self::send); others as in send(2).
-    #[doc(alias = "uv_udp_try_send")]
-    pub fn try_send<'a>(&self, payload: impl Into<Payload<'a>>) -> Result<usize> {
-        self.try_transmit(&Transmit::new(payload))
-    }
-
-    /// Sends a datagram to `destination` now, or not at all, and says how many bytes it had.
-    ///
-    /// # Errors
-    ///
-    /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
-    #[doc(alias = "uv_udp_try_sendto")]
-    pub fn try_send_to<'a>(
-        &self,
-        payload: impl Into<Payload<'a>>,
-        destination: SocketAddr,
-    ) -> Result<usize> {
-        self.try_transmit(&Transmit::new(payload).to(destination))
-    }
-
-    /// Sends one [`Transmit`] now, or not at all, and says how many bytes it had. With a segment size it is several
-    /// datagrams in one buffer, which go together or not at all; see [`try_send_segments`](Self::try_send_segments).
-    ///
-    /// # Errors
-    ///
-    /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
-    pub fn try_transmit(&self, transmit: &Transmit<'_>) -> Result<usize> {
-        self.inner.prepare_to_send(transmit)?;
-        self.inner.send_now(transmit)
-    }
-
-    /// Sends several datagrams now, each to its own destination (or all to the peer), from the caller's own memory. Says
-    /// how many went: the first so many of `batch`. Runs that fit are segmented as in [`send`](Self::send).
-    ///
-    /// # Errors
-    ///
-    /// If the first one could not go, why: see [`try_send`](Self::try_send) and [`send_to`](Self::send_to). Bad input
-    /// anywhere in `batch` is found before the first one goes.
-    #[doc(alias = "uv_udp_try_send2")]
-    pub fn try_send_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
-        for transmit in batch {
-            self.inner.prepare_to_send(transmit)?;
-        }
-        self.inner.send_batch_now(batch)
-    }
-
-    /// Sends `data` now as datagrams of `segment_size` bytes, of which the last may be shorter, to `destination` or to the
-    /// peer. Says how many bytes went: all of them, or a whole number of segments when the kernel had room for no more.
-    ///
-    /// # Errors
-    ///
-    /// If the first segment could not go, why: see [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
-    #[doc(alias = "UDP_SEGMENT")]
-    pub fn try_send_segments(
-        &self,
-        data: &[u8],
-        segment_size: NonZeroU16,
-        destination: Option<SocketAddr>,
-    ) -> Result<usize> {
-        let mut first = Transmit::new(data.get(..usize::from(segment_size.get())).unwrap_or(data));
-        first.destination = destination;
-        self.inner.prepare_to_send(&first)?;
-        self.inner
-            .send_segments_now(data, segment_size, destination)
-    }
-
-    /// Bytes in the sends that were accepted and whose callbacks were not called yet.
-    #[doc(alias = "uv_udp_get_send_queue_size")]
-    pub fn send_queue_size(&self) -> usize {
-        self.inner.sender.queue().bytes()
-    }
-
-    /// How many sends were accepted whose callbacks were not called yet.
-    #[doc(alias = "uv_udp_get_send_queue_count")]
-    pub fn send_queue_count(&self) -> usize {
-        self.inner.sender.queue().count()
-    }
-}
-
-/// Receiving.
-impl Udp {
-    /// Calls `callback` with each datagram that arrives, and with errors that the network reports.
-    ///
-    /// The datagram is lent for the call: copy what must outlive it. A handle without a socket gets one, bound to the IPv4
-    /// wildcard address. A connected handle delivers its peer's datagrams only.
-    ///
-    /// # Errors
-    ///
-    /// `EALREADY` when the handle is receiving already; those of [`bind`](Self::bind) where a socket is made here.
-    #[doc(alias = "uv_udp_recv_start")]
-    pub fn recv_start(
-        &self,
-        callback: impl FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>) + 'static,
-    ) -> Result<()> {
-        self.start(Receiving::Each(Box::new(callback)))
-    }
-
-    /// Calls `callback` with the datagrams that one system call received, together. Otherwise as
-    /// [`recv_start`](Self::recv_start).
-    ///
-    /// # Errors
-    ///
-    /// Those of `recv_start`.
-    pub fn recv_batch_start(
-        &self,
-        callback: impl FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>) + 'static,
-    ) -> Result<()> {
-        self.start(Receiving::Batch(Box::new(callback)))
-    }
-
-    pub(crate) fn start(&self, callback: Receiving) -> Result<()> {
-        let inner = &self.inner;
-        inner.handle.check_open()?;
-        if inner.receiver.is_started() {
-            return Err(Errno::EALREADY);
-        }
-        inner.carry_out(inner.state.get().recv_start()?)?;
-        inner.start_receiving(callback)
-    }
-
-    /// Stops receiving, and drops the callback. What arrives from now on waits in the socket for the next
-    /// [`recv_start`](Self::recv_start), and what was received but not delivered yet waits in the handle. On a handle that
-    /// is not receiving, nothing happens.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF`, see the type.
-    #[doc(alias = "uv_udp_recv_stop")]
-    pub fn recv_stop(&self) -> Result<()> {
-        self.inner.handle.check_open()?;
-        self.inner.stop_receiving();
-        Ok(())
-    }
-}
-
 impl Inner {
     /// The socket.
     pub(crate) fn socket(&self) -> Result<Rc<PollSource>> {
@@ -451,10 +252,24 @@ impl Inner {
     }
 
     /// Does what the policy says, and tells the state of each step that was done.
+    #[inline]
     pub(crate) fn carry_out(&self, plan: Plan) -> Result<()> {
+        if plan == Plan::default() {
+            return Ok(());
+        }
+        self.carry_out_with(plan, |_| Ok(()))
+    }
+
+    /// The same, with options for a socket that is to be bound.
+    pub(crate) fn carry_out_with(
+        &self,
+        plan: Plan,
+        options: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
         if let Some(family) = plan.create {
             // A new socket becomes the handle's only when all of it worked: a failed first call changes nothing.
             let fd = uv_sys::socket(family)?;
+            options(fd.as_fd())?;
             return self
                 .settle(&fd, family, plan)
                 .and_then(|state| self.adopt(fd, state));
@@ -469,6 +284,7 @@ impl Inner {
             return Ok(());
         }
         let socket = self.socket()?;
+        options(socket.as_fd())?;
         let settled = self.settle(&*socket, family, plan);
         match settled {
             Ok(state) => self.enter(state),
@@ -487,7 +303,7 @@ impl Inner {
         let Some(peer) = plan.connect else {
             return Ok(State::Unconnected {
                 family,
-                bound: true,
+                bound: plan.bind.is_some(),
             });
         };
         uv_sys::connect(&fd, &peer)?;
@@ -547,6 +363,8 @@ impl Source for Inner {
 
     fn ready(self: Rc<Self>, readiness: Interest) {
         if readiness.contains(Interest::WRITABLE) && self.sender.unblock() {
+            // What is in the error queue makes the socket look writable, too.
+            self.collect_reports();
             self.flush();
         }
         // A turn of receiving that is scheduled comes right after the reports.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use uv_core::Phase;
 use uv_sys::{Errno, Metadata};
 
-use crate::datagram::NetworkError;
+use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving, Waiting};
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
@@ -186,11 +186,17 @@ impl Inner {
                 }
                 Err(Errno::EAGAIN) => {
                     receiver.set_backlog(false);
+                    self.collect_reports();
                     buffers.give_back(udp, Ok(None));
                     return false;
                 }
                 Err(error) => {
                     receiver.set_backlog(filter.peer.is_some());
+                    if self.collect_reports() {
+                        // They are told next, without a buffer.
+                        buffers.give_back(udp, Ok(None));
+                        return true;
+                    }
                     buffers.give_back(udp, Err(NetworkError::new(error)));
                     return true;
                 }
@@ -230,7 +236,7 @@ impl Inner {
             full_len: datagram.data.len(),
             source: datagram.source,
             truncated: datagram.truncated || len < datagram.data.len(),
-            metadata: datagram.metadata,
+            metadata: *datagram.metadata,
         };
         buffers.give_back(udp, Ok(Some(arrival)));
         true

@@ -1,0 +1,323 @@
+//! What the network says of datagrams that did not arrive: the error, and with full reports which datagram, who says so and
+//! why.
+//!
+//! Without full reports the kernel keeps one pending error for the next system call. With them (`IP_RECVERR`) it also queues
+//! each one with what the ICMP message quoted, and an unconnected socket hears of them too. The queue makes the socket ready
+//! for as long as it is not empty: it is emptied wherever the handle comes to know of it.
+
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use uv_sys::{Errno, ErrorOrigin, QueuedError, Result};
+
+use crate::attempt::Attempt;
+use crate::udp::{Inner, Udp};
+
+/// Bytes of a datagram that are kept with an error: all that Linux has of it, as an ICMP message quotes 576 bytes at most.
+const QUOTE: usize = 576;
+/// Reports that are taken from the kernel in one go: more than a queue of default size holds.
+const MAX_REPORTS: usize = 512;
+
+/// The network's answer to an earlier datagram, or an error of receiving itself.
+///
+/// Typically `ECONNREFUSED`: nobody listens where a datagram was sent (ICMP port unreachable, reported to connected
+/// sockets, udp(7)). It is no fault of the handle, which goes on receiving and sending.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NetworkError {
+    errno: Errno,
+    report: Option<Box<ErrorReport>>,
+}
+
+impl NetworkError {
+    pub(crate) fn new(errno: Errno) -> Self {
+        Self {
+            errno,
+            report: None,
+        }
+    }
+
+    /// The error as the kernel names it.
+    pub fn errno(&self) -> Errno {
+        self.errno
+    }
+
+    /// What the network said in full, where the handle asked for that with [`Udp::set_full_reports`], and the kernel had room
+    /// to keep it.
+    pub fn report(&self) -> Option<&ErrorReport> {
+        self.report.as_deref()
+    }
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.errno, f)?;
+        match self.report() {
+            None => Ok(()),
+            Some(report) => write!(f, ": {report}"),
+        }
+    }
+}
+
+impl Error for NetworkError {}
+
+impl From<NetworkError> for Errno {
+    fn from(error: NetworkError) -> Self {
+        error.errno
+    }
+}
+
+/// An ICMP message about a datagram that was sent earlier.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ErrorReport {
+    /// What is wrong.
+    pub kind: ErrorKind,
+    /// The type of the ICMP message ([RFC 792](https://www.rfc-editor.org/rfc/rfc792)) or, on an IPv6 path, of the ICMPv6 message
+    /// ([RFC 4443](https://www.rfc-editor.org/rfc/rfc4443)).
+    pub icmp_type: u8,
+    /// The code of the ICMP message.
+    pub icmp_code: u8,
+    /// The size in bytes of a packet that would do, for [`ErrorKind::TooBig`]: 28 (IPv4) or 48 (IPv6) more than the datagram.
+    pub mtu: Option<u32>,
+    /// Where the datagram was going.
+    pub destination: Option<SocketAddr>,
+    /// Who says so: the destination itself, or a router on the way there.
+    #[doc(alias = "SO_EE_OFFENDER")]
+    pub offender: Option<IpAddr>,
+    /// The start of the datagram: what the message quoted of it, which is 8 bytes of it with some routers and a few hundred with
+    /// most; none where the router quoted only its header.
+    pub payload: Vec<u8>,
+}
+
+impl ErrorReport {
+    /// The report in what the error queue holds; `None` for what is not an ICMP message. An error of this host's own making is
+    /// the result of the send that it is about, and not told twice.
+    fn from_queue(error: &QueuedError, quote: &[u8]) -> Option<Self> {
+        let v6 = match error.origin {
+            ErrorOrigin::Icmp => false,
+            ErrorOrigin::Icmp6 => true,
+            ErrorOrigin::Local | ErrorOrigin::Other(_) => return None,
+        };
+        let kind = ErrorKind::of(v6, error.kind, error.code);
+        Some(Self {
+            kind,
+            icmp_type: error.kind,
+            icmp_code: error.code,
+            mtu: (kind == ErrorKind::TooBig).then_some(error.info),
+            destination: error.destination,
+            offender: error.offender,
+            payload: quote.get(..error.payload_len).unwrap_or(quote).to_vec(),
+        })
+    }
+
+    /// Whether it is the destination itself that says so, and not a router.
+    #[must_use]
+    pub fn is_from_destination(&self) -> bool {
+        match (self.offender, self.destination) {
+            (Some(offender), Some(to)) => offender.to_canonical() == to.ip().to_canonical(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for ErrorReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if let Some(mtu) = self.mtu {
+            write!(f, " ({mtu} bytes would do)")?;
+        }
+        if let Some(destination) = self.destination {
+            write!(f, ", sent to {destination}")?;
+        }
+        if let Some(offender) = self.offender {
+            write!(f, ", says {offender}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong, for IPv4 and IPv6 alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The host is there, and nobody on it listens.
+    PortUnreachable,
+    /// The host does not answer in its network.
+    HostUnreachable,
+    /// There is no way to the network.
+    NetworkUnreachable,
+    /// A firewall or a policy forbids it.
+    Prohibited,
+    /// The datagram is larger than the path allows, and must not be fragmented.
+    TooBig,
+    /// The datagram passed as many routers as its time to live allowed.
+    TtlExceeded,
+    /// Something else: see [`ErrorReport::icmp_type`] and [`ErrorReport::icmp_code`].
+    Other,
+}
+
+impl ErrorKind {
+    fn of(v6: bool, icmp_type: u8, icmp_code: u8) -> Self {
+        if v6 {
+            match (icmp_type, icmp_code) {
+                (1, 0) => Self::NetworkUnreachable,
+                (1, 1 | 5 | 6) => Self::Prohibited,
+                (1, 3) => Self::HostUnreachable,
+                (1, 4) => Self::PortUnreachable,
+                (2, _) => Self::TooBig,
+                (3, 0) => Self::TtlExceeded,
+                _ => Self::Other,
+            }
+        } else {
+            match (icmp_type, icmp_code) {
+                (3, 0 | 6 | 11) => Self::NetworkUnreachable,
+                (3, 1 | 7 | 8 | 12) => Self::HostUnreachable,
+                (3, 3) => Self::PortUnreachable,
+                (3, 4) => Self::TooBig,
+                (3, 9 | 10 | 13) => Self::Prohibited,
+                (11, 0) => Self::TtlExceeded,
+                _ => Self::Other,
+            }
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PortUnreachable => "port unreachable",
+            Self::HostUnreachable => "host unreachable",
+            Self::NetworkUnreachable => "network unreachable",
+            Self::Prohibited => "prohibited",
+            Self::TooBig => "too big",
+            Self::TtlExceeded => "time to live exceeded",
+            Self::Other => "not delivered",
+        })
+    }
+}
+
+impl Udp {
+    /// Asks for full reports of what the network says of sent datagrams: [`NetworkError::report`]. Off at first, and free then.
+    ///
+    /// An unconnected handle hears of unreachable peers only with this on; that costs no datagram to or from another peer. It
+    /// needs a socket, and survives disconnecting and connecting anew. See also
+    /// [`BindOptions::full_reports`](crate::BindOptions::full_reports).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    ///
+    /// See `IP_RECVERR` in [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), and
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
+    #[doc(alias = "IP_RECVERR")]
+    #[doc(alias = "IPV6_RECVERR")]
+    pub fn set_full_reports(&self, on: bool) -> Result<()> {
+        self.inner
+            .with_socket(|socket| uv_sys::set_recv_errors(socket, on))?;
+        self.inner.receiver.set_full_reports(on);
+        Ok(())
+    }
+
+    /// Whether full reports were asked for.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
+    pub fn full_reports(&self) -> Result<bool> {
+        self.inner.with_socket(|socket| uv_sys::recv_errors(socket))
+    }
+}
+
+impl Inner {
+    /// Empties the error queue, where there is one, and keeps what it held for the receive callback. Says whether it held a
+    /// word from the network: the pending error that a call was just told, if it was told one, is among it then.
+    pub(crate) fn collect_reports(&self) -> bool {
+        if !self.receiver.has_full_reports() {
+            return false;
+        }
+        let Ok(socket) = self.socket() else {
+            return false;
+        };
+        let (mut quote, mut found) = ([0; QUOTE], false);
+        for _ in 0..MAX_REPORTS {
+            match uv_sys::recv_error(&*socket, &mut quote) {
+                Ok(error) => {
+                    if let Some(report) = ErrorReport::from_queue(&error, &quote) {
+                        found = true;
+                        self.tell(NetworkError {
+                            errno: error.errno,
+                            report: Some(Box::new(report)),
+                        });
+                    }
+                }
+                // Something that is not an error, and is out of the queue now.
+                Err(Errno::EBADMSG) => {}
+                Err(_) => break,
+            }
+        }
+        found
+    }
+
+    /// What to make of the result of a send: `None` to send again, because the error was about an earlier datagram.
+    #[inline]
+    pub(crate) fn judge<T>(&self, attempt: &mut Attempt, result: Result<T>) -> Option<Result<T>> {
+        if let Err(error) = result
+            && self.receiver.has_full_reports()
+            && attempt.excuses(error)
+            && self.collect_reports()
+        {
+            return None;
+        }
+        attempt.judge(result, |error| self.report(error))
+    }
+
+    /// Keeps an error that a call was told for the receive callback, in full where that is to be had.
+    pub(crate) fn report(&self, error: Errno) {
+        if !self.collect_reports() {
+            self.tell(NetworkError::new(error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn icmp_and_icmpv6_say_the_same_things_by_other_numbers() {
+        for (kind, v4, v6) in [
+            (ErrorKind::PortUnreachable, (3, 3), (1, 4)),
+            (ErrorKind::HostUnreachable, (3, 1), (1, 3)),
+            (ErrorKind::NetworkUnreachable, (3, 0), (1, 0)),
+            (ErrorKind::Prohibited, (3, 13), (1, 1)),
+            (ErrorKind::TooBig, (3, 4), (2, 0)),
+            (ErrorKind::TtlExceeded, (11, 0), (3, 0)),
+            (ErrorKind::Other, (12, 0), (4, 1)),
+        ] {
+            assert_eq!(ErrorKind::of(false, v4.0, v4.1), kind);
+            assert_eq!(ErrorKind::of(true, v6.0, v6.1), kind);
+        }
+    }
+
+    #[test]
+    fn an_error_reads_as_a_sentence() {
+        let error = NetworkError {
+            errno: Errno::EMSGSIZE,
+            report: Some(Box::new(ErrorReport {
+                kind: ErrorKind::TooBig,
+                icmp_type: 3,
+                icmp_code: 4,
+                mtu: Some(1280),
+                destination: Some("192.0.2.1:53".parse().unwrap()),
+                offender: Some("198.51.100.7".parse().unwrap()),
+                payload: Vec::new(),
+            })),
+        };
+        let text = error.to_string();
+        let end = "too big (1280 bytes would do), sent to 192.0.2.1:53, says 198.51.100.7";
+        assert!(text.ends_with(end), "{text}");
+    }
+}

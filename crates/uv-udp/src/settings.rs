@@ -1,0 +1,88 @@
+//! What a handle must set again when Linux loses it, or when another socket takes the place of the old one: the settings that
+//! the kernel cannot be asked for. All others are copied from socket to socket.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use uv_sys::{Interface, Result};
+
+/// One membership in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) group: IpAddr,
+    /// The only host that is listened to, if there is one.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) interface: Interface,
+}
+
+impl Membership {
+    pub(crate) fn join(&self, fd: impl AsFd) -> Result<()> {
+        match self.source {
+            None => uv_sys::join_multicast(fd, self.group, self.interface),
+            Some(source) => uv_sys::join_source(fd, self.group, source, self.interface),
+        }
+    }
+
+    pub(crate) fn leave(&self, fd: impl AsFd) -> Result<()> {
+        match self.source {
+            None => uv_sys::leave_multicast(fd, self.group, self.interface),
+            Some(source) => uv_sys::leave_source(fd, self.group, source, self.interface),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// The interface that the handle is tied to. The kernel does tell, but also calls so the one that a link-local peer is on.
+    device: RefCell<Option<String>>,
+    /// The kernel tells the CPU that the last datagram came by, not the one that was set.
+    incoming_cpu: Cell<Option<u32>>,
+    memberships: RefCell<Vec<Membership>>,
+}
+
+impl Settings {
+    pub(crate) fn set_device(&self, name: Option<&str>) {
+        *self.device.borrow_mut() = name.map(str::to_owned);
+    }
+
+    pub(crate) fn set_incoming_cpu(&self, cpu: u32) {
+        self.incoming_cpu.set(Some(cpu));
+    }
+
+    pub(crate) fn joined(&self, membership: Membership) {
+        self.memberships.borrow_mut().push(membership);
+    }
+
+    pub(crate) fn left(&self, membership: Membership) {
+        self.memberships
+            .borrow_mut()
+            .retain(|&other| other != membership);
+    }
+
+    /// Ties a socket to the handle's interface: one that Linux untied in `connect(AF_UNSPEC)`, or another one.
+    pub(crate) fn tie(&self, fd: impl AsFd) -> Result<()> {
+        match self.device.borrow().as_deref() {
+            None => Ok(()),
+            Some(name) => uv_sys::bind_to_device(fd, Some(name)),
+        }
+    }
+
+    /// Makes another socket behave as the one that it takes the place of.
+    pub(crate) fn move_to(&self, from: impl AsFd, to: impl AsFd) -> Result<()> {
+        uv_sys::copy_options(from, &to)?;
+        match self.incoming_cpu.get() {
+            None => Ok(()),
+            Some(cpu) => uv_sys::set_incoming_cpu(to, cpu),
+        }
+    }
+
+    /// Joins the handle's groups on another socket.
+    pub(crate) fn join_all(&self, fd: impl AsFd) -> Result<()> {
+        let fd = fd.as_fd();
+        self.memberships
+            .borrow()
+            .iter()
+            .try_for_each(|membership| membership.join(fd))
+    }
+}

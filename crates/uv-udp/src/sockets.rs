@@ -1,0 +1,200 @@
+//! Where a handle's socket comes from and goes to: bound with options, made for a family at once, adopted, given back.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use uv_core::{Loop, PollSource};
+use uv_sys::{Errno, Family, Result};
+
+use crate::policy::State;
+use crate::udp::Udp;
+
+/// How a handle shares its local address, and what it asks of its socket from the start.
+///
+/// ```
+/// use uv_udp::{BindOptions, Loop, Udp};
+///
+/// let lp = Loop::new()?;
+/// let (one, other) = (Udp::new(&lp), Udp::new(&lp));
+/// let shared = BindOptions::default().reuse_port(true);
+/// one.bind_with("127.0.0.1:0".parse().unwrap(), shared)?;
+/// other.bind_with(one.local_addr()?, shared)?;
+/// # Ok::<(), uv_udp::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct BindOptions {
+    ipv6_only: bool,
+    reuse_address: bool,
+    reuse_port: bool,
+    full_reports: bool,
+}
+
+impl BindOptions {
+    /// Keeps IPv4 away from an IPv6 handle. `EINVAL` with an IPv4 address. Without it the system's default holds
+    /// (`net.ipv6.bindv6only`), which mostly lets IPv4 in as mapped addresses.
+    #[doc(alias = "UV_UDP_IPV6ONLY")]
+    #[doc(alias = "IPV6_V6ONLY")]
+    pub fn ipv6_only(mut self, on: bool) -> Self {
+        self.ipv6_only = on;
+        self
+    }
+
+    /// Lets several sockets bind this address and port, if all of them ask for it. The one that was bound last receives what is
+    /// sent to one host, and all of them what is sent to a group. Another program of any user can take the port over this way:
+    /// see [`reuse_port`](Self::reuse_port) for the careful form.
+    #[doc(alias = "UV_UDP_REUSEADDR")]
+    #[doc(alias = "SO_REUSEADDR")]
+    pub fn reuse_address(mut self, on: bool) -> Self {
+        self.reuse_address = on;
+        self
+    }
+
+    /// Makes the handle one of a group that shares its address and port, if all of them ask for it and belong to one user. The
+    /// kernel spreads what arrives over the group, each flow to one of it.
+    #[doc(alias = "UV_UDP_REUSEPORT")]
+    #[doc(alias = "SO_REUSEPORT")]
+    pub fn reuse_port(mut self, on: bool) -> Self {
+        self.reuse_port = on;
+        self
+    }
+
+    /// Asks for full reports of network errors from the start: see [`Udp::set_full_reports`].
+    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
+    #[doc(alias = "IP_RECVERR")]
+    pub fn full_reports(mut self, on: bool) -> Self {
+        self.full_reports = on;
+        self
+    }
+
+    fn check(self, address: &SocketAddr) -> Result<()> {
+        if self.ipv6_only && address.is_ipv4() {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+
+    fn apply(self, fd: impl AsFd) -> Result<()> {
+        if self.ipv6_only {
+            uv_sys::set_ipv6_only(&fd, true)?;
+        }
+        if self.reuse_address {
+            uv_sys::set_reuse_address(&fd, true)?;
+        }
+        if self.reuse_port {
+            uv_sys::set_reuse_port(&fd, true)?;
+        }
+        if self.full_reports {
+            uv_sys::set_recv_errors(fd, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the socket comes from and goes to.
+impl Udp {
+    /// A handle with a socket of this family from the start, so that options can be set before it is bound.
+    ///
+    /// # Errors
+    ///
+    /// `EAFNOSUPPORT` where the kernel lacks the family; `EMFILE`, `ENFILE` without a free descriptor; `ENOBUFS`, `ENOMEM`.
+    #[doc(alias = "uv_udp_init_ex")]
+    pub fn for_family(lp: &Loop, family: Family) -> Result<Self> {
+        let udp = Self::new(lp);
+        udp.inner.carry_out(udp.inner.state.get().create(family)?)?;
+        Ok(udp)
+    }
+
+    /// Binds to a local address as [`bind`](Self::bind) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind`; `EINVAL` too for an option that the address has no use for. Where binding fails on a handle that has a
+    /// socket already, the options stay set.
+    #[doc(alias = "uv_udp_bind")]
+    pub fn bind_with(&self, address: SocketAddr, options: BindOptions) -> Result<()> {
+        let inner = &self.inner;
+        inner.handle.check_open()?;
+        let plan = inner.state.get().bind(address)?;
+        options.check(&address)?;
+        inner.carry_out_with(plan, |fd| options.apply(fd))?;
+        if options.full_reports {
+            inner.receiver.set_full_reports(true);
+        }
+        Ok(())
+    }
+
+    /// A handle for a socket that somebody else made: unbound, bound or connected. See [`open`](Self::open).
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`.
+    #[doc(alias = "uv_udp_open")]
+    #[doc(alias = "uv_udp_open_ex")]
+    pub fn adopt(lp: &Loop, fd: OwnedFd) -> Result<Self> {
+        let udp = Self::new(lp);
+        udp.open(fd)?;
+        Ok(udp)
+    }
+
+    /// Gives a handle without a socket one that somebody else made: unbound, bound or connected, which the handle recognises.
+    /// The descriptor becomes non-blocking, for all who share it.
+    ///
+    /// What the kernel does not tell is taken as follows: groups that the socket joined are left when the handle disconnects
+    /// from an IPv6 peer; and a connected IPv6 socket keeps the address that it has now, also if that was chosen for the peer.
+    ///
+    /// # Errors
+    ///
+    /// `EALREADY` when the handle has a socket already. `ENOTSOCK` for what is no socket, `EINVAL` for one of streams,
+    /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6. The descriptor is closed then.
+    #[doc(alias = "uv_udp_open")]
+    #[doc(alias = "uv_udp_open_ex")]
+    pub fn open(&self, fd: OwnedFd) -> Result<()> {
+        let inner = &self.inner;
+        inner.handle.check_open()?;
+        inner.state.get().open()?;
+        if !uv_sys::is_datagram(&fd)? {
+            return Err(Errno::EINVAL);
+        }
+        let family = uv_sys::family(&fd)?;
+        let local = uv_sys::local_addr(&fd)?;
+        let peer = match uv_sys::peer_addr(&fd) {
+            Ok(peer) => Some(peer),
+            Err(Errno::ENOTCONN) => None,
+            Err(error) => return Err(error),
+        };
+        let state = State::of_socket(family, &local, peer);
+        uv_sys::set_nonblocking(&fd, true)?;
+        inner.receiver.recognise(&fd);
+        let device = match peer {
+            // The interface may be a link-local peer's.
+            Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
+            _ => uv_sys::bound_device(&fd)?,
+        };
+        // Whether the port was asked for by number is not known; that it is not is the safe guess.
+        let address = SocketAddr::new(local.ip(), 0);
+        inner.adopt(fd, state)?;
+        inner.settings.set_device(device.as_deref());
+        if local.port() != 0 {
+            inner.bound_to.set(Some(address));
+        }
+        Ok(())
+    }
+
+    /// Closes the handle and gives its socket back, as it is: bound, connected, non-blocking, and with its options, which
+    /// include `UDP_GRO` after bursts were received.
+    ///
+    /// The descriptor has another number than [`fileno`](Self::fileno) said. Sends that are queued are offered to the kernel
+    /// once more; what it does not take completes with `ECANCELED`. What was received but not delivered yet is lost; what is
+    /// still in the socket is not.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet; `EMFILE` without a free descriptor. The handle is not closed then.
+    pub fn into_fd(self) -> Result<OwnedFd> {
+        let duplicate = |socket: &PollSource| Ok(socket.as_fd().try_clone_to_owned()?);
+        let fd = self.inner.with_socket(duplicate)?;
+        self.close(|_| ())?;
+        Ok(fd)
+    }
+}
