@@ -33,6 +33,16 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Nothing reported.
+    pub const NONE: Metadata = Metadata {
+        segment_size: None,
+        tos: None,
+        ttl: None,
+        destination: None,
+        timestamp: None,
+        kernel_drops: None,
+    };
+
     /// What these control messages say.
     #[must_use]
     pub fn from_control(messages: ControlMessages<'_>) -> Metadata {
@@ -66,6 +76,17 @@ pub struct Received {
     pub truncated: bool,
     /// What else was reported.
     pub metadata: Metadata,
+}
+
+impl Received {
+    /// No datagram.
+    pub(crate) const NOTHING: Received = Received {
+        len: 0,
+        full_len: 0,
+        source: None,
+        truncated: false,
+        metadata: Metadata::NONE,
+    };
 }
 
 /// What to ask for. Less asked is less to do.
@@ -250,7 +271,7 @@ impl RecvBatch {
     /// Address and control messages are decoded here, not before.
     #[inline]
     #[must_use]
-    pub fn get(&self, index: usize) -> Option<(&[u8], Received)> {
+    pub fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
         self.ring.get(index)
     }
 }

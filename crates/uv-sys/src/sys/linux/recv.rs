@@ -141,7 +141,11 @@ pub(crate) struct Ring {
     controls: Vec<ControlBuffer>,
     data: Vec<u8>,
     slot_len: usize,
+    /// What the kernel said of the datagrams in the first `last` slots.
+    received: Vec<Received>,
     last: usize,
+    /// How many slots may hold metadata; those after them have none.
+    reported: usize,
     /// What the last call asked for.
     options: RecvOptions,
 }
@@ -178,7 +182,9 @@ impl Ring {
             controls: vec![ControlBuffer::zeroed(); slots],
             data,
             slot_len,
+            received: vec![Received::NOTHING; slots],
             last: 0,
+            reported: 0,
             options: RecvOptions {
                 source: false,
                 control: false,
@@ -239,8 +245,7 @@ impl Ring {
             // as said: see `new` and `arm`.
             let len = unsafe { recv_one(fd, &mut first.msg_hdr, flags(options)) }?;
             first.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
-            self.last = 1;
-            return Ok(1);
+            return Ok(self.decode(1));
         }
         #[cfg(feature = "fault-injection")]
         let max =
@@ -255,42 +260,43 @@ impl Ring {
                 ptr::null_mut(),
             )
         })?;
-        self.last = usize::try_from(count).map_err(|_| Errno::EIO)?;
-        if self.last == 0 {
-            return Err(Errno::EAGAIN);
+        match usize::try_from(count) {
+            Ok(0) => Err(Errno::EAGAIN),
+            Ok(count) => Ok(self.decode(count)),
+            Err(_) => Err(Errno::EIO),
         }
-        Ok(self.last)
+    }
+
+    /// Reads what the kernel wrote for the first `count` slots.
+    #[inline]
+    fn decode(&mut self, count: usize) -> usize {
+        self.last = count;
+        let slots = self.headers.iter().zip(&self.names).zip(&self.controls);
+        for (((message, name), control), received) in slots.zip(&mut self.received).take(count) {
+            received.full_len = message.msg_len as usize;
+            received.len = received.full_len.min(self.slot_len);
+            received.truncated = received.full_len > received.len;
+            received.source = if self.options.source {
+                name.decode(message.msg_hdr.msg_namelen)
+            } else {
+                None
+            };
+            if self.options.control && message.msg_hdr.msg_controllen > 0 {
+                let control = control.0.get(..super::control_len(&message.msg_hdr));
+                let messages = ControlMessages::new(control.unwrap_or_default());
+                received.metadata = Metadata::from_control(messages);
+                self.reported = self.reported.max(count);
+            } else if self.reported > 0 {
+                received.metadata = Metadata::default();
+            }
+        }
+        count
     }
 
     #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<(&[u8], Received)> {
-        if index >= self.last {
-            return None;
-        }
-        let message = self.headers.get(index)?;
-        let full_len = message.msg_len as usize;
-        let len = full_len.min(self.slot_len);
+    pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
+        let received = self.received.get(..self.last)?.get(index)?;
         let start = index * self.slot_len;
-        let bytes = self.data.get(start..start + len)?;
-        let source = if self.options.source {
-            self.names.get(index)?.decode(message.msg_hdr.msg_namelen)
-        } else {
-            None
-        };
-        let metadata = if self.options.control && message.msg_hdr.msg_controllen > 0 {
-            let control = self.controls.get(index)?;
-            let control = control.0.get(..super::control_len(&message.msg_hdr));
-            Metadata::from_control(ControlMessages::new(control.unwrap_or_default()))
-        } else {
-            Metadata::default()
-        };
-        let received = Received {
-            len,
-            full_len,
-            source,
-            truncated: full_len > len,
-            metadata,
-        };
-        Some((bytes, received))
+        Some((self.data.get(start..start + received.len)?, received))
     }
 }
