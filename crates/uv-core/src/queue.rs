@@ -37,6 +37,10 @@ impl Pool {
     }
 
     fn give_back(&self, mut chunk: Vec<u8>) {
+        if chunk.capacity() > 2 * LARGE_CHUNK {
+            // Made for one huge payload.
+            return;
+        }
         let (free, _) = self.size(chunk.capacity() >= LARGE_CHUNK);
         let mut free = free.borrow_mut();
         if free.len() < KEPT_CHUNKS {
@@ -287,13 +291,16 @@ impl<'q, T, C> Pending<'q, T, C> {
     }
 
     /// Passes the next `count` requests, all of one [`group`](Self::group), and returns their payloads as one stretch of
-    /// bytes. `None`, and nothing is passed, if there are not so many in the group.
+    /// bytes. `None`, and nothing is passed, for a `count` of 0 or more than there are in the group.
     pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
         let (_, agreeing) = self.queue.tags.get(self.tag)?;
+        if count == 0 || count > agreeing - self.used {
+            return None;
+        }
         let requests = &self.queue.requests;
         let first = requests.get(self.index)?;
-        let last = requests.get((self.index + count).checked_sub(1)?)?;
-        if self.used + count > *agreeing || first.chunk != last.chunk {
+        let last = requests.get(self.index + count - 1)?;
+        if first.chunk != last.chunk {
             return None;
         }
         let chunk = self.queue.chunks.get(first.chunk - self.queue.spent)?;
