@@ -3,6 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
+/// Room for what is called when a handle of type `H` is closed.
+pub(crate) type CloseCallback<H> = RefCell<Option<Box<dyn FnOnce(&H)>>>;
+
 /// Room for one callback, which survives being called: it is out of its room while it runs, so it may [`set`](Self::set)
 /// another one or [`clear`](Self::clear) itself, and it goes back when it returns or panics, unless it did.
 pub struct Callback<F: ?Sized> {

@@ -42,7 +42,10 @@ impl Deadlines {
         self.heap.is_empty()
     }
 
-    pub(crate) fn set(&mut self, deadline: &mut Deadline, key: usize, due: u64) {
+    pub(crate) fn set<T: HasDeadline>(&mut self, slots: &mut Slab<T>, key: usize, due: u64) {
+        let Some(deadline) = slots.get_mut(key).map(T::deadline) else {
+            return;
+        };
         self.started += 1;
         let moment = Moment {
             due,
@@ -52,19 +55,20 @@ impl Deadlines {
         if deadline.entry.is_some_and(|entry| entry < moment) {
             return;
         }
-        self.stale += usize::from(deadline.entry.is_some());
-        deadline.entry = Some(moment);
+        let replaced = deadline.entry.replace(moment);
         self.heap.push(Reverse((moment, key)));
-    }
-
-    pub(crate) fn clear(deadline: &mut Deadline) {
-        deadline.wanted = None;
+        self.abandon(replaced, slots);
     }
 
     /// The slot of `deadline` is going away.
     pub(crate) fn forget<T: HasDeadline>(&mut self, deadline: Deadline, slots: &mut Slab<T>) {
-        self.stale += usize::from(deadline.entry.is_some());
-        // Half the heap at most stands for nothing, at an amortised cost of one visit for each forgotten entry.
+        self.abandon(deadline.entry, slots);
+    }
+
+    /// `entry` stands for nothing any more.
+    fn abandon<T: HasDeadline>(&mut self, entry: Option<Moment>, slots: &mut Slab<T>) {
+        self.stale += usize::from(entry.is_some());
+        // Half the heap at most stands for nothing, at an amortised cost of one visit for each abandoned entry.
         if self.stale > 64 && self.stale > self.heap.len() / 2 {
             self.heap.retain(|Reverse((moment, key))| {
                 slots
@@ -120,6 +124,11 @@ impl Deadlines {
 }
 
 impl Deadline {
+    /// Nothing is waited for any more.
+    pub(crate) fn clear(&mut self) {
+        self.wanted = None;
+    }
+
     /// Whether `moment`, taken from the heap, is still the one that is waited for; if so it is spent.
     pub(crate) fn spend(&mut self, moment: Moment) -> bool {
         let due = self.wanted == Some(moment);
@@ -131,5 +140,43 @@ impl Deadline {
 
     pub(crate) fn due(&self) -> Option<u64> {
         self.wanted.map(|moment| moment.due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl HasDeadline for Deadline {
+        fn deadline(&mut self) -> &mut Deadline {
+            self
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_moves_leaves_no_more_than_a_bounded_number_of_entries_behind() {
+        let (mut deadlines, mut slots) = (Deadlines::default(), Slab::new());
+        let keys = [(); 3].map(|()| slots.insert(Deadline::default()));
+        for round in 0..100_000 {
+            for key in keys {
+                deadlines.set(&mut slots, key, 1_000_000 - round);
+                deadlines.set(&mut slots, key, 2_000_000 + round);
+            }
+        }
+        assert!(deadlines.heap.len() < 200, "{}", deadlines.heap.len());
+        assert_eq!(deadlines.next(&mut slots), Some(2_099_999));
+    }
+
+    #[test]
+    fn a_deadline_that_comes_and_goes_leaves_no_more_than_a_bounded_number_of_entries_behind() {
+        let (mut deadlines, mut slots) = (Deadlines::default(), Slab::new());
+        for _ in 0..10_000 {
+            let key = slots.insert(Deadline::default());
+            deadlines.set(&mut slots, key, 1_000_000);
+            let deadline = slots.remove(key);
+            deadlines.forget(deadline, &mut slots);
+        }
+        assert!(deadlines.heap.len() < 200, "{}", deadlines.heap.len());
+        assert_eq!(deadlines.next(&mut slots), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The life of a handle on its loop: active or not, referenced or not, open, closing or closed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
@@ -8,7 +8,9 @@ use std::rc::{Rc, Weak};
 use bitflags::bitflags;
 use uv_sys::{Errno, Interest, Registration, Result};
 
-use crate::event_loop::{Core, HookPhase, Loop};
+use crate::core::Core;
+use crate::event_loop::Loop;
+use crate::hook_list::HookPhase;
 use crate::source::{Phase, Source};
 
 bitflags! {
@@ -43,6 +45,9 @@ pub struct Handle {
     /// The handle's slot in the loop, from its first need of one.
     id: Cell<Option<HandleId>>,
     flags: Cell<Flags>,
+    hook: Cell<Option<HookPhase>>,
+    /// What is registered and still exists; more than one only while a handle replaces its descriptor.
+    polled: RefCell<Vec<Weak<Polled>>>,
 }
 
 impl Handle {
@@ -53,6 +58,8 @@ impl Handle {
             this,
             id: Cell::new(None),
             flags: Cell::new(Flags::empty()),
+            hook: Cell::new(None),
+            polled: RefCell::default(),
         }
     }
 
@@ -71,6 +78,7 @@ impl Handle {
         Ok(self.slot(&core))
     }
 
+    #[inline]
     fn core(&self) -> Result<Rc<Core>> {
         if self.flags().contains(Flags::CLOSED) {
             return Err(Errno::EBADF);
@@ -86,10 +94,12 @@ impl Handle {
         })
     }
 
+    #[inline]
     fn flags(&self) -> Flags {
         self.flags.get()
     }
 
+    #[inline]
     fn with(&self, flag: Flags, on: bool) -> bool {
         let mut flags = self.flags();
         let was = flags.contains(flag);
@@ -100,25 +110,31 @@ impl Handle {
 
     /// Whether the handle waits for something.
     #[doc(alias = "uv_is_active")]
+    #[inline]
     pub fn is_active(&self) -> bool {
         self.flags().contains(Flags::ACTIVE)
     }
 
-    /// Says that the handle waits for something, or no longer does. Nothing happens on a closing handle.
+    /// Says that the handle waits for something, or no longer does. Nothing happens on a closing handle, and none on one
+    /// that is being made or dropped: the loop could not hold it.
+    #[inline]
     pub fn set_active(&self, active: bool) {
         if self.is_active() == active || self.is_closing() {
             return;
         }
-        let Ok(core) = self.core() else { return };
+        let (Ok(core), Some(this)) = (self.core(), self.this.upgrade()) else {
+            return;
+        };
         self.with(Flags::ACTIVE, active);
         if self.has_ref() {
             core.count_live(active);
         }
-        core.hold(self.slot(&core), active);
+        core.hold(self.slot(&core), active.then_some(this));
     }
 
     /// Whether the handle keeps the loop running while it is active.
     #[doc(alias = "uv_has_ref")]
+    #[inline]
     pub fn has_ref(&self) -> bool {
         !self.flags().contains(Flags::UNREFERENCED)
     }
@@ -136,27 +152,29 @@ impl Handle {
         }
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// Whether [`close`](Self::close) was called, or the loop is gone.
     #[doc(alias = "uv_is_closing")]
+    #[inline]
     pub fn is_closing(&self) -> bool {
-        self.flags().intersects(Flags::CLOSING | Flags::CLOSED)
+        self.flags().intersects(Flags::CLOSING | Flags::CLOSED) || self.core.strong_count() == 0
     }
 
-    /// Whether the handle can still be used: not closing, and its loop exists.
+    /// Whether the handle can still be used.
     ///
     /// # Errors
     ///
-    /// `EBADF` when it cannot.
+    /// `EBADF` when it [is closing](Self::is_closing).
+    #[inline]
     pub fn check_open(&self) -> Result<()> {
-        if self.is_closing() || self.core.strong_count() == 0 {
+        if self.is_closing() {
             Err(Errno::EBADF)
         } else {
             Ok(())
         }
     }
 
-    /// Closes the handle: it gets its [`Phase::Closing`] turn at the end of an iteration, and nothing after that. The loop
-    /// keeps it alive until then.
+    /// Closes the handle: it gets its [`Phase::Closing`] turn at the end of an iteration, and nothing else from now on. The
+    /// loop keeps it alive until then, and polls its descriptors no longer.
     ///
     /// # Errors
     ///
@@ -166,8 +184,12 @@ impl Handle {
         self.check_open()?;
         let core = self.core()?;
         let this = self.this.upgrade().ok_or(Errno::EBADF)?;
+        // With a slot the loop finds the handle if it goes before the turn.
+        self.slot(&core);
         self.clear_deadline();
+        self.clear_hook();
         self.set_active(false);
+        self.silence();
         self.with(Flags::CLOSING, true);
         core.close(this);
         Ok(())
@@ -178,14 +200,32 @@ impl Handle {
         self.release();
     }
 
+    /// The loop is gone.
+    pub(crate) fn abandon(&self) {
+        self.with(Flags::ACTIVE, false);
+        self.with(Flags::CLOSED, true);
+    }
+
     fn release(&self) {
+        self.silence();
         if let (Some(id), Some(core)) = (self.id.take(), self.core.upgrade()) {
             core.remove(id);
         }
     }
 
+    /// Ends the reports for good, also of descriptors that somebody keeps open: nobody would take care of them, so that they
+    /// would keep the loop from waiting, and they would go to whoever gets the slot next.
+    fn silence(&self) {
+        for polled in self.polled.take() {
+            if let Some(polled) = polled.upgrade() {
+                polled.silence();
+            }
+        }
+    }
+
     /// Asks for a turn in the `Completions`, `Flush`, `Dispatch` or `Revisit` phase; asking twice before the turn is asking once.
     /// Other phases cannot be asked for, and closing handles get no such turns.
+    #[inline]
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
         if self.is_closing() || self.with(flag, true) {
@@ -227,18 +267,24 @@ impl Handle {
         self.core().ok()?.deadline(self.id.get()?)
     }
 
-    /// Asks for a [`Phase::Hook`] turn in every iteration, in the given place, until [`clear_hook`](Self::clear_hook).
+    /// Asks for a [`Phase::Hook`] turn in every iteration, in the given place, until [`clear_hook`](Self::clear_hook). A
+    /// handle has one such turn at most: another place takes the place of the one before. The loop keeps the handle alive.
     pub fn set_hook(&self, place: HookPhase) {
-        if let (false, Ok(core), Some(this)) = (self.is_closing(), self.core(), self.this.upgrade())
-        {
-            core.add_hook(place, this);
+        if self.hook.get() == Some(place) || self.is_closing() {
+            return;
+        }
+        if let (Ok(core), Some(this)) = (self.core(), self.this.upgrade()) {
+            self.clear_hook();
+            self.slot(&core);
+            self.hook.set(Some(place));
+            core.hooks(place).add(this);
         }
     }
 
     /// Ends the turns asked for with [`set_hook`](Self::set_hook).
-    pub fn clear_hook(&self, place: HookPhase) {
-        if let Ok(core) = self.core() {
-            core.remove_hook(place, &self.this);
+    pub fn clear_hook(&self) {
+        if let (Some(place), Ok(core)) = (self.hook.take(), self.core()) {
+            core.hooks(place).remove(&self.this);
         }
     }
 
@@ -254,17 +300,20 @@ impl Handle {
         let core = self.core()?;
         let id = self.slot(&core);
         let registration = core
-            .poller()
+            .poller
             .register(fd, id.key, Interest::NONE)
             .map_err(|(errno, _)| errno)?;
-        Ok(PollSource {
-            polled: Rc::new(Polled {
-                registration,
-                wanted: Cell::new(Interest::NONE),
-                changing: Cell::new(false),
-                core: self.core.clone(),
-            }),
-        })
+        let polled = Rc::new(Polled {
+            registration,
+            wanted: Cell::new(Interest::NONE),
+            changing: Cell::new(false),
+            silent: Cell::new(false),
+            core: self.core.clone(),
+        });
+        let mut known = self.polled.borrow_mut();
+        known.retain(|polled| polled.strong_count() > 0);
+        known.push(Rc::downgrade(&polled));
+        Ok(PollSource { polled })
     }
 }
 
@@ -303,6 +352,8 @@ pub(crate) struct Polled {
     wanted: Cell<Interest>,
     /// Whether it is on the loop's list of changes.
     changing: Cell<bool>,
+    /// Whether its handle is closed.
+    silent: Cell<bool>,
     core: Weak<Core>,
 }
 
@@ -314,15 +365,15 @@ impl PollSource {
     ///
     /// # Errors
     ///
-    /// What the poller says: `EPERM` for a descriptor that cannot be polled (a regular file), `ENOMEM`, `ENOSPC`.
+    /// `EBADF` when the handle is closing or dropped, or its loop is gone; what the poller says otherwise: `EPERM` for a
+    /// descriptor that cannot be polled (a regular file), `ENOMEM`, `ENOSPC`.
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         let polled = &self.polled;
+        let core = polled.core.upgrade().filter(|_| !polled.silent.get());
+        let core = core.ok_or(Errno::EBADF)?;
         if polled.registration.interest() == Interest::NONE && interest != Interest::NONE {
             polled.registration.set_interest(interest)?;
-        } else if polled.registration.interest() != interest
-            && !polled.changing.replace(true)
-            && let Some(core) = polled.core.upgrade()
-        {
+        } else if polled.registration.interest() != interest && !polled.changing.replace(true) {
             core.change_interest(Rc::downgrade(polled));
         }
         polled.wanted.set(interest);
@@ -351,6 +402,13 @@ impl fmt::Debug for PollSource {
 }
 
 impl Polled {
+    fn silence(&self) {
+        self.silent.set(true);
+        self.wanted.set(Interest::NONE);
+        // Nothing depends on it but the peace of the poller, and to end a watch does not fail.
+        let _ = self.registration.set_interest(Interest::NONE);
+    }
+
     pub(crate) fn apply(&self) -> Result<()> {
         self.changing.set(false);
         let wanted = self.wanted.get();

@@ -6,9 +6,11 @@ use std::rc::Rc;
 
 use uv_sys::Result;
 
-use crate::callback::Callback;
-use crate::event_loop::{HookPhase, Loop};
+use crate::callback::{Callback, CloseCallback};
+use crate::event_loop::Loop;
 use crate::handle::{Handle, HandleId};
+use crate::hook_list::HookPhase;
+use crate::methods::handle_methods;
 use crate::source::{Phase, Source};
 
 macro_rules! hook {
@@ -26,7 +28,7 @@ macro_rules! hook {
                 pub(super) handle: Handle,
                 pub(super) started: Cell<bool>,
                 pub(super) callback: Callback<dyn FnMut(&$name)>,
-                pub(super) close_callback: RefCell<Option<Box<dyn FnOnce(&$name)>>>,
+                pub(super) close_callback: CloseCallback<$name>,
             }
 
             impl Source for Inner {
@@ -100,13 +102,13 @@ macro_rules! hook {
 
             fn end(&self) {
                 self.inner.started.set(false);
-                self.inner.handle.clear_hook(HookPhase::$name);
+                self.inner.handle.clear_hook();
                 self.inner.handle.set_active(false);
                 self.inner.callback.clear();
             }
         }
 
-        crate::handle_methods!($name, concat!($noun, " hook"));
+        handle_methods!($name);
     };
 }
 

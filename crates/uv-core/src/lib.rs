@@ -58,10 +58,13 @@
 
 mod callback;
 mod clock;
+mod core;
 mod deadlines;
 mod event_loop;
 mod handle;
+mod hook_list;
 mod hooks;
+mod iteration;
 mod methods;
 mod queue;
 mod remote;
@@ -69,9 +72,11 @@ mod source;
 mod timer;
 
 pub use callback::Callback;
-pub use event_loop::{HookPhase, Loop, MAX_UNPOLLED_ITERATIONS, RunMode};
+pub use event_loop::{Loop, RunMode};
 pub use handle::{Handle, HandleId, PollSource};
+pub use hook_list::HookPhase;
 pub use hooks::{Check, Idle, Prepare};
+pub use iteration::MAX_UNPOLLED_ITERATIONS;
 pub use queue::{Pending, Pool, RequestQueue};
 pub use remote::{KeepAlive, Remote};
 pub use source::{Phase, Source};

@@ -1,10 +1,8 @@
 //! What every handle type of this crate offers in the same words.
 
 /// Methods for a `$name { inner: Rc<Inner> }` whose `Inner` has a `handle` and a `close_callback`.
-#[macro_export]
-#[doc(hidden)]
 macro_rules! handle_methods {
-    ($name:ident, $noun:expr) => {
+    ($name:ident) => {
         impl $name {
             /// Closes the handle. `callback` runs in the closing phase of the loop's current or next iteration, never inside
             /// this call; until then the loop keeps the handle alive. Other callbacks are not called again.
@@ -73,3 +71,5 @@ macro_rules! handle_methods {
         }
     };
 }
+
+pub(crate) use handle_methods;

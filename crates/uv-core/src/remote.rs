@@ -80,7 +80,8 @@ impl Remote {
         }
         self.shared.pending.store(true, Ordering::SeqCst);
         drop(posts);
-        self.shared.wake()
+        self.shared.wake();
+        Ok(())
     }
 
     /// Keeps [`Loop::run`] from returning for want of work until the answer is dropped: for threads that will post later.
@@ -108,8 +109,7 @@ pub struct KeepAlive {
 impl Drop for KeepAlive {
     fn drop(&mut self) {
         if self.shared.kept_alive.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // A wake-up that fails leaves a loop asleep that has nothing to do: there is nobody to tell.
-            let _ = self.shared.wake();
+            self.shared.wake();
         }
     }
 }
@@ -131,11 +131,10 @@ impl Shared {
         }
     }
 
-    fn wake(&self) -> Result<()> {
+    fn wake(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
-            self.poller.notify()
-        } else {
-            Ok(())
+            // It cannot fail but by having been notified too often to count, which wakes the loop as well.
+            let _ = self.poller.notify();
         }
     }
 
@@ -149,10 +148,10 @@ impl Shared {
 
     /// The loop is about to block; `false` when it must not, because something was posted meanwhile. A post that comes
     /// after this sees `asleep` and notifies: the two stores and the two loads are sequentially consistent, so at least
-    /// one side sees the other.
-    pub(crate) fn fall_asleep(&self, kept_alive: bool) -> bool {
+    /// one side sees the other. The same goes for the last [`KeepAlive`], if the loop looks at that after this, too.
+    pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        let sleep = !self.pending() && kept_alive == self.kept_alive();
+        let sleep = !self.pending();
         if !sleep {
             self.wake_up();
         }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use uv_sys::{Errno, Result};
 
-use crate::callback::Callback;
+use crate::callback::{Callback, CloseCallback};
 use crate::clock::nanos;
 use crate::event_loop::Loop;
 use crate::handle::{Handle, HandleId};
+use crate::methods::handle_methods;
 use crate::source::{Phase, Source};
 
 /// Calls back once or repeatedly, on the loop's nanosecond clock.
@@ -48,7 +49,7 @@ struct Inner {
     repeat: Cell<u64>,
     started: Cell<bool>,
     callback: Callback<dyn FnMut(&Timer)>,
-    close_callback: RefCell<Option<Box<dyn FnOnce(&Timer)>>>,
+    close_callback: CloseCallback<Timer>,
 }
 
 impl Timer {
@@ -177,4 +178,4 @@ impl Source for Inner {
     }
 }
 
-crate::handle_methods!(Timer, "timer");
+handle_methods!(Timer);

@@ -1,0 +1,263 @@
+//! One iteration of a loop: who has a turn, in which order, and when the poller is asked.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use uv_sys::{Interest, Result};
+
+use crate::core::{Core, Turns};
+use crate::event_loop::{Loop, RunMode};
+use crate::hook_list::HookPhase;
+use crate::source::{Phase, Source};
+
+/// How many iterations [`RunMode::Default`] may go without asking the poller while it has work it can see without asking.
+/// Asking costs about as much as a datagram, so one in 32 is 3 % at most; and 32 iterations of bounded work are well under
+/// a millisecond, which is how long a handle that only the poller knows of may have to wait for its turn.
+pub const MAX_UNPOLLED_ITERATIONS: u32 = 32;
+
+/// What an iteration did about the poller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Not,
+    WithoutWaiting,
+    Waiting,
+}
+
+impl Core {
+    pub(crate) fn iterate(&self, lp: &Loop, mode: RunMode) -> Result<()> {
+        self.now.set(None);
+        // One iteration that found something to do has done its work, and need not wait for more.
+        let mut worked = self.busy() | self.run_deadlines();
+        self.run_scheduled(&self.completions, Phase::Completions);
+        worked |= self.run_posts(lp);
+        self.hooks(HookPhase::Idle).run();
+        self.hooks(HookPhase::Prepare).run();
+        self.run_scheduled(&self.flushes, Phase::Flush);
+        let asked = self.poll(mode, worked)?;
+        // What the reports schedule anew waits for the next iteration.
+        let scheduled = self.dispatches.borrow().len();
+        let revisits = self.revisits.borrow().len();
+        if asked != Asked::Not {
+            self.dispatch_events();
+        }
+        self.run_some(&self.revisits, revisits, Phase::Revisit);
+        self.run_some(&self.dispatches, scheduled, Phase::Dispatch);
+        self.hooks(HookPhase::Check).run();
+        self.run_closing();
+        if mode == RunMode::Once && asked == Asked::Waiting {
+            // The wait may have ended because a timer is due, and one iteration promises to make progress.
+            self.run_deadlines();
+        }
+        Ok(())
+    }
+
+    /// Runs what is due, and says whether anything was.
+    fn run_deadlines(&self) -> bool {
+        if self.due.borrow().is_empty() && self.deadlines.borrow().is_empty() {
+            return false;
+        }
+        let now = self.now();
+        {
+            // All that are due now, before the first one runs: what they start waits for the next iteration.
+            let (mut slots, mut deadlines) = (self.slots.borrow_mut(), self.deadlines.borrow_mut());
+            let mut due = self.due.borrow_mut();
+            while let Some(next) = deadlines.pop(&mut slots, now) {
+                due.push_back(next);
+            }
+        }
+        let mut any = false;
+        while let Some((key, moment)) = pop(&self.due) {
+            let source = {
+                let mut slots = self.slots.borrow_mut();
+                let slot = slots.get_mut(key);
+                slot.and_then(|slot| {
+                    slot.deadline
+                        .spend(moment)
+                        .then(|| slot.source.upgrade())
+                        .flatten()
+                })
+            };
+            if let Some(source) = source {
+                any = true;
+                source.turn(Phase::Deadline);
+            }
+        }
+        any
+    }
+
+    fn run_scheduled(&self, queue: &Turns, phase: Phase) {
+        let scheduled = queue.borrow().len();
+        self.run_some(queue, scheduled, phase);
+    }
+
+    fn run_some(&self, queue: &Turns, count: usize, phase: Phase) {
+        for _ in 0..count {
+            let Some(source) = pop(queue) else { break };
+            if let Some(source) = source.upgrade()
+                && source.handle().begin_turn(phase)
+            {
+                source.turn(phase);
+            }
+        }
+    }
+
+    /// Runs what was posted by now, and says whether anything was.
+    fn run_posts(&self, lp: &Loop) -> bool {
+        if self.posts.borrow().is_empty() && self.shared.pending() {
+            self.shared.take_posts(&mut self.posts.borrow_mut());
+        }
+        let mut any = false;
+        while let Some(post) = pop(&self.posts) {
+            any = true;
+            post(lp);
+        }
+        any
+    }
+
+    /// Asks the poller, or not. `worked` if this iteration found something to do before.
+    fn poll(&self, mode: RunMode, worked: bool) -> Result<Asked> {
+        let unpolled = self.unpolled.get();
+        // What an idle hook does may take long, and it does it in every iteration: the poller is asked all the same.
+        if mode == RunMode::Default
+            && unpolled < MAX_UNPOLLED_ITERATIONS
+            && self.hooks(HookPhase::Idle).is_empty()
+            && self.busy()
+        {
+            self.unpolled.set(unpolled + 1);
+            return Ok(Asked::Not);
+        }
+        self.unpolled.set(0);
+        self.apply_changes()?;
+        let timeout = match mode {
+            RunMode::NoWait => Some(Duration::ZERO),
+            RunMode::Once if worked => Some(Duration::ZERO),
+            RunMode::Default | RunMode::Once => self.wait_while_alive(worked),
+        };
+        let waited = self.poller.wait(&mut self.events.borrow_mut(), timeout);
+        self.shared.wake_up();
+        waited?;
+        if timeout == Some(Duration::ZERO) {
+            return Ok(Asked::WithoutWaiting);
+        }
+        self.now.set(None);
+        Ok(Asked::Waiting)
+    }
+
+    fn wait_while_alive(&self, worked: bool) -> Option<Duration> {
+        if worked {
+            // What ran took its time, which a deadline should not wait for twice.
+            self.now.set(None);
+        }
+        let timeout = self.prepare_to_wait();
+        // Only now: another thread that drops the last `KeepAlive` is either seen here, or sees that it must wake the loop.
+        if self.alive() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        }
+    }
+
+    /// How long the loop may wait: not at all while there is something to do. If it may, other threads know from here on
+    /// that they must wake it.
+    pub(crate) fn prepare_to_wait(&self) -> Option<Duration> {
+        if self.busy() || !self.shared.fall_asleep() {
+            return Some(Duration::ZERO);
+        }
+        let next = self
+            .deadlines
+            .borrow_mut()
+            .next(&mut self.slots.borrow_mut());
+        next.map(|due| Duration::from_nanos(due.saturating_sub(self.now())))
+    }
+
+    /// Whether there is work that can be seen without asking the poller.
+    fn busy(&self) -> bool {
+        !self.dispatches.borrow().is_empty()
+            || !self.completions.borrow().is_empty()
+            || !self.flushes.borrow().is_empty()
+            || !self.closing.borrow().is_empty()
+            || !self.due.borrow().is_empty()
+            || !self.posts.borrow().is_empty()
+            || !self.hooks(HookPhase::Idle).is_empty()
+            || self.stopping.get()
+            || self.shared.pending()
+    }
+
+    pub(crate) fn alive(&self) -> bool {
+        self.live.get() > 0
+            || !self.closing.borrow().is_empty()
+            || !self.posts.borrow().is_empty()
+            || self.shared.pending()
+            || self.shared.kept_alive()
+    }
+
+    fn dispatch_events(&self) {
+        let events = self.events.borrow();
+        for event in events.iter() {
+            let source = self
+                .slots
+                .borrow()
+                .get(event.key)
+                .and_then(|slot| slot.source.upgrade());
+            // It may have been closed since it was reported, by whoever had a turn before.
+            let Some(source) = source.filter(|source| !source.handle().is_closing()) else {
+                continue;
+            };
+            let mut readiness = Interest::NONE;
+            readiness.set(Interest::READABLE, event.readable);
+            readiness.set(Interest::WRITABLE, event.writable);
+            source.ready(readiness);
+        }
+    }
+
+    fn run_closing(&self) {
+        let closing = self.closing.borrow().len();
+        for _ in 0..closing {
+            let Some(source) = pop(&self.closing) else {
+                break;
+            };
+            let turn = ClosingTurn {
+                core: self,
+                source: Some(Rc::clone(&source)),
+            };
+            Rc::clone(&source).turn(Phase::Closing);
+            turn.done();
+            source.handle().closed();
+        }
+    }
+
+    pub(crate) fn apply_changes(&self) -> Result<()> {
+        while let Some(change) = { self.changes.borrow_mut().pop() } {
+            if let Some(polled) = change.upgrade() {
+                polled.apply()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pop<T>(queue: &RefCell<VecDeque<T>>) -> Option<T> {
+    queue.borrow_mut().pop_front()
+}
+
+/// A closing turn, which is given again unless it is done: after a panic.
+struct ClosingTurn<'a> {
+    core: &'a Core,
+    source: Option<Rc<dyn Source>>,
+}
+
+impl ClosingTurn<'_> {
+    fn done(mut self) {
+        self.source = None;
+    }
+}
+
+impl Drop for ClosingTurn<'_> {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            self.core.closing.borrow_mut().push_front(source);
+        }
+    }
+}
