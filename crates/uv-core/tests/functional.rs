@@ -1,0 +1,14 @@
+//! What the loop promises, one file per topic.
+
+mod functional {
+    mod embedding;
+    mod hooks;
+    mod life;
+    mod panics;
+    mod posts;
+    mod queue;
+    mod run;
+    mod sources;
+    mod support;
+    mod timers;
+}

@@ -1,0 +1,275 @@
+//! A panic in a callback reaches the caller of `run`; the loop stays usable, and nothing but that call is lost.
+
+use std::os::unix::net::UnixDatagram;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use uv_core::{Check, Idle, Interest, Loop, Phase, Prepare, RunMode, Timer};
+
+use super::support::{Count, Log, Probe, Told, run_to_panic};
+
+const OOPS: &str = "oops";
+
+/// Three probes that are given turns of one kind, of which the middle one panics the first time.
+fn three(lp: &Loop, ran: &Log<usize>, phase: Phase) -> Vec<Rc<Probe>> {
+    (0..3)
+        .map(|name| {
+            let log = ran.clone();
+            let mut first = true;
+            Probe::on(lp, phase, move |_| {
+                log.add(name);
+                if name == 1 && std::mem::take(&mut first) {
+                    panic!("oops");
+                }
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
+    for phase in [
+        Phase::Completions,
+        Phase::Flush,
+        Phase::Dispatch,
+        Phase::Deadline,
+    ] {
+        let (lp, ran) = (Loop::new().unwrap(), Log::new());
+        let probes = three(&lp, &ran, phase);
+        for probe in &probes {
+            probe.set_active(true);
+            match phase {
+                Phase::Deadline => probe.set_deadline(0),
+                phase => probe.schedule(phase),
+            }
+        }
+        assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+        assert_eq!(ran, [0, 1], "{phase:?}");
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(ran, [0, 1, 2], "{phase:?}");
+        // And the one that panicked can ask again.
+        probes[1].schedule(Phase::Flush);
+        probes[1].set_deadline(0);
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(
+            ran.len(),
+            3 + usize::from(matches!(phase, Phase::Flush | Phase::Deadline))
+        );
+    }
+}
+
+#[test]
+fn a_panic_in_a_timer_costs_no_other_timer_and_not_its_own_repetition() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    for name in 0..3 {
+        let log = ran.clone();
+        let repeat = Duration::from_nanos(u64::from(name == 1));
+        Timer::new(&lp)
+            .start(Duration::from_nanos(1), repeat, move |timer| {
+                log.add(name);
+                if name == 1 {
+                    if log.len() > 3 {
+                        timer.close(|_| ()).unwrap();
+                    } else {
+                        panic!("oops");
+                    }
+                }
+            })
+            .unwrap();
+    }
+    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(ran, [0, 1, 2, 1]);
+}
+
+#[test]
+fn a_panic_in_a_hook_costs_the_others_no_more_than_that_iteration() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    let hooks: Vec<_> = (0..3)
+        .map(|name| {
+            let log = ran.clone();
+            let hook = Prepare::new(&lp);
+            let mut first = true;
+            hook.start(move |_| {
+                log.add(name);
+                if name == 1 && std::mem::take(&mut first) {
+                    panic!("oops");
+                }
+            })
+            .unwrap();
+            hook
+        })
+        .collect();
+    assert_eq!(run_to_panic(&lp, RunMode::Once), OOPS);
+    hooks[0].stop().unwrap();
+    ran.take();
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(ran, [1, 2], "the one that panicked is started still");
+}
+
+#[test]
+fn a_panic_in_every_kind_of_hook_reaches_the_caller_of_run() {
+    let lp = Loop::new().unwrap();
+    let (idle, prepare, check) = (Idle::new(&lp), Prepare::new(&lp), Check::new(&lp));
+    macro_rules! panic_once {
+        ($hook:ident) => {
+            $hook
+                .start(|hook| {
+                    hook.stop().unwrap();
+                    panic!("{}", stringify!($hook));
+                })
+                .unwrap()
+        };
+    }
+    panic_once!(idle);
+    panic_once!(prepare);
+    panic_once!(check);
+    for _ in 0..3 {
+        let panic = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait))).unwrap_err();
+        drop(panic);
+    }
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+}
+
+#[test]
+fn a_panic_in_a_post_costs_no_other_post() {
+    let lp = Loop::new().unwrap();
+    for name in 0..4 {
+        lp.remote()
+            .post(move |lp| {
+                lp.local(Log::new).add(name);
+                if name == 1 {
+                    lp.remote().post(|lp| lp.local(Log::new).add(4)).unwrap();
+                    panic!("oops");
+                }
+            })
+            .unwrap();
+    }
+    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert!(lp.alive());
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(*lp.local(Log::<i32>::new), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_panic_at_a_readiness_report_costs_no_other_report() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    let mut pairs = Vec::new();
+    for name in 0..3 {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        theirs.send(b"x").unwrap();
+        let (log, socket) = (ran.clone(), ours.try_clone().unwrap());
+        let probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+            socket.recv(&mut [0]).unwrap();
+            log.add(name);
+            if log.len() == 2 {
+                panic!("oops");
+            }
+        });
+        pairs.push((probe, theirs));
+    }
+    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert_eq!(ran.len(), 2);
+    lp.run(RunMode::NoWait).unwrap();
+    let mut ran = ran.take();
+    ran.sort_unstable();
+    assert_eq!(ran, [0, 1, 2]);
+}
+
+#[test]
+fn a_panic_in_a_close_callback_closes_the_handle_and_costs_no_other_close() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    let timers: Vec<_> = (0..3).map(|_| Timer::new(&lp)).collect();
+    for (name, timer) in timers.iter().enumerate() {
+        let log = ran.clone();
+        timer
+            .close(move |_| {
+                log.add(name);
+                if name == 1 {
+                    panic!("oops");
+                }
+            })
+            .unwrap();
+    }
+    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert!(lp.alive());
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(ran, [0, 1, 2]);
+}
+
+#[test]
+fn a_closing_turn_that_panicked_is_given_again() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let counted = turns.clone();
+    let probe = Probe::new(&lp, move |_, told| {
+        assert_eq!(told, Told::Turn(Phase::Closing));
+        if counted.up() < 3 {
+            panic!("oops");
+        }
+    });
+    probe.close().unwrap();
+    for _ in 0..2 {
+        assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    }
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(turns.get(), 3);
+    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
+    assert_eq!(turns.get(), 3);
+}
+
+#[test]
+fn a_loop_can_close_its_handles_while_the_thread_unwinds() {
+    struct ClosesOnDrop(Loop, Timer, Count);
+    impl Drop for ClosesOnDrop {
+        fn drop(&mut self) {
+            let closed = self.2.clone();
+            self.1.close(closed.counts()).unwrap();
+            // In a run that does not panic, although the thread does.
+            for _ in 0..3 {
+                self.0.run(RunMode::NoWait).unwrap();
+            }
+            assert!(!self.0.alive());
+        }
+    }
+    let closed = Count::default();
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let lp = Loop::new().unwrap();
+        let timer = Timer::new(&lp);
+        let _closes = ClosesOnDrop(lp, timer, closed.clone());
+        panic!("oops");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(closed.get(), 1);
+}
+
+#[test]
+fn a_stop_counts_for_the_run_that_a_panic_ended() {
+    let lp = Loop::new().unwrap();
+    let fired = Count::default();
+    let counted = fired.clone();
+    Timer::new(&lp)
+        .start(Duration::ZERO, Duration::from_nanos(1), move |timer| {
+            timer.event_loop().unwrap().stop();
+            if counted.up() == 1 {
+                panic!("oops");
+            }
+        })
+        .unwrap();
+    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(fired.get(), 2);
+}
+
+#[test]
+fn a_run_inside_a_callback_works_again_after_a_panic_from_outside() {
+    let lp = Loop::new().unwrap();
+    lp.remote().post(|_| panic!("oops")).unwrap();
+    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+}

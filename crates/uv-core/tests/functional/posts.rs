@@ -1,0 +1,289 @@
+//! Posts from other threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use uv_core::{Errno, KeepAlive, Loop, Remote, RunMode, Timer};
+
+use super::embedding::is_readable;
+use super::support::{Log, inside};
+
+/// What ran on a loop, for posts to find.
+fn note(lp: &Loop, entry: usize) {
+    lp.local(Log::new).add(entry);
+}
+
+fn noted(lp: &Loop) -> Vec<usize> {
+    lp.local(Log::new).take()
+}
+
+#[test]
+fn a_remote_can_be_sent_shared_and_cloned() {
+    fn check<T: Send + Sync + Clone + 'static>() {}
+    check::<Remote>();
+    fn check_keep_alive<T: Send + Sync + 'static>() {}
+    check_keep_alive::<KeepAlive>();
+}
+
+#[test]
+fn posts_run_on_the_loops_thread_in_the_order_in_which_they_were_made() {
+    let lp = Loop::new().unwrap();
+    let here = thread::current().id();
+    let remote = lp.remote();
+    let thread = thread::spawn(move || {
+        for index in 0..100 {
+            remote
+                .post(move |lp| {
+                    assert_eq!(thread::current().id(), here);
+                    note(lp, index);
+                })
+                .unwrap();
+        }
+    });
+    thread.join().unwrap();
+    assert!(lp.alive(), "a post that has not run keeps the loop alive");
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(noted(&lp), Vec::from_iter(0..100));
+}
+
+#[test]
+fn posts_made_before_an_iteration_run_in_it_and_those_made_by_a_post_in_the_next() {
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    for index in 0..3 {
+        let again = remote.clone();
+        remote
+            .post(move |lp| {
+                note(lp, index);
+                again.post(move |lp| note(lp, 10 + index)).unwrap();
+            })
+            .unwrap();
+    }
+    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
+    assert_eq!(noted(&lp), [0, 1, 2]);
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(noted(&lp), [10, 11, 12]);
+}
+
+#[test]
+fn a_post_to_a_loop_that_is_awake_costs_no_wake_up() {
+    let lp = Loop::new().unwrap();
+    lp.remote().post(|lp| note(lp, 1)).unwrap();
+    assert!(!is_readable(&lp));
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(noted(&lp), [1]);
+}
+
+#[test]
+fn posts_to_a_loop_that_is_asleep_wake_it_once() {
+    let lp = Loop::new().unwrap();
+    assert_eq!(lp.poll_timeout(), Ok(None));
+    for index in 0..1_000 {
+        lp.remote().post(move |lp| note(lp, index)).unwrap();
+        assert!(is_readable(&lp));
+    }
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(noted(&lp).len(), 1_000);
+    assert!(!is_readable(&lp), "nothing of the wake-up is left");
+    assert_eq!(lp.poll_timeout(), Ok(None));
+}
+
+#[test]
+fn a_loop_does_not_fall_asleep_over_a_post() {
+    let lp = Loop::new().unwrap();
+    lp.remote().post(|lp| note(lp, 1)).unwrap();
+    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
+}
+
+#[test]
+fn a_post_wakes_a_loop_that_waits_for_a_timer() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer
+        .start(Duration::from_secs(3600), Duration::ZERO, |_| ())
+        .unwrap();
+    let remote = lp.remote();
+    let thread = thread::spawn(move || remote.post(Loop::stop).unwrap());
+    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    thread.join().unwrap();
+}
+
+#[test]
+fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    let (first, second) = (remote.keep_alive(), remote.keep_alive());
+    assert!(lp.alive());
+    drop(first);
+    assert!(lp.alive());
+    let thread = thread::spawn(move || {
+        remote.post(|lp| note(lp, 1)).unwrap();
+        drop(second);
+    });
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(
+        noted(&lp),
+        [1],
+        "what was posted before it was dropped has run"
+    );
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_loop_that_is_gone_refuses_posts_and_drops_the_closure() {
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    let kept = remote.keep_alive();
+    drop(lp);
+    let captured = Arc::new(());
+    let held = Arc::clone(&captured);
+    assert_eq!(remote.post(move |_| drop(held)), Err(Errno::ECANCELED));
+    assert_eq!(Arc::strong_count(&captured), 1);
+    drop(kept);
+}
+
+#[test]
+fn posts_that_have_not_run_are_dropped_with_their_loop() {
+    let lp = Loop::new().unwrap();
+    let captured = Arc::new(());
+    let held = Arc::clone(&captured);
+    lp.remote()
+        .post(move |_| {
+            let _held = held;
+            unreachable!()
+        })
+        .unwrap();
+    drop(lp);
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
+#[test]
+fn a_closure_may_post_when_it_is_dropped() {
+    struct PostsOnDrop(Remote);
+    impl Drop for PostsOnDrop {
+        fn drop(&mut self) {
+            assert_eq!(self.0.post(|_| ()), Err(Errno::ECANCELED));
+        }
+    }
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    let posts = PostsOnDrop(remote.clone());
+    remote.post(move |_| drop(posts)).unwrap();
+    drop(lp);
+    let posts = PostsOnDrop(remote.clone());
+    assert_eq!(remote.post(move |_| drop(posts)), Err(Errno::ECANCELED));
+}
+
+#[test]
+fn no_wake_up_is_lost_between_threads_that_post_and_a_loop_that_keeps_falling_asleep() {
+    const THREADS: usize = 4;
+    const EACH: usize = 5_000;
+    let lp = Loop::new().unwrap();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (remote, alive) = (lp.remote(), lp.remote().keep_alive());
+            thread::spawn(move || {
+                for index in 0..EACH {
+                    remote
+                        .post(move |lp| note(lp, thread * EACH + index))
+                        .unwrap();
+                    if index % 3 == 0 {
+                        thread::yield_now();
+                    }
+                }
+                drop(alive);
+            })
+        })
+        .collect();
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    let noted = noted(&lp);
+    for thread in 0..THREADS {
+        let of_thread = noted.iter().filter(|entry| **entry / EACH == thread);
+        assert!(of_thread.copied().eq(thread * EACH..(thread + 1) * EACH));
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn two_loops_that_wake_each_other_lose_no_wake_up() {
+    const ROUNDS: usize = 5_000;
+
+    fn serve(to: &Remote, back: &Remote, left: usize) {
+        let (next_to, next_back) = (back.clone(), to.clone());
+        to.post(move |lp| {
+            if left > 0 {
+                serve(&next_to, &next_back, left - 1);
+            }
+            if left < 2 {
+                lp.stop();
+            }
+        })
+        .unwrap();
+    }
+
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        let other = Loop::new().unwrap();
+        let _alive = other.remote().keep_alive();
+        tell.send(other.remote()).unwrap();
+        other.run(RunMode::Default).unwrap();
+    });
+    let _alive = remote.keep_alive();
+    serve(&remote, &told.recv().unwrap(), ROUNDS);
+    lp.run(RunMode::Default).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asleep() {
+    const ROUNDS: usize = 20_000;
+    let lp = Loop::new().unwrap();
+    let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
+    let (ready, started) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for (round, alive) in told.into_iter().enumerate() {
+                ready.fetch_add(1, SeqCst);
+                while started.load(SeqCst) <= round {
+                    thread::yield_now();
+                }
+                // A little later each time, so that some of the drops come just when the loop looks for the last time.
+                for step in 0..round % 500 {
+                    std::hint::black_box(step);
+                }
+                drop(alive);
+            }
+        });
+        for round in 0..ROUNDS {
+            tell.send(lp.remote().keep_alive()).unwrap();
+            while ready.load(SeqCst) <= round {
+                thread::yield_now();
+            }
+            started.fetch_add(1, SeqCst);
+            assert_eq!(lp.run(RunMode::Default), Ok(false));
+        }
+        drop(tell);
+    });
+}
+
+#[test]
+fn a_post_from_the_loops_own_thread_runs_from_the_loop_and_not_inside_the_call() {
+    let lp = Loop::new().unwrap();
+    let inside_call = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&inside_call);
+    inside(&lp, move |lp| {
+        flag.store(true, SeqCst);
+        let seen = Arc::clone(&flag);
+        lp.remote()
+            .post(move |_| assert!(!seen.load(SeqCst)))
+            .unwrap();
+        flag.store(false, SeqCst);
+    });
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+}

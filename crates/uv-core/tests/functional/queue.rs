@@ -1,0 +1,305 @@
+//! The request queue.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use uv_core::{Errno, Payload, Pool, RequestQueue, Result};
+
+const CHUNK: usize = 64 * 1024;
+
+fn queue<T: PartialEq, C>() -> RequestQueue<T, C> {
+    RequestQueue::new(Rc::default())
+}
+
+fn bytes(len: usize, seed: usize) -> Vec<u8> {
+    (0..len).map(|index| (index + seed) as u8).collect()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// With a tag, and in slices of these lengths.
+    Push(u8, Vec<usize>),
+    PushCompleted(usize),
+    Complete(usize, bool),
+    Cancel,
+    Pop(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let len = prop_oneof![
+        6 => 0..200_usize,
+        2 => 1_000..5_000_usize,
+        1 => 30_000..70_000_usize,
+    ];
+    prop_oneof![
+        10 => (0..2_u8, prop::collection::vec(len, 0..4)).prop_map(|(tag, len)| Step::Push(tag, len)),
+        1 => (0..5_000_usize).prop_map(Step::PushCompleted),
+        4 => (0..5_usize, any::<bool>()).prop_map(|(count, well)| Step::Complete(count, well)),
+        1 => Just(Step::Cancel),
+        4 => (1..5_usize).prop_map(Step::Pop),
+    ]
+}
+
+struct Request {
+    name: usize,
+    tag: u8,
+    bytes: Vec<u8>,
+}
+
+/// The obvious queue.
+#[derive(Default)]
+struct Model {
+    pending: VecDeque<Request>,
+    completed: VecDeque<(usize, usize, Result<()>)>,
+    accepted: usize,
+}
+
+impl Model {
+    fn bytes(&self) -> usize {
+        let pending: usize = self.pending.iter().map(|request| request.bytes.len()).sum();
+        let completed: usize = self.completed.iter().map(|(_, len, _)| len).sum();
+        pending + completed
+    }
+
+    fn complete(&mut self, count: usize, result: Result<()>) {
+        for request in self.pending.drain(..count.min(self.pending.len())) {
+            self.completed
+                .push_back((request.name, request.bytes.len(), result));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_queue_is_the_obvious_queue(steps in prop::collection::vec(step(), 1..80)) {
+        let mut queue = queue();
+        let mut model = Model::default();
+        for step in steps {
+            let name = model.accepted;
+            match step {
+                Step::Push(tag, lengths) => {
+                    model.accepted += 1;
+                    let bytes = bytes(lengths.iter().sum(), name);
+                    let mut rest = bytes.as_slice();
+                    let slices: Vec<_> = lengths
+                        .iter()
+                        .map(|len| {
+                            let (slice, after) = rest.split_at(*len);
+                            rest = after;
+                            IoSlice::new(slice)
+                        })
+                        .collect();
+                    prop_assert_eq!(queue.push(Payload::Slices(&slices), tag, name), Ok(()));
+                    model.pending.push_back(Request { name, tag, bytes });
+                }
+                Step::PushCompleted(len) => {
+                    model.accepted += 1;
+                    queue.push_completed(len, name, Ok(()));
+                    model.completed.push_back((name, len, Ok(())));
+                }
+                Step::Complete(count, well) => {
+                    let result = if well { Ok(()) } else { Err(Errno::ENOBUFS) };
+                    queue.complete(count, result);
+                    model.complete(count, result);
+                }
+                Step::Cancel => {
+                    queue.cancel(Errno::ECANCELED);
+                    model.complete(usize::MAX, Err(Errno::ECANCELED));
+                }
+                Step::Pop(count) => for _ in 0..count {
+                    let popped = model.completed.pop_front().map(|(name, _, result)| (name, result));
+                    prop_assert_eq!(queue.pop_completed(), popped);
+                }
+            }
+            prop_assert_eq!(queue.pending_count(), model.pending.len());
+            prop_assert_eq!(queue.completed_count(), model.completed.len());
+            prop_assert_eq!(queue.count(), model.pending.len() + model.completed.len());
+            prop_assert_eq!(queue.bytes(), model.bytes());
+            for width in [1, 3, usize::MAX] {
+                check_walk(&queue, &model, width)?;
+            }
+        }
+        model.complete(usize::MAX, Err(Errno::ECANCELED));
+        queue.cancel(Errno::ECANCELED);
+        for (name, _, result) in model.completed {
+            prop_assert_eq!(queue.pop_completed(), Some((name, result)));
+        }
+        prop_assert_eq!((queue.count(), queue.bytes(), queue.pop_completed()), (0, 0, None));
+    }
+}
+
+/// A walk meets every pending request once and in order, in groups that agree, at most `width` requests at a time.
+fn check_walk(
+    queue: &RequestQueue<u8, usize>,
+    model: &Model,
+    width: usize,
+) -> std::result::Result<(), TestCaseError> {
+    let mut walk = queue.pending();
+    let mut left = model.pending.iter();
+    while let Some((tag, lengths)) = walk.group() {
+        let lengths: Vec<_> = lengths.collect();
+        prop_assert!(!lengths.is_empty());
+        prop_assert!(walk.take(0).is_none());
+        prop_assert!(walk.take(lengths.len() + 1).is_none());
+        prop_assert!(walk.take(usize::MAX).is_none());
+        let count = width.min(lengths.len());
+        let mut expected = Vec::new();
+        for (request, len) in left.by_ref().take(count).zip(lengths) {
+            prop_assert_eq!((request.tag, request.bytes.len()), (*tag, len));
+            expected.extend_from_slice(&request.bytes);
+        }
+        prop_assert_eq!(walk.take(count), Some(expected.as_slice()));
+    }
+    prop_assert!(left.next().is_none());
+    prop_assert!(walk.take(1).is_none());
+    Ok(())
+}
+
+#[test]
+fn requests_that_agree_are_one_group_with_their_payloads_back_to_back() {
+    let mut queue = queue();
+    for round in 0..3 {
+        for index in 0..40 {
+            queue
+                .push(Payload::from(&[index; 1_200]), "tag", ())
+                .unwrap();
+        }
+        // The first round finds out that the queue is a long one, the others know.
+        if round > 0 {
+            let mut walk = queue.pending();
+            assert_eq!(walk.group().unwrap().1.count(), 40);
+            assert_eq!(walk.take(40).unwrap().len(), 48_000);
+            assert!(walk.group().is_none());
+        }
+        queue.complete(40, Ok(()));
+    }
+}
+
+#[test]
+fn a_group_ends_where_the_next_request_has_another_tag() {
+    let mut queue = queue();
+    for (tag, payload) in [("a", "1"), ("a", "22"), ("b", "333"), ("a", "4444")] {
+        queue.push(Payload::from(payload), tag, ()).unwrap();
+    }
+    queue.complete(1, Ok(()));
+    let mut walk = queue.pending();
+    for (tag, payload) in [("a", "22"), ("b", "333"), ("a", "4444")] {
+        let (found, lengths) = walk.group().unwrap();
+        assert_eq!((*found, lengths.sum::<usize>()), (tag, payload.len()));
+        assert_eq!(walk.take(1), Some(payload.as_bytes()));
+    }
+    assert!(walk.group().is_none());
+}
+
+#[test]
+fn to_complete_an_empty_queue_does_nothing() {
+    let mut queue = queue::<(), ()>();
+    queue.complete(1, Ok(()));
+    queue.cancel(Errno::ECANCELED);
+    assert_eq!((queue.count(), queue.bytes()), (0, 0));
+    assert!(queue.pop_completed().is_none());
+    assert!(queue.pending().group().is_none());
+}
+
+#[test]
+fn an_empty_payload_is_a_request_like_any_other() {
+    let mut queue = queue();
+    queue.push(Payload::from(b""), (), "empty").unwrap();
+    queue.push(Payload::from(b"x"), (), "not").unwrap();
+    assert_eq!(
+        queue.pending().group().unwrap().1.collect::<Vec<_>>(),
+        [0, 1]
+    );
+    assert_eq!(queue.pending().take(1), Some(&b""[..]));
+    assert_eq!(queue.pending().take(2), Some(&b"x"[..]));
+    assert_eq!((queue.count(), queue.bytes()), (2, 1));
+    queue.complete(1, Ok(()));
+    assert_eq!(queue.pop_completed(), Some(("empty", Ok(()))));
+}
+
+/// Bytes that are still allocated when `f` is through, beyond those before it.
+fn kept(f: impl FnMut()) -> i64 {
+    allocation_counter::measure(f).bytes_current
+}
+
+fn drain(queue: &mut RequestQueue<(), ()>) {
+    queue.cancel(Errno::ECANCELED);
+    while queue.pop_completed().is_some() {}
+}
+
+#[test]
+fn memory_is_reused_by_all_queues_of_a_pool() {
+    let pool = Rc::new(Pool::default());
+    let mut queues: [_; 3] = std::array::from_fn(|_| RequestQueue::new(Rc::clone(&pool)));
+    let mut fill_and_drain = || {
+        for queue in &mut queues {
+            for _ in 0..200 {
+                queue.push(Payload::from(&[7; 1_200]), (), ()).unwrap();
+            }
+            drain(queue);
+        }
+    };
+    for _ in 0..2 {
+        fill_and_drain();
+    }
+    let allocated = allocation_counter::measure(fill_and_drain);
+    assert_eq!(allocated.count_total, 0, "{allocated:?}");
+}
+
+#[test]
+fn a_queue_that_never_empties_reuses_its_memory() {
+    let mut queue = queue();
+    let mut pass = || {
+        for _ in 0..1_000 {
+            queue.push(Payload::from(&[7; 900]), (), ()).unwrap();
+            if queue.count() > 10 {
+                queue.complete(1, Ok(()));
+                assert_eq!(queue.pop_completed(), Some(((), Ok(()))));
+            }
+        }
+    };
+    pass();
+    let allocated = allocation_counter::measure(pass);
+    assert_eq!(allocated.count_total, 0, "{allocated:?}");
+}
+
+#[test]
+fn a_drained_queue_leaves_its_payload_memory_to_others() {
+    let pool = Rc::new(Pool::default());
+    let mut first = RequestQueue::new(Rc::clone(&pool));
+    first.push(Payload::from(&[1; 100]), (), ()).unwrap();
+    first.complete(1, Ok(()));
+    let mut second = RequestQueue::new(pool);
+    let allocated = allocation_counter::measure(|| {
+        second.push(Payload::from(&[2; 100]), (), ()).unwrap();
+    });
+    assert!(allocated.bytes_total < 4 * 1024, "{allocated:?}");
+    assert_eq!(first.pop_completed(), Some(((), Ok(()))));
+}
+
+#[test]
+fn a_pool_keeps_a_bounded_amount_of_memory() {
+    let mut queue = queue();
+    let payload = bytes(CHUNK, 0);
+    let kept = kept(|| {
+        for _ in 0..100 {
+            queue.push(Payload::from(&payload), (), ()).unwrap();
+        }
+        drain(&mut queue);
+    });
+    assert!(kept < 2 * 16 * CHUNK as i64, "{kept}");
+}
+
+#[test]
+fn a_pool_does_not_keep_what_one_huge_payload_needed() {
+    let mut queue = queue();
+    let payload = bytes(100 * CHUNK, 0);
+    let kept = kept(|| {
+        queue.push(Payload::from(&payload), (), ()).unwrap();
+        assert_eq!(queue.pending().take(1), Some(payload.as_slice()));
+        drain(&mut queue);
+    });
+    assert!(kept < 2 * CHUNK as i64, "{kept}");
+}

@@ -1,0 +1,496 @@
+//! Run modes, stop, liveness, and the order of an iteration.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use uv_core::{
+    Check, Errno, HookPhase, Idle, Interest, Loop, MAX_UNPOLLED_ITERATIONS, Phase, Prepare,
+    RunMode, Timer,
+};
+
+use super::support::{Count, Log, Probe, inside};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn default_runs_until_nothing_is_active() {
+    let lp = Loop::new().unwrap();
+    let fired = Count::default();
+    for milliseconds in 0..3 {
+        let fired = fired.clone();
+        let timeout = Duration::from_millis(milliseconds);
+        Timer::new(&lp)
+            .start(timeout, Duration::ZERO, fired.counts())
+            .unwrap();
+    }
+    assert!(lp.alive());
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(fired.get(), 3);
+    assert!(!lp.alive());
+}
+
+#[test]
+fn no_mode_waits_when_nothing_keeps_the_loop_alive() {
+    let lp = Loop::new().unwrap();
+    for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
+        assert_eq!(lp.run(mode), Ok(false));
+    }
+}
+
+#[test]
+fn once_waits_for_the_next_timer_and_runs_it() {
+    let lp = Loop::new().unwrap();
+    let fired = Count::default();
+    Timer::new(&lp)
+        .start(Duration::from_millis(5), Duration::ZERO, fired.counts())
+        .unwrap();
+    while fired.get() == 0 {
+        lp.run(RunMode::Once).unwrap();
+    }
+    assert!(!lp.alive());
+}
+
+#[test]
+fn once_runs_one_iteration() {
+    let lp = Loop::new().unwrap();
+    let iterations = Count::default();
+    let idle = Idle::new(&lp);
+    idle.start(iterations.counts()).unwrap();
+    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(iterations.get(), 1);
+}
+
+#[test]
+fn once_does_not_wait_after_it_found_something_to_do() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    let ran = Log::new();
+    let noted = ran.clone();
+    Timer::new(&lp)
+        .start(Duration::ZERO, Duration::ZERO, move |_| noted.add("timer"))
+        .unwrap();
+    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(ran, ["timer"]);
+
+    let noted = ran.clone();
+    let probe = Probe::on(&lp, Phase::Completions, move |_| noted.add("completion"));
+    probe.schedule(Phase::Completions);
+    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(ran, ["timer", "completion"]);
+}
+
+#[test]
+fn a_zero_timeout_waits_for_the_next_iteration_in_every_mode() {
+    for mode in [RunMode::Once, RunMode::NoWait] {
+        let lp = Loop::new().unwrap();
+        let fired = Count::default();
+        let counted = fired.clone();
+        fn again(timer: &Timer, fired: Count) {
+            let start = move |timer: &Timer| {
+                fired.up();
+                again(timer, fired.clone());
+            };
+            timer.start(Duration::ZERO, Duration::ZERO, start).unwrap();
+        }
+        let timer = Timer::new(&lp);
+        again(&timer, counted);
+        for iteration in 1..=3 {
+            lp.run(mode).unwrap();
+            assert_eq!(fired.get(), iteration, "{mode:?}");
+        }
+    }
+}
+
+#[test]
+fn nowait_does_not_wait() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
+    assert!(timer.is_active());
+}
+
+#[test]
+fn once_and_nowait_give_unreferenced_handles_their_turns() {
+    for mode in [RunMode::Once, RunMode::NoWait] {
+        let lp = Loop::new().unwrap();
+        let fired = Count::default();
+        let timer = Timer::new(&lp);
+        timer
+            .start(Duration::ZERO, Duration::ZERO, fired.counts())
+            .unwrap();
+        timer.unreference();
+        assert_eq!(lp.run(mode), Ok(false));
+        assert_eq!(fired.get(), 1, "{mode:?}");
+    }
+}
+
+#[test]
+fn stop_ends_the_run_after_the_current_iteration() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    let (first, noted) = (ran.clone(), ran.clone());
+    let idle = Idle::new(&lp);
+    idle.start(move |idle| {
+        first.add("idle");
+        idle.event_loop().unwrap().stop();
+    })
+    .unwrap();
+    let check = Check::new(&lp);
+    check.start(move |_| noted.add("check")).unwrap();
+    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(ran.take(), ["idle", "check"]);
+    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(ran, ["idle", "check"]);
+}
+
+#[test]
+fn stop_before_a_run_ends_that_one_and_not_the_next() {
+    let lp = Loop::new().unwrap();
+    let ran = Count::default();
+    let timer = Timer::new(&lp);
+    timer
+        .start(Duration::ZERO, Duration::ZERO, ran.counts())
+        .unwrap();
+    for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
+        lp.stop();
+        assert_eq!(lp.run(mode), Ok(true));
+        assert_eq!(ran.get(), 0);
+    }
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(ran.get(), 1);
+}
+
+#[test]
+fn stop_keeps_the_loop_from_waiting() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    let prepare = Prepare::new(&lp);
+    prepare
+        .start(|prepare| prepare.event_loop().unwrap().stop())
+        .unwrap();
+    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(lp.run(RunMode::Once), Ok(true));
+}
+
+#[test]
+fn an_unreferenced_handle_does_not_keep_the_loop_running() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    assert!(timer.has_ref());
+    timer.unreference();
+    timer.unreference();
+    assert!(!timer.has_ref() && timer.is_active() && !lp.alive());
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+
+    timer.reference();
+    assert!(lp.alive());
+    timer.stop().unwrap();
+    assert!(!lp.alive());
+}
+
+#[test]
+fn to_reference_an_inactive_handle_keeps_nothing_running() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.unreference();
+    timer.reference();
+    assert!(!lp.alive());
+    timer.unreference();
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    assert!(!lp.alive());
+    timer.close(|_| ()).unwrap();
+    assert!(
+        lp.alive(),
+        "a closing handle keeps the loop alive, whatever its reference"
+    );
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+}
+
+#[test]
+fn an_unreferenced_timer_fires_while_something_else_keeps_the_loop_running() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    inside(&lp, {
+        let ran = ran.clone();
+        move |lp| {
+            for (name, milliseconds) in [("referenced", 2), ("unreferenced", 1)] {
+                let (timer, ran) = (Timer::new(lp), ran.clone());
+                timer
+                    .start(
+                        Duration::from_millis(milliseconds),
+                        Duration::ZERO,
+                        move |_| ran.add(name),
+                    )
+                    .unwrap();
+                if name == "unreferenced" {
+                    timer.unreference();
+                }
+            }
+        }
+    });
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(ran, ["unreferenced", "referenced"]);
+}
+
+#[test]
+fn a_run_inside_a_callback_is_an_error_and_not_a_hang() {
+    let lp = Loop::new().unwrap();
+    let results = Log::new();
+    let noted = results.clone();
+    inside(&lp, move |lp| {
+        for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
+            noted.add(lp.run(mode));
+        }
+    });
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(results, [Err(Errno::EDEADLK); 3]);
+}
+
+#[test]
+fn another_loop_may_run_inside_a_callback() {
+    let lp = Loop::new().unwrap();
+    let inner = Loop::new().unwrap();
+    let fired = Count::default();
+    let counts = fired.counts();
+    inside(&lp, move |_| {
+        Timer::new(&inner)
+            .start(Duration::ZERO, Duration::ZERO, counts)
+            .unwrap();
+        assert_eq!(inner.run(RunMode::Default), Ok(false));
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(fired.get(), 1);
+}
+
+type Words = Log<&'static str>;
+
+#[test]
+fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
+    let lp = Loop::new().unwrap();
+    // The one log of this loop, so that a post from another thread can find it.
+    let ran = lp.local(Words::new);
+    macro_rules! note {
+        ($word:expr) => {{
+            let (ran, word) = (Words::clone(&ran), $word);
+            move |_: &_| ran.add(word)
+        }};
+    }
+    let mut probes = Vec::new();
+    for (place, word) in [
+        (HookPhase::Check, "check"),
+        (HookPhase::Prepare, "prepare"),
+        (HookPhase::Idle, "idle"),
+    ] {
+        probes.push(Probe::on(&lp, Phase::Hook, note!(word)).hook(place));
+    }
+    for (phase, word) in [
+        (Phase::Dispatch, "dispatch"),
+        (Phase::Flush, "flush"),
+        (Phase::Completions, "completions"),
+    ] {
+        let probe = Probe::on(&lp, phase, note!(word));
+        probe.schedule(phase);
+        probes.push(probe);
+    }
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.send(b"ready").unwrap();
+    let ready = note!("dispatch");
+    probes.push(Probe::watching(
+        &lp,
+        ours,
+        Interest::READABLE,
+        move |probe, _| ready(probe),
+    ));
+    Timer::new(&lp).close(note!("closing")).unwrap();
+    lp.remote()
+        .post(|lp| lp.local(Words::new).add("post"))
+        .unwrap();
+    let timer = Timer::new(&lp);
+    timer
+        .start(Duration::ZERO, Duration::ZERO, note!("timer"))
+        .unwrap();
+
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(
+        *ran,
+        [
+            "timer",
+            "completions",
+            "post",
+            "idle",
+            "prepare",
+            "flush",
+            "dispatch",
+            "dispatch",
+            "check",
+            "closing"
+        ]
+    );
+}
+
+#[test]
+fn a_turn_that_asks_for_another_one_gets_it_in_the_next_iteration() {
+    for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
+        let lp = Loop::new().unwrap();
+        let turns = Count::default();
+        let counted = turns.clone();
+        let probe = Probe::on(&lp, phase, move |probe| {
+            counted.up();
+            probe.schedule(phase);
+        });
+        probe.set_active(true);
+        probe.schedule(phase);
+        probe.schedule(phase);
+        for iteration in 1..=3 {
+            lp.run(RunMode::NoWait).unwrap();
+            assert_eq!(turns.get(), iteration, "{phase:?}");
+        }
+    }
+}
+
+#[test]
+fn turns_of_one_phase_come_in_the_order_in_which_they_were_asked_for() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    let probes: Vec<_> = (0..5)
+        .map(|index| {
+            let ran = ran.clone();
+            Probe::on(&lp, Phase::Flush, move |_| ran.add(index))
+        })
+        .collect();
+    for index in [3, 1, 4, 0, 2, 3] {
+        let probe: &Probe = &probes[index];
+        probe.schedule(Phase::Flush);
+    }
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(ran, [3, 1, 4, 0, 2]);
+}
+
+#[test]
+fn phases_that_cannot_be_asked_for_are_not_given() {
+    let lp = Loop::new().unwrap();
+    let probe = Probe::new(&lp, |_, told| panic!("{told:?}"));
+    for phase in [
+        Phase::Deadline,
+        Phase::Hook,
+        Phase::Closing,
+        Phase::Abandoned,
+    ] {
+        probe.schedule(phase);
+    }
+    lp.run(RunMode::NoWait).unwrap();
+    drop(probe);
+}
+
+/// A handle with more to do in every iteration.
+fn busy(lp: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Probe> {
+    let probe = Probe::on(lp, Phase::Dispatch, move |probe| {
+        probe.schedule(Phase::Dispatch);
+        turn();
+    });
+    probe.set_active(true);
+    probe.schedule(Phase::Dispatch);
+    probe
+}
+
+#[test]
+fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let counted = turns.clone();
+    let _busy = busy(&lp, move || {
+        counted.up();
+    });
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.send(b"ready").unwrap();
+    let _watching = Probe::watching(&lp, ours, Interest::READABLE, |probe, _| {
+        probe.event_loop().unwrap().stop();
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert!(
+        turns.get() <= MAX_UNPOLLED_ITERATIONS as usize + 1,
+        "{turns:?}"
+    );
+}
+
+#[test]
+fn a_due_timer_has_its_turn_beside_a_busy_handle() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let counted = turns.clone();
+    let _busy = busy(&lp, move || {
+        counted.up();
+    });
+    let timer = Timer::new(&lp);
+    timer
+        .start(Duration::ZERO, Duration::ZERO, |timer| {
+            timer.event_loop().unwrap().stop();
+        })
+        .unwrap();
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(turns.get(), 1);
+}
+
+#[test]
+fn an_idle_hook_delays_no_readiness() {
+    let lp = Loop::new().unwrap();
+    let iterations = Count::default();
+    let idle = Idle::new(&lp);
+    idle.start(iterations.counts()).unwrap();
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.send(b"ready").unwrap();
+    let _watching = Probe::watching(&lp, ours, Interest::READABLE, |probe, _| {
+        probe.event_loop().unwrap().stop();
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(iterations.get(), 1, "what an idle hook does may take long");
+}
+
+#[test]
+fn the_clock_stands_still_inside_an_iteration_until_it_is_updated() {
+    let lp = Loop::new().unwrap();
+    let done = Count::default();
+    let counted = done.clone();
+    inside(&lp, move |lp| {
+        let before = lp.now();
+        pass(Duration::from_micros(100));
+        assert_eq!(lp.now(), before);
+        lp.update_time();
+        assert!(lp.now() >= before + 100_000);
+        counted.up();
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(done.get(), 1);
+}
+
+#[test]
+fn the_clock_goes_on_outside_of_run() {
+    let lp = Loop::new().unwrap();
+    for _ in 0..2 {
+        let before = lp.now();
+        pass(Duration::from_micros(100));
+        assert!(lp.now() >= before + 100_000);
+        lp.run(RunMode::NoWait).unwrap();
+    }
+}
+
+#[test]
+fn there_is_one_local_value_of_a_type_in_a_loop() {
+    let (lp, other) = (Loop::new().unwrap(), Loop::new().unwrap());
+    let one = lp.local(Count::default);
+    assert_eq!(one.up(), 1);
+    assert_eq!(lp.local(|| -> Count { unreachable!() }).get(), 1);
+    assert_eq!(other.local(Count::default).get(), 0);
+}
+
+/// Lets time pass on the monotonic clock.
+fn pass(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,262 @@
+//! Descriptors in the loop's poller.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::rc::Rc;
+
+use uv_core::{Errno, Interest, Loop, Phase, RunMode};
+
+use super::embedding::is_readable;
+use super::support::{Count, Log, Probe, Told};
+
+const BOTH: Interest = Interest::READABLE.union(Interest::WRITABLE);
+
+fn readable_pair() -> (UnixDatagram, UnixDatagram) {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.send(b"datagram").unwrap();
+    (ours, theirs)
+}
+
+#[test]
+fn a_ready_descriptor_is_reported_for_what_it_is_watched_for() {
+    for interest in [Interest::READABLE, Interest::WRITABLE, BOTH] {
+        let lp = Loop::new().unwrap();
+        let (ours, _theirs) = readable_pair();
+        let told = Log::new();
+        let log = told.clone();
+        let _probe = Probe::watching(&lp, ours, interest, move |_, ready| log.add(ready));
+        lp.run(RunMode::Once).unwrap();
+        assert_eq!(told, [interest]);
+    }
+}
+
+#[test]
+fn reports_are_level_triggered() {
+    let lp = Loop::new().unwrap();
+    let (ours, theirs) = readable_pair();
+    let socket = ours.try_clone().unwrap();
+    let reports = Count::default();
+    let counted = reports.clone();
+    let _probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+        counted.up();
+    });
+    for expected in 1..=3 {
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(
+            reports.get(),
+            expected,
+            "what is left undone is reported again"
+        );
+    }
+    socket.recv(&mut [0; 8]).unwrap();
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(reports.get(), 3, "what is done is not");
+    theirs.send(b"another").unwrap();
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(reports.get(), 4);
+}
+
+#[test]
+fn a_change_of_interest_holds_from_the_next_poll_on() {
+    let lp = Loop::new().unwrap();
+    let (ours, _theirs) = readable_pair();
+    let told = Log::new();
+    let log = told.clone();
+    let probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, ready| {
+        log.add(ready)
+    });
+    for (interest, reports) in [
+        (Interest::WRITABLE, 1),
+        (Interest::NONE, 0),
+        (BOTH, 1),
+        (Interest::READABLE, 1),
+    ] {
+        probe.set_interest(Interest::NONE).unwrap();
+        probe.set_interest(interest).unwrap();
+        assert_eq!(probe.interest(), interest);
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(told.take(), vec![interest; reports]);
+    }
+}
+
+#[test]
+fn a_descriptor_is_watched_for_nothing_at_first() {
+    let lp = Loop::new().unwrap();
+    let (ours, theirs) = readable_pair();
+    drop(theirs);
+    let probe = Probe::watching(&lp, ours, Interest::NONE, |_, ready| panic!("{ready:?}"));
+    assert_eq!(probe.interest(), Interest::NONE);
+    lp.run(RunMode::NoWait).unwrap();
+}
+
+#[test]
+fn to_stop_and_start_between_two_polls_leaves_the_poller_alone() {
+    let lp = Loop::new().unwrap();
+    let (ours, _theirs) = readable_pair();
+    let probe = Probe::watching(&lp, ours, Interest::READABLE, |_, _| ());
+    for interest in [Interest::NONE, Interest::READABLE, Interest::NONE] {
+        probe.set_interest(interest).unwrap();
+        assert!(is_readable(&lp), "the change is made when the loop polls");
+    }
+    lp.run(RunMode::NoWait).unwrap();
+    assert!(!is_readable(&lp));
+}
+
+#[test]
+fn a_hang_up_is_reported_as_ready_for_everything() {
+    let lp = Loop::new().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    drop(theirs);
+    let told = Log::new();
+    let log = told.clone();
+    let _probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, ready| {
+        log.add(ready)
+    });
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(told, [BOTH]);
+}
+
+#[test]
+fn a_file_cannot_be_polled_and_says_so_when_it_is_to_be_watched() {
+    let lp = Loop::new().unwrap();
+    let probe = Probe::new(&lp, |_, _| ());
+    let file = File::open("/proc/self/exe").unwrap();
+    assert_eq!(probe.watch(file, Interest::READABLE), Err(Errno::EPERM));
+}
+
+#[test]
+fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
+    let lp = Loop::new().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let probe = Probe::new(&lp, |_, _| ());
+    let source = probe.register(ours.into()).unwrap();
+    assert_eq!(source.interest(), Interest::NONE);
+    let mut lent = UnixStream::from(source.as_fd().try_clone_to_owned().unwrap());
+    lent.write_all(b"x").unwrap();
+    drop(lent);
+    theirs.read_exact(&mut [0]).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    assert_eq!(
+        theirs.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
+    drop(source);
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_handle_that_is_closed_by_an_earlier_report_gets_none() {
+    let lp = Loop::new().unwrap();
+    let (first, _a) = readable_pair();
+    let (second, _b) = readable_pair();
+    let told = Log::new();
+    let probes = Rc::new(RefCell::new(Vec::<Rc<Probe>>::new()));
+    for (name, socket) in [("first", first), ("second", second)] {
+        let (log, both) = (told.clone(), Rc::clone(&probes));
+        let probe = Probe::watching(&lp, socket, Interest::READABLE, move |_, _| {
+            log.add(name);
+            for probe in both.take() {
+                probe.close().unwrap();
+            }
+        });
+        probes.borrow_mut().push(probe);
+    }
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn a_closing_handle_gets_no_turns_but_the_last() {
+    let lp = Loop::new().unwrap();
+    let (ours, _theirs) = readable_pair();
+    let told = Log::new();
+    let log = told.clone();
+    let probe = Probe::new(&lp, move |_, what| log.add(what));
+    probe.watch(ours, Interest::READABLE).unwrap();
+    probe.set_deadline(0);
+    for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
+        probe.schedule(phase);
+    }
+    probe.close().unwrap();
+    probe.set_deadline(0);
+    for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
+        probe.schedule(phase);
+    }
+    for _ in 0..3 {
+        lp.run(RunMode::NoWait).unwrap();
+    }
+    assert_eq!(told, [Told::Turn(Phase::Closing)]);
+}
+
+#[test]
+fn the_descriptor_of_a_closed_handle_is_not_polled_even_if_its_holder_keeps_it() {
+    let lp = Loop::new().unwrap();
+    let (ours, _theirs) = readable_pair();
+    let probe = Probe::watching(&lp, ours, Interest::READABLE, |_, _| ());
+    probe.close().unwrap();
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert!(
+        !is_readable(&lp),
+        "it would keep the loop from waiting for ever"
+    );
+    assert_eq!(probe.set_interest(Interest::READABLE), Err(Errno::EBADF));
+
+    // A new handle in the old one's place is told nothing of it.
+    let (quiet, _theirs) = UnixDatagram::pair().unwrap();
+    let _other = Probe::watching(&lp, quiet, Interest::READABLE, |_, _| unreachable!());
+    lp.run(RunMode::NoWait).unwrap();
+}
+
+#[test]
+fn the_descriptor_of_a_dropped_handle_is_not_polled_even_if_somebody_keeps_it() {
+    let lp = Loop::new().unwrap();
+    let (ours, _theirs) = readable_pair();
+    let probe = Probe::new(&lp, |_, _| ());
+    let source = probe.register(ours.into()).unwrap();
+    source.set_interest(Interest::READABLE).unwrap();
+    drop(probe);
+    assert!(!is_readable(&lp));
+    assert_eq!(source.set_interest(Interest::READABLE), Err(Errno::EBADF));
+}
+
+#[test]
+fn a_descriptor_cannot_be_registered_or_watched_once_its_handle_or_loop_is_gone() {
+    let lp = Loop::new().unwrap();
+    let probe = Probe::new(&lp, |_, _| ());
+    let (ours, _theirs) = readable_pair();
+    let source = probe.register(ours.into()).unwrap();
+    let (ours, _theirs) = readable_pair();
+    let closed = Probe::new(&lp, |_, _| ());
+    closed.close().unwrap();
+    assert_eq!(closed.watch(ours, Interest::READABLE), Err(Errno::EBADF));
+    drop(lp);
+    assert_eq!(source.set_interest(Interest::READABLE), Err(Errno::EBADF));
+    let (ours, _theirs) = readable_pair();
+    assert_eq!(probe.watch(ours, Interest::READABLE), Err(Errno::EBADF));
+}
+
+#[test]
+fn many_ready_descriptors_are_all_reported() {
+    const SOCKETS: usize = 300;
+    let lp = Loop::new().unwrap();
+    let seen = Count::default();
+    // One datagram socket, in many copies.
+    let (ours, _theirs) = readable_pair();
+    let probes: Vec<_> = (0..SOCKETS)
+        .map(|_| {
+            let counted = seen.clone();
+            let copy = ours.try_clone().unwrap();
+            Probe::watching(&lp, copy, Interest::READABLE, move |probe, _| {
+                counted.up();
+                probe.close().unwrap();
+                probe.unwatch();
+            })
+        })
+        .collect();
+    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(seen.get(), SOCKETS);
+    drop(probes);
+}

@@ -1,0 +1,519 @@
+//! Timers, and the deadlines below them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use uv_core::{Errno, Loop, Phase, RunMode, Timer};
+
+use super::support::{Count, CountsDrop, Log, Probe, inside};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn nanos(nanoseconds: u64) -> Duration {
+    Duration::from_nanos(nanoseconds)
+}
+
+/// Starts timers inside an iteration, so that all count from the same time, and says in which order they fired.
+fn order_of(start: impl FnOnce(&Loop, &Log<&'static str>) + 'static) -> Vec<&'static str> {
+    let lp = Loop::new().unwrap();
+    let fired = Log::new();
+    let log = fired.clone();
+    inside(&lp, move |lp| start(lp, &log));
+    lp.run(RunMode::Default).unwrap();
+    fired.take()
+}
+
+fn start(lp: &Loop, log: &Log<&'static str>, name: &'static str, nanoseconds: u64) -> Timer {
+    let timer = Timer::new(lp);
+    restart(&timer, log, name, nanoseconds);
+    timer
+}
+
+fn restart(timer: &Timer, log: &Log<&'static str>, name: &'static str, nanoseconds: u64) {
+    let log = log.clone();
+    timer
+        .start(nanos(nanoseconds), Duration::ZERO, move |_| log.add(name))
+        .unwrap();
+}
+
+#[test]
+fn a_timer_fires_once_and_is_inactive_then() {
+    let lp = Loop::new().unwrap();
+    let fired = Count::default();
+    let counted = fired.clone();
+    let timer = Timer::new(&lp);
+    assert!(!timer.is_active());
+    timer
+        .start(nanos(1), Duration::ZERO, move |timer| {
+            counted.up();
+            assert!(!timer.is_active());
+        })
+        .unwrap();
+    assert!(timer.is_active());
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(fired.get(), 1);
+    assert_eq!(timer.due_in(), Duration::ZERO);
+}
+
+#[test]
+fn a_timer_never_fires_before_its_time() {
+    let lp = Loop::new().unwrap();
+    inside(&lp, |lp| {
+        for timeout in [0, 1, 999, 1_000, 50_000, 1_000_001] {
+            let due = lp.now() + timeout;
+            Timer::new(lp)
+                .start(nanos(timeout), Duration::ZERO, move |timer| {
+                    assert!(timer.event_loop().unwrap().now() >= due);
+                })
+                .unwrap();
+        }
+    });
+    lp.run(RunMode::Default).unwrap();
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_due_times_to_the_nanosecond() {
+    let fired = order_of(|lp, log| {
+        for (name, nanoseconds) in [("c", 1_001), ("a", 999), ("d", 2_000_000), ("b", 1_000)] {
+            start(lp, log, name, nanoseconds);
+        }
+    });
+    assert_eq!(fired, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn timers_due_at_the_same_time_fire_in_the_order_in_which_they_were_started() {
+    let fired = order_of(|lp, log| {
+        let first = start(lp, log, "first, started again", 1_000);
+        start(lp, log, "second", 1_000);
+        start(lp, log, "third", 1_000);
+        restart(&first, log, "first, started again", 1_000);
+    });
+    assert_eq!(fired, ["second", "third", "first, started again"]);
+}
+
+#[test]
+fn a_timer_that_is_started_again_counts_from_then_whether_later_or_earlier() {
+    let fired = order_of(|lp, log| {
+        let later = start(lp, log, "was 1", 1);
+        start(lp, log, "2", 2_000);
+        let earlier = start(lp, log, "was 4", 4_000);
+        restart(&later, log, "3", 3_000);
+        restart(&earlier, log, "1", 1_000);
+    });
+    assert_eq!(fired, ["1", "2", "3"]);
+}
+
+#[test]
+fn what_was_due_stays_in_order_with_what_was_moved_back_and_forth() {
+    let fired = order_of(|lp, log| {
+        let timer = start(lp, log, "", 1_000);
+        start(lp, log, "b", 2_000);
+        for nanoseconds in [9_000, 500, 8_000, 3_000] {
+            restart(&timer, log, "c", nanoseconds);
+        }
+        timer.stop().unwrap();
+        restart(&timer, log, "a", 1_500);
+    });
+    assert_eq!(fired, ["a", "b"]);
+}
+
+#[test]
+fn a_repeating_timer_fires_until_it_is_stopped() {
+    let lp = Loop::new().unwrap();
+    let fired = Count::default();
+    let counted = fired.clone();
+    let timer = Timer::new(&lp);
+    timer
+        .start(Duration::ZERO, nanos(1), move |timer| {
+            assert!(timer.is_active());
+            if counted.up() == 5 {
+                timer.stop().unwrap();
+            }
+        })
+        .unwrap();
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(fired.get(), 5);
+    assert!(!timer.is_active());
+}
+
+#[test]
+fn again_starts_a_repeating_timer_anew_with_its_repeat_value() {
+    let lp = Loop::new().unwrap();
+    let done = Count::default();
+    let counted = done.clone();
+    inside(&lp, move |lp| {
+        let timer = Timer::new(lp);
+        assert_eq!(timer.again(), Err(Errno::EINVAL), "never started");
+        timer.start(HOUR, nanos(7), |_| ()).unwrap();
+        assert_eq!(timer.due_in(), HOUR);
+        timer.again().unwrap();
+        assert_eq!(timer.due_in(), nanos(7));
+        timer.stop().unwrap();
+        timer.again().unwrap();
+        assert!(timer.is_active());
+        timer.stop().unwrap();
+        counted.up();
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(done.get(), 1);
+}
+
+#[test]
+fn again_leaves_a_timer_alone_that_does_not_repeat() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    timer.stop().unwrap();
+    assert_eq!(timer.again(), Ok(()));
+    assert!(!timer.is_active());
+}
+
+#[test]
+fn a_new_repeat_value_counts_from_the_next_firing_on() {
+    let lp = Loop::new().unwrap();
+    let seen = Log::new();
+    let log = seen.clone();
+    inside(&lp, move |lp| {
+        let timer = Timer::new(lp);
+        timer
+            .start(nanos(10), nanos(20), move |timer| {
+                log.add(timer.due_in());
+                match log.len() {
+                    1 => timer.set_repeat(HOUR),
+                    _ => timer.stop().unwrap(),
+                }
+            })
+            .unwrap();
+        assert_eq!(timer.repeat(), nanos(20));
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(seen, [nanos(20), HOUR]);
+}
+
+#[test]
+fn the_longest_timeouts_do_not_overflow() {
+    let lp = Loop::new().unwrap();
+    let timer = Timer::new(&lp);
+    timer.start(Duration::MAX, Duration::MAX, |_| ()).unwrap();
+    assert!(timer.due_in() > Duration::from_secs(500 * 365 * 24 * 3600));
+    assert_eq!(timer.repeat(), nanos(u64::MAX));
+    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
+    assert!(lp.poll_timeout().unwrap().is_some());
+    timer.again().unwrap();
+    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
+}
+
+#[test]
+fn a_stopped_timer_does_not_fire_even_if_it_was_due_already() {
+    let fired = order_of(|lp, log| {
+        let late = start(lp, log, "late", 2);
+        let stopped = late.clone();
+        let ran = log.clone();
+        Timer::new(lp)
+            .start(nanos(1), Duration::ZERO, move |_| {
+                ran.add("early");
+                stopped.stop().unwrap();
+            })
+            .unwrap();
+    });
+    assert_eq!(fired, ["early"]);
+}
+
+#[test]
+fn a_due_timer_that_an_earlier_one_starts_again_fires_at_its_new_time_only() {
+    let lp = Loop::new().unwrap();
+    let fired = Log::new();
+    let log = fired.clone();
+    inside(&lp, move |lp| {
+        let late = start(lp, &log, "late", 2);
+        Timer::new(lp)
+            .start(nanos(1), Duration::ZERO, move |timer| {
+                log.add("early");
+                restart(&late, &log, "late, started again", 0);
+                let log = log.clone();
+                // Started after the other, and due at the same time.
+                timer
+                    .start(Duration::ZERO, Duration::ZERO, move |_| log.add("last"))
+                    .unwrap();
+            })
+            .unwrap();
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(fired, ["early", "late, started again", "last"]);
+}
+
+#[test]
+fn a_timer_may_close_itself_or_another_in_its_callback() {
+    let lp = Loop::new().unwrap();
+    let ran = Log::new();
+    let log = ran.clone();
+    inside(&lp, move |lp| {
+        let other = start(lp, &log, "other", 2);
+        Timer::new(lp)
+            .start(nanos(1), nanos(1), move |timer| {
+                log.add("fired");
+                let closed = log.clone();
+                timer.close(move |_| closed.add("closed itself")).unwrap();
+                let closed = log.clone();
+                other
+                    .close(move |_| closed.add("closed the other"))
+                    .unwrap();
+            })
+            .unwrap();
+    });
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(ran, ["fired", "closed itself", "closed the other"]);
+}
+
+#[test]
+fn a_callback_may_give_its_timer_another_callback() {
+    let lp = Loop::new().unwrap();
+    let (ran, drops) = (Log::new(), Count::default());
+    let (log, counts) = (ran.clone(), CountsDrop(drops.clone()));
+    let timer = Timer::new(&lp);
+    timer
+        .start(Duration::ZERO, Duration::ZERO, move |timer| {
+            log.add("first");
+            restart(timer, &log, "second", 0);
+            assert_eq!(counts.0.get(), 0, "freed when it returns, not before");
+        })
+        .unwrap();
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(ran, ["first", "second"]);
+    assert_eq!(drops.get(), 1);
+}
+
+#[test]
+fn the_wait_of_a_loop_ends_with_its_next_deadline() {
+    let lp = Loop::new().unwrap();
+    assert_eq!(lp.poll_timeout(), Ok(None));
+    let probe = Probe::on(&lp, Phase::Deadline, |_| ());
+    assert_eq!(probe.deadline(), None);
+    let hour = HOUR.as_nanos() as u64;
+    let before = lp.now();
+    probe.set_deadline(before + 2 * hour);
+    let timer = Timer::new(&lp);
+    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
+    let left = lp.poll_timeout().unwrap().unwrap();
+    assert!(left <= HOUR);
+    timer.stop().unwrap();
+    assert!(lp.poll_timeout().unwrap().unwrap() > HOUR);
+    assert_eq!(probe.deadline(), Some(before + 2 * hour));
+    probe.clear_deadline();
+    assert_eq!(probe.deadline(), None);
+    assert_eq!(lp.poll_timeout(), Ok(None));
+}
+
+#[test]
+fn a_deadline_is_cleared_before_its_turn() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let counted = turns.clone();
+    let probe = Probe::on(&lp, Phase::Deadline, move |probe| {
+        assert_eq!(probe.deadline(), None);
+        if counted.up() == 1 {
+            probe.set_deadline(0);
+        }
+    });
+    probe.set_deadline(0);
+    for expected in [1, 2, 2] {
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(turns.get(), expected);
+    }
+}
+
+/// What happens to one of several deadlines.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Set(u64),
+    Clear,
+    Close,
+    /// The last reference to the inactive handle is dropped, and a new handle takes its place.
+    Replace,
+}
+
+const HANDLES: usize = 8;
+/// Within the first nanoseconds of the process, and never.
+const DUES: [u64; 6] = [0, 1, 2, 3, u64::MAX - 1, u64::MAX];
+
+fn change() -> impl Strategy<Value = (usize, Change)> {
+    let change = prop_oneof![
+        8 => prop::sample::select(&DUES[..]).prop_map(Change::Set),
+        3 => Just(Change::Clear),
+        1 => Just(Change::Close),
+        1 => Just(Change::Replace),
+    ];
+    (0..HANDLES, change)
+}
+
+type Changes = Vec<(usize, Change)>;
+
+/// Rounds of changes, each followed by an iteration; and for the turns in them, what each one changes.
+fn history() -> impl Strategy<Value = (Vec<Changes>, Vec<Changes>)> {
+    (
+        prop::collection::vec(prop::collection::vec(change(), 0..12), 1..8),
+        prop::collection::vec(prop::collection::vec(change(), 0..3), 0..20),
+    )
+}
+
+/// The obvious way to keep deadlines.
+struct Model {
+    /// Due time and order of setting, for each handle.
+    due: [Option<(u64, u64)>; HANDLES],
+    closed: [bool; HANDLES],
+    names: [usize; HANDLES],
+    set: u64,
+    made: usize,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            due: [None; HANDLES],
+            closed: [false; HANDLES],
+            names: std::array::from_fn(|index| index),
+            set: 0,
+            made: 0,
+        }
+    }
+
+    fn change(&mut self, (index, change): (usize, Change)) {
+        match change {
+            Change::Set(due) if !self.closed[index] => {
+                self.set += 1;
+                self.due[index] = Some((due, self.set));
+            }
+            Change::Set(_) => {}
+            Change::Clear => self.due[index] = None,
+            Change::Close => {
+                self.due[index] = None;
+                self.closed[index] = true;
+            }
+            Change::Replace => {
+                self.due[index] = None;
+                self.closed[index] = false;
+                self.made += 1;
+                self.names[index] = HANDLES + self.made;
+            }
+        }
+    }
+
+    fn iterate(&mut self, turns: &mut std::vec::IntoIter<Changes>) -> Vec<usize> {
+        let mut due: Vec<_> = self
+            .due
+            .into_iter()
+            .flatten()
+            .filter(|due| due.0 < 4)
+            .collect();
+        due.sort_unstable();
+        let mut fired = Vec::new();
+        for moment in due {
+            let Some(index) = self.due.iter().position(|due| *due == Some(moment)) else {
+                continue;
+            };
+            self.due[index] = None;
+            fired.push(self.names[index]);
+            for change in turns.next().unwrap_or_default() {
+                self.change(change);
+            }
+        }
+        fired
+    }
+}
+
+/// The same with a loop.
+struct Real {
+    lp: Loop,
+    probes: RefCell<Vec<Rc<Probe>>>,
+    made: Count,
+    turns: RefCell<std::vec::IntoIter<Changes>>,
+    fired: Log<usize>,
+}
+
+impl Real {
+    fn probe(self: &Rc<Self>, name: usize) -> Rc<Probe> {
+        let this = Rc::downgrade(self);
+        Probe::on(&self.lp, Phase::Deadline, move |_| {
+            let Some(this) = this.upgrade() else { return };
+            this.fired.add(name);
+            let changes = this.turns.borrow_mut().next();
+            for change in changes.unwrap_or_default() {
+                this.change(change);
+            }
+        })
+    }
+
+    fn change(self: &Rc<Self>, (index, change): (usize, Change)) {
+        let probe = Rc::clone(&self.probes.borrow()[index]);
+        match change {
+            Change::Set(due) => probe.set_deadline(due),
+            Change::Clear => probe.clear_deadline(),
+            Change::Close => drop(probe.close()),
+            Change::Replace => {
+                let name = HANDLES + self.made.up();
+                self.probes.borrow_mut()[index] = self.probe(name);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn deadlines_come_as_in_the_obvious_model((rounds, turns) in history()) {
+        let mut model = Model::new();
+        let mut model_turns = turns.clone().into_iter();
+        let real = Rc::new(Real {
+            lp: Loop::new().unwrap(),
+            probes: RefCell::default(),
+            made: Count::default(),
+            turns: RefCell::new(turns.into_iter()),
+            fired: Log::new(),
+        });
+        *real.probes.borrow_mut() = (0..HANDLES).map(|name| real.probe(name)).collect();
+        // Something that keeps the loop alive.
+        let alive = real.lp.remote().keep_alive();
+        for round in rounds {
+            for change in round {
+                model.change(change);
+                real.change(change);
+            }
+            real.lp.run(RunMode::NoWait).unwrap();
+            prop_assert_eq!(real.fired.take(), model.iterate(&mut model_turns));
+            let next = model.due.into_iter().flatten().min();
+            let timeout = real.lp.poll_timeout().unwrap();
+            prop_assert_eq!(next.is_none(), timeout.is_none());
+            prop_assert_eq!(next.is_some_and(|due| due.0 < 4), timeout == Some(Duration::ZERO));
+        }
+        drop(alive);
+    }
+}
+
+#[test]
+fn many_timers_that_start_one_another_all_fire() {
+    const TIMERS: usize = 500;
+    const EACH: usize = 20;
+    let lp = Loop::new().unwrap();
+    let fired = Count::default();
+    for index in 0..TIMERS {
+        let (fired, mut left) = (fired.clone(), EACH);
+        let timer = Timer::new(&lp);
+        timer
+            .start(
+                nanos(index as u64 * 37 % 1_000),
+                nanos(1 + index as u64 % 7),
+                move |timer| {
+                    fired.up();
+                    left -= 1;
+                    if left == 0 {
+                        timer.close(|_| ()).unwrap();
+                    }
+                },
+            )
+            .unwrap();
+    }
+    lp.run(RunMode::Default).unwrap();
+    assert_eq!(fired.get(), TIMERS * EACH);
+}
