@@ -170,6 +170,11 @@ impl State {
 }
 
 impl Plan {
+    /// Whether there is nothing to do first.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.create.is_none() && !self.dissolve && self.bind.is_none() && self.connect.is_none()
+    }
+
     /// A first socket for a call that names no local address.
     fn first(family: Family) -> Self {
         Self {

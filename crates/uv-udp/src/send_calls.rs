@@ -63,7 +63,7 @@ impl Udp {
             return Err(Errno::EINVAL);
         }
         self.inner.prepare_to_send(&transmit)?;
-        self.inner.accept(transmit, Box::new(callback));
+        self.inner.accept(&transmit, Box::new(callback));
         Ok(())
     }
 

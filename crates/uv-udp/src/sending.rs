@@ -30,12 +30,14 @@ pub(crate) struct Header(pub(crate) Transmit<'static>);
 
 /// Whether two datagrams may share a message.
 impl PartialEq for Header {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         same_header(&self.0, &other.0)
     }
 }
 
 /// Whether two datagrams differ in nothing but their payload. Those with a time of their own never share a message.
+#[inline]
 fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.destination == b.destination
         && a.tos == b.tos
@@ -133,6 +135,7 @@ fn no_room_in_device(error: Errno) -> bool {
 
 impl Inner {
     /// Checks a send against the policy, and does what must be done first.
+    #[inline]
     pub(crate) fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
         self.handle.check_open()?;
         let state = self.state.get();
@@ -141,38 +144,47 @@ impl Inner {
             Some(destination) => state.send_to(destination)?,
         };
         transmit.payload.check()?;
+        if plan.is_nothing() {
+            return Ok(());
+        }
         self.carry_out(plan)
     }
 
     /// Takes a datagram that was checked: to the kernel if nothing is before it, or into the queue.
-    pub(crate) fn accept(&self, transmit: Transmit<'_>, callback: SendCallback) {
-        let idle = self.sender.queue.borrow().count() == 0;
-        let result = if idle {
-            self.send_now(&transmit)
-        } else {
-            Err(Errno::EAGAIN)
-        };
+    #[inline]
+    pub(crate) fn accept(&self, transmit: &Transmit<'_>, callback: SendCallback) {
+        let mut queue = self.sender.queue.borrow_mut();
+        if queue.count() > 0 {
+            Self::enqueue(&mut queue, transmit, callback);
+            if !self.sender.waits() {
+                self.handle.schedule(Phase::Flush);
+            }
+            return;
+        }
+        drop(queue);
+        let result = self.send_now(transmit);
         let mut queue = self.sender.queue.borrow_mut();
         match result {
             Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => {
-                let header = Header(Transmit {
-                    payload: Payload::Bytes(&[]),
-                    ..transmit
-                });
-                // No datagram that was checked is too long for the queue.
-                let _ = queue.push(transmit.payload, header, callback);
-                drop(queue);
-                if !self.sender.waits() {
-                    self.handle.schedule(Phase::Flush);
-                }
+                Self::enqueue(&mut queue, transmit, callback);
+                self.handle.schedule(Phase::Flush);
             }
             result => {
                 queue.push_completed(transmit.payload.len(), callback, result.map(drop));
-                drop(queue);
                 self.handle.schedule(Phase::Completions);
             }
         }
         self.handle.set_active(true);
+    }
+
+    #[inline]
+    fn enqueue(queue: &mut SendQueue, transmit: &Transmit<'_>, callback: SendCallback) {
+        let header = Header(Transmit {
+            payload: Payload::Bytes(&[]),
+            ..*transmit
+        });
+        // No datagram that was checked is too long for the queue.
+        let _ = queue.push(transmit.payload, header, callback);
     }
 
     /// Sends one message, unless something is queued before it.

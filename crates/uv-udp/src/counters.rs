@@ -1,0 +1,177 @@
+//! What a handle has done so far, in numbers.
+
+use std::cell::{Cell, RefCell};
+
+use uv_sys::Errno;
+
+use crate::udp::Udp;
+
+/// What a handle has done since it was made. A copy: it does not go on counting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Datagrams that the kernel took. Those that it was to cut by a [default size](Udp::set_send_segment_size) count as one.
+    pub datagrams_sent: u64,
+    /// Bytes in them.
+    pub bytes_sent: u64,
+    /// Datagrams that were delivered to a receive callback.
+    pub datagrams_received: u64,
+    /// Bytes in them.
+    pub bytes_received: u64,
+    /// System calls that were to send.
+    pub send_calls: u64,
+    /// System calls that were to receive.
+    pub recv_calls: u64,
+    /// System calls that sent more than one datagram.
+    pub batches_sent: u64,
+    /// System calls that received more than one datagram.
+    pub batches_received: u64,
+    /// Messages that the kernel cut into datagrams.
+    pub segmented_messages: u64,
+    /// Datagrams in those messages.
+    pub segments: u64,
+    /// Messages that the kernel would not cut, and whose datagrams were sent one by one instead.
+    pub fallbacks: u64,
+    /// Datagrams that were longer than the memory they were received into.
+    pub truncated: u64,
+    /// Datagrams that the kernel dropped for want of room in the socket's buffer, as far as
+    /// [`set_recv_drops`](Udp::set_recv_drops) has told: modulo 2³².
+    pub kernel_drops: u64,
+    /// Datagrams of strangers that were dropped: they came before the handle was connected.
+    pub strangers: u64,
+    /// Errors that callbacks were told, of the network and of sends, and how often, in the order of their first time.
+    pub errors: Vec<(Errno, u64)>,
+}
+
+/// The counters while they count.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    datagrams_sent: Cell<u64>,
+    bytes_sent: Cell<u64>,
+    datagrams_received: Cell<u64>,
+    bytes_received: Cell<u64>,
+    send_calls: Cell<u64>,
+    recv_calls: Cell<u64>,
+    batches_sent: Cell<u64>,
+    batches_received: Cell<u64>,
+    segmented_messages: Cell<u64>,
+    segments: Cell<u64>,
+    fallbacks: Cell<u64>,
+    truncated: Cell<u64>,
+    kernel_drops: Cell<u64>,
+    strangers: Cell<u64>,
+    errors: RefCell<Vec<(Errno, u64)>>,
+}
+
+#[inline]
+fn add(counter: &Cell<u64>, count: usize) {
+    counter.set(counter.get().wrapping_add(count as u64));
+}
+
+impl Tally {
+    /// The kernel took so many datagrams.
+    #[inline]
+    pub(crate) fn sent(&self, datagrams: usize, bytes: usize) {
+        add(&self.datagrams_sent, datagrams);
+        add(&self.bytes_sent, bytes);
+    }
+
+    /// One message of so many segments was taken.
+    #[inline]
+    pub(crate) fn segmented(&self, segments: usize) {
+        add(&self.segmented_messages, 1);
+        add(&self.segments, segments);
+    }
+
+    /// One call took more than one datagram.
+    #[inline]
+    pub(crate) fn sent_batch(&self) {
+        add(&self.batches_sent, 1);
+    }
+
+    #[inline]
+    pub(crate) fn send_call(&self) {
+        add(&self.send_calls, 1);
+    }
+
+    #[inline]
+    pub(crate) fn recv_call(&self) {
+        add(&self.recv_calls, 1);
+    }
+
+    /// So many datagrams were delivered.
+    #[inline]
+    pub(crate) fn received(&self, datagrams: usize, bytes: usize) {
+        add(&self.datagrams_received, datagrams);
+        add(&self.bytes_received, bytes);
+    }
+
+    #[inline]
+    pub(crate) fn received_batch(&self) {
+        add(&self.batches_received, 1);
+    }
+
+    pub(crate) fn fallback(&self) {
+        add(&self.fallbacks, 1);
+    }
+
+    pub(crate) fn truncated(&self) {
+        add(&self.truncated, 1);
+    }
+
+    pub(crate) fn strangers(&self, count: usize) {
+        add(&self.strangers, count);
+    }
+
+    /// The kernel's own count, which only grows.
+    pub(crate) fn kernel_drops(&self, drops: Option<u32>) {
+        if let Some(drops) = drops {
+            self.kernel_drops.set(drops.into());
+        }
+    }
+
+    pub(crate) fn error(&self, errno: Errno) {
+        let mut errors = self.errors.borrow_mut();
+        match errors.iter_mut().find(|(known, _)| *known == errno) {
+            Some((_, count)) => *count += 1,
+            None => errors.push((errno, 1)),
+        }
+    }
+}
+
+impl Udp {
+    /// What the handle has done so far. Also after it was closed.
+    ///
+    /// ```
+    /// use uv_udp::{Loop, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
+    /// udp.try_send_to(b"hello", udp.local_addr()?)?;
+    /// let counters = udp.counters();
+    /// assert_eq!((counters.datagrams_sent, counters.bytes_sent, counters.send_calls), (1, 5, 1));
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let tally = &self.inner.tally;
+        Counters {
+            datagrams_sent: tally.datagrams_sent.get(),
+            bytes_sent: tally.bytes_sent.get(),
+            datagrams_received: tally.datagrams_received.get(),
+            bytes_received: tally.bytes_received.get(),
+            send_calls: tally.send_calls.get(),
+            recv_calls: tally.recv_calls.get(),
+            batches_sent: tally.batches_sent.get(),
+            batches_received: tally.batches_received.get(),
+            segmented_messages: tally.segmented_messages.get(),
+            segments: tally.segments.get(),
+            fallbacks: tally.fallbacks.get(),
+            truncated: tally.truncated.get(),
+            kernel_drops: tally.kernel_drops.get(),
+            strangers: tally.strangers.get(),
+            errors: tally.errors.borrow().clone(),
+        }
+    }
+}
