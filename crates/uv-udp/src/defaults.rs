@@ -41,12 +41,11 @@ impl Defaults {
         self.segmented.set(on);
     }
 
-    /// A message with what it leaves to the handle.
+    /// Gives a message what it leaves to the handle.
     #[inline]
-    pub(crate) fn complete<'a>(&self, transmit: Transmit<'a>) -> Transmit<'a> {
-        Transmit {
-            source: transmit.source.or(self.source.get()),
-            ..transmit
+    pub(crate) fn complete(&self, transmit: &mut Transmit<'_>) {
+        if transmit.source.is_none() {
+            transmit.source = self.source.get();
         }
     }
 
@@ -118,7 +117,8 @@ impl Udp {
     /// `ENOPROTOOPT` where the kernel has no segmentation. `EBADF` also while there is no socket yet.
     #[doc(alias = "UDP_SEGMENT")]
     pub fn send_segment_size(&self) -> Result<Option<NonZeroU16>> {
-        self.inner.with_socket(|socket| uv_sys::segment_size(socket))
+        self.inner
+            .with_socket(|socket| uv_sys::segment_size(socket))
     }
 
     /// Allows [`Transmit::at`], in the time of this clock. There is no way to take it back.

@@ -264,6 +264,7 @@ impl Inner {
     /// What to make of the result of a send: `None` to send again, because the error was about an earlier datagram.
     #[inline]
     pub(crate) fn judge<T>(&self, attempt: &mut Attempt, result: Result<T>) -> Option<Result<T>> {
+        self.tally.send_call();
         if let Err(error) = result
             && self.receiver.has_full_reports()
             && attempt.excuses(error)

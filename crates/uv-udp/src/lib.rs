@@ -31,14 +31,18 @@
 //! # Where things are
 //!
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
-//! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `metadata.rs`, `errors.rs`. The way out:
-//! `sending.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer:
+//! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `defaults.rs`, `metadata.rs`, `errors.rs`,
+//! `counters.rs`. The way out:
+//! `sending.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer:
 //! `reconnect.rs`, `settings.rs`.
 
 #![forbid(unsafe_code)]
 
 mod attempt;
+mod borrowed;
+mod counters;
 mod datagram;
+mod defaults;
 mod errors;
 mod metadata;
 mod multicast;
@@ -58,6 +62,7 @@ mod sockets;
 mod udp;
 mod user_memory;
 
+pub use counters::Counters;
 pub use datagram::{Batch, Datagram};
 pub use errors::{ErrorKind, ErrorReport, NetworkError};
 pub use remote::UdpRemote;

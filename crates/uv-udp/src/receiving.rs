@@ -11,7 +11,7 @@ use uv_sys::{Errno, Metadata, RecvBatch, RecvOptions, Result};
 
 use crate::datagram::{Batch, Datagram, Filter, same_peer};
 use crate::errors::NetworkError;
-use crate::metadata::Wanted;
+use crate::metadata::{DROPS, Wanted};
 use crate::rhythm::{Rhythm, Why};
 use crate::udp::{Inner, Udp};
 use crate::user_memory::Buffers;
@@ -269,6 +269,7 @@ impl Inner {
             let width = receiver.rhythm.width(self.scratch.bursts.get());
             let filter = receiver.filter.get();
             let epoch = receiver.epoch.get();
+            self.tally.recv_call();
             match memory.recv(&*socket, width, receiver.options()) {
                 Ok(count) => {
                     if count < width {
@@ -280,7 +281,10 @@ impl Inner {
                         });
                     }
                     let delivered = self.deliver(&udp, &memory, count, filter);
-                    receiver.rhythm.found(delivered);
+                    if delivered > 1 {
+                        self.tally.received_batch();
+                    }
+                    receiver.rhythm.found(count, delivered);
                     if receiver.rhythm.bursts() && !receiver.coalescing.get() {
                         receiver.coalesce(&*socket);
                     }
@@ -331,11 +335,15 @@ impl Inner {
         let receiver = &self.receiver;
         let epoch = receiver.epoch.get();
         let mut delivered = 0;
+        if filter.backlog || receiver.wanted.has(DROPS) {
+            self.count_beside(memory, count, filter);
+        }
         receiver.callback.call(|receiving| match receiving {
             // One datagram alone needs nobody to look after the rest.
             Receiving::Each(callback) if count == 1 && !receiver.coalescing.get() => {
                 if let Some(datagram) = Batch::new(memory, count, filter).next() {
                     delivered = 1;
+                    self.tally.received(1, datagram.data.len());
                     callback(udp, Ok(datagram));
                 }
             }
@@ -343,18 +351,25 @@ impl Inner {
                 let mut rest = Rest {
                     inner: self,
                     batch: Batch::new(memory, count, filter),
+                    bytes: 0,
+                    datagrams: 0,
                 };
                 while receiver.epoch.get() == epoch
                     && let Some(datagram) = rest.batch.next()
                 {
                     delivered += 1;
+                    rest.datagrams = delivered;
+                    rest.bytes += datagram.data.len();
                     callback(udp, Ok(datagram));
                 }
             }
             Receiving::Batch(callback) => {
                 let batch = Batch::new(memory, count, filter);
-                delivered = batch.clone().take(MAX_RECEIVED).count();
+                let lengths = batch.clone().map(|datagram| datagram.data.len());
+                let (datagrams, bytes) = lengths.fold((0, 0), |(n, sum), len| (n + 1, sum + len));
+                delivered = datagrams;
                 if delivered > 0 {
+                    self.tally.received(datagrams, bytes);
                     callback(udp, Ok(batch));
                 }
             }
@@ -381,9 +396,10 @@ impl Inner {
             let Some(waiting) = waiting else { break };
             let peer = receiver.filter.get().peer;
             if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
+                self.tally.strangers(1);
                 continue;
             }
-            let mut taken = true;
+            let (mut taken, bytes) = (true, waiting.data.len());
             receiver.callback.call(|receiving| match receiving {
                 Receiving::Each(callback) => callback(udp, Ok(waiting.datagram())),
                 Receiving::Batch(callback) => callback(udp, Ok(Batch::one(waiting.datagram()))),
@@ -392,13 +408,27 @@ impl Inner {
             if !taken {
                 break;
             }
+            if !receiver.direct.get() {
+                self.tally.received(1, bytes);
+            }
         }
         if receiver.is_started() && receiver.has_waiting() {
             self.handle.schedule(Phase::Dispatch);
         }
     }
 
+    /// Counts what is told beside the datagrams: who is turned away, and what the kernel dropped.
+    fn count_beside(&self, memory: &RecvBatch, count: usize, filter: Filter) {
+        for (_, received) in (0..count).filter_map(|index| memory.get(index)) {
+            if filter.admit(received.source).is_none() {
+                self.tally.strangers(1);
+            }
+            self.tally.kernel_drops(received.metadata.kernel_drops);
+        }
+    }
+
     fn deliver_error(&self, udp: &Udp, error: NetworkError) {
+        self.tally.error(error.errno());
         self.receiver.callback.call(|receiving| match receiving {
             Receiving::Each(callback) => callback(udp, Err(error)),
             Receiving::Batch(callback) => callback(udp, Err(error)),
@@ -411,10 +441,14 @@ impl Inner {
 struct Rest<'a> {
     inner: &'a Inner,
     batch: Batch<'a>,
+    /// What was delivered.
+    datagrams: usize,
+    bytes: usize,
 }
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
+        self.inner.tally.received(self.datagrams, self.bytes);
         if !self.inner.handle.is_closing() {
             self.inner.keep(&mut self.batch);
         }

@@ -12,6 +12,8 @@ const SINGLE_STREAK: u8 = 16;
 /// While it asks for one at a time, every so many reads it asks for more, and so notices a burst from elsewhere. One from
 /// its own loop it knows of at once.
 const PROBE_EVERY: u8 = 16;
+/// Messages to ask for where each may have many datagrams: as many of 64 as a handle may deliver in a turn.
+const PACKED: usize = 2;
 /// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
 /// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
 const BURST: usize = 4;
@@ -41,6 +43,8 @@ pub(crate) struct Rhythm {
     told: Cell<u8>,
     /// Reads in a row that found bursts; 2 stands for more.
     bursts: Cell<u8>,
+    /// Whether the last read found messages of several datagrams.
+    packed: Cell<bool>,
     /// The bursts that handles of this loop had sent when this one last read.
     seen: Cell<u32>,
 }
@@ -53,6 +57,7 @@ impl Rhythm {
             told: Cell::new(0),
             bursts: Cell::new(0),
             seen: Cell::new(0),
+            packed: Cell::new(false),
         }
     }
 
@@ -60,15 +65,18 @@ impl Rhythm {
     pub(crate) fn width(&self, sent: u32) -> usize {
         let streak = self.streak.get();
         let news = self.seen.replace(sent) != sent;
-        if news || streak < SINGLE_STREAK || streak.is_multiple_of(PROBE_EVERY) {
+        if self.packed.get() {
+            PACKED
+        } else if news || streak < SINGLE_STREAK || streak.is_multiple_of(PROBE_EVERY) {
             RECV_SLOTS
         } else {
             1
         }
     }
 
-    /// A read found so many datagrams.
-    pub(crate) fn found(&self, datagrams: usize) {
+    /// A read found so many datagrams in so many messages.
+    pub(crate) fn found(&self, messages: usize, datagrams: usize) {
+        self.packed.set(datagrams > messages);
         let streak = self.streak.get();
         self.streak.set(match datagrams {
             0 | 1 if streak < SINGLE_STREAK + PROBE_EVERY => streak + 1,
@@ -117,25 +125,34 @@ mod tests {
         let rhythm = Rhythm::new();
         for _ in 0..SINGLE_STREAK {
             assert_eq!(rhythm.width(0), RECV_SLOTS);
-            rhythm.found(1);
+            rhythm.found(1, 1);
         }
         let mut wide = 0;
         for _ in 0..10 * u32::from(PROBE_EVERY) {
             wide += u32::from(rhythm.width(0) == RECV_SLOTS);
-            rhythm.found(1);
+            rhythm.found(1, 1);
         }
         assert_eq!(wide, 10, "one in so many asks for more");
-        rhythm.found(2);
+        rhythm.found(2, 2);
         assert_eq!(rhythm.width(0), RECV_SLOTS);
     }
 
     #[test]
     fn a_burst_sent_on_the_same_loop_is_asked_for_at_once() {
         let rhythm = Rhythm::new();
-        (0..=SINGLE_STREAK).for_each(|_| rhythm.found(1));
+        (0..=SINGLE_STREAK).for_each(|_| rhythm.found(1, 1));
         assert_eq!(rhythm.width(0), 1);
         assert_eq!(rhythm.width(1), RECV_SLOTS);
         assert_eq!(rhythm.width(1), 1);
+    }
+
+    #[test]
+    fn messages_of_many_datagrams_are_asked_for_two_at_a_time() {
+        let rhythm = Rhythm::new();
+        rhythm.found(1, 64);
+        assert_eq!(rhythm.width(0), PACKED);
+        rhythm.found(2, 2);
+        assert_eq!(rhythm.width(0), RECV_SLOTS);
     }
 
     #[test]
@@ -149,7 +166,7 @@ mod tests {
             (64, true),
             (1, false),
         ] {
-            rhythm.found(found);
+            rhythm.found(found, found);
             assert_eq!(rhythm.bursts(), bursts);
         }
     }

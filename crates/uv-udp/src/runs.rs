@@ -41,8 +41,8 @@ pub(crate) fn run_length(
 /// The pending requests of a queue as messages, within the bounds of one turn.
 pub(crate) struct Runs<'q, 'c> {
     pending: Pending<'q, Header, SendCallback>,
-    /// How many datagrams each message has.
-    counts: &'c mut [usize; SendBatch::MAX],
+    /// What each message has.
+    counts: &'c mut [Share; SendBatch::MAX],
     limits: Limits,
     messages: usize,
     datagrams: usize,
@@ -60,10 +60,17 @@ pub(crate) struct Limits {
     pub(crate) segment_size: u16,
 }
 
+/// What one message has.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Share {
+    pub(crate) datagrams: usize,
+    pub(crate) bytes: usize,
+}
+
 impl<'q, 'c> Runs<'q, 'c> {
     pub(crate) fn new(
         queue: &'q SendQueue,
-        counts: &'c mut [usize; SendBatch::MAX],
+        counts: &'c mut [Share; SendBatch::MAX],
         limits: Limits,
     ) -> Self {
         Self {
@@ -98,14 +105,17 @@ impl<'q> Iterator for Runs<'q, '_> {
             return None;
         }
         let payload = self.pending.take(count)?;
-        *self.counts.get_mut(self.messages)? = count;
+        *self.counts.get_mut(self.messages)? = Share {
+            datagrams: count,
+            bytes: payload.len(),
+        };
         self.messages += 1;
         self.datagrams += count;
         self.bytes += payload.len();
         let segment_size = if count > 1 {
             u16::try_from(size).ok().and_then(NonZeroU16::new)
         } else {
-            None
+            header.0.segment_size
         };
         Some(Transmit {
             payload: Payload::Bytes(payload),

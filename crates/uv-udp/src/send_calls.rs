@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use uv_sys::{Errno, Payload, Result, Transmit};
+use uv_sys::{Payload, Result, Transmit};
 
 use crate::udp::Udp;
 
@@ -56,13 +56,12 @@ impl Udp {
     /// Those of `send` and `send_to`.
     pub fn transmit(
         &self,
-        transmit: Transmit<'_>,
+        mut transmit: Transmit<'_>,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        if transmit.segment_size.is_some() {
-            return Err(Errno::EINVAL);
-        }
+        self.inner.defaults.complete(&mut transmit);
         self.inner.prepare_to_send(&transmit)?;
+        self.inner.check_room(transmit.payload.len())?;
         self.inner.accept(&transmit, Box::new(callback));
         Ok(())
     }
@@ -99,8 +98,10 @@ impl Udp {
     ///
     /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
     pub fn try_transmit(&self, transmit: &Transmit<'_>) -> Result<usize> {
-        self.inner.prepare_to_send(transmit)?;
-        self.inner.send_now(transmit)
+        let mut transmit = *transmit;
+        self.inner.defaults.complete(&mut transmit);
+        self.inner.prepare_to_send(&transmit)?;
+        self.inner.send_now(&transmit)
     }
 
     /// Sends several datagrams now, each to its own destination (or all to the peer), from the caller's own memory. Says
@@ -112,6 +113,16 @@ impl Udp {
     /// anywhere in `batch` is found before the first one goes.
     #[doc(alias = "uv_udp_try_send2")]
     pub fn try_send_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
+        let completed;
+        let batch = if self.inner.defaults.any() {
+            let mut copy = batch.to_vec();
+            let defaults = &self.inner.defaults;
+            copy.iter_mut().for_each(|one| defaults.complete(one));
+            completed = copy;
+            &completed
+        } else {
+            batch
+        };
         for transmit in batch {
             self.inner.prepare_to_send(transmit)?;
         }

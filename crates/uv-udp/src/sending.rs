@@ -1,16 +1,13 @@
 //! The way out: a datagram on an empty queue goes straight to the kernel, what follows it is queued and flushed in batches.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::io::IoSlice;
-use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use uv_core::{Phase, PollSource, Pool, RequestQueue};
-use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
+use uv_sys::{Errno, Payload, Result, SendBatch, Transmit};
 
 use crate::attempt::Attempt;
-use crate::runs::{Limits, MAX_FLUSH_DATAGRAMS, Runs, run_length};
+use crate::runs::{Limits, MAX_FLUSH_DATAGRAMS, Runs, Share};
 use crate::udp::{Inner, Udp};
 
 /// How long the handle waits before it offers a datagram again that the device's queue had no room for (`ENOBUFS`); each
@@ -36,13 +33,16 @@ impl PartialEq for Header {
     }
 }
 
-/// Whether two datagrams differ in nothing but their payload. Those with a time of their own never share a message.
+/// Whether two datagrams differ in nothing but their payload. Those with a time of their own, or which are to be cut,
+/// never share a message.
 #[inline]
-fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
+pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.destination == b.destination
         && a.tos == b.tos
         && a.ttl == b.ttl
         && a.source == b.source
+        && a.segment_size.is_none()
+        && b.segment_size.is_none()
         && a.transmit_at.is_none()
         && b.transmit_at.is_none()
 }
@@ -57,7 +57,7 @@ pub(crate) struct Sender {
     /// Pauses since the kernel last took something.
     pauses: Cell<u32>,
     /// Bytes in the largest segment that the kernel may be offered. Smaller than at first where a path or a device refused.
-    largest_segment: Cell<u16>,
+    pub(crate) largest_segment: Cell<u16>,
 }
 
 impl Sender {
@@ -88,9 +88,9 @@ impl Sender {
         self.paused.set(false);
     }
 
-    /// Another peer is another path.
-    pub(crate) fn peer_changed(&self) {
-        self.largest_segment.set(u16::MAX);
+    /// Segments of so many bytes may be tried again.
+    fn try_segments(&self, largest: u16) {
+        self.largest_segment.set(largest);
     }
 
     /// Drops everything, and calls nothing.
@@ -111,7 +111,7 @@ impl Sender {
     }
 
     /// What a refused message of segments of `size` bytes teaches for the next ones.
-    fn segments_refused(&self, error: Errno, size: u16) {
+    pub(crate) fn segments_refused(&self, error: Errno, size: u16) {
         match error {
             // Longer than the path or the device allows; smaller ones may pass.
             Errno::EMSGSIZE | Errno::EINVAL => self.largest_segment.set(size.saturating_sub(1)),
@@ -129,11 +129,17 @@ fn first_length(queue: &SendQueue) -> usize {
     lengths.and_then(|mut lengths| lengths.next()).unwrap_or(0)
 }
 
-fn no_room_in_device(error: Errno) -> bool {
+pub(crate) fn no_room_in_device(error: Errno) -> bool {
     matches!(error, Errno::ENOBUFS | Errno::ENOMEM)
 }
 
 impl Inner {
+    /// Another peer is another path. A socket that cuts all that it sends must not be given runs: it would cut those.
+    pub(crate) fn learn_segments_anew(&self) {
+        let own = self.defaults.is_segmented();
+        self.sender.try_segments(if own { 0 } else { u16::MAX });
+    }
+
     /// Checks a send against the policy, and does what must be done first.
     #[inline]
     pub(crate) fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
@@ -144,6 +150,9 @@ impl Inner {
             Some(destination) => state.send_to(destination)?,
         };
         transmit.payload.check()?;
+        if !transmit.is_plain() {
+            self.check_header(transmit, state)?;
+        }
         if plan.is_nothing() {
             return Ok(());
         }
@@ -190,10 +199,25 @@ impl Inner {
     /// Sends one message, unless something is queued before it.
     pub(crate) fn send_now(&self, transmit: &Transmit<'_>) -> Result<usize> {
         let socket = self.socket_without_queue()?;
-        self.insist(|| uv_sys::sendmsg(&*socket, transmit))
+        let bytes = self.insist(|| uv_sys::sendmsg(&*socket, transmit))?;
+        self.count_sent(transmit, bytes);
+        Ok(bytes)
     }
 
-    fn socket_without_queue(&self) -> Result<Rc<PollSource>> {
+    pub(crate) fn count_sent(&self, transmit: &Transmit<'_>, bytes: usize) {
+        let size = transmit.segment_size.map(|size| size.get().into());
+        match size.filter(|&size| bytes > size) {
+            None => self.tally.sent(1, bytes),
+            Some(size) => {
+                let segments = bytes.div_ceil(size);
+                self.tally.sent(segments, bytes);
+                self.tally.segmented(segments);
+                self.tally.sent_batch();
+            }
+        }
+    }
+
+    pub(crate) fn socket_without_queue(&self) -> Result<Rc<PollSource>> {
         if self.sender.queue.borrow().pending_count() > 0 {
             Err(Errno::EAGAIN)
         } else {
@@ -202,167 +226,13 @@ impl Inner {
     }
 
     /// Makes a send past errors that are about earlier datagrams, and reports those.
-    fn insist<T>(&self, mut send: impl FnMut() -> Result<T>) -> Result<T> {
+    pub(crate) fn insist<T>(&self, mut send: impl FnMut() -> Result<T>) -> Result<T> {
         let mut attempt = Attempt::default();
         loop {
             if let Some(result) = self.judge(&mut attempt, send()) {
                 return result;
             }
         }
-    }
-
-    pub(crate) fn send_batch_now(&self, batch: &[Transmit<'_>]) -> Result<usize> {
-        let socket = self.socket_without_queue()?;
-        let mut sent = 0;
-        while let Some(rest) = batch.get(sent..).filter(|rest| !rest.is_empty()) {
-            let run = self.borrowed_run(rest);
-            let result = if run > 1 {
-                self.send_borrowed_run(&socket, rest.get(..run).unwrap_or(rest))
-            } else {
-                let singles = 1
-                    + (1..rest.len().min(SendBatch::MAX))
-                        .take_while(|&index| {
-                            rest.get(index..)
-                                .is_some_and(|rest| self.borrowed_run(rest) == 1)
-                        })
-                        .count();
-                self.insist(|| {
-                    self.scratch
-                        .send
-                        .borrow_mut()
-                        .send(&*socket, rest.iter().take(singles).copied())
-                })
-            };
-            match result {
-                Ok(count) => sent += count,
-                Err(_) if sent > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(sent)
-    }
-
-    /// How many datagrams at the start of `batch` can leave as one message.
-    fn borrowed_run(&self, batch: &[Transmit<'_>]) -> usize {
-        let Some(first) = batch.first() else { return 0 };
-        let lengths = batch.iter().map_while(|next| {
-            let joins = next.segment_size.is_none()
-                && matches!(next.payload, Payload::Bytes(_))
-                && (std::ptr::eq(first, next) || same_header(first, next));
-            joins.then(|| next.payload.len())
-        });
-        run_length(
-            lengths,
-            self.sender.largest_segment.get(),
-            self.scratch.max_segments,
-        )
-        .max(1)
-    }
-
-    fn send_borrowed_run(&self, socket: &PollSource, run: &[Transmit<'_>]) -> Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SendBatch::MAX];
-        for (slice, transmit) in slices.iter_mut().zip(run) {
-            if let Payload::Bytes(bytes) = transmit.payload {
-                *slice = IoSlice::new(bytes);
-            }
-        }
-        let (Some(first), Some(slices)) = (run.first(), slices.get(..run.len())) else {
-            return Ok(0);
-        };
-        let size = first
-            .payload
-            .len()
-            .try_into()
-            .ok()
-            .and_then(NonZeroU16::new);
-        let message = Transmit {
-            payload: Payload::Slices(slices),
-            segment_size: size,
-            ..*first
-        };
-        match self.insist(|| uv_sys::sendmsg(socket, &message)) {
-            Ok(_) => Ok(run.len()),
-            Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => Err(error),
-            Err(error) => {
-                self.sender
-                    .segments_refused(error, size.map_or(0, NonZeroU16::get));
-                let singles = run.iter().copied();
-                self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone()))
-            }
-        }
-    }
-
-    pub(crate) fn send_segments_now(
-        &self,
-        data: &[u8],
-        segment_size: NonZeroU16,
-        destination: Option<SocketAddr>,
-    ) -> Result<usize> {
-        let size = usize::from(segment_size.get());
-        let header = Transmit {
-            destination,
-            ..Transmit::new(Payload::Bytes(&[]))
-        };
-        if data.is_empty() {
-            return self.send_now(&header);
-        }
-        let socket = self.socket_without_queue()?;
-        let mut sent = 0;
-        for message in data.chunks(size * self.scratch.max_segments.min(MAX_DATAGRAM / size).max(1))
-        {
-            match self.send_segmented(
-                &socket,
-                &Transmit {
-                    payload: message.into(),
-                    ..header
-                },
-                segment_size,
-            ) {
-                Ok(gone) if gone == message.len() => sent += gone,
-                Ok(gone) => return Ok(sent + gone),
-                Err(_) if sent > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(sent)
-    }
-
-    /// Sends one message in segments, or datagram by datagram where that is refused.
-    fn send_segmented(
-        &self,
-        socket: &PollSource,
-        message: &Transmit<'_>,
-        size: NonZeroU16,
-    ) -> Result<usize> {
-        let Payload::Bytes(data) = message.payload else {
-            return Err(Errno::EINVAL);
-        };
-        if data.len() > usize::from(size.get()) && size.get() <= self.sender.largest_segment.get() {
-            let segmented = Transmit {
-                segment_size: Some(size),
-                ..*message
-            };
-            match self.insist(|| uv_sys::sendmsg(socket, &segmented)) {
-                Err(error) if error != Errno::EAGAIN && !no_room_in_device(error) => {
-                    self.sender.segments_refused(error, size.get());
-                }
-                result => return result,
-            }
-        }
-        let size = usize::from(size.get());
-        let mut sent = 0;
-        while let Some(rest) = data.get(sent..).filter(|rest| !rest.is_empty()) {
-            let singles = rest.chunks(size).map(|payload| Transmit {
-                payload: payload.into(),
-                ..*message
-            });
-            match self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone())) {
-                Ok(count) => sent += rest.len().min(count * size),
-                Err(_) if sent > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(sent)
     }
 
     /// Offers what is queued to the kernel, within the bounds of one turn.
@@ -415,7 +285,7 @@ impl Inner {
                     0
                 },
             };
-            let mut counts = [0; SendBatch::MAX];
+            let mut counts = [Share::default(); SendBatch::MAX];
             let result = batch.send(&*socket, Runs::new(&queue, &mut counts, limits));
             let Some(result) = self.judge(&mut attempt, result) else {
                 continue;
@@ -423,11 +293,11 @@ impl Inner {
             match result {
                 Ok(messages) => {
                     sender.pauses.set(0);
-                    let taken: usize = counts.iter().take(messages).sum();
+                    let taken = self.count_taken(counts.iter().take(messages));
                     let bursts = &self.scratch.bursts;
                     bursts.set(bursts.get().wrapping_add(u32::from(taken > 1)));
                     queue.complete(taken, Ok(()));
-                    if counts.get(messages).is_some_and(|&count| count > 0) {
+                    if counts.get(messages).is_some_and(|next| next.datagrams > 0) {
                         // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
                         // One message at a time, the next ones are not.
                         width = 1;
@@ -446,7 +316,8 @@ impl Inner {
                     }
                     queue.complete(1, Err(error));
                 }
-                Err(error) if counts.first().is_some_and(|&count| count > 1) => {
+                Err(error) if counts.first().is_some_and(|first| first.datagrams > 1) => {
+                    self.tally.fallback();
                     let size = first_length(&queue);
                     sender.segments_refused(error, size.try_into().unwrap_or(u16::MAX));
                     // Each datagram has a result of its own.
@@ -463,6 +334,23 @@ impl Inner {
         }
         drop(queue);
         self.watch();
+    }
+
+    /// Counts the messages that the kernel took, and says how many datagrams they had.
+    fn count_taken<'a>(&self, messages: impl Iterator<Item = &'a Share>) -> usize {
+        let (mut datagrams, mut bytes) = (0, 0);
+        for message in messages {
+            datagrams += message.datagrams;
+            bytes += message.bytes;
+            if message.datagrams > 1 {
+                self.tally.segmented(message.datagrams);
+            }
+        }
+        self.tally.sent(datagrams, bytes);
+        if datagrams > 1 {
+            self.tally.sent_batch();
+        }
+        datagrams
     }
 
     /// Lets the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.
@@ -500,9 +388,15 @@ impl Inner {
             let Some((callback, result)) = request else {
                 break;
             };
+            if let Err(error) = result {
+                self.tally.error(error);
+            }
             callback(&udp, result);
         }
         drop(turn);
+        if completed > 0 {
+            self.tell_drained(&udp);
+        }
     }
 }
 

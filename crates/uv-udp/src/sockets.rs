@@ -166,6 +166,9 @@ impl Udp {
         let state = State::of_socket(family, &local, peer);
         uv_sys::set_nonblocking(&fd, true)?;
         inner.receiver.recognise(&fd);
+        inner
+            .defaults
+            .set_segmented(matches!(uv_sys::segment_size(&fd), Ok(Some(_))));
         let device = match peer {
             // The interface may be a link-local peer's.
             Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,

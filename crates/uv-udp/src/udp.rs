@@ -9,6 +9,8 @@ use std::rc::{Rc, Weak};
 use uv_core::{Handle, Loop, Phase, PollSource, Source};
 use uv_sys::{Errno, Family, Interest, Result};
 
+use crate::counters::Tally;
+use crate::defaults::Defaults;
 use crate::policy::{Plan, State};
 use crate::receiving::Receiver;
 use crate::remote::UdpRemote;
@@ -66,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
     pub(crate) settings: Settings,
+    pub(crate) defaults: Defaults,
+    pub(crate) tally: Tally,
     pub(crate) scratch: Rc<Scratch>,
     close_callback: RefCell<Option<Box<dyn FnOnce(&Udp)>>>,
 }
@@ -84,6 +88,8 @@ impl Udp {
             sender: Sender::new(scratch.pool()),
             receiver: Receiver::new(),
             settings: Settings::default(),
+            defaults: Defaults::new(),
+            tally: Tally::default(),
             scratch,
             close_callback: RefCell::new(None),
         });
@@ -254,7 +260,7 @@ impl Inner {
     /// Does what the policy says, and tells the state of each step that was done.
     #[inline]
     pub(crate) fn carry_out(&self, plan: Plan) -> Result<()> {
-        if plan == Plan::default() {
+        if plan.is_nothing() {
             return Ok(());
         }
         self.carry_out_with(plan, |_| Ok(()))
@@ -325,7 +331,7 @@ impl Inner {
     pub(crate) fn enter(&self, state: State) {
         self.state.set(state);
         self.receiver.peer_changed(state.peer().ok());
-        self.sender.peer_changed();
+        self.learn_segments_anew();
     }
 
     /// What the poller should watch for.
@@ -352,6 +358,7 @@ impl Inner {
     /// Lets go of the socket and of all that may not be called or delivered any more.
     fn shut(&self) {
         self.receiver.shut();
+        self.defaults.shut();
         drop(self.socket.take());
     }
 }

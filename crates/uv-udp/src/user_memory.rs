@@ -168,6 +168,7 @@ impl Inner {
         while *left > 0 {
             *left -= 1;
             let filter = receiver.filter();
+            self.tally.recv_call();
             let room = &mut [IoSliceMut::new(buffers.memory())];
             match uv_sys::recvmsg(&*socket, room, receiver.options()) {
                 Ok(received) => {
@@ -180,9 +181,11 @@ impl Inner {
                             truncated: received.truncated,
                             metadata: received.metadata,
                         };
+                        self.count_arrival(&arrival);
                         buffers.give_back(udp, Ok(Some(arrival)));
                         return true;
                     }
+                    self.tally.strangers(1);
                 }
                 Err(Errno::EAGAIN) => {
                     receiver.set_backlog(false);
@@ -204,6 +207,14 @@ impl Inner {
         }
         buffers.give_back(udp, Ok(None));
         true
+    }
+
+    fn count_arrival(&self, arrival: &Arrival) {
+        self.tally.received(1, arrival.len);
+        if arrival.truncated {
+            self.tally.truncated();
+        }
+        self.tally.kernel_drops(arrival.metadata.kernel_drops);
     }
 
     /// Delivers a datagram that was kept. `false` if the user has no buffer for it, or no longer wants it: it is kept again.
@@ -238,6 +249,7 @@ impl Inner {
             truncated: datagram.truncated || len < datagram.data.len(),
             metadata: *datagram.metadata,
         };
+        self.count_arrival(&arrival);
         buffers.give_back(udp, Ok(Some(arrival)));
         true
     }

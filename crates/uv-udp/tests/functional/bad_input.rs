@@ -180,14 +180,3 @@ fn receiving_twice_is_ealready_and_stopping_twice_is_nothing() {
     udp.recv_stop().unwrap();
     udp.recv_start(|_, _| ()).unwrap();
 }
-
-#[test]
-fn queued_sends_are_not_given_a_segment_size() {
-    let lp = Loop::new().unwrap();
-    let udp = connected(&lp, "127.0.0.1:9".parse().unwrap());
-    let transmit = Transmit::new(b"xxxx").segments_of(NonZeroU16::MIN);
-    assert_eq!(
-        udp.transmit(transmit, |_, _| unreachable!()),
-        Err(Errno::EINVAL)
-    );
-}
