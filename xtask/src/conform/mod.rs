@@ -31,8 +31,6 @@ pub struct Rule {
     pub title: &'static str,
     /// Whether it is a promise about each family of addresses.
     per_family: bool,
-    /// Whether the check reaches for a handle's socket behind its back.
-    reaches_for_sockets: bool,
     check: Check,
 }
 
@@ -51,7 +49,6 @@ impl Rule {
             id,
             title,
             per_family: true,
-            reaches_for_sockets: false,
             check: Check::Plain(check),
         }
     }
@@ -74,15 +71,7 @@ impl Rule {
             id,
             title,
             per_family: true,
-            reaches_for_sockets: false,
             check: Check::Isolated(check),
-        }
-    }
-
-    const fn reaching_for_sockets(self) -> Self {
-        Self {
-            reaches_for_sockets: true,
-            ..self
         }
     }
 }

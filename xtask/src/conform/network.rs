@@ -1,5 +1,4 @@
-//! Networks to order: a network namespace for the rule's own thread, a second one behind a cable, and a second descriptor
-//! of a handle's socket.
+//! Networks to order: a network namespace for the rule's own thread, and a second one behind a cable.
 //!
 //! The near side has `lo` and, after [`Near::cable`], a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the far side
 //! is .2 and ::2 there. Nobody is at .99 and ::99: what is sent there waits in the neighbour table, charged to its
@@ -7,19 +6,17 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use rustix::thread::gettid;
-use uv_udp::{Family, Udp};
+use uv_udp::Family;
 
 use super::Verdict;
-use super::stage::{Broken, DEADLINE, Raw, ensure, ensure_eq};
+use super::stage::{Broken, DEADLINE, Raw, ensure};
 
 /// The hardware address of the far end of the cable.
 const FAR_HARDWARE: &str = "02:00:00:00:00:02";
@@ -48,32 +45,6 @@ pub(crate) fn why_no_namespace() -> Option<String> {
     reason.clone()
 }
 
-/// Why there is no way to a handle's socket but its own methods, if there is none.
-pub(crate) fn why_no_second_descriptor() -> Option<String> {
-    let attempt = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map(|socket| {
-        use std::os::fd::AsRawFd;
-        second_descriptor(socket.as_raw_fd()).err()
-    });
-    attempt
-        .unwrap_or_else(|error| Some(error.into()))
-        .map(|broken| format!("pidfd_getfd(2) does not serve here: {broken}"))
-}
-
-/// Another descriptor of the handle's socket, to set what the handle does not wrap.
-pub(crate) fn socket_of(udp: &Udp) -> Result<OwnedFd, Broken> {
-    second_descriptor(udp.fileno()?)
-}
-
-/// Duplicates a descriptor by its number. dup(2) would do, but no safe function takes a bare number; asking the kernel for
-/// a descriptor of this very process does the same.
-fn second_descriptor(number: i32) -> Result<OwnedFd, Broken> {
-    let duplicate = || {
-        let this = pidfd_open(getpid(), PidfdFlags::empty())?;
-        pidfd_getfd(this, number, PidfdGetfdFlags::empty())
-    };
-    duplicate().map_err(|error| Broken::new(format_args!("no second descriptor: {error}")))
-}
-
 fn ip(arguments: &str) -> Verdict {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
@@ -96,6 +67,7 @@ fn new_namespace() -> Verdict {
 }
 
 /// The namespace of the rule's own thread.
+#[derive(Clone, Copy)]
 pub(super) struct Near(());
 
 impl Near {
@@ -134,7 +106,7 @@ impl Near {
                 "ntable change name {table} dev near mcast_probes 1000"
             ))?;
         }
-        wait_for_link("near", |arguments| ip_output(arguments))?;
+        wait_for_link("near", ip_output)?;
         wait_for_link("far", |arguments| far.run(move || ip_output(arguments))?)?;
         far.answers(Family::V4)?;
         if why_no_family(Family::V6).is_none() {
@@ -287,25 +259,41 @@ impl Far {
     pub(crate) fn wake(&self, family: Family) -> Verdict {
         let address = silent(family);
         self.ip(&format!("addr add {} dev far", device_address(address)))?;
+        // The kernel is done with an IPv6 address a while after `ip` is.
+        let own = self.raw(SocketAddr::new(address, 0))?;
+        reaches(&own, &own)?;
         ip(&format!(
             "neigh replace {address} lladdr {FAR_HARDWARE} dev near"
         ))
     }
 
-    /// Sends a datagram over and back.
+    /// Waits until datagrams come over the cable in both directions.
     fn answers(&self, family: Family) -> Verdict {
         let here = Raw::bind(SocketAddr::new(near(family), 0))?;
         let there = self.raw(SocketAddr::new(far(family), 0))?;
-        here.send("over", there.address())?;
-        let (_, source) = there.recv()?;
-        there.send("back", source)?;
-        ensure_eq!(here.recv_text()?, "back", "what came over the cable");
-        Ok(())
+        reaches(&here, &there)?;
+        reaches(&there, &here)
     }
+}
+
+/// Sends until something arrives: a network that was just made loses a datagram or two.
+fn reaches(from: &Raw, to: &Raw) -> Verdict {
+    let began = Instant::now();
+    while began.elapsed() < DEADLINE {
+        from.send("hello", to.address())?;
+        if to.recv_within(Duration::from_millis(20))?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Broken::new(format_args!(
+        "{} is not reached within {DEADLINE:?}",
+        to.address()
+    )))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::stage::ensure_eq;
     use super::*;
 
     #[test]

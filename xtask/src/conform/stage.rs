@@ -8,9 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use uv_udp::{Errno, Family, Loop, NetworkError, RunMode, Timer, Udp};
+use uv_udp::{Errno, Family, Loop, NetworkError, RunMode, Timer, Transmit, Udp};
 
 use super::Verdict;
 use super::watch::text;
@@ -153,6 +153,13 @@ impl Stage {
         Ok(udp)
     }
 
+    /// A handle at the wildcard address.
+    pub(crate) fn bound_to_wildcard(&self) -> Result<Udp, Broken> {
+        let udp = self.udp();
+        udp.bind(self.wildcard())?;
+        Ok(udp)
+    }
+
     /// A handle that is connected to `peer`.
     pub(crate) fn connected(&self, peer: SocketAddr) -> Result<Udp, Broken> {
         let udp = self.udp();
@@ -184,6 +191,22 @@ impl Stage {
             !late.expired.get(),
             "the loop did not come to an end within {DEADLINE:?}"
         );
+        Ok(())
+    }
+
+    /// Sends a whole batch now, as one does who batches by himself: what did not go is offered again after a turn of the
+    /// loop.
+    pub(crate) fn send_batch(&self, udp: &Udp, batch: &[Transmit<'_>]) -> Verdict {
+        let (mut sent, began) = (0, Instant::now());
+        while sent < batch.len() {
+            ensure!(began.elapsed() < DEADLINE, "{sent} of {} went", batch.len());
+            match udp.try_send_batch(&batch[sent..]) {
+                Ok(0) => return Err(Broken::new("none went, and no error says why")),
+                Ok(count) => sent += count,
+                Err(Errno::EAGAIN) => self.a_little_longer()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 
@@ -266,6 +289,17 @@ impl Raw {
         let (len, source) = self.socket.recv_from(&mut buffer)?;
         buffer.truncate(len);
         Ok((buffer, source))
+    }
+
+    /// The next datagram, if it comes within this time.
+    pub(crate) fn recv_within(&self, time: Duration) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
+        self.socket.set_read_timeout(Some(time))?;
+        let received = self.recv();
+        self.socket.set_read_timeout(Some(DEADLINE))?;
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            received => received.map(Some),
+        }
     }
 
     /// The next datagram as text.

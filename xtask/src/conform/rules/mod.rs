@@ -1,12 +1,43 @@
 //! The rules: one file for each thing promised.
 
+mod batches;
+mod callbacks;
+mod errors;
+mod event_loop;
+mod fairness;
+mod input;
+mod life;
+mod local;
+mod peers;
 mod policy;
 mod policy_transfer;
+mod pressure;
 mod proposal;
+mod requests;
+mod routes;
+mod system;
 
 use super::Rule;
 
 /// Every rule, in the order of the report.
-pub(crate) fn all() -> impl Iterator<Item = &'static [Rule]> {
-    [proposal::RULES, policy::RULES, policy_transfer::RULES].into_iter()
+pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
+    let rules = [
+        proposal::RULES,
+        policy::RULES,
+        policy_transfer::RULES,
+        callbacks::RULES,
+        requests::RULES,
+        peers::RULES,
+        local::RULES,
+        errors::RULES,
+        fairness::RULES,
+        input::RULES,
+        life::RULES,
+        batches::RULES,
+        routes::RULES,
+        pressure::RULES,
+        event_loop::RULES,
+        system::RULES,
+    ];
+    rules.into_iter()
 }

@@ -27,6 +27,11 @@ pub(super) const RULES: &[Rule] = &[
         bind_connected,
     ),
     Rule::each(
+        "bind/unbound-binds",
+        "A handle that has a socket of a family from the start is bound by the first bind of that family.",
+        bind_unbound,
+    ),
+    Rule::each(
         "connect/no-socket-creates-and-connects",
         "connect makes a socket of the peer's family and connects it.",
         connect_creates,
@@ -35,6 +40,11 @@ pub(super) const RULES: &[Rule] = &[
         "connect/unconnected-connects",
         "connect on a bound handle connects it, and keeps its port.",
         connect_unconnected,
+    ),
+    Rule::each(
+        "connect/unbound-connects",
+        "connect on a handle with an unbound socket connects it, from a port that then stays.",
+        connect_unbound,
     ),
     Rule::each(
         "connect/connected-connects-anew",
@@ -128,6 +138,23 @@ fn bind_bound(stage: &Stage) -> Verdict {
     Ok(())
 }
 
+fn bind_unbound(stage: &Stage) -> Verdict {
+    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    ensure_eq!(
+        udp.bind(stage.other_loopback(0)),
+        Err(Errno::EAFNOSUPPORT),
+        "bind to an address of the other family"
+    );
+    udp.bind(stage.loopback())?;
+    ensure!(udp.local_addr()?.port() != 0, "there is no local port");
+    ensure_eq!(
+        udp.bind(stage.loopback()),
+        Err(Errno::EINVAL),
+        "a second bind"
+    );
+    Ok(())
+}
+
 fn bind_connected(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let udp = stage.connected(peer.address())?;
@@ -162,6 +189,29 @@ fn connect_unconnected(stage: &Stage) -> Verdict {
         peer.recv()?,
         (b"hello".to_vec(), before),
         "what the peer got"
+    );
+    Ok(())
+}
+
+fn connect_unbound(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let foreign = stage.other_loopback(9);
+    ensure_eq!(
+        udp.connect(foreign),
+        Err(Errno::EAFNOSUPPORT),
+        "connect, other family"
+    );
+    ensure_eq!(udp.disconnect(), Err(Errno::ENOTCONN), "disconnect");
+    udp.connect(peer.address())?;
+    let port = udp.local_addr()?.port();
+    udp.disconnect()?;
+    ensure_eq!(udp.local_addr()?.port(), port, "the local port");
+    udp.try_send_to(b"hello", peer.address())?;
+    ensure_eq!(
+        peer.recv()?.1.port(),
+        port,
+        "the port that a datagram came from"
     );
     Ok(())
 }

@@ -41,6 +41,11 @@ pub(super) const RULES: &[Rule] = &[
         try_send_to_creates,
     ),
     Rule::each(
+        "send-to/unbound-binds-and-sends",
+        "send_to on a handle with an unbound socket binds it to the wildcard address and sends.",
+        send_to_unbound,
+    ),
+    Rule::each(
         "send-to/unconnected-sends",
         "send_to on an unconnected handle sends to every address it is given.",
         send_to_unconnected,
@@ -54,6 +59,11 @@ pub(super) const RULES: &[Rule] = &[
         "recv-start/no-socket-binds-to-the-wildcard",
         "recv_start without a socket makes one, bound to the IPv4 wildcard address.",
         recv_start_creates,
+    ),
+    Rule::each(
+        "recv-start/unbound-binds-to-the-wildcard",
+        "recv_start on a handle with an unbound socket binds it to the wildcard address of its family.",
+        recv_start_unbound,
     ),
     Rule::each(
         "recv-start/unconnected-hears-everybody",
@@ -164,6 +174,18 @@ fn try_send_to_creates(stage: &Stage) -> Verdict {
     is_bound_to_the_wildcard(stage, &udp, &peer)
 }
 
+fn send_to_unbound(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
+    ensure_eq!(
+        udp.try_send_to(b"hello", peer.address()),
+        Ok(5),
+        "try_send_to"
+    );
+    is_bound_to_the_wildcard(stage, &udp, &peer)
+}
+
 fn send_to_unconnected(stage: &Stage) -> Verdict {
     let (first, second, results) = (stage.raw()?, stage.raw()?, Results::default());
     let udp = stage.bound()?;
@@ -218,6 +240,19 @@ fn recv_start_creates(stage: &Stage) -> Verdict {
     let inbox = Inbox::of(&udp)?;
     let local = udp.local_addr()?;
     ensure_eq!(local.ip(), Family::V4.unspecified(), "the local address");
+    peer.send(
+        "hello",
+        SocketAddr::new(stage.loopback().ip(), local.port()),
+    )?;
+    stage.until("a datagram arrives", || inbox.len() == 1)
+}
+
+fn recv_start_unbound(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let inbox = Inbox::of(&udp)?;
+    let local = udp.local_addr()?;
+    ensure_eq!(local.ip(), stage.wildcard().ip(), "the local address");
     peer.send(
         "hello",
         SocketAddr::new(stage.loopback().ip(), local.port()),
