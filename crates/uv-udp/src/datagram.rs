@@ -92,6 +92,18 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Takes the next message whole, or what is left of one: its datagrams begin every so many bytes.
+    #[inline]
+    pub(crate) fn message(&mut self) -> Option<(Datagram<'a>, usize)> {
+        let message = self.rest.take().or_else(|| self.refill())?;
+        Some((message, self.stride))
+    }
+
+    /// Puts back what is left of the message that was taken last.
+    pub(crate) fn put_back(&mut self, rest: Datagram<'a>) {
+        self.rest = Some(rest);
+    }
+
     /// Takes the next message that is not a stranger's.
     fn refill(&mut self) -> Option<Datagram<'a>> {
         let (memory, next, count) = self.messages.as_mut()?;

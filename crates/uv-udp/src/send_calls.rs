@@ -21,7 +21,8 @@ impl Udp {
     /// # Errors
     ///
     /// `EDESTADDRREQ` when the handle has no peer; `EINVAL` for an empty list of slices; `EMSGSIZE` for more slices or
-    /// bytes than a datagram can have. Nothing was accepted then, and `callback` is dropped.
+    /// bytes than a datagram can have; `ENOBUFS` beyond the [limit](Self::set_send_queue_limit), if there is one. Nothing was
+    /// accepted then, and `callback` is dropped.
     #[doc(alias = "uv_udp_send")]
     pub fn send<'a>(
         &self,
@@ -48,12 +49,15 @@ impl Udp {
         self.transmit(Transmit::new(payload).to(destination), callback)
     }
 
-    /// Accepts a datagram with all that a [`Transmit`] can say of it, except a segment size (`EINVAL`): the handle segments
-    /// by itself. Without a destination as [`send`](Self::send), with one as [`send_to`](Self::send_to).
+    /// Accepts a datagram with all that a [`Transmit`] can say of it. Without a destination as [`send`](Self::send), with one
+    /// as [`send_to`](Self::send_to). With a segment size it is several datagrams in one buffer, which go together or not at
+    /// all; what the kernel says of that is the result. The handle puts runs of equal datagrams together by itself.
     ///
     /// # Errors
     ///
-    /// Those of `send` and `send_to`.
+    /// Those of `send` and `send_to`; `EINVAL` for a TTL of 0; `EAFNOSUPPORT` for a source address of another family than the
+    /// destination; `EOPNOTSUPP` for a segment size where the kernel does not segment. A time is `EINVAL` as the result, without
+    /// [`set_transmit_clock`](Self::set_transmit_clock).
     pub fn transmit(
         &self,
         mut transmit: Transmit<'_>,

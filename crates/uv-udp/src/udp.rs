@@ -59,6 +59,8 @@ pub struct Udp {
     pub(crate) inner: Rc<Inner>,
 }
 
+type CloseCallback = Box<dyn FnOnce(&Udp)>;
+
 pub(crate) struct Inner {
     pub(crate) handle: Handle,
     pub(crate) state: Cell<State>,
@@ -71,7 +73,7 @@ pub(crate) struct Inner {
     pub(crate) defaults: Defaults,
     pub(crate) tally: Tally,
     pub(crate) scratch: Rc<Scratch>,
-    close_callback: RefCell<Option<Box<dyn FnOnce(&Udp)>>>,
+    close_callback: RefCell<Option<CloseCallback>>,
 }
 
 /// The life of a handle.
