@@ -40,6 +40,11 @@ pub(super) const RULES: &[Rule] = &[
         try_send_segments,
     ),
     Rule::each(
+        "batch/a-segment-size-cuts-what-is-queued-too",
+        "transmit with a segment size sends one buffer as datagrams and completes once, at once or queued.",
+        transmit_segments,
+    ),
+    Rule::each(
         "batch/recv-batch-start-delivers-in-order",
         "recv_batch_start delivers the same datagrams with the same sources, together.",
         recv_batch_start,
@@ -221,6 +226,32 @@ fn try_send_segments(stage: &Stage) -> Verdict {
             );
         }
     }
+    Ok(())
+}
+
+fn transmit_segments(stage: &Stage) -> Verdict {
+    let (peer, results) = (stage.raw()?, Results::default());
+    let udp = stage.connected(peer.address())?;
+    let size = NonZeroU16::new(2).ok_or(Errno::EINVAL)?;
+    let segments = Transmit::new("aabbc").segments_of(size);
+    if !uv_sys::capabilities().segmentation {
+        stage.note("this kernel has no segmentation");
+        let refused = udp.transmit(segments, results.of(0));
+        ensure_eq!(refused, Err(Errno::EOPNOTSUPP), "transmit");
+        return Ok(());
+    }
+    ensure_eq!(udp.try_transmit(&segments), Ok(5), "try_transmit");
+    udp.transmit(segments, results.of(0))?;
+    // Queued, between datagrams that must not be mixed up with it.
+    udp.send(b"xx", results.of(1))?;
+    udp.transmit(segments, results.of(2))?;
+    udp.send(b"yy", results.of(3))?;
+    stage.until("all complete", || results.len() == 4)?;
+    ensure_eq!(results.with(Ok(())), [0, 1, 2, 3], "sends that went well");
+    let expected = [
+        "aa", "bb", "c", "aa", "bb", "c", "xx", "aa", "bb", "c", "yy",
+    ];
+    ensure_eq!(peer.recv_texts(11)?, expected, "what arrived");
     Ok(())
 }
 

@@ -67,9 +67,9 @@ pub(super) const RULES: &[Rule] = &[
         bad_batch,
     ),
     Rule::each(
-        "input/a-segment-size-is-not-for-queued-sends",
-        "transmit with a segment size is EINVAL; try_transmit sends the segments.",
-        segment_size,
+        "input/a-ttl-of-0-is-einval",
+        "A datagram with a time to live of 0 is EINVAL, queued or sent at once.",
+        ttl_of_0,
     ),
     Rule::each(
         "input/stopping-what-is-not-started-is-fine",
@@ -423,23 +423,22 @@ fn bad_batch(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn segment_size(stage: &Stage) -> Verdict {
+fn ttl_of_0(stage: &Stage) -> Verdict {
     let (peer, called) = (stage.raw()?, Counter::default());
     let udp = stage.connected(peer.address())?;
-    let count = called.clone();
-    let segments = Transmit::new("aabbc").segments_of(2.try_into().map_err(|_| Errno::EINVAL)?);
+    let (count, dead) = (called.clone(), Transmit::new("x").with_ttl(0));
     ensure_eq!(
-        udp.transmit(segments, move |_, _| count.up()),
+        udp.transmit(dead, move |_, _| count.up()),
         Err(Errno::EINVAL),
         "transmit"
     );
-    ensure_eq!(udp.send_queue_count(), 0, "queued");
-    if !uv_sys::capabilities().segmentation {
-        stage.note("this kernel has no segmentation");
-        return Ok(());
-    }
-    ensure_eq!(udp.try_transmit(&segments), Ok(5), "try_transmit");
-    ensure_eq!(peer.recv_texts(3)?, ["aa", "bb", "c"], "what arrived");
+    ensure_eq!(udp.try_transmit(&dead), Err(Errno::EINVAL), "try_transmit");
+    ensure_eq!(
+        udp.try_transmit(&Transmit::new("y").with_ttl(1)),
+        Ok(1),
+        "a ttl of 1"
+    );
+    ensure_eq!(peer.rest()?, ["y"], "what arrived");
     ensure_eq!(called.get(), 0, "callbacks called");
     Ok(())
 }
