@@ -75,3 +75,12 @@ pub use uv_sys::{
     Capabilities, Ecn, Errno, Family, Interface, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo,
     PathMtuDiscovery, Payload, Result, Transmit, TxTimeClock, capabilities, interface_index,
 };
+
+/// The examples of the project's README and of this crate's, compiled and run with the other doc tests.
+#[cfg(doctest)]
+mod readme {
+    #[doc = include_str!("../../../README.md")]
+    struct Project;
+    #[doc = include_str!("../README.md")]
+    struct Crate;
+}
