@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Status};
+use xtask::demo::Options;
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -17,6 +18,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show what this is: echo as fast as it goes, and the proposal as a story.
+    Demo {
+        /// Seconds of echoing.
+        #[arg(long, default_value_t = 3)]
+        seconds: u32,
+        /// Bytes in each datagram.
+        #[arg(long, default_value_t = 1200, value_parser = clap::value_parser!(u16).range(..=65_507))]
+        size: u16,
+    },
     /// Check every promise against real sockets.
     Conform {
         /// Only rules whose name has this text in it, as in `peer/` or `traps v6`.
@@ -40,11 +50,26 @@ enum Format {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Demo { seconds, size } => demo(Options {
+            seconds,
+            size: size.into(),
+        }),
         Command::Conform {
             filter,
             list,
             format,
         } => conform(&filter, list, format),
+    }
+}
+
+fn demo(options: Options) -> ExitCode {
+    match xtask::demo::run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("the demo ends here: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -16,6 +16,8 @@ mod watch;
 pub use report::{Outcome, Report, Status};
 pub use run::{Instance, instances};
 
+pub(crate) use stage::DeadPeer;
+
 use network::Near;
 use stage::{Broken, Stage};
 

@@ -21,7 +21,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What does not hold, and where that was noticed.
 #[derive(Clone, Debug)]
-pub(super) struct Broken(String);
+pub(crate) struct Broken(String);
 
 impl Broken {
     #[track_caller]
@@ -347,10 +347,10 @@ pub(crate) struct DeadPeer {
 }
 
 impl DeadPeer {
-    pub(crate) fn new(stage: &Stage) -> Result<Self, Errno> {
-        let holder = uv_sys::socket(stage.family)?;
+    pub(crate) fn new(family: Family) -> Result<Self, Errno> {
+        let holder = uv_sys::socket(family)?;
         uv_sys::set_reuse_address(&holder, true)?;
-        uv_sys::bind(&holder, &stage.loopback())?;
+        uv_sys::bind(&holder, &loopback(family))?;
         let address = uv_sys::local_addr(&holder)?;
         uv_sys::connect(&holder, &address)?;
         Ok(Self {
@@ -390,8 +390,10 @@ mod tests {
 
     #[test]
     fn a_dead_peer_refuses_until_it_is_revived() {
-        let stage = Stage::new(Family::V4).unwrap();
-        let (dead, client) = (DeadPeer::new(&stage).unwrap(), stage.raw().unwrap());
+        let (dead, client) = (
+            DeadPeer::new(Family::V4).unwrap(),
+            Raw::bind(loopback(Family::V4)).unwrap(),
+        );
         client.socket.connect(dead.address()).unwrap();
         client.socket.send(b"one").unwrap();
         assert_eq!(

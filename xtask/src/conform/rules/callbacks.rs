@@ -103,7 +103,7 @@ fn none_inside_send(stage: &Stage) -> Verdict {
 }
 
 fn none_inside_try_send(stage: &Stage) -> Verdict {
-    let (dead, calls) = (DeadPeer::new(stage)?, Calls::default());
+    let (dead, calls) = (DeadPeer::new(stage.family)?, Calls::default());
     let udp = stage.connected(dead.address())?;
     calls.receive(&udp)?;
     calls.make(|| udp.try_send(b"refused"))?;

@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn refused_then_try_send(stage: &Stage) -> Verdict {
-    let dead = DeadPeer::new(stage)?;
+    let dead = DeadPeer::new(stage.family)?;
     let udp = stage.connected(dead.address())?;
     udp.try_send(b"lost")?;
     let live = dead.revive()?;
@@ -74,7 +74,7 @@ fn refused_then_try_send(stage: &Stage) -> Verdict {
 }
 
 fn refused_then_send(stage: &Stage) -> Verdict {
-    let (dead, results) = (DeadPeer::new(stage)?, Results::default());
+    let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
     let udp = stage.connected(dead.address())?;
     let inbox = Inbox::of(&udp)?;
     udp.send(b"lost", results.of(0))?;
@@ -91,7 +91,7 @@ fn refused_then_send(stage: &Stage) -> Verdict {
 
 fn refused_in_a_burst(stage: &Stage) -> Verdict {
     for sizes in [[30, 30, 30], [30, 40, 50], [50, 50, 10]] {
-        let (dead, results) = (DeadPeer::new(stage)?, Results::default());
+        let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
         let udp = stage.connected(dead.address())?;
         let inbox = Inbox::of(&udp)?;
         udp.send(b"lost", results.of(0))?;
@@ -128,7 +128,7 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
         .map(|number| numbered(number, 40 + number))
         .collect();
     let batch: Vec<_> = data.iter().map(Transmit::new).collect();
-    let dead = DeadPeer::new(stage)?;
+    let dead = DeadPeer::new(stage.family)?;
     let udp = stage.connected(dead.address())?;
     udp.try_send(b"lost")?;
     let live = dead.revive()?;
@@ -144,7 +144,7 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
         "what arrived of the batch"
     );
 
-    let dead = DeadPeer::new(stage)?;
+    let dead = DeadPeer::new(stage.family)?;
     let udp = stage.connected(dead.address())?;
     udp.try_send(b"lost")?;
     let live = dead.revive()?;
@@ -163,7 +163,7 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
 }
 
 fn burst_to_a_dead_peer(stage: &Stage) -> Verdict {
-    let (dead, results) = (DeadPeer::new(stage)?, Results::default());
+    let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
     let udp = stage.connected(dead.address())?;
     let inbox = Inbox::of(&udp)?;
     // Runs and single ones; each of the latter is refused before the next one is sent.
@@ -190,7 +190,7 @@ fn burst_to_a_dead_peer(stage: &Stage) -> Verdict {
 }
 
 fn reported_once(stage: &Stage) -> Verdict {
-    let dead = DeadPeer::new(stage)?;
+    let dead = DeadPeer::new(stage.family)?;
     let udp = stage.connected(dead.address())?;
     let inbox = Inbox::of(&udp)?;
     for round in 1..=5 {
@@ -207,7 +207,7 @@ fn reported_once(stage: &Stage) -> Verdict {
 }
 
 fn reported_later(stage: &Stage) -> Verdict {
-    let dead = DeadPeer::new(stage)?;
+    let dead = DeadPeer::new(stage.family)?;
     let udp = stage.connected(dead.address())?;
     udp.try_send(b"lost")?;
     let live = dead.revive()?;
@@ -223,7 +223,7 @@ fn reported_later(stage: &Stage) -> Verdict {
 }
 
 fn receiving_goes_on(stage: &Stage) -> Verdict {
-    let dead = DeadPeer::new(stage)?;
+    let dead = DeadPeer::new(stage.family)?;
     let udp = stage.connected(dead.address())?;
     let inbox = Inbox::of(&udp)?;
     udp.try_send(b"refused")?;
@@ -244,7 +244,11 @@ fn receiving_goes_on(stage: &Stage) -> Verdict {
 }
 
 fn former_peer(stage: &Stage) -> Verdict {
-    let (dead, live, results) = (DeadPeer::new(stage)?, stage.raw()?, Results::default());
+    let (dead, live, results) = (
+        DeadPeer::new(stage.family)?,
+        stage.raw()?,
+        Results::default(),
+    );
     let udp = stage.connected(dead.address())?;
     udp.try_send(b"lost")?;
     udp.connect(live.address())?;
@@ -273,7 +277,11 @@ fn former_peer(stage: &Stage) -> Verdict {
 }
 
 fn unconnected(stage: &Stage) -> Verdict {
-    let (dead, live, results) = (DeadPeer::new(stage)?, stage.raw()?, Results::default());
+    let (dead, live, results) = (
+        DeadPeer::new(stage.family)?,
+        stage.raw()?,
+        Results::default(),
+    );
     let udp = stage.bound()?;
     let inbox = Inbox::of(&udp)?;
     for number in 0..20 {
