@@ -13,9 +13,13 @@ use crate::hook_list::HookPhase;
 use crate::source::{Phase, Source};
 
 /// How many iterations [`RunMode::Default`] may go without asking the poller while it has work it can see without asking.
-/// Asking costs about as much as a datagram, so one in 32 is 3 % at most; and 32 iterations of bounded work are well under
-/// a millisecond, which is how long a handle that only the poller knows of may have to wait for its turn.
+/// Asking costs about as much as a datagram, so one in 32 is 3 % at most. A handle that only the poller knows of waits so
+/// many iterations for its turn at most; an iteration that flushes queued sends counts for eleven of them.
 pub const MAX_UNPOLLED_ITERATIONS: u32 = 32;
+
+/// How much an iteration counts that flushes what was queued: whoever receives it on this loop may have room in a default
+/// buffer for four flushes, and may be one that only the poller knows of.
+const FLUSHING_COUNTS: u32 = MAX_UNPOLLED_ITERATIONS / 3 + 1;
 
 /// What an iteration did about the poller.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,8 +38,13 @@ impl Core {
         worked |= self.run_posts(lp);
         self.hooks(HookPhase::Idle).run();
         self.hooks(HookPhase::Prepare).run();
+        let counts = if self.flushes.borrow().is_empty() {
+            1
+        } else {
+            FLUSHING_COUNTS
+        };
         self.run_scheduled(&self.flushes, Phase::Flush);
-        let asked = self.poll(mode, worked)?;
+        let asked = self.poll(mode, worked, counts)?;
         // What the reports schedule anew waits for the next iteration.
         let scheduled = self.dispatches.borrow().len();
         let revisits = self.revisits.borrow().len();
@@ -116,8 +125,9 @@ impl Core {
         any
     }
 
-    /// Asks the poller, or not. `worked` if this iteration found something to do before.
-    fn poll(&self, mode: RunMode, worked: bool) -> Result<Asked> {
+    /// Asks the poller, or not. `worked` if this iteration found something to do before; if it does not ask, it `counts` for
+    /// so many.
+    fn poll(&self, mode: RunMode, worked: bool, counts: u32) -> Result<Asked> {
         let unpolled = self.unpolled.get();
         // What an idle hook does may take long, and it does it in every iteration: the poller is asked all the same.
         if mode == RunMode::Default
@@ -125,7 +135,7 @@ impl Core {
             && self.hooks(HookPhase::Idle).is_empty()
             && self.busy()
         {
-            self.unpolled.set(unpolled + 1);
+            self.unpolled.set(unpolled + counts);
             return Ok(Asked::Not);
         }
         self.unpolled.set(0);

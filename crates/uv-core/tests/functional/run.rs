@@ -10,6 +10,12 @@ use uv_core::{
 
 use super::support::{Count, Log, Probe, inside};
 
+fn readable_pair() -> (UnixDatagram, UnixDatagram) {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.send(b"ready").unwrap();
+    (ours, theirs)
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
@@ -296,8 +302,7 @@ fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
         probe.schedule(phase);
         probes.push(probe);
     }
-    let (ours, theirs) = UnixDatagram::pair().unwrap();
-    theirs.send(b"ready").unwrap();
+    let (ours, _theirs) = readable_pair();
     let ready = note!("dispatch");
     probes.push(Probe::watching(
         &lp,
@@ -405,8 +410,7 @@ fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
     let _busy = busy(&lp, move || {
         counted.up();
     });
-    let (ours, theirs) = UnixDatagram::pair().unwrap();
-    theirs.send(b"ready").unwrap();
+    let (ours, _theirs) = readable_pair();
     let _watching = Probe::watching(&lp, ours, Interest::READABLE, |probe, _| {
         probe.event_loop().unwrap().stop();
     });
@@ -414,6 +418,35 @@ fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
     assert!(
         turns.get() <= MAX_UNPOLLED_ITERATIONS as usize + 1,
         "{turns:?}"
+    );
+}
+
+#[test]
+fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn() {
+    let lp = Loop::new().unwrap();
+    let flushes = Count::default();
+    let counted = flushes.clone();
+    let sender = Probe::on(&lp, Phase::Flush, move |probe| {
+        probe.schedule(Phase::Flush);
+        counted.up();
+    });
+    sender.set_active(true);
+    sender.schedule(Phase::Flush);
+    let (ours, _theirs) = readable_pair();
+    let (seen, most) = (flushes.clone(), Log::new());
+    let (log, mut before) = (most.clone(), 0);
+    let _receiver = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+        log.add(seen.get() - before);
+        before = seen.get();
+        if log.len() == 20 {
+            probe.event_loop().unwrap().stop();
+        }
+    });
+    lp.run(RunMode::Default).unwrap();
+    let most = most.take().into_iter().max();
+    assert!(
+        most <= Some(4),
+        "{most:?} flushes between two turns of the receiver"
     );
 }
 
@@ -441,8 +474,7 @@ fn an_idle_hook_delays_no_readiness() {
     let iterations = Count::default();
     let idle = Idle::new(&lp);
     idle.start(iterations.counts()).unwrap();
-    let (ours, theirs) = UnixDatagram::pair().unwrap();
-    theirs.send(b"ready").unwrap();
+    let (ours, _theirs) = readable_pair();
     let _watching = Probe::watching(&lp, ours, Interest::READABLE, |probe, _| {
         probe.event_loop().unwrap().stop();
     });
