@@ -1,0 +1,437 @@
+/*
+ * Connected UDP sockets on an event loop, for C (C99 and later) and C++.
+ *
+ * The names, the constants and the structures' public members are libuv's (https://docs.libuv.org), so that a program
+ * written for libuv's loop, timers and UDP handle compiles against this header. Two forms of the calls that send and
+ * connect are here:
+ *
+ *  - by default that of the enhancement proposal "Connected UDP sockets": uv_udp_send() for connected handles,
+ *    uv_udp_sendto() for the others, and uv_udp_disconnect();
+ *  - with UV_UDP_V1 defined before the include (compat/uv.h does) that of libuv 1.x: uv_udp_send() takes an address, and
+ *    NULL means the peer.
+ *
+ * What holds in both:
+ *
+ *  - No callback runs inside a call that you make. All run from uv_run().
+ *  - An error is a negative errno (UV_EAGAIN is -EAGAIN). A call that returns one accepted nothing and calls nothing.
+ *  - Structures are your memory. A handle's may be freed in its close callback and not before, a request's in its
+ *    callback. What uv_udp_send() is given in bufs need not outlive the call.
+ *  - A loop and its handles belong to one thread at a time. Only uv_async_send() may be called from any other one, and
+ *    from signal handlers.
+ */
+#ifndef UV_UDP_H
+#define UV_UDP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+
+#include "uv_udp/errors.h" /* UV_EAGAIN and all others, UV_ERRNO_MAP */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UV_EXTERN
+
+/* The version of libuv whose functions these are as far as they are here, and the version of this library. */
+#define UV_VERSION_MAJOR 1
+#define UV_VERSION_MINOR 52
+#define UV_VERSION_PATCH 0
+#define UV_VERSION_IS_RELEASE 1
+#define UV_VERSION_SUFFIX ""
+#define UV_VERSION_HEX ((UV_VERSION_MAJOR << 16) | (UV_VERSION_MINOR << 8) | UV_VERSION_PATCH)
+#define UV_UDP_LIBRARY_VERSION "0.1.0"
+
+UV_EXTERN unsigned int uv_version(void);
+UV_EXTERN const char* uv_version_string(void);
+
+/* ------------------------------------------------------------------------------------------------------- errors -- */
+
+UV_EXTERN const char* uv_strerror(int err);
+UV_EXTERN char* uv_strerror_r(int err, char* buf, size_t buflen);
+UV_EXTERN const char* uv_err_name(int err);
+UV_EXTERN char* uv_err_name_r(int err, char* buf, size_t buflen);
+UV_EXTERN int uv_translate_sys_error(int sys_errno);
+
+/* -------------------------------------------------------------------------------------------------------- types -- */
+
+/* Every type of libuv has its number and its name; those that are not defined below cannot be made here. */
+typedef enum {
+  UV_UNKNOWN_HANDLE = 0,
+  UV_ASYNC,
+  UV_CHECK,
+  UV_FS_EVENT,
+  UV_FS_POLL,
+  UV_HANDLE,
+  UV_IDLE,
+  UV_NAMED_PIPE,
+  UV_POLL,
+  UV_PREPARE,
+  UV_PROCESS,
+  UV_STREAM,
+  UV_TCP,
+  UV_TIMER,
+  UV_TTY,
+  UV_UDP,
+  UV_SIGNAL,
+  UV_FILE,
+  UV_HANDLE_TYPE_MAX
+} uv_handle_type;
+
+typedef enum {
+  UV_UNKNOWN_REQ = 0,
+  UV_REQ,
+  UV_CONNECT,
+  UV_WRITE,
+  UV_SHUTDOWN,
+  UV_UDP_SEND,
+  UV_FS,
+  UV_WORK,
+  UV_GETADDRINFO,
+  UV_GETNAMEINFO,
+  UV_RANDOM,
+  UV_REQ_TYPE_MAX
+} uv_req_type;
+
+typedef enum { UV_RUN_DEFAULT = 0, UV_RUN_ONCE, UV_RUN_NOWAIT } uv_run_mode;
+
+typedef enum { UV_LEAVE_GROUP = 0, UV_JOIN_GROUP } uv_membership;
+
+typedef int uv_file;
+typedef int uv_os_sock_t;
+typedef int uv_os_fd_t;
+typedef pid_t uv_pid_t;
+
+/* As struct iovec. */
+typedef struct uv_buf_t {
+  char* base;
+  size_t len;
+} uv_buf_t;
+
+typedef struct uv_loop_s uv_loop_t;
+typedef struct uv_handle_s uv_handle_t;
+typedef struct uv_timer_s uv_timer_t;
+typedef struct uv_idle_s uv_idle_t;
+typedef struct uv_prepare_s uv_prepare_t;
+typedef struct uv_check_s uv_check_t;
+typedef struct uv_async_s uv_async_t;
+typedef struct uv_udp_s uv_udp_t;
+typedef struct uv_req_s uv_req_t;
+typedef struct uv_udp_send_s uv_udp_send_t;
+typedef struct uv_interface_address_s uv_interface_address_t;
+
+typedef void (*uv_close_cb)(uv_handle_t* handle);
+typedef void (*uv_walk_cb)(uv_handle_t* handle, void* arg);
+typedef void (*uv_alloc_cb)(uv_handle_t* handle, size_t suggested_size, uv_buf_t* buf);
+typedef void (*uv_timer_cb)(uv_timer_t* handle);
+typedef void (*uv_idle_cb)(uv_idle_t* handle);
+typedef void (*uv_prepare_cb)(uv_prepare_t* handle);
+typedef void (*uv_check_cb)(uv_check_t* handle);
+typedef void (*uv_async_cb)(uv_async_t* handle);
+typedef void (*uv_udp_send_cb)(uv_udp_send_t* req, int status);
+typedef void (*uv_udp_recv_cb)(uv_udp_t* handle,
+                               ssize_t nread,
+                               const uv_buf_t* buf,
+                               const struct sockaddr* addr,
+                               unsigned flags);
+
+struct uv_loop_s {
+  /* public */
+  void* data;
+  /* private */
+  void* inner;
+  void* reserved[6];
+};
+
+#define UV_HANDLE_FIELDS                                                      \
+  /* public */                                                                \
+  void* data;                                                                 \
+  /* read-only */                                                             \
+  uv_loop_t* loop;                                                            \
+  uv_handle_type type;                                                        \
+  /* private */                                                               \
+  uv_close_cb close_cb;                                                       \
+  void* inner;                                                                \
+  void* reserved[3];
+
+struct uv_handle_s {
+  UV_HANDLE_FIELDS
+};
+
+struct uv_timer_s {
+  UV_HANDLE_FIELDS
+};
+
+struct uv_idle_s {
+  UV_HANDLE_FIELDS
+};
+
+struct uv_prepare_s {
+  UV_HANDLE_FIELDS
+};
+
+struct uv_check_s {
+  UV_HANDLE_FIELDS
+};
+
+struct uv_async_s {
+  UV_HANDLE_FIELDS
+  uv_async_cb async_cb;
+  int wakeup;
+  unsigned int pending;
+  unsigned int busy;
+};
+
+struct uv_udp_s {
+  UV_HANDLE_FIELDS
+  /* read-only: bytes and requests that were accepted and whose callbacks did not run yet */
+  size_t send_queue_size;
+  size_t send_queue_count;
+  /* private */
+  void* more[2];
+};
+
+#define UV_REQ_FIELDS                                                         \
+  /* public */                                                                \
+  void* data;                                                                 \
+  /* read-only */                                                             \
+  uv_req_type type;                                                           \
+  /* private */                                                               \
+  void* reserved[2];
+
+struct uv_req_s {
+  UV_REQ_FIELDS
+};
+
+struct uv_udp_send_s {
+  UV_REQ_FIELDS
+  uv_udp_t* handle;
+  uv_udp_send_cb cb;
+};
+
+union uv_any_handle {
+  uv_async_t async;
+  uv_check_t check;
+  uv_handle_t handle;
+  uv_idle_t idle;
+  uv_prepare_t prepare;
+  uv_timer_t timer;
+  uv_udp_t udp;
+};
+
+union uv_any_req {
+  uv_req_t req;
+  uv_udp_send_t udp_send;
+};
+
+struct uv_interface_address_s {
+  char* name;
+  char phys_addr[6];
+  int is_internal;
+  union {
+    struct sockaddr_in address4;
+    struct sockaddr_in6 address6;
+  } address;
+  union {
+    struct sockaddr_in netmask4;
+    struct sockaddr_in6 netmask6;
+  } netmask;
+};
+
+/* --------------------------------------------------------------------------------------------------------- loop -- */
+
+UV_EXTERN uv_loop_t* uv_default_loop(void);
+UV_EXTERN int uv_loop_init(uv_loop_t* loop);
+/* UV_EBUSY while there is a handle that is not closed. */
+UV_EXTERN int uv_loop_close(uv_loop_t* loop);
+UV_EXTERN size_t uv_loop_size(void);
+UV_EXTERN int uv_loop_alive(const uv_loop_t* loop);
+UV_EXTERN void* uv_loop_get_data(const uv_loop_t* loop);
+UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data);
+/* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks. */
+UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode);
+UV_EXTERN void uv_stop(uv_loop_t* loop);
+/* Milliseconds, as of the start of the iteration. */
+UV_EXTERN uint64_t uv_now(const uv_loop_t* loop);
+UV_EXTERN void uv_update_time(uv_loop_t* loop);
+/* Nanoseconds. */
+UV_EXTERN uint64_t uv_hrtime(void);
+UV_EXTERN int uv_backend_fd(const uv_loop_t* loop);
+/* Milliseconds, -1 for ever. To be asked before each wait for the descriptor. */
+UV_EXTERN int uv_backend_timeout(const uv_loop_t* loop);
+UV_EXTERN void uv_walk(uv_loop_t* loop, uv_walk_cb walk_cb, void* arg);
+
+/* ------------------------------------------------------------------------------------------------------ handles -- */
+
+UV_EXTERN void uv_close(uv_handle_t* handle, uv_close_cb close_cb);
+UV_EXTERN int uv_is_closing(const uv_handle_t* handle);
+UV_EXTERN int uv_is_active(const uv_handle_t* handle);
+UV_EXTERN void uv_ref(uv_handle_t* handle);
+UV_EXTERN void uv_unref(uv_handle_t* handle);
+UV_EXTERN int uv_has_ref(const uv_handle_t* handle);
+UV_EXTERN int uv_fileno(const uv_handle_t* handle, uv_os_fd_t* fd);
+UV_EXTERN int uv_send_buffer_size(uv_handle_t* handle, int* value);
+UV_EXTERN int uv_recv_buffer_size(uv_handle_t* handle, int* value);
+UV_EXTERN size_t uv_handle_size(uv_handle_type type);
+UV_EXTERN uv_handle_type uv_handle_get_type(const uv_handle_t* handle);
+UV_EXTERN const char* uv_handle_type_name(uv_handle_type type);
+UV_EXTERN void* uv_handle_get_data(const uv_handle_t* handle);
+UV_EXTERN void uv_handle_set_data(uv_handle_t* handle, void* data);
+UV_EXTERN uv_loop_t* uv_handle_get_loop(const uv_handle_t* handle);
+UV_EXTERN size_t uv_req_size(uv_req_type type);
+UV_EXTERN uv_req_type uv_req_get_type(const uv_req_t* req);
+UV_EXTERN const char* uv_req_type_name(uv_req_type type);
+UV_EXTERN void* uv_req_get_data(const uv_req_t* req);
+UV_EXTERN void uv_req_set_data(uv_req_t* req, void* data);
+
+UV_EXTERN int uv_timer_init(uv_loop_t* loop, uv_timer_t* handle);
+UV_EXTERN int uv_timer_start(uv_timer_t* handle, uv_timer_cb cb, uint64_t timeout, uint64_t repeat);
+UV_EXTERN int uv_timer_stop(uv_timer_t* handle);
+UV_EXTERN int uv_timer_again(uv_timer_t* handle);
+UV_EXTERN void uv_timer_set_repeat(uv_timer_t* handle, uint64_t repeat);
+UV_EXTERN uint64_t uv_timer_get_repeat(const uv_timer_t* handle);
+UV_EXTERN uint64_t uv_timer_get_due_in(const uv_timer_t* handle);
+
+UV_EXTERN int uv_idle_init(uv_loop_t* loop, uv_idle_t* handle);
+UV_EXTERN int uv_idle_start(uv_idle_t* handle, uv_idle_cb cb);
+UV_EXTERN int uv_idle_stop(uv_idle_t* handle);
+UV_EXTERN int uv_prepare_init(uv_loop_t* loop, uv_prepare_t* handle);
+UV_EXTERN int uv_prepare_start(uv_prepare_t* handle, uv_prepare_cb cb);
+UV_EXTERN int uv_prepare_stop(uv_prepare_t* handle);
+UV_EXTERN int uv_check_init(uv_loop_t* loop, uv_check_t* handle);
+UV_EXTERN int uv_check_start(uv_check_t* handle, uv_check_cb cb);
+UV_EXTERN int uv_check_stop(uv_check_t* handle);
+
+UV_EXTERN int uv_async_init(uv_loop_t* loop, uv_async_t* handle, uv_async_cb cb);
+UV_EXTERN int uv_async_send(uv_async_t* handle);
+
+/* ---------------------------------------------------------------------------------------------------------- UDP -- */
+
+enum uv_udp_flags {
+  /* For uv_udp_bind(): no IPv4 on an IPv6 socket. */
+  UV_UDP_IPV6ONLY = 1,
+  /* To the callback: the datagram was longer than the buffer. */
+  UV_UDP_PARTIAL = 2,
+  /* For uv_udp_bind(): SO_REUSEADDR. */
+  UV_UDP_REUSEADDR = 4,
+  /* To the callback: the buffer is a part of a larger one, and must not be freed. */
+  UV_UDP_MMSG_CHUNK = 8,
+  /* To the callback: nothing was received; this is the larger buffer, which may be freed now. */
+  UV_UDP_MMSG_FREE = 16,
+  /* For uv_udp_bind(): IP_RECVERR or IPV6_RECVERR. */
+  UV_UDP_LINUX_RECVERR = 32,
+  /* For uv_udp_bind(): SO_REUSEPORT. */
+  UV_UDP_REUSEPORT = 64,
+  /* For uv_udp_init_ex(): fill buffers of at least 128 KiB with several datagrams, 64 KiB for each. */
+  UV_UDP_RECVMMSG = 256
+};
+
+UV_EXTERN int uv_udp_init(uv_loop_t* loop, uv_udp_t* handle);
+UV_EXTERN int uv_udp_init_ex(uv_loop_t* loop, uv_udp_t* handle, unsigned int flags);
+UV_EXTERN int uv_udp_open(uv_udp_t* handle, uv_os_sock_t sock);
+UV_EXTERN int uv_udp_open_ex(uv_udp_t* handle, uv_os_sock_t sock, unsigned int flags);
+UV_EXTERN int uv_udp_bind(uv_udp_t* handle, const struct sockaddr* addr, unsigned int flags);
+UV_EXTERN int uv_udp_getpeername(const uv_udp_t* handle, struct sockaddr* name, int* namelen);
+UV_EXTERN int uv_udp_getsockname(const uv_udp_t* handle, struct sockaddr* name, int* namelen);
+UV_EXTERN int uv_udp_set_membership(uv_udp_t* handle,
+                                    const char* multicast_addr,
+                                    const char* interface_addr,
+                                    uv_membership membership);
+UV_EXTERN int uv_udp_set_source_membership(uv_udp_t* handle,
+                                           const char* multicast_addr,
+                                           const char* interface_addr,
+                                           const char* source_addr,
+                                           uv_membership membership);
+UV_EXTERN int uv_udp_set_multicast_loop(uv_udp_t* handle, int on);
+UV_EXTERN int uv_udp_set_multicast_ttl(uv_udp_t* handle, int ttl);
+UV_EXTERN int uv_udp_set_multicast_interface(uv_udp_t* handle, const char* interface_addr);
+UV_EXTERN int uv_udp_set_broadcast(uv_udp_t* handle, int on);
+UV_EXTERN int uv_udp_set_ttl(uv_udp_t* handle, int ttl);
+UV_EXTERN int uv_udp_recv_start(uv_udp_t* handle, uv_alloc_cb alloc_cb, uv_udp_recv_cb recv_cb);
+UV_EXTERN int uv_udp_recv_stop(uv_udp_t* handle);
+UV_EXTERN int uv_udp_using_recvmmsg(const uv_udp_t* handle);
+UV_EXTERN size_t uv_udp_get_send_queue_size(const uv_udp_t* handle);
+UV_EXTERN size_t uv_udp_get_send_queue_count(const uv_udp_t* handle);
+/* Sends count datagrams now, as many as go, and says how many went. An address that is NULL, and addrs that is NULL,
+ * stand for the peer. flags must be 0. */
+UV_EXTERN int uv_udp_try_send2(uv_udp_t* handle,
+                               unsigned int count,
+                               uv_buf_t* bufs[/*count*/],
+                               unsigned int nbufs[/*count*/],
+                               struct sockaddr* addrs[/*count*/],
+                               unsigned int flags);
+
+#ifndef UV_UDP_V1
+
+/* The proposal's form. Connecting a connected handle disconnects it first, and keeps the local port. */
+UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr);
+/* UV_ENOTCONN without a peer. */
+UV_EXTERN int uv_udp_disconnect(uv_udp_t* handle);
+/* To the peer: UV_EDESTADDRREQ without one. */
+UV_EXTERN int uv_udp_send(uv_udp_send_t* req,
+                          uv_udp_t* handle,
+                          const uv_buf_t bufs[],
+                          unsigned int nbufs,
+                          uv_udp_send_cb send_cb);
+UV_EXTERN int uv_udp_try_send(uv_udp_t* handle, const uv_buf_t bufs[], unsigned int nbufs);
+/* To an address: UV_EISCONN on a connected handle. */
+UV_EXTERN int uv_udp_sendto(uv_udp_send_t* req,
+                            uv_udp_t* handle,
+                            const uv_buf_t bufs[],
+                            unsigned int nbufs,
+                            const struct sockaddr* addr,
+                            uv_udp_send_cb send_cb);
+UV_EXTERN int uv_udp_try_sendto(uv_udp_t* handle,
+                                const uv_buf_t bufs[],
+                                unsigned int nbufs,
+                                const struct sockaddr* addr);
+
+#else
+
+/* libuv 1.x's form. The library has it under names of its own, so that both forms can be linked into one program. */
+#define uv_udp_connect uv_udp1_connect
+#define uv_udp_send uv_udp1_send
+#define uv_udp_try_send uv_udp1_try_send
+
+/* UV_EISCONN on a connected handle. NULL disconnects: UV_ENOTCONN without a peer. */
+UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr);
+/* NULL is the peer: UV_EDESTADDRREQ without one. An address is UV_EISCONN on a connected handle. */
+UV_EXTERN int uv_udp_send(uv_udp_send_t* req,
+                          uv_udp_t* handle,
+                          const uv_buf_t bufs[],
+                          unsigned int nbufs,
+                          const struct sockaddr* addr,
+                          uv_udp_send_cb send_cb);
+UV_EXTERN int uv_udp_try_send(uv_udp_t* handle,
+                              const uv_buf_t bufs[],
+                              unsigned int nbufs,
+                              const struct sockaddr* addr);
+
+#endif
+
+/* ------------------------------------------------------------------------------------------------------ helpers -- */
+
+UV_EXTERN uv_buf_t uv_buf_init(char* base, unsigned int len);
+UV_EXTERN int uv_ip4_addr(const char* ip, int port, struct sockaddr_in* addr);
+/* "address%scope", where scope is the name or the number of an interface, is understood. */
+UV_EXTERN int uv_ip6_addr(const char* ip, int port, struct sockaddr_in6* addr);
+UV_EXTERN int uv_ip4_name(const struct sockaddr_in* src, char* dst, size_t size);
+UV_EXTERN int uv_ip6_name(const struct sockaddr_in6* src, char* dst, size_t size);
+UV_EXTERN int uv_ip_name(const struct sockaddr* src, char* dst, size_t size);
+UV_EXTERN int uv_inet_ntop(int af, const void* src, char* dst, size_t size);
+UV_EXTERN int uv_inet_pton(int af, const char* src, void* dst);
+UV_EXTERN int uv_interface_addresses(uv_interface_address_t** addresses, int* count);
+UV_EXTERN void uv_free_interface_addresses(uv_interface_address_t* addresses, int count);
+UV_EXTERN unsigned int uv_available_parallelism(void);
+UV_EXTERN uv_pid_t uv_os_getpid(void);
+UV_EXTERN void uv_sleep(unsigned int msec);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* UV_UDP_H */

@@ -1,0 +1,146 @@
+//! Socket addresses: C's and Rust's.
+
+use std::ffi::c_int;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use libc::{AF_INET, AF_INET6, sa_family_t, sockaddr, sockaddr_in, sockaddr_in6};
+
+/// The address at `addr`.
+///
+/// # Errors
+///
+/// `EINVAL` for null and for a family that UDP does not have.
+///
+/// # Safety
+///
+/// `addr` is null or points to a socket address that is as long as its family says.
+pub(crate) unsafe fn read(addr: *const sockaddr) -> Result<SocketAddr, c_int> {
+    if addr.is_null() {
+        return Err(-libc::EINVAL);
+    }
+    // SAFETY: every socket address begins with its family.
+    let family = unsafe { (&raw const (*addr).sa_family).read_unaligned() };
+    match c_int::from(family) {
+        AF_INET => {
+            // SAFETY: the family says what the caller's memory holds.
+            let addr = unsafe { addr.cast::<sockaddr_in>().read_unaligned() };
+            let ip = Ipv4Addr::from(u32::from_be(addr.sin_addr.s_addr));
+            Ok(SocketAddrV4::new(ip, u16::from_be(addr.sin_port)).into())
+        }
+        AF_INET6 => {
+            // SAFETY: the family says what the caller's memory holds.
+            let addr = unsafe { addr.cast::<sockaddr_in6>().read_unaligned() };
+            let ip = Ipv6Addr::from(addr.sin6_addr.s6_addr);
+            let (port, flow) = (u16::from_be(addr.sin6_port), addr.sin6_flowinfo);
+            Ok(SocketAddrV6::new(ip, port, flow, addr.sin6_scope_id).into())
+        }
+        _ => Err(-libc::EINVAL),
+    }
+}
+
+/// Room for an address as C has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Raw {
+    V4(sockaddr_in),
+    V6(sockaddr_in6),
+}
+
+impl Raw {
+    pub(crate) fn as_ptr(&self) -> *const sockaddr {
+        match self {
+            Self::V4(addr) => (&raw const *addr).cast(),
+            Self::V6(addr) => (&raw const *addr).cast(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::V4(_) => size_of::<sockaddr_in>(),
+            Self::V6(_) => size_of::<sockaddr_in6>(),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the two families are 2 and 10"
+)]
+pub(crate) fn v4(ip: Ipv4Addr, port: u16) -> sockaddr_in {
+    sockaddr_in {
+        sin_family: AF_INET as sa_family_t,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(ip).to_be(),
+        },
+        sin_zero: [0; 8],
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the two families are 2 and 10"
+)]
+pub(crate) fn v6(ip: Ipv6Addr, port: u16, flow: u32, scope: u32) -> sockaddr_in6 {
+    sockaddr_in6 {
+        sin6_family: AF_INET6 as sa_family_t,
+        sin6_port: port.to_be(),
+        sin6_flowinfo: flow,
+        sin6_addr: libc::in6_addr {
+            s6_addr: ip.octets(),
+        },
+        sin6_scope_id: scope,
+    }
+}
+
+impl From<&SocketAddr> for Raw {
+    fn from(addr: &SocketAddr) -> Self {
+        match addr {
+            SocketAddr::V4(addr) => Self::V4(v4(*addr.ip(), addr.port())),
+            SocketAddr::V6(addr) => {
+                let (flow, scope) = (addr.flowinfo(), addr.scope_id());
+                Self::V6(v6(*addr.ip(), addr.port(), flow, scope))
+            }
+        }
+    }
+}
+
+/// Stores an address as getsockname(2) does: as much as there is room for, and its whole length in `len`.
+///
+/// # Safety
+///
+/// `name` is null or has room for `*len` bytes, and `len` is null or points to that number.
+pub(crate) unsafe fn store(
+    addr: &SocketAddr,
+    name: *mut sockaddr,
+    len: *mut c_int,
+) -> Result<(), c_int> {
+    if name.is_null() || len.is_null() {
+        return Err(-libc::EINVAL);
+    }
+    // SAFETY: the caller vouches for `len`.
+    let room = usize::try_from(unsafe { len.read() }).map_err(|_| -libc::EINVAL)?;
+    let raw = Raw::from(addr);
+    // SAFETY: there is room for that many bytes, and so many there are.
+    unsafe {
+        name.cast::<u8>()
+            .copy_from_nonoverlapping(raw.as_ptr().cast(), room.min(raw.len()))
+    };
+    // SAFETY: the caller vouches for `len`.
+    unsafe { len.write(raw.len().try_into().unwrap_or(c_int::MAX)) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_survives_the_way_to_c_and_back() {
+        for text in ["192.0.2.1:7", "[2001:db8::1%3]:65535", "0.0.0.0:0"] {
+            let addr: SocketAddr = text.parse().unwrap();
+            let raw = Raw::from(&addr);
+            // SAFETY: `raw` is such an address.
+            assert_eq!(unsafe { read(raw.as_ptr()) }, Ok(addr));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What an error is called, and what it means.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error_table::{ALL, Entry};
+
+fn entry(code: c_int) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.code == code)
+}
+
+fn unknown(code: c_int) -> CString {
+    CString::new(format!("Unknown system error {code}")).unwrap_or_default()
+}
+
+/// Text for a number that has none, kept for good: each number once.
+fn kept(code: c_int) -> *const c_char {
+    static KEPT: Mutex<BTreeMap<c_int, CString>> = Mutex::new(BTreeMap::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    // The characters stay in place when the map grows.
+    kept.entry(code).or_insert_with(|| unknown(code)).as_ptr()
+}
+
+/// Copies as much of a text as there is room for, and a NUL.
+///
+/// # Safety
+///
+/// `buf` is null or has room for `len` bytes.
+unsafe fn copy(text: &CStr, buf: *mut c_char, len: usize) -> *mut c_char {
+    if let (false, Some(room)) = (buf.is_null(), len.checked_sub(1)) {
+        let count = text.count_bytes().min(room);
+        // SAFETY: there is room for that many bytes and one more.
+        unsafe { buf.copy_from_nonoverlapping(text.as_ptr(), count) };
+        // SAFETY: as above.
+        unsafe { buf.add(count).write(0) };
+    }
+    buf
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uv_strerror(err: c_int) -> *const c_char {
+    entry(err).map_or_else(|| kept(err), |entry| entry.text.as_ptr())
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uv_err_name(err: c_int) -> *const c_char {
+    entry(err).map_or_else(|| kept(err), |entry| entry.name.as_ptr())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_strerror_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
+    let named = entry(err).map(|entry| Cow::Borrowed(entry.text));
+    let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
+    // SAFETY: the caller gives `len` bytes of room.
+    unsafe { copy(&text, buf, len) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_err_name_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
+    let named = entry(err).map(|entry| Cow::Borrowed(entry.name));
+    let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
+    // SAFETY: the caller gives `len` bytes of room.
+    unsafe { copy(&text, buf, len) }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uv_translate_sys_error(sys_errno: c_int) -> c_int {
+    if sys_errno <= 0 {
+        sys_errno
+    } else {
+        -sys_errno
+    }
+}

@@ -1,0 +1,149 @@
+//! What every handle can be asked.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ptr;
+
+use crate::closing::close;
+use crate::object::{Kind, object, open};
+use crate::types::{
+    UV_ASYNC, UV_CHECK, UV_IDLE, UV_PREPARE, UV_TIMER, UV_UDP, uv_async_t, uv_close_cb,
+    uv_handle_t, uv_loop_t, uv_udp_t,
+};
+
+/// The name of each type, by its number.
+const NAMES: [&CStr; 18] = [
+    c"",
+    c"async",
+    c"check",
+    c"fs_event",
+    c"fs_poll",
+    c"handle",
+    c"idle",
+    c"pipe",
+    c"poll",
+    c"prepare",
+    c"process",
+    c"stream",
+    c"tcp",
+    c"timer",
+    c"tty",
+    c"udp",
+    c"signal",
+    c"file",
+];
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_close(handle: *mut uv_handle_t, close_cb: uv_close_cb) {
+    // SAFETY: as the crate says.
+    if let Some(kind) = unsafe { open(handle) } {
+        // SAFETY: `kind` is of the handle's own box.
+        unsafe { close(handle, kind, close_cb) };
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_is_closing(handle: *const uv_handle_t) -> c_int {
+    // SAFETY: as the crate says.
+    unsafe { open(handle) }.is_none().into()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_is_active(handle: *const uv_handle_t) -> c_int {
+    // SAFETY: as the crate says.
+    unsafe { object(handle) }.map_or(0, |object| object.kind.is_active().into())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_ref(handle: *mut uv_handle_t) {
+    // SAFETY: as the crate says.
+    if let Some(object) = unsafe { object(handle) } {
+        object.kind.set_ref(true);
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_unref(handle: *mut uv_handle_t) {
+    // SAFETY: as the crate says.
+    if let Some(object) = unsafe { object(handle) } {
+        object.kind.set_ref(false);
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_has_ref(handle: *const uv_handle_t) -> c_int {
+    // SAFETY: as the crate says.
+    unsafe { object(handle) }.map_or(0, |object| object.kind.has_ref().into())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_fileno(handle: *const uv_handle_t, fd: *mut c_int) -> c_int {
+    // SAFETY: as the crate says.
+    let Some(type_) = (unsafe { handle.as_ref() }).map(|handle| handle.type_) else {
+        return -libc::EINVAL;
+    };
+    if type_ != UV_UDP || fd.is_null() {
+        return -libc::EINVAL;
+    }
+    // SAFETY: as the crate says.
+    let Some(Kind::Udp(udp)) = (unsafe { open(handle) }) else {
+        return -libc::EBADF;
+    };
+    match udp.udp.fileno() {
+        Ok(number) => {
+            // SAFETY: the caller gives room for a descriptor.
+            unsafe { fd.write(number) };
+            0
+        }
+        Err(error) => -error.raw(),
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uv_handle_size(type_: c_uint) -> usize {
+    match type_ {
+        UV_UDP => size_of::<uv_udp_t>(),
+        UV_ASYNC => size_of::<uv_async_t>(),
+        UV_TIMER | UV_IDLE | UV_PREPARE | UV_CHECK => size_of::<uv_handle_t>(),
+        _ => usize::MAX,
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_handle_get_type(handle: *const uv_handle_t) -> c_uint {
+    // SAFETY: as the crate says.
+    unsafe { handle.as_ref() }.map_or(0, |handle| handle.type_)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uv_handle_type_name(type_: c_uint) -> *const c_char {
+    name_of(&NAMES, type_)
+}
+
+/// The name with this number; null for none.
+pub(crate) fn name_of(names: &[&'static CStr], number: c_uint) -> *const c_char {
+    usize::try_from(number)
+        .ok()
+        .and_then(|number| names.get(number))
+        .filter(|name| !name.is_empty())
+        .map_or(ptr::null(), |name| name.as_ptr())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_handle_get_data(handle: *const uv_handle_t) -> *mut c_void {
+    // SAFETY: as the crate says.
+    unsafe { handle.as_ref() }.map_or(ptr::null_mut(), |handle| handle.data)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_handle_set_data(handle: *mut uv_handle_t, data: *mut c_void) {
+    if !handle.is_null() {
+        // SAFETY: as the crate says.
+        unsafe { (*handle).data = data };
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_handle_get_loop(handle: *const uv_handle_t) -> *mut uv_loop_t {
+    // SAFETY: as the crate says.
+    unsafe { handle.as_ref() }.map_or(ptr::null_mut(), |handle| handle.loop_)
+}

@@ -1,0 +1,36 @@
+//! The C face of uv-udp: libuv's functions for the loop, its handles and UDP, over the crates of this workspace.
+//!
+//! `include/uv_udp.h` is what its users read; this is how it is made. There is one file for each family of functions, and
+//! what every function here relies on is said once, in this paragraph and the next ones:
+//!
+//! **What the caller promises**, as to libuv: a pointer to a structure is null or points to one that was set up by its
+//! `init` function, stays where it is until its close callback (a handle), its callback (a request) or `uv_loop_close` (a
+//! loop), and is used by one thread at a time; strings end in a NUL; callbacks do not unwind. Null is answered with an
+//! error or does nothing.
+//!
+//! **Where things live.** A C structure has libuv's public members, which this library keeps true, and a pointer to a box
+//! of ours. The box of a handle goes away in its closing turn, right before the close callback, and the box of a loop in
+//! `uv_loop_close`. Both happen in no other place, so a reference to a box holds during any call but `uv_run`, and there
+//! until a callback is called: whoever calls one holds no reference into a box, or a structure, across it.
+//!
+//! **Panics.** A panic never crosses into C: every function is `extern "C"`, which Rust leaves by aborting the process
+//! when a panic reaches its edge. That is meant: a panic here is a defect, after which an error code would claim that the
+//! call changed nothing.
+#![allow(non_camel_case_types, reason = "C names its types so")]
+#![allow(unreachable_pub, reason = "C reaches what Rust does not")]
+mod address;
+mod asynchronous;
+mod closing;
+mod error_table;
+mod errors;
+mod event_loop;
+mod handle;
+mod hooks;
+mod interfaces;
+mod names;
+mod object;
+mod process;
+mod requests;
+mod timer;
+mod types;
+mod udp;

@@ -1,0 +1,64 @@
+//! Connecting and disconnecting, in the proposal's form and in libuv 1.x's.
+
+use std::ffi::c_int;
+
+use libc::sockaddr;
+
+use super::{UdpBox, code, number, udp_box, update_members};
+use crate::address;
+use crate::types::uv_udp_t;
+
+/// Gives the handle a peer, in the place of the one it may have.
+///
+/// # Safety
+///
+/// As [`address::read`].
+unsafe fn connect(udp: &UdpBox, addr: *const sockaddr) -> Result<(), c_int> {
+    // SAFETY: as the caller vouches.
+    let peer = unsafe { address::read(addr) }?;
+    udp.receiver.peer_changes();
+    udp.udp.connect(peer).map_err(number)
+}
+
+fn disconnect(udp: &UdpBox) -> Result<(), c_int> {
+    udp.receiver.peer_changes();
+    udp.udp.disconnect().map_err(number)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_connect(handle: *mut uv_udp_t, addr: *const sockaddr) -> c_int {
+    // SAFETY: as the crate says.
+    let result = unsafe { udp_box(handle).and_then(|udp| connect(udp, addr)) };
+    // SAFETY: as the crate says.
+    unsafe { update_members(handle) };
+    code(result)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_disconnect(handle: *mut uv_udp_t) -> c_int {
+    // SAFETY: as the crate says.
+    let result = unsafe { udp_box(handle) }.and_then(disconnect);
+    // SAFETY: as the crate says.
+    unsafe { update_members(handle) };
+    code(result)
+}
+
+/// libuv 1.x's `uv_udp_connect`: null disconnects, and a handle that is connected must do so first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp1_connect(handle: *mut uv_udp_t, addr: *const sockaddr) -> c_int {
+    if addr.is_null() {
+        // SAFETY: as the crate says.
+        return unsafe { uv_udp_disconnect(handle) };
+    }
+    // SAFETY: as the crate says.
+    code(unsafe {
+        udp_box(handle).and_then(|udp| {
+            // Before the handle's state, as in libuv.
+            address::read(addr)?;
+            if udp.udp.is_connected() {
+                return Err(-libc::EISCONN);
+            }
+            connect(udp, addr)
+        })
+    })
+}

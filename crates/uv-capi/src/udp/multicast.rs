@@ -1,0 +1,144 @@
+//! Groups, and how what is sent to them goes.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use uv_udp::{BindOptions, Family, Interface};
+
+use super::options::set;
+use super::{UdpBox, code, number, udp_box};
+use crate::names::{scope_id, split_scope, text};
+use crate::types::uv_udp_t;
+
+/// `uv_membership`.
+const UV_LEAVE_GROUP: c_uint = 0;
+const UV_JOIN_GROUP: c_uint = 1;
+
+/// A numeric address, with the interface it may name.
+///
+/// # Safety
+///
+/// As [`text`].
+unsafe fn parse(ip: *const c_char) -> Result<(IpAddr, u32), c_int> {
+    // SAFETY: as the caller vouches.
+    let ip = unsafe { text(ip) }.ok_or(-libc::EINVAL)?;
+    if let Ok(ip) = ip.parse::<Ipv4Addr>() {
+        return Ok((ip.into(), 0));
+    }
+    let (ip, scope) = split_scope(ip);
+    let ip: Ipv6Addr = ip.parse().map_err(|_| -libc::EINVAL)?;
+    Ok((ip.into(), scope.map_or(0, scope_id)))
+}
+
+/// The interface that libuv's callers mean for a family: an IPv4 one by its address, an IPv6 one by the scope of any
+/// address, and null for any.
+///
+/// # Safety
+///
+/// As [`text`].
+unsafe fn interface(address: *const c_char) -> Result<Interface, c_int> {
+    if address.is_null() {
+        return Ok(Interface::Any);
+    }
+    // SAFETY: as the caller vouches.
+    Ok(match unsafe { parse(address) }? {
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), _) | (IpAddr::V6(_), 0) => Interface::Any,
+        (IpAddr::V4(address), _) => Interface::Address(address),
+        (IpAddr::V6(_), scope) => Interface::Index(scope),
+    })
+}
+
+/// A handle without a socket gets one of the group's family, on a port of the kernel's choice.
+fn make_socket(udp: &UdpBox, group: IpAddr) -> Result<(), c_int> {
+    if udp.udp.fileno().is_ok() {
+        return Ok(());
+    }
+    let any = Family::of(&(group, 0).into()).unspecified();
+    let options = BindOptions::default().reuse_address(true);
+    udp.udp.bind_with((any, 0).into(), options).map_err(number)
+}
+
+/// # Safety
+///
+/// As the crate says.
+unsafe fn change(
+    handle: *mut uv_udp_t,
+    group: *const c_char,
+    interface_addr: *const c_char,
+    source: Option<*const c_char>,
+    membership: c_uint,
+) -> Result<(), c_int> {
+    // SAFETY: as the caller vouches.
+    let udp = unsafe { udp_box(handle) }?;
+    // SAFETY: as the caller vouches.
+    let (group, _) = unsafe { parse(group) }?;
+    // SAFETY: as the caller vouches.
+    let source = source.map(|source| unsafe { parse(source) }).transpose()?;
+    // SAFETY: as the caller vouches.
+    let on = unsafe { interface(interface_addr) }?;
+    if source.is_some_and(|(source, _)| source.is_ipv4() != group.is_ipv4()) {
+        return Err(-libc::EINVAL);
+    }
+    make_socket(udp, group)?;
+    let udp = &udp.udp;
+    match (membership, source) {
+        (UV_JOIN_GROUP, None) => udp.join_multicast(group, on),
+        (UV_LEAVE_GROUP, None) => udp.leave_multicast(group, on),
+        (UV_JOIN_GROUP, Some((source, _))) => udp.join_source(group, source, on),
+        (UV_LEAVE_GROUP, Some((source, _))) => udp.leave_source(group, source, on),
+        _ => return Err(-libc::EINVAL),
+    }
+    .map_err(number)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_set_membership(
+    handle: *mut uv_udp_t,
+    multicast_addr: *const c_char,
+    interface_addr: *const c_char,
+    membership: c_uint,
+) -> c_int {
+    // SAFETY: as the crate says.
+    code(unsafe { change(handle, multicast_addr, interface_addr, None, membership) })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_set_source_membership(
+    handle: *mut uv_udp_t,
+    multicast_addr: *const c_char,
+    interface_addr: *const c_char,
+    source_addr: *const c_char,
+    membership: c_uint,
+) -> c_int {
+    let source = Some(source_addr);
+    // SAFETY: as the crate says.
+    code(unsafe { change(handle, multicast_addr, interface_addr, source, membership) })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_set_multicast_loop(handle: *mut uv_udp_t, on: c_int) -> c_int {
+    // SAFETY: as the crate says.
+    unsafe { set(handle, |udp| udp.set_multicast_loop(on != 0)) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_set_multicast_ttl(handle: *mut uv_udp_t, ttl: c_int) -> c_int {
+    match c_uint::try_from(ttl) {
+        // SAFETY: as the crate says.
+        Ok(ttl @ 0..=255) => unsafe { set(handle, |udp| udp.set_multicast_ttl(ttl)) },
+        _ => -libc::EINVAL,
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_udp_set_multicast_interface(
+    handle: *mut uv_udp_t,
+    interface_addr: *const c_char,
+) -> c_int {
+    // SAFETY: as the crate says.
+    match unsafe { interface(interface_addr) } {
+        // SAFETY: as the crate says.
+        Ok(interface) => unsafe { set(handle, |udp| udp.set_multicast_interface(interface)) },
+        Err(error) => error,
+    }
+}
