@@ -259,7 +259,9 @@ impl Inner {
             inner: Rc::clone(self),
         };
         let receiver = &self.receiver;
-        self.deliver_waiting(&udp);
+        if receiver.has_waiting() {
+            self.deliver_waiting(&udp);
+        }
         if receiver.direct.get() {
             return self.receive_into(&udp);
         }
@@ -344,9 +346,17 @@ impl Inner {
         receiver.callback.call(|receiving| match receiving {
             // One datagram alone needs nobody to look after the rest.
             Receiving::Each(callback) if count == 1 && !receiver.coalescing.get() => {
-                if let Some(datagram) = Batch::new(memory, count, filter).next() {
+                if let Some((data, received)) = memory.get(0)
+                    && let Some(source) = filter.admit(received.source)
+                {
                     delivered = 1;
-                    self.tally.received(1, datagram.data.len());
+                    self.tally.received(1, data.len());
+                    let datagram = Datagram {
+                        data,
+                        source,
+                        truncated: received.truncated,
+                        metadata: &received.metadata,
+                    };
                     callback(udp, Ok(datagram));
                 }
             }

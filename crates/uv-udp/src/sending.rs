@@ -226,12 +226,28 @@ impl Inner {
     }
 
     /// Makes a send past errors that are about earlier datagrams, and reports those.
+    #[inline]
     pub(crate) fn insist<T>(&self, mut send: impl FnMut() -> Result<T>) -> Result<T> {
+        let result = send();
+        if result.is_ok() {
+            self.tally.send_call();
+            return result;
+        }
+        self.insist_after(result, send)
+    }
+
+    #[cold]
+    fn insist_after<T>(
+        &self,
+        mut result: Result<T>,
+        mut send: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         let mut attempt = Attempt::default();
         loop {
-            if let Some(result) = self.judge(&mut attempt, send()) {
+            if let Some(result) = self.judge(&mut attempt, result) {
                 return result;
             }
+            result = send();
         }
     }
 
