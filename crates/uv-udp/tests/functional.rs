@@ -3,9 +3,11 @@
 mod functional {
     mod bad_input;
     mod connecting;
+    mod errors;
     mod harness;
     mod life;
     mod model;
+    mod network;
     mod receiving;
     mod sending;
     mod threads;
