@@ -3,5 +3,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ci;
 pub mod conform;
 pub mod demo;

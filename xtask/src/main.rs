@@ -4,8 +4,10 @@
 
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use xtask::conform::{self, Report, Status};
+use xtask::ci;
+use xtask::conform::{self, Report};
 use xtask::demo::Options;
 
 /// The chores of this workspace.
@@ -39,6 +41,14 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Run the tests of the workspace.
+    Test,
+    /// Run everything that must hold before a change is taken in.
+    Ci {
+        /// Leave a step out.
+        #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(ci::STEPS.iter().map(|step| step.name)))]
+        skip: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
@@ -54,6 +64,8 @@ fn main() -> ExitCode {
             seconds,
             size: size.into(),
         }),
+        Command::Test => status(ci::run_tests()),
+        Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {
             filter,
             list,
@@ -62,10 +74,17 @@ fn main() -> ExitCode {
     }
 }
 
+fn status(holds: bool) -> ExitCode {
+    if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
 fn demo(options: Options) -> ExitCode {
     match xtask::demo::run(options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(holds) => status(holds),
         Err(error) => {
             eprintln!("the demo ends here: {error}");
             ExitCode::FAILURE
@@ -97,13 +116,5 @@ fn conform(filter: &str, list: bool, format: Format) -> ExitCode {
             report.to_table()
         }
     );
-    let failed = report
-        .rules
-        .iter()
-        .any(|rule| rule.status == Status::Failed);
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    status(report.failed == 0)
 }

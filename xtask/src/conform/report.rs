@@ -88,26 +88,37 @@ impl Report {
         if let Some(column) = table.column_mut(3) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let mut text = format!("{}\n", table.trim_fmt());
-        for rule in &self.rules {
-            if rule.status == Status::Failed {
-                let Outcome {
-                    id,
-                    title,
-                    family,
-                    detail,
-                    ..
-                } = rule;
-                text += &format!("\n✗ {id} {family}: {title}\n  {detail}\n");
-            }
-        }
+        format!("{}\n{}", table.trim_fmt(), self.failures_and_count())
+    }
+
+    /// What failed and why, and the count as the last line.
+    pub fn failures_and_count(&self) -> String {
+        let failed = self
+            .rules
+            .iter()
+            .filter(|rule| rule.status == Status::Failed);
+        let failures = failed.map(|rule| {
+            let Outcome {
+                id,
+                title,
+                family,
+                detail,
+                ..
+            } = rule;
+            format!("\n✗ {id} {family}: {title}\n  {detail}\n")
+        });
+        format!("{}\n{}", failures.collect::<String>(), self.count())
+    }
+
+    /// As in `12 passed, 0 failed, 1 skipped`.
+    pub fn count(&self) -> String {
         let Self {
             passed,
             failed,
             skipped,
             ..
         } = self;
-        text + &format!("\n{passed} passed, {failed} failed, {skipped} skipped")
+        format!("{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
 
