@@ -76,6 +76,29 @@ impl Metered {
         counting_receiver(&self.lp, Arc::clone(&self.counters))
     }
 
+    /// A bound handle whose datagrams are counted, and each of which the meter takes for a turn: where each turn has one.
+    fn metering_receiver(&self) -> Result<SocketAddr, Failure> {
+        let (meter, counters) = (Rc::clone(&self.meter), Arc::clone(&self.counters));
+        let receiver = Udp::new(&self.lp);
+        receiver.bind(LOOPBACK)?;
+        receiver.recv_start(move |receiver, received| {
+            if received.is_ok() {
+                counters.delivered.add(1);
+            }
+            if !meter.borrow_mut().turn() {
+                stop(receiver.event_loop());
+            }
+        })?;
+        Ok(receiver.local_addr()?)
+    }
+
+    /// Runs the loop until a receiver stops it.
+    fn run_metered(self) -> Outcome {
+        self.lp.run(RunMode::Default)?;
+        let finished = self.meter.borrow_mut().finish();
+        finished
+    }
+
     /// Runs the loop until the meter, which is asked once per iteration, stops it.
     fn run(self, mut each_turn: impl FnMut() + 'static) -> Outcome {
         let check = Check::new(&self.lp);
@@ -137,18 +160,22 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
     for _ in 0..pairs {
         let lane = Lane {
             data: Vec::new(),
-            to: Some(metered.receiver()?),
+            to: Some(metered.metering_receiver()?),
             counters: Arc::clone(&metered.counters),
         };
         send_for_ever(&Udp::new(&metered.lp), &Rc::new(lane))?;
     }
-    metered.run(|| ())
+    metered.run_metered()
 }
 
 fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     let metered = Metered::new(params)?;
     let sender = Udp::new(&metered.lp);
-    sender.connect(metered.receiver()?)?;
+    sender.connect(if outstanding == 1 {
+        metered.metering_receiver()?
+    } else {
+        metered.receiver()?
+    })?;
     let lane = Rc::new(Lane {
         data: payload(size),
         to: None,
@@ -157,7 +184,11 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     for _ in 0..outstanding {
         send_for_ever(&sender, &lane)?;
     }
-    metered.run(|| ())
+    if outstanding == 1 {
+        metered.run_metered()
+    } else {
+        metered.run(|| ())
+    }
 }
 
 /// Runs `lp` until `done`, which is asked once per iteration.
