@@ -37,6 +37,7 @@ pub fn copy_options(from: impl AsFd, to: impl AsFd) -> Result<()> {
     copy(from, to, recv_drops, set_recv_drops)?;
     copy(from, to, recv_errors, set_recv_errors)?;
     copy(from, to, multicast_loop, set_multicast_loop)?;
+    copy(from, to, multicast_all, set_multicast_all)?;
     copy(from, to, ttl, set_ttl)?;
     copy(from, to, tos, set_tos)?;
     // After the TOS, which sets it too.

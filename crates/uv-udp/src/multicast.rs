@@ -111,6 +111,19 @@ impl Udp {
         /// Whether this host's own members get what is sent to a group.
         multicast_loop;
 
+        bool, "IP_MULTICAST_ALL" "IPV6_MULTICAST_ALL";
+        /// Delivers what is sent to groups that other sockets of this host joined, too, if the handle is bound to the wildcard
+        /// address. On by default, surprisingly, on Linux; off, the handle hears of its own groups only.
+        ///
+        /// # Errors
+        ///
+        /// `ENOPROTOOPT` on IPv6 before Linux 4.20. `EBADF` also while there is no socket yet.
+        ///
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+        set_multicast_all;
+        /// Whether groups that others joined are delivered too.
+        multicast_all;
+
         u32, "uv_udp_set_multicast_ttl" "IP_MULTICAST_TTL" "IPV6_MULTICAST_HOPS";
         /// Sets how far what is sent to a group goes: time to live or hop limit, 0 (not beyond this host) to 255; 1 by default,
         /// this network.

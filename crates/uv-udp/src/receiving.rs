@@ -45,6 +45,8 @@ pub(crate) struct Receiver {
     waiting: RefCell<VecDeque<Waiting>>,
     errors: RefCell<VecDeque<NetworkError>>,
     rhythm: Rhythm,
+    /// Whether the poller need not watch, because the handle has a turn in every iteration.
+    unwatched: Cell<bool>,
     /// Whether the kernel may put datagrams together in one buffer (`UDP_GRO`), and says how. Never taken back: what it put
     /// together before would come without its boundaries.
     coalescing: Cell<bool>,
@@ -86,6 +88,7 @@ impl Receiver {
             waiting: RefCell::default(),
             errors: RefCell::default(),
             rhythm: Rhythm::new(),
+            unwatched: Cell::new(false),
             coalescing: Cell::new(false),
             wanted: Wanted::default(),
             full_reports: Cell::new(false),
@@ -103,6 +106,11 @@ impl Receiver {
     fn coalesce(&self, fd: impl AsFd) {
         let _ = uv_sys::set_gro(fd, true);
         self.coalescing.set(true);
+    }
+
+    /// Whether the poller must watch for datagrams.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.started.get() && !self.unwatched.get()
     }
 
     pub(crate) fn is_started(&self) -> bool {
@@ -255,6 +263,11 @@ impl Inner {
 
     /// One turn of receiving.
     pub(crate) fn receive(self: &Rc<Self>, why: Why) {
+        let _turn = Turn(self);
+        self.receive_some(why);
+    }
+
+    fn receive_some(self: &Rc<Self>, why: Why) {
         let udp = Udp {
             inner: Rc::clone(self),
         };
@@ -469,6 +482,21 @@ impl Inner {
             Receiving::Batch(callback) => callback(udp, Err(error)),
             Receiving::Into(buffers) => buffers.give_back(udp, Err(error)),
         });
+    }
+}
+
+/// A turn of receiving: after it, and also after a panic in it, the poller watches the handle, or the handle has another
+/// turn and is hot.
+struct Turn<'a>(&'a Inner);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let receiver = &self.0.receiver;
+        let unwatched = receiver.rhythm.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
+        if receiver.unwatched.replace(unwatched) != unwatched {
+            // A descriptor that was watched before can be watched again.
+            let _ = self.0.update_interest();
+        }
     }
 }
 

@@ -12,6 +12,9 @@ const SINGLE_STREAK: u8 = 16;
 /// While it asks for one at a time, every so many reads it asks for more, and so notices a burst from elsewhere. One from
 /// its own loop it knows of at once.
 const PROBE_EVERY: u8 = 16;
+/// Reads in a row that found something, after which the poller is not asked to watch. To leave it and come back is two
+/// system calls, which is nothing beside so many reads.
+const HOT: u16 = 256;
 /// Messages to ask for where each may have many datagrams: as many of 64 as a handle may deliver in a turn.
 const PACKED: usize = 2;
 /// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
@@ -43,6 +46,8 @@ pub(crate) struct Rhythm {
     told: Cell<u8>,
     /// Reads in a row that found bursts; 2 stands for more.
     bursts: Cell<u8>,
+    /// Reads in a row that found something.
+    luck: Cell<u16>,
     /// Whether the last read found messages of several datagrams.
     packed: Cell<bool>,
     /// The bursts that handles of this loop had sent when this one last read.
@@ -58,6 +63,7 @@ impl Rhythm {
             bursts: Cell::new(0),
             seen: Cell::new(0),
             packed: Cell::new(false),
+            luck: Cell::new(0),
         }
     }
 
@@ -99,6 +105,12 @@ impl Rhythm {
     /// A read for this reason found something, or nothing.
     pub(crate) fn read(&self, why: Why, found: bool) {
         let patience = self.patience.get();
+        let luck = if found {
+            self.luck.get().saturating_add(1)
+        } else {
+            0
+        };
+        self.luck.set(luck);
         self.patience.set(match (why, found) {
             (Why::Guess, true) => PATIENCE,
             (Why::Guess | Why::Revisit, false) => patience.saturating_sub(1),
@@ -108,6 +120,12 @@ impl Rhythm {
             }
             (Why::Told | Why::Revisit, _) => patience,
         });
+    }
+
+    /// Whether every read for so long found something that the poller need not watch: each arrival would tell it, which
+    /// costs a twentieth of a small datagram.
+    pub(crate) fn is_hot(&self) -> bool {
+        self.luck.get() >= HOT
     }
 
     /// Whether to read again without being told.
@@ -169,6 +187,18 @@ mod tests {
             rhythm.found(found, found);
             assert_eq!(rhythm.bursts(), bursts);
         }
+    }
+
+    #[test]
+    fn a_handle_is_hot_after_many_reads_that_found_something_and_cold_after_one_that_did_not() {
+        let rhythm = Rhythm::new();
+        for _ in 0..HOT {
+            assert!(!rhythm.is_hot());
+            rhythm.read(Why::Guess, true);
+        }
+        assert!(rhythm.is_hot());
+        rhythm.read(Why::Guess, false);
+        assert!(!rhythm.is_hot());
     }
 
     #[test]

@@ -342,7 +342,7 @@ impl Inner {
             return Ok(());
         };
         let mut interest = Interest::NONE;
-        interest.set(Interest::READABLE, self.receiver.is_started());
+        interest.set(Interest::READABLE, self.receiver.is_watched());
         interest.set(Interest::WRITABLE, self.sender.is_blocked());
         if socket.interest() == interest {
             Ok(())

@@ -8,8 +8,10 @@ mod functional {
     mod life;
     mod model;
     mod network;
+    mod options;
     mod receiving;
     mod sending;
+    mod sockets;
     mod threads;
     mod user_memory;
 }

@@ -1,0 +1,414 @@
+//! Options of the socket, as the kernel tells them through a second descriptor; and what becomes of them.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd, OwnedFd};
+
+use uv_udp::{Errno, Family, Interface, Loop, PathMtuDiscovery, TxTimeClock, Udp};
+
+use super::harness::*;
+use super::network::with_router;
+
+/// A handle, and a second descriptor of its socket.
+fn watched(lp: &Loop, ip: IpAddr) -> (Udp, OwnedFd) {
+    let fd = uv_sys::socket(family(ip)).unwrap();
+    let spy = fd.try_clone().unwrap();
+    (Udp::adopt(lp, fd).unwrap(), spy)
+}
+
+fn family(ip: IpAddr) -> Family {
+    Family::of(&(ip, 0).into())
+}
+
+fn loopback_index() -> u32 {
+    uv_udp::interface_index("lo").unwrap()
+}
+
+/// Sets all there is.
+fn set_everything(udp: &Udp) {
+    udp.set_ttl(9).unwrap();
+    udp.set_tos(0xb8).unwrap();
+    udp.set_broadcast(true).unwrap();
+    udp.set_send_buffer_size(20_000).unwrap();
+    udp.set_recv_buffer_size(30_000).unwrap();
+    udp.set_path_mtu_discovery(PathMtuDiscovery::Probe).unwrap();
+    udp.set_priority(3).unwrap();
+    udp.set_incoming_cpu(0).unwrap();
+    udp.set_multicast_ttl(5).unwrap();
+    udp.set_multicast_loop(false).unwrap();
+    udp.set_full_reports(true).unwrap();
+    udp.set_recv_tos(true).unwrap();
+    udp.set_recv_ttl(true).unwrap();
+    udp.set_recv_destination(true).unwrap();
+    udp.set_recv_timestamp(true).unwrap();
+    udp.set_recv_drops(true).unwrap();
+    udp.set_send_segment_size(NonZeroU16::new(1200)).unwrap();
+    udp.set_transmit_clock(TxTimeClock::Monotonic).unwrap();
+}
+
+/// Asks the kernel whether all of it is so.
+fn assert_everything(fd: impl AsFd) {
+    let fd = fd.as_fd();
+    assert_eq!(uv_sys::ttl(fd), Ok(9));
+    assert_eq!(uv_sys::tos(fd), Ok(0xb8));
+    assert_eq!(uv_sys::broadcast(fd), Ok(true));
+    assert_eq!(uv_sys::send_buffer_size(fd), Ok(40_000));
+    assert_eq!(uv_sys::recv_buffer_size(fd), Ok(60_000));
+    let discovery = uv_sys::path_mtu_discovery(fd);
+    assert_eq!(discovery, Ok(PathMtuDiscovery::Probe));
+    assert_eq!(uv_sys::priority(fd), Ok(3));
+    assert_eq!(uv_sys::incoming_cpu(fd), Ok(Some(0)));
+    assert_eq!(uv_sys::multicast_ttl(fd), Ok(5));
+    assert_eq!(uv_sys::multicast_loop(fd), Ok(false));
+    assert_eq!(uv_sys::recv_errors(fd), Ok(true));
+    assert_eq!(uv_sys::recv_tos(fd), Ok(true));
+    assert_eq!(uv_sys::recv_ttl(fd), Ok(true));
+    assert_eq!(uv_sys::recv_packet_info(fd), Ok(true));
+    assert_eq!(uv_sys::timestamps(fd), Ok(true));
+    assert_eq!(uv_sys::recv_drops(fd), Ok(true));
+    assert_eq!(uv_sys::segment_size(fd), Ok(NonZeroU16::new(1200)));
+    assert_eq!(uv_sys::txtime(fd), Ok(Some(TxTimeClock::Monotonic)));
+}
+
+#[test]
+fn options_are_the_sockets() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, spy) = watched(&lp, ip);
+        set_everything(&udp);
+        assert_everything(&spy);
+        assert_eq!(
+            (udp.ttl(), udp.tos(), udp.broadcast()),
+            (Ok(9), Ok(0xb8), Ok(true))
+        );
+        let sizes = (udp.send_buffer_size(), udp.recv_buffer_size());
+        assert_eq!(sizes, (Ok(40_000), Ok(60_000)));
+        assert_eq!((udp.priority(), udp.incoming_cpu()), (Ok(3), Ok(Some(0))));
+        assert_eq!(
+            (udp.multicast_ttl(), udp.multicast_loop()),
+            (Ok(5), Ok(false))
+        );
+        assert_eq!(udp.path_mtu_discovery(), Ok(PathMtuDiscovery::Probe));
+        assert_eq!(udp.send_segment_size(), Ok(NonZeroU16::new(1200)));
+        assert_eq!(udp.transmit_clock(), Ok(Some(TxTimeClock::Monotonic)));
+        udp.set_recv_tos(false).unwrap();
+        assert_eq!(uv_sys::recv_tos(&spy), Ok(false));
+        udp.set_send_segment_size(None).unwrap();
+        assert_eq!(uv_sys::segment_size(&spy), Ok(None));
+    }
+}
+
+#[test]
+fn options_survive_disconnecting_and_connecting_anew() {
+    for ip in loopbacks() {
+        for port in ["chosen", "the kernel's"] {
+            let lp = Loop::new().unwrap();
+            let udp = Udp::for_family(&lp, family(ip)).unwrap();
+            set_everything(&udp);
+            let port = if port == "chosen" { dead(ip).port() } else { 0 };
+            udp.bind((ip, port).into()).unwrap();
+            udp.connect(raw(ip).1).unwrap();
+            udp.connect(raw(ip).1).unwrap();
+            udp.disconnect().unwrap();
+            udp.connect(raw(ip).1).unwrap();
+            udp.disconnect().unwrap();
+            assert_everything(udp.into_fd().unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_handle_that_is_tied_to_a_device_stays_tied() {
+    for ip in loopbacks() {
+        for port in [0, dead(ip).port()] {
+            let lp = Loop::new().unwrap();
+            let udp = Udp::for_family(&lp, family(ip)).unwrap();
+            assert_eq!(udp.bound_device(), Ok(None));
+            udp.bind_to_device(Some("lo")).unwrap();
+            udp.bind((ip, port).into()).unwrap();
+            let local = udp.local_addr().unwrap();
+            for _ in 0..2 {
+                udp.connect(raw(ip).1).unwrap();
+                assert_eq!(udp.bound_device(), Ok(Some("lo".to_owned())));
+            }
+            udp.disconnect().unwrap();
+            assert_eq!(udp.bound_device(), Ok(Some("lo".to_owned())));
+            assert_eq!(udp.local_addr(), Ok(local));
+            let fd = udp.into_fd().unwrap();
+            assert_eq!(uv_sys::bound_device(fd), Ok(Some("lo".to_owned())));
+        }
+        let lp = Loop::new().unwrap();
+        let (udp, spy) = watched(&lp, ip);
+        udp.bind_to_device(Some("lo")).unwrap();
+        udp.bind_to_device(None).unwrap();
+        assert_eq!(uv_sys::bound_device(spy), Ok(None));
+        for (name, error) in [
+            ("", Errno::EINVAL),
+            ("a-name-with-more-than-15", Errno::EINVAL),
+            ("no\0", Errno::EINVAL),
+            ("nosuchdevice", Errno::ENODEV),
+        ] {
+            assert_eq!(udp.bind_to_device(Some(name)), Err(error), "{name:?}");
+        }
+        assert_eq!(udp.bound_device(), Ok(None));
+    }
+}
+
+#[test]
+fn a_mark_is_the_sockets_where_it_is_allowed() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, spy) = watched(&lp, ip);
+        match udp.set_mark(77) {
+            Err(error) => {
+                assert_eq!(error, Errno::EPERM);
+                println!("skipped: no privilege to mark");
+            }
+            Ok(()) => {
+                assert_eq!((udp.mark(), uv_sys::mark(spy)), (Ok(77), Ok(77)));
+                udp.connect(raw(ip).1).unwrap();
+                udp.disconnect().unwrap();
+                assert_eq!(udp.mark(), Ok(77));
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_values_have_named_errors_and_change_nothing() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = Udp::for_family(&lp, family(ip)).unwrap();
+        let huge = i32::MAX as usize + 1;
+        for (result, errno) in [
+            (udp.set_ttl(0), Errno::EINVAL),
+            (udp.set_ttl(256), Errno::EINVAL),
+            (udp.set_multicast_ttl(256), Errno::EINVAL),
+            (udp.set_send_buffer_size(huge), Errno::EINVAL),
+            (udp.set_recv_buffer_size(huge), Errno::EINVAL),
+            (udp.set_priority(u32::MAX), Errno::EINVAL),
+            (udp.set_incoming_cpu(u32::MAX), Errno::EINVAL),
+            (udp.attach_reuseport_cpu_selector(0), Errno::EINVAL),
+            (udp.attach_reuseport_cpu_selector(2), Errno::EINVAL),
+            (udp.path_mtu().map(drop), Errno::ENOTCONN),
+            (udp.join_multicast(ip, Interface::Any), Errno::EINVAL),
+            (udp.leave_multicast(ip, Interface::Any), Errno::EINVAL),
+            (udp.join_source(ip, ip, Interface::Any), Errno::EINVAL),
+            (udp.leave_source(ip, ip, Interface::Any), Errno::EINVAL),
+        ] {
+            assert_eq!(result, Err(errno));
+        }
+        assert_eq!(udp.ttl(), Ok(64));
+        let v6 = "::1".parse::<IpAddr>().unwrap();
+        let foreign = udp.set_send_source(Some(v6.into()));
+        let fits = ip.is_ipv6();
+        assert_eq!(
+            foreign,
+            if fits {
+                Ok(())
+            } else {
+                Err(Errno::EAFNOSUPPORT)
+            }
+        );
+    }
+}
+
+#[test]
+fn options_need_a_socket_and_an_open_handle() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::new(&lp);
+    for closed in [false, true] {
+        if closed {
+            udp.close(|_| ()).unwrap();
+        }
+        let group = "239.1.2.3".parse().unwrap();
+        for result in [
+            udp.set_ttl(1),
+            udp.set_tos(1),
+            udp.ttl().map(drop),
+            udp.set_broadcast(true),
+            udp.set_recv_tos(true),
+            udp.set_recv_destination(true),
+            udp.set_full_reports(true),
+            udp.set_send_segment_size(None),
+            udp.set_transmit_clock(TxTimeClock::Monotonic),
+            udp.bind_to_device(None),
+            udp.bound_device().map(drop),
+            udp.set_incoming_cpu(0),
+            udp.join_multicast(group, Interface::Any),
+            udp.set_multicast_interface(Interface::Any),
+            udp.attach_reuseport_cpu_selector(1),
+        ] {
+            assert_eq!(result, Err(Errno::EBADF));
+        }
+        let no_peer = if closed {
+            Errno::EBADF
+        } else {
+            Errno::ENOTCONN
+        };
+        assert_eq!(udp.path_mtu(), Err(no_peer));
+    }
+}
+
+/// A handle on any address, the addresses of a group and of the sender, and how to send to it.
+struct Group {
+    udp: Udp,
+    heard: Log<Heard>,
+    group: IpAddr,
+    sender: IpAddr,
+    /// Somebody who sends nothing.
+    other: IpAddr,
+    interface: Interface,
+}
+
+impl Group {
+    fn new(lp: &Loop, v6: bool) -> Self {
+        let [any, group, sender, other] = if v6 {
+            ["::", "ff02::7:7", "2001:db8::1", "2001:db8::77"]
+        } else {
+            ["0.0.0.0", "232.7.7.7", "192.0.2.1", "192.0.2.77"]
+        };
+        let (udp, _) = bound(lp, any.parse().unwrap());
+        let heard = listen(&udp);
+        Self {
+            udp,
+            heard,
+            group: group.parse().unwrap(),
+            sender: sender.parse().unwrap(),
+            other: other.parse().unwrap(),
+            interface: Interface::Index(uv_udp::interface_index("near").unwrap()),
+        }
+    }
+
+    fn send(&self, data: &[u8]) {
+        let (socket, _) = raw(self.sender);
+        uv_sys::set_multicast_interface(&socket, self.interface).unwrap();
+        let port = self.udp.local_addr().unwrap().port();
+        socket.send_to(data, (self.group, port)).unwrap();
+    }
+
+    fn hears(&self, lp: &Loop, data: &[u8]) -> bool {
+        let before = self.heard.len();
+        self.send(data);
+        settle(lp);
+        self.heard.len() > before
+    }
+
+    fn reconnect(&self) {
+        for _ in 0..2 {
+            self.udp.connect(raw(self.sender).1).unwrap();
+        }
+        self.udp.disconnect().unwrap();
+    }
+}
+
+#[test]
+fn a_member_of_a_group_receives_what_is_sent_to_it_also_after_a_disconnect() {
+    with_router(|v6| {
+        let lp = Loop::new().unwrap();
+        let group = Group::new(&lp, v6);
+        let (udp, address, interface) = (&group.udp, group.group, group.interface);
+        assert!(!group.hears(&lp, b"early"));
+        udp.join_multicast(address, interface).unwrap();
+        let again = udp.join_multicast(address, interface);
+        assert_eq!(again, Err(Errno::EADDRINUSE));
+        assert!(group.hears(&lp, b"joined"));
+        group.reconnect();
+        assert!(group.hears(&lp, b"after a disconnect"));
+        udp.leave_multicast(address, interface).unwrap();
+        let again = udp.leave_multicast(address, interface);
+        assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
+        assert!(!group.hears(&lp, b"left"));
+        group.reconnect();
+        assert!(!group.hears(&lp, b"still out"));
+    });
+}
+
+#[test]
+fn a_member_for_one_source_hears_that_source_alone_also_after_a_disconnect() {
+    with_router(|v6| {
+        let lp = Loop::new().unwrap();
+        let group = Group::new(&lp, v6);
+        let (udp, address, interface) = (&group.udp, group.group, group.interface);
+        udp.join_source(address, group.other, interface).unwrap();
+        assert!(!group.hears(&lp, b"from a stranger"));
+        udp.join_source(address, group.sender, interface).unwrap();
+        let again = udp.join_source(address, group.sender, interface);
+        assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
+        assert!(group.hears(&lp, b"one"));
+        group.reconnect();
+        assert!(group.hears(&lp, b"two"));
+        udp.leave_source(address, group.sender, interface).unwrap();
+        assert!(!group.hears(&lp, b"left"));
+        group.reconnect();
+        assert!(!group.hears(&lp, b"still out"));
+    });
+}
+
+#[test]
+fn a_handle_hears_of_other_members_groups_unless_it_says_otherwise() {
+    with_router(|v6| {
+        let lp = Loop::new().unwrap();
+        let group = Group::new(&lp, v6);
+        let other = Udp::for_family(&lp, if v6 { Family::V6 } else { Family::V4 }).unwrap();
+        other.join_multicast(group.group, group.interface).unwrap();
+        group.udp.set_multicast_all(true).unwrap();
+        assert!(group.hears(&lp, b"other's"));
+        group.udp.set_multicast_all(false).unwrap();
+        assert_eq!(group.udp.multicast_all(), Ok(false));
+        assert!(!group.hears(&lp, b"other's"));
+        group.reconnect();
+        assert!(!group.hears(&lp, b"other's"));
+    });
+}
+
+#[test]
+fn groups_leave_by_the_interface_that_was_set() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, spy) = watched(&lp, ip);
+        match ip {
+            IpAddr::V4(address) => {
+                udp.set_multicast_interface(Interface::Address(address))
+                    .unwrap();
+                assert_eq!(
+                    uv_sys::multicast_interface(&spy),
+                    Ok(Interface::Address(address))
+                );
+                assert_eq!(udp.multicast_interface(), Ok(Interface::Address(address)));
+            }
+            IpAddr::V6(_) => {
+                let lo = Interface::Index(loopback_index());
+                udp.set_multicast_interface(lo).unwrap();
+                assert_eq!(uv_sys::multicast_interface(&spy), Ok(lo));
+                udp.connect(raw(ip).1).unwrap();
+                udp.disconnect().unwrap();
+                assert_eq!(udp.multicast_interface(), Ok(lo));
+                let by_address = Interface::Address([127, 0, 0, 1].into());
+                let result = udp.set_multicast_interface(by_address);
+                assert_eq!(result, Err(Errno::EAFNOSUPPORT));
+            }
+        }
+    }
+}
+
+#[test]
+fn broadcasts_need_permission() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::for_family(&lp, Family::V4).unwrap();
+    let everybody = "255.255.255.255:9".parse().unwrap();
+    assert_eq!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
+    udp.set_broadcast(true).unwrap();
+    assert_ne!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
+}
+
+#[test]
+fn a_connected_handle_knows_the_path_mtu() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = connected(&lp, raw(ip).1);
+        let mtu = udp.path_mtu().unwrap();
+        assert_eq!(uv_sys::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
+        assert!(mtu >= 1280);
+    }
+}

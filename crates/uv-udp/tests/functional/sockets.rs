@@ -1,0 +1,318 @@
+//! Where sockets come from and go to.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use uv_udp::{BindOptions, Errno, Family, Loop, Udp};
+
+use super::harness::*;
+
+fn options() -> BindOptions {
+    BindOptions::default()
+}
+
+fn v6() -> Option<IpAddr> {
+    loopbacks().into_iter().find(IpAddr::is_ipv6)
+}
+
+#[test]
+fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
+    for ip in loopbacks() {
+        for shared in [options().reuse_address(true), options().reuse_port(true)] {
+            let lp = Loop::new().unwrap();
+            let handles = [Udp::new(&lp), Udp::new(&lp), Udp::new(&lp)];
+            let [first, second, third] = &handles;
+            first.bind_with((ip, 0).into(), shared).unwrap();
+            let address = first.local_addr().unwrap();
+            second.bind_with(address, shared).unwrap();
+            assert_eq!(third.bind(address), Err(Errno::EADDRINUSE));
+            assert_eq!(third.bind_with(address, shared), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_reuse_port_group_shares_the_flows() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (one, other) = (Udp::new(&lp), Udp::new(&lp));
+        one.bind_with((ip, 0).into(), options().reuse_port(true))
+            .unwrap();
+        let address = one.local_addr().unwrap();
+        other
+            .bind_with(address, options().reuse_port(true))
+            .unwrap();
+        let (at_one, at_other) = (listen(&one), listen(&other));
+        for _ in 0..64 {
+            raw(ip).0.send_to(b"x", address).unwrap();
+        }
+        run_until(&lp, || at_one.len() + at_other.len() == 64);
+        assert!(at_one.len() > 0 && at_other.len() > 0);
+        // One processor at most is told apart from others here, and it is processor 0 or another one.
+        one.attach_reuseport_cpu_selector(1).unwrap();
+        let before = at_other.len();
+        for _ in 0..64 {
+            raw(ip).0.send_to(b"x", address).unwrap();
+        }
+        run_until(&lp, || at_one.len() + at_other.len() == 128);
+        assert_eq!(at_other.len(), before, "position 0 gets all of it");
+    }
+}
+
+#[test]
+fn a_member_of_a_group_disconnects_and_keeps_its_port() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (one, other) = (Udp::new(&lp), Udp::new(&lp));
+        one.bind_with((ip, 0).into(), options().reuse_port(true))
+            .unwrap();
+        let address = one.local_addr().unwrap();
+        other
+            .bind_with(address, options().reuse_port(true))
+            .unwrap();
+        for udp in [&one, &other] {
+            udp.connect(raw(ip).1).unwrap();
+            udp.connect(raw(ip).1).unwrap();
+            assert_eq!(udp.disconnect(), Ok(()));
+            assert_eq!(udp.local_addr(), Ok(address));
+        }
+    }
+}
+
+#[test]
+fn an_ipv6_only_handle_leaves_ipv4_alone() {
+    let Some(_) = v6() else { return };
+    let lp = Loop::new().unwrap();
+    for only in [false, true] {
+        let udp = Udp::new(&lp);
+        let wildcard = "[::]:0".parse().unwrap();
+        udp.bind_with(wildcard, options().ipv6_only(only)).unwrap();
+        let port = udp.local_addr().unwrap().port();
+        let heard = listen(&udp);
+        raw("127.0.0.1".parse().unwrap())
+            .0
+            .send_to(b"v4", ("127.0.0.1", port))
+            .unwrap();
+        raw("::1".parse().unwrap())
+            .0
+            .send_to(b"v6", ("::1", port))
+            .unwrap();
+        settle(&lp);
+        assert_eq!(heard.len(), if only { 1 } else { 2 });
+        udp.connect(raw("::1".parse().unwrap()).1).unwrap();
+        udp.disconnect().unwrap();
+        let fd = udp.into_fd().unwrap();
+        if only {
+            assert_eq!(uv_sys::ipv6_only(fd), Ok(true), "also after a disconnect");
+        }
+    }
+    let v4 = Udp::new(&lp);
+    let result = v4.bind_with("127.0.0.1:0".parse().unwrap(), options().ipv6_only(true));
+    assert_eq!(result, Err(Errno::EINVAL));
+    assert_eq!(
+        v4.bind("127.0.0.1:0".parse().unwrap()),
+        Ok(()),
+        "nothing changed"
+    );
+}
+
+#[test]
+fn a_handle_for_a_family_has_a_socket_at_once() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let family = Family::of(&(ip, 0).into());
+        let udp = Udp::for_family(&lp, family).unwrap();
+        assert!(udp.fileno().is_ok());
+        udp.set_ttl(7).unwrap();
+        let other = if ip.is_ipv4() {
+            "[::1]:0"
+        } else {
+            "127.0.0.1:0"
+        };
+        assert_eq!(udp.bind(other.parse().unwrap()), Err(Errno::EAFNOSUPPORT));
+        udp.bind((ip, 0).into()).unwrap();
+        assert_eq!(udp.ttl(), Ok(7));
+        assert_eq!(udp.bind((ip, 0).into()), Err(Errno::EINVAL));
+        // Sending binds one that is not bound.
+        let udp = Udp::for_family(&lp, family).unwrap();
+        let (peer, to) = raw(ip);
+        udp.try_send_to(b"x", to).unwrap();
+        assert_eq!(next(&peer), b"x");
+        assert_eq!(udp.bind((ip, 0).into()), Err(Errno::EINVAL));
+        let heard = listen(&udp);
+        let local = udp.local_addr().unwrap();
+        peer.send_to(b"y", (ip, local.port())).unwrap();
+        run_until(&lp, || heard.len() == 1);
+    }
+}
+
+#[test]
+fn an_adopted_socket_is_recognised_as_what_it_is() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let family = Family::of(&(ip, 0).into());
+        let unbound = Udp::adopt(&lp, uv_sys::socket(family).unwrap()).unwrap();
+        assert_eq!(unbound.bind((ip, 0).into()), Ok(()));
+
+        let (socket, address) = raw(ip);
+        let bound = Udp::adopt(&lp, socket.into()).unwrap();
+        assert_eq!(bound.local_addr(), Ok(address));
+        assert_eq!(bound.bind((ip, 0).into()), Err(Errno::EINVAL));
+        assert_eq!(bound.peer_addr(), Err(Errno::ENOTCONN));
+        let heard = listen(&bound);
+        raw(ip).0.send_to(b"x", address).unwrap();
+        run_until(&lp, || heard.len() == 1);
+
+        let ((socket, address), (peer, to_peer)) = (raw(ip), raw(ip));
+        raw(ip).0.send_to(b"stranger", address).unwrap();
+        socket.connect(to_peer).unwrap();
+        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        assert_eq!(udp.peer_addr(), Ok(to_peer));
+        assert_eq!(udp.try_send_to(b"x", to_peer), Err(Errno::EISCONN));
+        udp.try_send(b"ping").unwrap();
+        assert_eq!(next(&peer), b"ping");
+        let heard = listen(&udp);
+        peer.send_to(b"pong", address).unwrap();
+        run_until(&lp, || heard.len() == 1);
+        assert_eq!(heard.get(), [Ok((b"pong".to_vec(), to_peer))]);
+        assert_eq!(udp.counters().strangers, 1);
+        udp.disconnect().unwrap();
+        assert_eq!(udp.local_addr(), Ok(address), "whoever chose the port");
+        raw(ip).0.send_to(b"anybody", address).unwrap();
+        run_until(&lp, || heard.len() == 2);
+    }
+}
+
+#[test]
+fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let socket = UdpSocket::bind(dead(ip)).unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.connect(raw(ip).1).unwrap();
+        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        for _ in 0..2 {
+            udp.connect(raw(ip).1).unwrap();
+            assert_eq!(udp.local_addr(), Ok(address));
+        }
+        udp.disconnect().unwrap();
+        assert_eq!(udp.local_addr(), Ok(address));
+        // A wildcard address stays one with IPv4; IPv6 does not tell that it was one.
+        let wildcard = SocketAddr::new(Family::of(&address).unspecified(), 0);
+        let socket = UdpSocket::bind(wildcard).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        socket.connect(raw(ip).1).unwrap();
+        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        udp.disconnect().unwrap();
+        assert_eq!(udp.local_addr().unwrap().port(), port);
+    }
+}
+
+#[test]
+fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (socket, address) = raw(ip);
+        uv_sys::set_recv_ttl(&socket, true).unwrap();
+        uv_sys::set_recv_errors(&socket, true).unwrap();
+        uv_sys::set_gro(&socket, true).unwrap();
+        let spy = socket.try_clone().unwrap();
+        spy.set_nonblocking(false).unwrap();
+        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let error = spy.recv(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        let (log, errors) = (Log::new(), Log::new());
+        let (entries, reports) = (log.clone(), errors.clone());
+        udp.recv_into_start(
+            |_, _| Some([0; 64]),
+            move |_, _, outcome| match outcome {
+                Ok(Some(arrival)) => entries.add((arrival.len, arrival.metadata.ttl.is_some())),
+                Ok(None) => {}
+                Err(error) => reports.add(error.report().is_some()),
+            },
+        )
+        .unwrap();
+        let size = std::num::NonZeroU16::new(10).unwrap();
+        let sender = connected(&lp, address);
+        sender.try_send_segments(&[7; 50], size, None).unwrap();
+        run_until(&lp, || log.len() == 5);
+        assert_eq!(
+            log.get(),
+            [(10, true); 5],
+            "split, though it came coalesced"
+        );
+        udp.try_send_to(b"anyone?", dead(ip)).unwrap();
+        run_until(&lp, || errors.len() == 1);
+        assert_eq!(errors.get(), [true]);
+    }
+}
+
+#[test]
+fn what_is_no_datagram_socket_is_not_adopted() {
+    let lp = Loop::new().unwrap();
+    let stream: OwnedFd = std::net::TcpListener::bind("127.0.0.1:0").unwrap().into();
+    let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    let local: OwnedFd = std::os::unix::net::UnixDatagram::unbound().unwrap().into();
+    for (fd, errno) in [
+        (stream, Errno::EINVAL),
+        (file, Errno::ENOTSOCK),
+        (local, Errno::EAFNOSUPPORT),
+    ] {
+        assert_eq!(Udp::adopt(&lp, fd).map(drop), Err(errno));
+    }
+    let ip = "127.0.0.1".parse().unwrap();
+    let (udp, _) = bound(&lp, ip);
+    assert_eq!(udp.open(raw(ip).0.into()), Err(Errno::EALREADY));
+    udp.close(|_| ()).unwrap();
+    assert_eq!(udp.open(raw(ip).0.into()), Err(Errno::EBADF));
+}
+
+#[test]
+fn a_socket_is_given_back_with_all_that_it_is() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, to_peer) = raw(ip);
+        let udp = connected(&lp, to_peer);
+        let address = udp.local_addr().unwrap();
+        let heard = listen(&udp);
+        let results = Log::new();
+        udp.send(b"one", note(&results)).unwrap();
+        udp.send(b"two", note(&results)).unwrap();
+        let socket = UdpSocket::from(udp.clone().into_fd().unwrap());
+        assert!(udp.is_closing());
+        assert_eq!(socket.local_addr().unwrap(), address);
+        assert_eq!(socket.peer_addr().unwrap(), to_peer);
+        settle(&lp);
+        assert_eq!(results.get(), [Ok(()), Ok(())], "offered once more");
+        peer.send_to(b"for the new owner", address).unwrap();
+        settle(&lp);
+        assert_eq!(heard.len(), 0);
+        assert_eq!(all(&socket), [b"for the new owner".to_vec()]);
+        assert_eq!(all(&peer), [b"one".to_vec(), b"two".to_vec()]);
+        let again = Udp::adopt(&lp, socket.into()).unwrap();
+        again.try_send(b"three").unwrap();
+        assert_eq!(next(&peer), b"three");
+    }
+    let lp = Loop::new().unwrap();
+    assert_eq!(Udp::new(&lp).into_fd().map(drop), Err(Errno::EBADF));
+}
+
+#[test]
+fn a_socket_is_given_back_inside_its_own_callback_too() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let given = std::rc::Rc::new(std::cell::RefCell::new(None));
+        let room = std::rc::Rc::clone(&given);
+        udp.recv_start(move |udp, _| {
+            *room.borrow_mut() = Some(udp.clone().into_fd().unwrap());
+        })
+        .unwrap();
+        raw(ip).0.send_to(b"x", address).unwrap();
+        run_until(&lp, || given.borrow().is_some());
+        settle(&lp);
+        let socket = UdpSocket::from(given.take().unwrap());
+        raw(ip).0.send_to(b"y", address).unwrap();
+        assert_eq!(all(&socket), [b"y".to_vec()]);
+    }
+}
