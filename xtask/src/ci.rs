@@ -127,7 +127,7 @@ pub fn run_tests() -> bool {
     }
 }
 
-fn cargo(arguments: &str) -> Command {
+pub(crate) fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments.split_whitespace());
     command
@@ -164,7 +164,7 @@ fn shown(command: &Command) -> impl fmt::Display {
 }
 
 /// Whether a tool is installed and may do what it is for here.
-fn works(tool: &str, arguments: &[&str]) -> bool {
+pub(crate) fn works(tool: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(tool);
     command
         .args(arguments)
@@ -283,11 +283,9 @@ fn belongs(file: &str) -> bool {
         ".cargo_vcs_info.json",
     ];
     let directories = ["src/", "tests/", "examples/", "benches/", "include/"];
-    let is_source = || {
-        [".rs", ".h", ".c"]
-            .iter()
-            .any(|ending| file.ends_with(ending))
-    };
+    // What proptest once failed with, it tries first from then on.
+    let endings = [".rs", ".h", ".c", ".proptest-regressions"];
+    let is_source = || endings.iter().any(|ending| file.ends_with(ending));
     files.contains(&file)
         || file.starts_with("LICENSE")
         || directories

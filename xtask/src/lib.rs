@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod ci;
 pub mod conform;
 pub mod demo;
