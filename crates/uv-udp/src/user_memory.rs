@@ -158,6 +158,7 @@ impl Inner {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         if !buffers.supply(udp) {
+            self.tally.error(Errno::ENOBUFS);
             buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
             return false;
         }
@@ -200,6 +201,7 @@ impl Inner {
                         buffers.give_back(udp, Ok(None));
                         return true;
                     }
+                    self.tally.error(error);
                     buffers.give_back(udp, Err(NetworkError::new(error)));
                     return true;
                 }
@@ -225,6 +227,7 @@ impl Inner {
             waiting: Some(waiting),
         };
         if !buffers.supply(udp) {
+            self.tally.error(Errno::ENOBUFS);
             buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
             return false;
         }

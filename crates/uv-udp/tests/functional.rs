@@ -3,9 +3,11 @@
 mod functional {
     mod bad_input;
     mod connecting;
+    mod counters;
     mod errors;
     mod harness;
     mod life;
+    mod metadata;
     mod model;
     mod network;
     mod options;

@@ -1,0 +1,198 @@
+//! The limit of the queue, the word that it is empty, and the counters.
+
+use std::num::NonZeroU16;
+
+use uv_sys::fault::{self, Call, Fault};
+use uv_udp::{Errno, Loop, Transmit, Udp};
+
+use super::harness::*;
+
+#[test]
+fn beyond_the_limit_nothing_is_accepted() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        assert_eq!(udp.send_queue_limit(), None);
+        udp.set_send_queue_limit(Some(25));
+        assert_eq!(udp.send_queue_limit(), Some(25));
+        let results = Log::new();
+        for _ in 0..2 {
+            udp.send(&[1; 10], note(&results)).unwrap();
+        }
+        let full = udp.send(&[2; 6], |_, _| unreachable!());
+        assert_eq!(full, Err(Errno::ENOBUFS));
+        let full = udp.transmit(Transmit::new(&[2; 6]), |_, _| unreachable!());
+        assert_eq!(full, Err(Errno::ENOBUFS));
+        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (2, 20));
+        udp.send(&[3; 5], note(&results)).unwrap();
+        assert_eq!(udp.send_queue_size(), 25);
+        assert_eq!(
+            udp.send(b"", note(&results)),
+            Ok(()),
+            "empty datagrams always fit"
+        );
+        run_until(&lp, || results.len() == 4);
+        assert_eq!(
+            udp.send(&[0; 26], |_, _| unreachable!()),
+            Err(Errno::ENOBUFS)
+        );
+        assert_eq!(udp.try_send(&[0; 26]), Ok(26), "which queues nothing");
+        udp.set_send_queue_limit(None);
+        udp.send(&[4; 1000], note(&results)).unwrap();
+        run_until(&lp, || results.len() == 5);
+        let lengths: Vec<_> = all(&peer).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [10, 10, 5, 0, 26, 1000]);
+    }
+}
+
+#[test]
+fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = connected(&lp, raw(ip).1);
+        let log = Log::new();
+        let entries = log.clone();
+        udp.on_drained(move |udp| {
+            assert_eq!(udp.send_queue_count(), 0);
+            entries.add("drained");
+            if entries.len() < 7 {
+                let entries = entries.clone();
+                udp.send(b"more", move |_, _| entries.add("more")).unwrap();
+            }
+        })
+        .unwrap();
+        for _ in 0..3 {
+            let entries = log.clone();
+            udp.send(b"x", move |_, _| entries.add("sent")).unwrap();
+        }
+        assert_eq!(log.len(), 0, "never inside a call");
+        run_until(&lp, || log.len() == 8);
+        settle(&lp);
+        let expected = [
+            "sent", "sent", "sent", "drained", "more", "drained", "more", "drained",
+        ];
+        assert_eq!(log.get(), expected);
+        udp.send(b"x", |_, _| ()).unwrap();
+        udp.close(|_| ()).unwrap();
+        settle(&lp);
+        assert_eq!(log.len(), 8, "closing is not draining");
+        assert_eq!(udp.on_drained(|_| ()), Err(Errno::EBADF));
+    }
+}
+
+#[test]
+fn a_drained_callback_does_not_keep_its_handle_alive() {
+    let lp = Loop::new().unwrap();
+    let udp = connected(&lp, raw("127.0.0.1".parse().unwrap()).1);
+    let witness = std::rc::Rc::new(());
+    let (own, held) = (udp.clone(), std::rc::Rc::clone(&witness));
+    udp.on_drained(move |_| {
+        let _ = (&own, &held);
+    })
+    .unwrap();
+    udp.close(|_| ()).unwrap();
+    settle(&lp);
+    assert_eq!(std::rc::Rc::strong_count(&witness), 1);
+}
+
+#[test]
+fn the_counters_tell_what_was_done() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (receiver, address) = bound(&lp, ip);
+        let heard = listen(&receiver);
+        let sender = connected(&lp, address);
+        assert_eq!(sender.counters(), uv_udp::Counters::default());
+        let results = Log::new();
+        for _ in 0..10 {
+            sender.send(&[7; 100], note(&results)).unwrap();
+        }
+        run_until(&lp, || heard.len() == 10);
+        let counted = sender.counters();
+        assert_eq!((counted.datagrams_sent, counted.bytes_sent), (10, 1000));
+        assert_eq!((counted.send_calls, counted.batches_sent), (2, 1));
+        assert_eq!((counted.segmented_messages, counted.segments), (1, 9));
+        let counted = receiver.counters();
+        assert_eq!(
+            (counted.datagrams_received, counted.bytes_received),
+            (10, 1000)
+        );
+        assert!(counted.recv_calls >= 1 && counted.batches_received >= 1);
+        let size = NonZeroU16::new(10).unwrap();
+        sender.try_send_segments(&[7; 95], size, None).unwrap();
+        sender.try_send_batch(&[Transmit::new(b"one"); 3]).unwrap();
+        let counted = sender.counters();
+        assert_eq!((counted.datagrams_sent, counted.bytes_sent), (23, 1104));
+        assert_eq!((counted.send_calls, counted.batches_sent), (4, 3));
+        assert_eq!((counted.segmented_messages, counted.segments), (3, 22));
+        run_until(&lp, || heard.len() == 23);
+        let counted = receiver.counters();
+        assert_eq!(
+            (counted.datagrams_received, counted.bytes_received),
+            (23, 1104)
+        );
+        assert_eq!((counted.strangers, counted.truncated), (0, 0));
+    }
+}
+
+#[test]
+fn what_goes_wrong_is_counted_too() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (peer, to_peer) = raw(ip);
+        for _ in 0..3 {
+            raw(ip).0.send_to(b"stranger", address).unwrap();
+        }
+        peer.send_to(b"a long one", address).unwrap();
+        udp.connect(to_peer).unwrap();
+        udp.recv_into_start(|_, _| Some([0; 4]), |_, _, _| ())
+            .unwrap();
+        settle(&lp);
+        let counted = udp.counters();
+        assert_eq!((counted.strangers, counted.truncated), (3, 1));
+        assert_eq!((counted.datagrams_received, counted.bytes_received), (1, 4));
+        // No segmentation: each datagram goes by itself.
+        fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
+        let size = NonZeroU16::new(2).unwrap();
+        assert_eq!(udp.try_send_segments(b"aabb", size, None), Ok(4));
+        let counted = udp.counters();
+        assert_eq!((counted.fallbacks, counted.datagrams_sent), (1, 2));
+        assert_eq!(counted.segmented_messages, 0);
+        udp.connect(dead(ip)).unwrap();
+        for _ in 0..2 {
+            udp.try_send(b"x").unwrap();
+            settle(&lp);
+        }
+        udp.send(b"x", |_, _| ()).unwrap();
+        udp.send(b"x", |_, _| ()).unwrap();
+        fault::script(Call::Sendmsg, [Fault::Errno(Errno::EPERM)]);
+        settle(&lp);
+        let errors = udp.counters().errors;
+        let refused = errors
+            .iter()
+            .find(|(errno, _)| *errno == Errno::ECONNREFUSED);
+        assert!(refused.is_some_and(|&(_, count)| count >= 3), "{errors:?}");
+        assert!(errors.contains(&(Errno::EPERM, 1)), "{errors:?}");
+        udp.close(|_| ()).unwrap();
+        settle(&lp);
+        assert_eq!(udp.counters().strangers, 3, "also of a closed handle");
+    }
+}
+
+#[test]
+fn switched_off_metadata_costs_no_more_calls() {
+    let ip = "127.0.0.1".parse().unwrap();
+    let lp = Loop::new().unwrap();
+    let (udp, address) = bound(&lp, ip);
+    let heard = listen(&udp);
+    let sender = Udp::new(&lp);
+    sender.connect(address).unwrap();
+    for _ in 0..200 {
+        sender.try_send(b"x").unwrap();
+        let before = heard.len();
+        run_until(&lp, || heard.len() > before);
+    }
+    assert_eq!(sender.counters().send_calls, 200);
+}

@@ -1,0 +1,368 @@
+//! What comes beside received datagrams, and what goes beside sent ones: against raw sockets on the other side.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uv_sys::{RecvOptions, recvmsg, sendmsg};
+use uv_udp::{Ecn, Errno, Family, Loop, Metadata, PacketInfo, Result, Transmit, TxTimeClock, Udp};
+
+use super::harness::*;
+
+/// Receives into a log of what came beside each datagram.
+fn listen_beside(udp: &Udp) -> Log<Metadata> {
+    let log = Log::new();
+    let entries = log.clone();
+    udp.recv_start(move |_, received| entries.add(*received.unwrap().metadata))
+        .unwrap();
+    log
+}
+
+/// Asks for all that can come beside a datagram on a raw socket.
+fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
+    let (socket, address) = raw(ip);
+    uv_sys::set_recv_tos(&socket, true).unwrap();
+    uv_sys::set_recv_ttl(&socket, true).unwrap();
+    uv_sys::set_recv_packet_info(&socket, true).unwrap();
+    (socket, address)
+}
+
+/// What the next datagram has, its source, and what came beside it.
+fn observe(socket: &UdpSocket) -> (Vec<u8>, SocketAddr, Metadata) {
+    socket
+        .peek(&mut [0; 9])
+        .expect("a datagram within ten seconds");
+    let mut buffer = vec![0; 65_536];
+    let options = RecvOptions {
+        source: true,
+        control: true,
+        peek: false,
+    };
+    let room = &mut [std::io::IoSliceMut::new(&mut buffer)];
+    let received = recvmsg(socket.as_fd(), room, options).unwrap();
+    buffer.truncate(received.len);
+    (buffer, received.source.unwrap(), received.metadata)
+}
+
+type Switch = fn(&Udp, bool) -> Result<()>;
+type Look = fn(&Metadata) -> bool;
+
+#[test]
+fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
+    let switches: [(Switch, Look); 5] = [
+        (Udp::set_recv_tos, |metadata| metadata.tos == Some(0xba)),
+        (Udp::set_recv_ttl, |metadata| metadata.ttl == Some(33)),
+        (Udp::set_recv_destination, |metadata| {
+            let info = metadata.destination.unwrap();
+            info.address.is_some_and(|address| address.is_loopback()) && info.interface > 0
+        }),
+        (Udp::set_recv_timestamp, |metadata| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let then = Duration::from_nanos(metadata.timestamp.unwrap());
+            now - then < Duration::from_secs(60)
+        }),
+        (Udp::set_recv_drops, |metadata| {
+            metadata.kernel_drops.is_none()
+        }),
+    ];
+    for ip in loopbacks() {
+        for (set, look) in switches {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let seen = listen_beside(&udp);
+            let (sender, _) = raw(ip);
+            let transmit = Transmit::new(b"x").to(address).with_tos(0xba).with_ttl(33);
+            let mut count = 0;
+            let mut send = || {
+                sendmsg(&sender, &transmit).unwrap();
+                count += 1;
+                run_until(&lp, || seen.len() == count);
+            };
+            send();
+            set(&udp, true).unwrap();
+            send();
+            udp.connect(sender.local_addr().unwrap()).unwrap();
+            udp.disconnect().unwrap();
+            send();
+            set(&udp, false).unwrap();
+            send();
+            let seen = seen.get();
+            assert_eq!(seen[0], Metadata::default());
+            assert!(look(&seen[1]), "{:?}", seen[1]);
+            assert!(look(&seen[2]), "after a disconnect: {:?}", seen[2]);
+            assert_eq!(seen[3], Metadata::default());
+        }
+    }
+}
+
+#[test]
+fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.set_recv_tos(true).unwrap();
+        let sender = connected(&lp, address);
+        sender.set_tos(0x2e << 2).unwrap();
+        let size = NonZeroU16::new(10).unwrap();
+        let seen = listen_beside(&udp);
+        for burst in 1..4 {
+            sender.try_send_segments(&[7; 100], size, None).unwrap();
+            run_until(&lp, || seen.len() == burst * 10);
+        }
+        assert!(seen.get().iter().all(|metadata| metadata.tos == Some(0xb8)));
+        udp.recv_stop().unwrap();
+        let batches = Log::new();
+        let log = batches.clone();
+        udp.recv_batch_start(move |_, batch| {
+            batch
+                .unwrap()
+                .for_each(|datagram| log.add(datagram.metadata.tos));
+        })
+        .unwrap();
+        sender.try_send_segments(&[7; 100], size, None).unwrap();
+        run_until(&lp, || batches.len() == 10);
+        assert_eq!(batches.get(), [Some(0xb8); 10]);
+        let (direct, to_direct) = bound(&lp, ip);
+        direct.set_recv_tos(true).unwrap();
+        let log = Log::new();
+        let entries = log.clone();
+        direct
+            .recv_into_start(
+                |_, _| Some([0; 16]),
+                move |_, _, outcome| {
+                    entries.add(outcome.unwrap().and_then(|arrival| arrival.metadata.tos));
+                },
+            )
+            .unwrap();
+        sender.connect(to_direct).unwrap();
+        sender.try_send(b"x").unwrap();
+        run_until(&lp, || log.len() > 0);
+        assert_eq!(log.get()[0], Some(0xb8));
+    }
+}
+
+#[test]
+fn drops_are_told_once_there_are_some() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.set_recv_drops(true).unwrap();
+        udp.set_recv_buffer_size(1).unwrap();
+        let (sender, _) = raw(ip);
+        for _ in 0..100 {
+            sender.send_to(&[7; 1000], address).unwrap();
+        }
+        let seen = listen_beside(&udp);
+        settle(&lp);
+        let arrived = seen.len();
+        assert!((1..100).contains(&arrived));
+        sender.send_to(b"x", address).unwrap();
+        run_until(&lp, || seen.len() == arrived + 1);
+        let dropped = u32::try_from(100 - arrived).unwrap();
+        assert_eq!(seen.get()[arrived].kernel_drops, Some(dropped));
+        assert_eq!(udp.counters().kernel_drops, dropped.into());
+    }
+}
+
+#[test]
+fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        for connects in [false, true] {
+            let (observer, address) = observer(ip);
+            let udp = Udp::new(&lp);
+            if connects {
+                udp.connect(address).unwrap();
+            } else {
+                udp.bind((ip, 0).into()).unwrap();
+            }
+            let new = |data: &'static str| {
+                let transmit = Transmit::new(data);
+                if connects {
+                    transmit
+                } else {
+                    transmit.to(address)
+                }
+            };
+            let plain = new("plain");
+            let marked = new("marked").with_tos(0x40).with_ecn(Ecn::Ce).with_ttl(17);
+            udp.try_transmit(&marked).unwrap();
+            assert_eq!(udp.try_send_batch(&[plain, marked, marked, plain]), Ok(4));
+            let results = Log::new();
+            for transmit in [marked, plain, marked, marked, plain, plain] {
+                udp.transmit(transmit, note(&results)).unwrap();
+            }
+            run_until(&lp, || results.len() == 6);
+            assert_eq!(results.get(), [Ok(()); 6]);
+            let order = "mpmmpmpmmpp";
+            for (index, expected) in order.chars().enumerate() {
+                let (data, _, metadata) = observe(&observer);
+                let (text, tos, ttl) = if expected == 'm' {
+                    ("marked", 0x43, 17)
+                } else {
+                    ("plain", 0, 64)
+                };
+                assert_eq!(String::from_utf8_lossy(&data), text, "{index}");
+                let seen = (metadata.tos, metadata.ttl);
+                assert_eq!(seen, (Some(tos), Some(ttl)), "{index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
+    let lp = Loop::new().unwrap();
+    let loopback_2: IpAddr = "127.0.0.2".parse().unwrap();
+    let loopback_3: IpAddr = "127.0.0.3".parse().unwrap();
+    let (observer, address) = raw("127.0.0.1".parse().unwrap());
+    let (udp, _) = bound(&lp, "0.0.0.0".parse().unwrap());
+    let plain = Transmit::new(b"x").to(address);
+    let from = |results: usize| {
+        (0..results)
+            .map(|_| observe(&observer).1.ip())
+            .collect::<Vec<_>>()
+    };
+    udp.try_transmit(&plain.from_source(loopback_2)).unwrap();
+    assert_eq!(from(1), [loopback_2]);
+    udp.set_send_source(Some(loopback_3.into())).unwrap();
+    assert_eq!(udp.send_source(), Some(PacketInfo::from(loopback_3)));
+    udp.try_transmit(&plain.from_source(loopback_2)).unwrap();
+    udp.try_send_to(b"x", address).unwrap();
+    udp.try_send_batch(&[plain, plain.from_source(loopback_2)])
+        .unwrap();
+    let size = NonZeroU16::new(1).unwrap();
+    udp.try_send_segments(b"xx", size, Some(address)).unwrap();
+    udp.send_to(b"x", address, |_, result| result.unwrap())
+        .unwrap();
+    udp.send_to(b"x", address, |_, result| result.unwrap())
+        .unwrap();
+    settle(&lp);
+    let mut expected = vec![loopback_3; 8];
+    (expected[0], expected[3]) = (loopback_2, loopback_2);
+    assert_eq!(from(8), expected);
+    udp.set_send_source(None).unwrap();
+    udp.try_send_to(b"x", address).unwrap();
+    assert_eq!(from(1), [IpAddr::from([127, 0, 0, 1])]);
+    let not_ours: IpAddr = "192.0.2.200".parse().unwrap();
+    let result = udp.try_transmit(&plain.from_source(not_ours));
+    assert!(result.is_err(), "{result:?}");
+}
+
+#[test]
+fn an_answer_leaves_from_where_the_question_came_to() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = Udp::new(&lp);
+        let wildcard = Family::of(&(ip, 0).into()).unspecified();
+        udp.bind((wildcard, 0).into()).unwrap();
+        udp.set_recv_destination(true).unwrap();
+        udp.recv_start(|udp, received| {
+            let datagram = received.unwrap();
+            let answer = Transmit::new(b"answer")
+                .to(datagram.source)
+                .from_source(datagram.metadata.destination.unwrap());
+            udp.transmit(answer, |_, result| result.unwrap()).unwrap();
+        })
+        .unwrap();
+        let to: IpAddr = if ip.is_ipv4() { "127.0.0.5" } else { "::1" }
+            .parse()
+            .unwrap();
+        let (client, _) = raw(ip);
+        let port = udp.local_addr().unwrap().port();
+        client.connect((to, port)).unwrap();
+        client.send(b"question").unwrap();
+        settle(&lp);
+        assert_eq!(next(&client), b"answer", "the client hears {to} alone");
+    }
+}
+
+#[test]
+fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let size = NonZeroU16::new(4);
+        let cut = Transmit::new(b"aaaabbbbcc").segments_of(size.unwrap());
+        let results = Log::new();
+        for _ in 0..3 {
+            udp.transmit(cut, note(&results)).unwrap();
+        }
+        udp.send(b"dddd", note(&results)).unwrap();
+        run_until(&lp, || results.len() == 4);
+        assert_eq!(results.get(), [Ok(()); 4]);
+        let pieces = ["aaaa", "bbbb", "cc"].map(|text| text.as_bytes().to_vec());
+        let mut expected = [&pieces[..], &pieces, &pieces].concat();
+        expected.push(b"dddd".to_vec());
+        assert_eq!(all(&peer), expected);
+        udp.set_send_segment_size(size).unwrap();
+        for _ in 0..2 {
+            udp.send(b"aaaabbbbcc", note(&results)).unwrap();
+            udp.send(b"aaaabbbbcc", note(&results)).unwrap();
+            udp.try_send(b"xx").unwrap_err();
+            settle(&lp);
+            udp.try_send(b"aaaabbbbcc").unwrap();
+            assert_eq!(
+                udp.try_send_batch(&[Transmit::new(b"aaaabbbbcc"); 3]),
+                Ok(3)
+            );
+            assert_eq!(all(&peer), [&pieces[..]; 6].concat());
+            // An IPv6 disconnect replaces the socket.
+            udp.disconnect().unwrap();
+            udp.connect(address).unwrap();
+        }
+        udp.set_send_segment_size(None).unwrap();
+        udp.try_send(b"aaaabbbbcc").unwrap();
+        assert_eq!(all(&peer), [b"aaaabbbbcc".to_vec()]);
+    }
+}
+
+#[test]
+fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let timed = Transmit::new(b"x").at(1);
+        assert_eq!(udp.try_transmit(&timed), Err(Errno::EINVAL));
+        udp.set_transmit_clock(TxTimeClock::Monotonic).unwrap();
+        assert_eq!(udp.transmit_clock(), Ok(Some(TxTimeClock::Monotonic)));
+        let results = Log::new();
+        for _ in 0..5 {
+            udp.transmit(timed, note(&results)).unwrap();
+        }
+        run_until(&lp, || results.len() == 5);
+        // Loopback has no queueing discipline that would wait.
+        assert_eq!((results.get(), all(&peer).len()), (vec![Ok(()); 5], 5));
+        assert_eq!(udp.counters().segmented_messages, 0);
+    }
+}
+
+#[test]
+fn what_a_datagram_cannot_say_is_known_before_anything_is_accepted() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = connected(&lp, raw(ip).1);
+        let foreign: IpAddr = if ip.is_ipv4() { "::1" } else { "127.0.0.1" }
+            .parse()
+            .unwrap();
+        for (transmit, errno) in [
+            (Transmit::new(b"x").with_ttl(0), Errno::EINVAL),
+            (
+                Transmit::new(b"x").from_source(foreign),
+                Errno::EAFNOSUPPORT,
+            ),
+        ] {
+            let sent = udp.transmit(transmit, |_, _| unreachable!());
+            assert_eq!(sent, Err(errno));
+            assert_eq!(udp.try_transmit(&transmit), Err(errno));
+            assert_eq!(
+                udp.try_send_batch(&[Transmit::new(b"y"), transmit]),
+                Err(errno)
+            );
+        }
+        assert_eq!((udp.send_queue_count(), udp.counters().send_calls), (0, 0));
+    }
+}
