@@ -211,6 +211,8 @@ struct uv_udp_send_s {
   UV_REQ_FIELDS
   uv_udp_t* handle;
   uv_udp_send_cb cb;
+  /* private */
+  size_t bytes;
 };
 
 union uv_any_handle {

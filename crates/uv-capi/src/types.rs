@@ -101,4 +101,6 @@ pub struct uv_udp_send_t {
     pub(crate) base: uv_req_t,
     pub handle: *mut uv_udp_t,
     pub(crate) cb: uv_udp_send_cb,
+    /// What the request adds to the handle's `send_queue_size`.
+    pub(crate) bytes: usize,
 }

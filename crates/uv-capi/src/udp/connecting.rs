@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use libc::sockaddr;
 
-use super::{UdpBox, code, number, udp_box, update_members};
+use super::{UdpBox, code, number, udp_box};
 use crate::address;
 use crate::types::uv_udp_t;
 
@@ -16,31 +16,23 @@ use crate::types::uv_udp_t;
 unsafe fn connect(udp: &UdpBox, addr: *const sockaddr) -> Result<(), c_int> {
     // SAFETY: as the caller vouches.
     let peer = unsafe { address::read(addr) }?;
-    udp.receiver.peer_changes();
     udp.udp.connect(peer).map_err(number)
 }
 
 fn disconnect(udp: &UdpBox) -> Result<(), c_int> {
-    udp.receiver.peer_changes();
     udp.udp.disconnect().map_err(number)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uv_udp_connect(handle: *mut uv_udp_t, addr: *const sockaddr) -> c_int {
     // SAFETY: as the crate says.
-    let result = unsafe { udp_box(handle).and_then(|udp| connect(udp, addr)) };
-    // SAFETY: as the crate says.
-    unsafe { update_members(handle) };
-    code(result)
+    code(unsafe { udp_box(handle).and_then(|udp| connect(udp, addr)) })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uv_udp_disconnect(handle: *mut uv_udp_t) -> c_int {
     // SAFETY: as the crate says.
-    let result = unsafe { udp_box(handle) }.and_then(disconnect);
-    // SAFETY: as the crate says.
-    unsafe { update_members(handle) };
-    code(result)
+    code(unsafe { udp_box(handle) }.and_then(disconnect))
 }
 
 /// libuv 1.x's `uv_udp_connect`: null disconnects, and a handle that is connected must do so first.

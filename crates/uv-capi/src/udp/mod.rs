@@ -16,7 +16,7 @@ use std::rc::Rc;
 use uv_core::KeepAlive;
 use uv_udp::Udp;
 
-use crate::object::{Kind, object, open};
+use crate::object::{Kind, open};
 use crate::types::uv_udp_t;
 
 use receiver::Receiver;
@@ -44,7 +44,12 @@ impl UdpBox {
         self.receiver.stop();
     }
 
-    /// To be called whenever sends begin or end, and when the handle's own reference changes.
+    /// Right before the close callback.
+    pub(crate) fn finish(&self) {
+        self.receiver.finish();
+    }
+
+    /// To be called when the handle's own reference changes, and while it has none when sends begin and end.
     pub(crate) fn keep_loop_alive(&self) {
         let wanted = !self.udp.has_ref() && self.udp.send_queue_count() > 0;
         let mut held = self.keep_alive.borrow_mut();
@@ -77,23 +82,6 @@ unsafe fn udp_box<'a>(handle: *const uv_udp_t) -> Result<&'a UdpBox, i32> {
         Some(Kind::Udp(udp)) => Ok(udp),
         None if !handle.is_null() => Err(-libc::EBADF),
         _ => Err(-libc::EINVAL),
-    }
-}
-
-/// Makes the public members say what is under way. Also in the closing turn.
-///
-/// # Safety
-///
-/// As [`object`].
-unsafe fn update_members(handle: *mut uv_udp_t) {
-    // SAFETY: as the caller vouches.
-    if let Some(Kind::Udp(udp)) = unsafe { object(handle.cast()) }.map(|object| &object.kind) {
-        udp.keep_loop_alive();
-        let (size, count) = (udp.udp.send_queue_size(), udp.udp.send_queue_count());
-        // SAFETY: as the caller vouches.
-        unsafe { (*handle).send_queue_size = size };
-        // SAFETY: as the caller vouches.
-        unsafe { (*handle).send_queue_count = count };
     }
 }
 

@@ -7,10 +7,11 @@ use std::slice;
 
 use libc::sockaddr;
 use uv_sys::{MAX_DATAGRAM, MAX_SLICES};
-use uv_udp::{Payload, Transmit};
+use uv_udp::{Payload, Transmit, Udp};
 
-use super::{UdpBox, number, udp_box, update_members};
+use super::{UdpBox, number, udp_box};
 use crate::address;
+use crate::object::{Kind, object};
 use crate::types::{UV_UDP_SEND, uv_buf_t, uv_udp_send_cb, uv_udp_send_t, uv_udp_t};
 
 /// Buffers of one datagram that need no memory beside the stack.
@@ -90,21 +91,24 @@ impl To {
         }
     }
 
-    /// The destination, or why there can be none. The state of the handle comes first: whoever mistakes a connected handle
-    /// for an unconnected one, or the reverse, is told that.
+    /// The destination, or why there can be none. Whether it may be one is the handle's to say, and comes first: whoever
+    /// mistakes a connected handle for an unconnected one is told that.
     ///
     /// # Safety
     ///
     /// As [`address::read`].
+    #[inline]
     unsafe fn destination(self, udp: &UdpBox) -> Result<Option<SocketAddr>, c_int> {
-        match (self, udp.udp.is_connected()) {
-            (Self::Peer, true) => Ok(None),
-            (Self::Peer, false) => Err(-libc::EDESTADDRREQ),
-            (Self::Address(_), true) => Err(-libc::EISCONN),
-            (Self::Address(addr), false) if addr.is_null() => Err(-libc::EDESTADDRREQ),
-            // SAFETY: as the caller vouches.
-            (Self::Address(addr), false) => unsafe { address::read(addr) }.map(Some),
-        }
+        let Self::Address(addr) = self else {
+            return Ok(None);
+        };
+        // SAFETY: as the caller vouches.
+        let read = unsafe { address::read(addr) };
+        read.map(Some).map_err(|error| match addr.is_null() {
+            _ if udp.udp.is_connected() => -libc::EISCONN,
+            true => -libc::EDESTADDRREQ,
+            false => error,
+        })
     }
 }
 
@@ -126,17 +130,18 @@ unsafe fn send(
     // SAFETY: as the caller vouches.
     let destination = unsafe { to.destination(udp) }?;
     // SAFETY: the request is in place until its callback, and the handle until its close callback, which comes after that.
-    let callback = move |_: &uv_udp::Udp, result: uv_udp::Result<()>| unsafe {
-        sent(req, handle, result.map_or_else(number, |()| 0));
+    let callback = move |udp: &Udp, result: uv_udp::Result<()>| unsafe {
+        sent(req, udp, result.map_or_else(number, |()| 0));
     };
     // SAFETY: as the caller vouches.
-    unsafe {
+    let bytes = unsafe {
         with_payload(bufs, nbufs, |payload| {
             let sent = match destination {
                 None => udp.udp.send(payload, callback),
                 Some(destination) => udp.udp.send_to(payload, destination, callback),
             };
-            sent.map_err(number)
+            sent.map_err(number)?;
+            Ok(payload.len())
         })
     }?;
     // SAFETY: the caller gives room for a request; members are written one by one, so that none is read. `data` is its own.
@@ -144,9 +149,16 @@ unsafe fn send(
         (&raw mut (*req).base.type_).write(UV_UDP_SEND);
         (&raw mut (*req).handle).write(handle);
         (&raw mut (*req).cb).write(send_cb);
+        (&raw mut (*req).bytes).write(bytes);
     }
     // SAFETY: as the caller vouches.
-    unsafe { update_members(handle) };
+    unsafe {
+        (*handle).send_queue_size += bytes;
+        (*handle).send_queue_count += 1;
+    }
+    if !udp.udp.has_ref() {
+        udp.keep_loop_alive();
+    }
     Ok(())
 }
 
@@ -154,12 +166,22 @@ unsafe fn send(
 ///
 /// # Safety
 ///
-/// The request and the handle are in place.
-unsafe fn sent(req: *mut uv_udp_send_t, handle: *mut uv_udp_t, status: c_int) {
+/// The request, as [`send`] left it, and its handle are in place.
+unsafe fn sent(req: *mut uv_udp_send_t, udp: &Udp, status: c_int) {
     // SAFETY: as the caller vouches.
-    unsafe { update_members(handle) };
+    let (handle, callback) = unsafe { ((*req).handle, (*req).cb) };
     // SAFETY: as the caller vouches.
-    if let Some(callback) = unsafe { (*req).cb } {
+    unsafe {
+        (*handle).send_queue_size -= (*req).bytes;
+        (*handle).send_queue_count -= 1;
+    }
+    if !udp.has_ref()
+        // SAFETY: as the caller vouches. Also in the closing turn.
+        && let Some(Kind::Udp(udp)) = unsafe { object(handle.cast()) }.map(|object| &object.kind)
+    {
+        udp.keep_loop_alive();
+    }
+    if let Some(callback) = callback {
         // SAFETY: the program's own function, with its own request, to which nothing of ours refers any more.
         unsafe { callback(req, status) };
     }
