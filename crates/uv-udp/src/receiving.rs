@@ -38,6 +38,8 @@ pub(crate) struct Receiver {
     started: Cell<bool>,
     /// Whether datagrams are read straight into the user's memory.
     direct: Cell<bool>,
+    /// Whether the user's memory may get runs of datagrams.
+    runs: Cell<bool>,
     /// Counts what ends a delivery under way: a stop, another peer, a close.
     epoch: Cell<u32>,
     filter: Cell<Filter>,
@@ -80,6 +82,7 @@ impl Receiver {
             callback: Callback::new(),
             started: Cell::new(false),
             direct: Cell::new(false),
+            runs: Cell::new(false),
             epoch: Cell::new(0),
             filter: Cell::new(Filter {
                 peer: None,
@@ -134,6 +137,10 @@ impl Receiver {
     /// What comes beside the datagrams.
     pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
+    }
+
+    pub(crate) fn set_runs(&self, on: bool) {
+        self.runs.set(on);
     }
 
     pub(crate) fn has_full_reports(&self) -> bool {
@@ -210,7 +217,11 @@ impl Inner {
             return Err(error);
         }
         let into = matches!(callback, Receiving::Into(_));
-        receiver.direct.set(into && !receiver.coalescing.get());
+        if into && receiver.runs.get() && !receiver.coalescing.get() {
+            receiver.coalesce(&*self.socket()?);
+        }
+        let whole = receiver.runs.get() || !receiver.coalescing.get();
+        receiver.direct.set(into && whole);
         receiver.next_epoch();
         receiver.callback.set(Box::new(callback));
         self.update_active();
@@ -447,17 +458,21 @@ impl Inner {
                 self.tally.strangers(1);
                 continue;
             }
-            let (mut taken, bytes) = (true, waiting.data.len());
+            let mut taken = true;
+            let bytes = waiting.data.len();
             receiver.callback.call(|receiving| match receiving {
-                Receiving::Each(callback) => callback(udp, Ok(waiting.datagram())),
-                Receiving::Batch(callback) => callback(udp, Ok(Batch::one(waiting.datagram()))),
+                Receiving::Each(callback) => {
+                    self.tally.received(1, bytes);
+                    callback(udp, Ok(waiting.datagram()));
+                }
+                Receiving::Batch(callback) => {
+                    self.tally.received(1, bytes);
+                    callback(udp, Ok(Batch::one(waiting.datagram())));
+                }
                 Receiving::Into(buffers) => taken = self.copy_into(udp, buffers.as_mut(), waiting),
             });
             if !taken {
                 break;
-            }
-            if !receiver.direct.get() {
-                self.tally.received(1, bytes);
             }
         }
         if receiver.is_started() && receiver.has_waiting() {
@@ -524,6 +539,9 @@ impl Drop for Rest<'_> {
                 ..message
             });
         }
+        // What a disconnect in the callback took out of the socket came after what is left.
+        let later = self.inner.receiver.waiting.take();
         self.inner.keep(&mut self.batch);
+        self.inner.receiver.waiting.borrow_mut().extend(later);
     }
 }

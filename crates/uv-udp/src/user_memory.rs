@@ -2,7 +2,8 @@
 //!
 //! A handle that receives in this form reads one datagram at a time, straight into the buffer. The kernel must not coalesce
 //! what comes (`UDP_GRO`): a socket that has been asked to once may hold runs of datagrams whose boundaries are lost when it
-//! is told to stop, so the datagrams of such a socket go on being received and split in the loop's memory, and are copied.
+//! is told to stop, so the datagrams of such a socket go on being received and split in the loop's memory, and are copied. Unless the
+//! user wants runs.
 
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
@@ -124,6 +125,27 @@ impl Udp {
             callback,
             buffer: None,
         })))
+    }
+}
+
+impl Udp {
+    /// Lets the kernel put runs of datagrams from one source into one buffer of [`recv_into_start`](Self::recv_into_start):
+    /// each of [`Metadata::segment_size`](crate::Metadata::segment_size) bytes, the last perhaps shorter. Off at first, and from
+    /// the next start on. Buffers should have 65,535 bytes then: what does not fit is lost.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` where the kernel cannot ([`Capabilities::gro`](crate::Capabilities::gro), Linux 5.0).
+    ///
+    /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
+    #[doc(alias = "UDP_GRO")]
+    pub fn set_recv_runs(&self, on: bool) -> uv_sys::Result<()> {
+        self.inner.handle.check_open()?;
+        if on && !uv_sys::capabilities().gro {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.inner.receiver.set_runs(on);
+        Ok(())
     }
 }
 

@@ -196,3 +196,34 @@ fn switched_off_metadata_costs_no_more_calls() {
     }
     assert_eq!(sender.counters().send_calls, 200);
 }
+
+#[test]
+fn kept_datagrams_are_counted_once_in_every_form() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (sender, _) = raw(ip);
+        for _ in 0..6 {
+            sender.send_to(b"four", address).unwrap();
+        }
+        for (form, total) in [("each", 1), ("into", 2), ("batch", 3), ("rest", 6)] {
+            let left = std::rc::Rc::new(std::cell::Cell::new(if form == "rest" { 9 } else { 1 }));
+            let count = move |udp: &Udp| {
+                left.set(left.get() - 1);
+                if left.get() == 0 {
+                    udp.recv_stop().unwrap();
+                }
+            };
+            let started = match form {
+                "into" => udp.recv_into_start(|_, _| Some([0; 9]), move |udp, _, _| count(udp)),
+                "batch" => udp.recv_batch_start(move |udp, _| count(udp)),
+                _ => udp.recv_start(move |udp, _| count(udp)),
+            };
+            started.unwrap();
+            settle(&lp);
+            let counted = udp.counters();
+            let seen = (counted.datagrams_received, counted.bytes_received);
+            assert_eq!(seen, (total, 4 * total), "{form}");
+        }
+    }
+}

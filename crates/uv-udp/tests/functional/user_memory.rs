@@ -352,3 +352,33 @@ fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
     send_numbered(to_quiet, 1);
     run_until(&lp, || heard.len() == 1);
 }
+
+#[test]
+fn runs_come_whole_to_those_who_ask_for_them() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.set_recv_runs(true).unwrap();
+        let log = Log::new();
+        let entries = log.clone();
+        udp.recv_into_start(
+            |_, _| Some(vec![0; 65_536]),
+            move |_, _, outcome| {
+                if let Some(arrival) = outcome.unwrap() {
+                    entries.add((arrival.len, arrival.metadata.segment_size));
+                }
+            },
+        )
+        .unwrap();
+        send_coalesced(&lp, address, 50);
+        send_numbered(address, 1);
+        run_until(&lp, || log.len() == 2);
+        assert_eq!(log.get(), [(500, Some(10)), (10, None)]);
+        udp.recv_stop().unwrap();
+        udp.set_recv_runs(false).unwrap();
+        let back = listen_into(&udp, 16);
+        send_coalesced(&lp, address, 50);
+        run_until(&lp, || datagrams(&back).len() == 50);
+        assert_eq!(datagrams(&back), expected(50));
+    }
+}
