@@ -132,27 +132,39 @@ fn counting_receiver(lp: &Loop, counters: Arc<Counters>) -> Result<SocketAddr, F
     Ok(receiver.local_addr()?)
 }
 
-/// What one send after the other needs.
+/// What one send after the other needs: kept by the handle, so that the callback captures nothing.
 struct Lane {
     data: Vec<u8>,
     to: Option<SocketAddr>,
     counters: Arc<Counters>,
 }
 
-/// Keeps one send outstanding: its completion makes the next one.
-fn send_for_ever(udp: &Udp, lane: &Rc<Lane>) -> Result<(), Errno> {
-    let next = Rc::clone(lane);
-    let again = move |udp: &Udp, result: Result<(), Errno>| {
-        if result.is_ok() {
-            next.counters.sent.add(1);
+impl Lane {
+    fn send(&self, udp: &Udp) -> Result<(), Errno> {
+        match self.to {
+            Some(to) => udp.send_to(&SLICES.map(IoSlice::new), to, send_again),
+            None => udp.send(&self.data, send_again),
         }
-        // Only a closed handle refuses, and then there is nothing to go on with.
-        let _ = send_for_ever(udp, &next);
-    };
-    match lane.to {
-        Some(to) => udp.send_to(&SLICES.map(IoSlice::new), to, again),
-        None => udp.send(&lane.data, again),
     }
+}
+
+/// Keeps a send outstanding: its completion makes the next one.
+fn send_again(udp: &Udp, result: Result<(), Errno>) {
+    let Some(lane) = udp.data::<Lane>() else {
+        return;
+    };
+    if result.is_ok() {
+        lane.counters.sent.add(1);
+    }
+    // Only a closed handle refuses, and then there is nothing to go on with.
+    let _ = lane.send(udp);
+}
+
+/// Lets `udp` keep so many sends outstanding.
+fn send_for_ever(udp: &Udp, lane: Lane, outstanding: usize) -> Result<(), Errno> {
+    let lane = Rc::new(lane);
+    udp.set_data(Some(lane.clone()));
+    (0..outstanding).try_for_each(|_| lane.send(udp))
 }
 
 fn pummel(params: &Params, pairs: usize) -> Outcome {
@@ -163,7 +175,7 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
             to: Some(metered.metering_receiver()?),
             counters: Arc::clone(&metered.counters),
         };
-        send_for_ever(&Udp::new(&metered.lp), &Rc::new(lane))?;
+        send_for_ever(&Udp::new(&metered.lp), lane, 1)?;
     }
     metered.run_metered()
 }
@@ -176,14 +188,12 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     } else {
         metered.receiver()?
     })?;
-    let lane = Rc::new(Lane {
+    let lane = Lane {
         data: payload(size),
         to: None,
         counters: Arc::clone(&metered.counters),
-    });
-    for _ in 0..outstanding {
-        send_for_ever(&sender, &lane)?;
-    }
+    };
+    send_for_ever(&sender, lane, outstanding)?;
     if outstanding == 1 {
         metered.run_metered()
     } else {
@@ -223,24 +233,34 @@ fn two_loops(params: &Params) -> Outcome {
             let lp = Loop::new()?;
             let sender = Udp::new(&lp);
             sender.connect(address)?;
-            let data: Rc<[u8]> = payload(LARGE).into();
-            for _ in 0..BURST {
-                send_shared(&sender, &data, &shared)?;
-            }
+            let lane = Flood {
+                data: payload(LARGE),
+                shared: Arc::clone(&shared),
+            };
+            let lane = Rc::new(lane);
+            sender.set_data(Some(lane.clone()));
+            (0..BURST).try_for_each(|_| lane.send(&sender))?;
             run_until(&lp, move || shared.stopped())
         },
     )
 }
 
-/// As [`send_for_ever`], with counters that another thread reads.
-fn send_shared(udp: &Udp, data: &Rc<[u8]>, shared: &Arc<threads::Shared>) -> Result<(), Errno> {
-    let (next, counted) = (Rc::clone(data), Arc::clone(shared));
-    udp.send(&**data, move |udp, result| {
-        if result.is_ok() {
-            counted.counters.sent.add(1);
-        }
-        let _ = send_shared(udp, &next, &counted);
-    })
+/// A [`Lane`] whose counters another thread reads.
+struct Flood {
+    data: Vec<u8>,
+    shared: Arc<threads::Shared>,
+}
+
+impl Flood {
+    fn send(&self, udp: &Udp) -> Result<(), Errno> {
+        udp.send(&self.data, |udp, result| {
+            if let Some(flood) = udp.data::<Flood>() {
+                let sent = u64::from(result.is_ok());
+                flood.shared.counters.sent.add(sent);
+                let _ = flood.send(udp);
+            }
+        })
+    }
 }
 
 fn pingpong(params: &Params) -> Outcome {

@@ -37,8 +37,11 @@ impl PartialEq for Header {
 /// never share a message.
 #[inline]
 pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
-    a.destination == b.destination
-        && a.tos == b.tos
+    a.destination == b.destination && (a.is_plain() && b.is_plain() || same_options(a, b))
+}
+
+fn same_options(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
+    a.tos == b.tos
         && a.ttl == b.ttl
         && a.source == b.source
         && a.segment_size.is_none()

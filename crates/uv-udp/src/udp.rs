@@ -1,5 +1,6 @@
 //! The UDP handle: its state, its public calls, and its turns on the loop.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) tally: Tally,
     pub(crate) scratch: Rc<Scratch>,
     close_callback: RefCell<Option<CloseCallback>>,
+    data: RefCell<Option<Rc<dyn Any>>>,
 }
 
 /// The life of a handle.
@@ -94,6 +96,7 @@ impl Udp {
             tally: Tally::default(),
             scratch,
             close_callback: RefCell::new(None),
+            data: RefCell::new(None),
         });
         Self { inner }
     }
@@ -115,6 +118,43 @@ impl Udp {
         *inner.close_callback.borrow_mut() = Some(Box::new(callback));
         inner.shut();
         Ok(())
+    }
+
+    /// Gives the handle something to keep for its callbacks, in the place of what it had.
+    ///
+    /// A callback that captures nothing costs no allocation: what a send's callback needs can be kept here instead. It
+    /// is dropped when the handle is closed or dropped.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use uv_udp::{Loop, RunMode, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// let sent = Rc::new(Cell::new(0_u32));
+    /// udp.set_data(Some(sent.clone()));
+    /// udp.send_to(b"x", "127.0.0.1:9".parse().unwrap(), |udp, _| {
+    ///     let sent: Rc<Cell<u32>> = udp.data().unwrap();
+    ///     sent.set(sent.get() + 1);
+    /// })?;
+    /// lp.run(RunMode::Default)?;
+    /// assert_eq!(sent.get(), 1);
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    #[doc(alias = "uv_handle_set_data")]
+    pub fn set_data(&self, data: Option<Rc<dyn Any>>) {
+        // Dropped after the borrow: it may use this handle when it goes.
+        let old = self.inner.data.replace(data);
+        drop(old);
+    }
+
+    /// What [`set_data`](Self::set_data) gave the handle, if that is a `T`.
+    #[doc(alias = "uv_handle_get_data")]
+    #[inline]
+    pub fn data<T: Any>(&self) -> Option<Rc<T>> {
+        let data = self.inner.data.borrow().clone()?;
+        data.downcast().ok()
     }
 
     /// Whether the handle receives, or has sends under way.
@@ -403,12 +443,14 @@ impl Source for Inner {
                         inner: Rc::clone(&self),
                     });
                 }
+                drop(self.data.take());
             }
             Phase::Abandoned => {
                 self.state.set(State::Closed);
                 self.sender.abandon();
                 self.shut();
                 drop(self.close_callback.take());
+                drop(self.data.take());
             }
             Phase::Hook => {}
         }
