@@ -12,6 +12,7 @@ mod functional {
     mod network;
     mod options;
     mod receiving;
+    mod regressions;
     mod sending;
     mod sockets;
     mod threads;

@@ -7,6 +7,8 @@ use uv_udp::Errno;
 
 use super::harness::loopbacks;
 
+mod incoming;
+mod outgoing;
 mod world;
 
 /// Receivers that exist. Behind them, as one more destination, is a port where nobody listens.

@@ -1,0 +1,31 @@
+//! Each was a bug once: found by the model, and reduced to what it takes.
+
+use uv_udp::Loop;
+
+use super::harness::*;
+
+/// An IPv6 handle gets another socket when it disconnects, and keeps what the old one still holds.
+#[test]
+fn a_disconnect_in_a_receive_callback_keeps_the_order_of_what_came() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let (udp, own) = bound(&lp, ip);
+        udp.connect(address).unwrap();
+        // More than one read takes in.
+        for number in 0..60_u8 {
+            peer.send_to(&[number], own).unwrap();
+        }
+        let heard = Log::new();
+        let numbers = heard.clone();
+        udp.recv_start(move |udp, received| {
+            numbers.add(received.unwrap().data[0]);
+            if numbers.len() == 5 {
+                udp.disconnect().unwrap();
+            }
+        })
+        .unwrap();
+        run_until(&lp, || heard.len() == 60);
+        assert_eq!(heard.get(), (0..60).collect::<Vec<_>>());
+    }
+}
