@@ -7,3 +7,13 @@ pub mod bench;
 pub mod ci;
 pub mod conform;
 pub mod demo;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// As a table, for people.
+    #[default]
+    Table,
+    /// As JSON, for programs.
+    Json,
+}

@@ -2,14 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::env;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use xtask::conform::{self, Report};
 use xtask::demo::Options;
-use xtask::{bench, ci};
+use xtask::{Format, bench, ci};
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -43,26 +43,7 @@ enum Command {
         format: Format,
     },
     /// Measure this project and its peers side by side, in a release build.
-    Bench {
-        /// Only this workload; may be given several times.
-        #[arg(long, value_name = "WORKLOAD")]
-        workload: Vec<String>,
-        /// Only this peer beside ourselves; may be given several times.
-        #[arg(long, value_name = "PEER")]
-        peer: Vec<String>,
-        /// Shorter and fewer rounds: less than a minute.
-        #[arg(long)]
-        quick: bool,
-        /// For people or for programs.
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-        /// Draw a chart of each workload into this directory.
-        #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "target/bench")]
-        plot: Option<PathBuf>,
-        /// Name the workloads, and measure none.
-        #[arg(long)]
-        list: bool,
-    },
+    Bench(bench::Arguments),
     /// Run the tests of the workspace.
     Test,
     /// Run everything that must hold before a change is taken in.
@@ -73,34 +54,13 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-enum Format {
-    #[default]
-    Table,
-    Json,
-}
-
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo { seconds, size } => demo(Options {
             seconds,
             size: size.into(),
         }),
-        Command::Bench {
-            workload,
-            peer,
-            quick,
-            format,
-            plot,
-            list,
-        } => status(bench::run(&bench::Options {
-            workloads: workload,
-            peers: peer,
-            quick,
-            json: format == Format::Json,
-            plot,
-            list,
-        })),
+        Command::Bench(_) => status(bench::run(env::args_os().skip(2))),
         Command::Test => status(ci::run_tests()),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {

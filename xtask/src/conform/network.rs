@@ -80,6 +80,13 @@ impl Near {
         ip(arguments)
     }
 
+    /// Adds an address to loopback.
+    pub(crate) fn add_address(&self, address: IpAddr) -> Verdict {
+        ip(&format!("addr add {address}/128 dev lo nodad"))?;
+        let own = Raw::bind(SocketAddr::new(address, 0))?;
+        reaches(&own, &own)
+    }
+
     /// Lays a cable to a second namespace.
     pub(crate) fn cable(&self) -> Result<Far, Broken> {
         let far = Far::start()?;
@@ -259,7 +266,6 @@ impl Far {
     pub(crate) fn wake(&self, family: Family) -> Verdict {
         let address = silent(family);
         self.ip(&format!("addr add {} dev far", device_address(address)))?;
-        // The kernel is done with an IPv6 address a while after `ip` is.
         let own = self.raw(SocketAddr::new(address, 0))?;
         reaches(&own, &own)?;
         ip(&format!(
@@ -276,7 +282,8 @@ impl Far {
     }
 }
 
-/// Sends until something arrives: a network that was just made loses a datagram or two.
+/// Sends until something arrives. A network that was just made loses a datagram or two: the kernel is done with a cable, and
+/// with an IPv6 address, a while after `ip` is.
 fn reaches(from: &Raw, to: &Raw) -> Verdict {
     let began = Instant::now();
     while began.elapsed() < DEADLINE {

@@ -64,7 +64,7 @@ fn add_second_address(near: &Near, family: Family) -> Verdict {
     match family {
         // All of 127.0.0.0/8 is there already.
         Family::V4 => Ok(()),
-        Family::V6 => near.ip("addr add fd00::2/128 dev lo nodad"),
+        Family::V6 => near.add_address(second_address(family)),
     }
 }
 
