@@ -27,6 +27,8 @@ mod event_loop;
 mod handle;
 mod hooks;
 mod interfaces;
+#[cfg(test)]
+mod layout;
 mod names;
 mod object;
 mod process;

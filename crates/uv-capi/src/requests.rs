@@ -21,7 +21,7 @@ const NAMES: [&CStr; 11] = [
     c"random",
 ];
 /// `UV_REQ`: what has the members that all requests have.
-const UV_REQ: c_uint = 1;
+pub(crate) const UV_REQ: c_uint = 1;
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uv_req_size(type_: c_uint) -> usize {

@@ -7,6 +7,9 @@ use std::ptr;
 use libc::sockaddr;
 use uv_udp::{BindOptions, Family, Udp};
 
+use super::flags::{
+    UV_UDP_IPV6ONLY, UV_UDP_LINUX_RECVERR, UV_UDP_RECVMMSG, UV_UDP_REUSEADDR, UV_UDP_REUSEPORT,
+};
 use super::receiver::Receiver;
 use super::{UdpBox, code, number, udp_box};
 use crate::address;
@@ -14,13 +17,6 @@ use crate::closing::init;
 use crate::event_loop::loop_box;
 use crate::object::{Kind, object};
 use crate::types::{UV_UDP, uv_handle_t, uv_loop_t, uv_udp_t};
-
-/// `uv_udp_flags`.
-const UV_UDP_IPV6ONLY: c_uint = 1;
-const UV_UDP_REUSEADDR: c_uint = 4;
-const UV_UDP_LINUX_RECVERR: c_uint = 32;
-const UV_UDP_REUSEPORT: c_uint = 64;
-const UV_UDP_RECVMMSG: c_uint = 256;
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uv_udp_init(loop_: *mut uv_loop_t, handle: *mut uv_udp_t) -> c_int {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connecting;
+mod flags;
 mod life;
 mod multicast;
 mod options;
@@ -18,6 +19,9 @@ use uv_udp::Udp;
 
 use crate::object::{Kind, open};
 use crate::types::uv_udp_t;
+
+#[cfg(test)]
+pub(crate) use flags::FLAGS;
 
 use receiver::Receiver;
 

@@ -16,16 +16,13 @@ use libc::sockaddr;
 use uv_core::{Handle, Loop, Phase, Source};
 use uv_udp::{Datagram, Errno};
 
+use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
 use super::udp_box;
 use crate::address::Raw;
 use crate::types::{uv_buf_t, uv_handle_t, uv_udp_t};
 
 /// What `alloc_cb` is told: every datagram fits.
 const SUGGESTED: usize = 64 * 1024;
-/// `uv_udp_flags`.
-const UV_UDP_PARTIAL: c_uint = 2;
-const UV_UDP_MMSG_CHUNK: c_uint = 8;
-const UV_UDP_MMSG_FREE: c_uint = 16;
 /// Datagrams that are kept at most. As with a full socket buffer, the rest is dropped.
 const MAX_KEPT: usize = 4096;
 
