@@ -93,7 +93,7 @@ struct Request<C> {
     callback: C,
 }
 
-impl<T: PartialEq, C> RequestQueue<T, C> {
+impl<T, C> RequestQueue<T, C> {
     /// An empty queue with its payloads in `pool`.
     pub fn new(pool: Rc<Pool>) -> Self {
         Self {
@@ -114,7 +114,11 @@ impl<T: PartialEq, C> RequestQueue<T, C> {
     /// # Errors
     ///
     /// `EMSGSIZE` for a payload of 4 GiB or more; nothing is accepted then.
-    pub fn push(&mut self, payload: Payload<'_>, tag: T, callback: C) -> Result<()> {
+    #[inline]
+    pub fn push<B>(&mut self, payload: Payload<'_>, tag: B, callback: C) -> Result<()>
+    where
+        T: PartialEq<B> + From<B>,
+    {
         let length = payload.len();
         let len = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
         let fits = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= length;
@@ -133,7 +137,7 @@ impl<T: PartialEq, C> RequestQueue<T, C> {
         }
         match self.tags.back_mut() {
             Some((last, count)) if *last == tag => *count += 1,
-            _ => self.tags.push_back((tag, 1)),
+            _ => self.tags.push_back((tag.into(), 1)),
         }
         self.requests.push_back(Request {
             chunk,

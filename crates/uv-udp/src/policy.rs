@@ -109,9 +109,10 @@ impl State {
     }
 
     /// For `send` and `try_send`.
-    pub(crate) fn send(self) -> Result<Plan> {
+    #[inline]
+    pub(crate) fn send(self) -> Result<()> {
         match self {
-            Self::Connected { .. } => Ok(Plan::default()),
+            Self::Connected { .. } => Ok(()),
             Self::NoSocket | Self::Unconnected { .. } => Err(Errno::EDESTADDRREQ),
             Self::Closed => Err(Errno::EBADF),
         }
@@ -321,7 +322,7 @@ mod tests {
                 "disconnect in {state:?}"
             );
             let send = if connected {
-                Ok(Plan::default())
+                Ok(())
             } else {
                 Err(unless_connected(Errno::EDESTADDRREQ))
             };

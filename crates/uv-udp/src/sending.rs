@@ -26,10 +26,19 @@ pub(crate) type SendQueue = RequestQueue<Header, SendCallback>;
 pub(crate) struct Header(pub(crate) Transmit<'static>);
 
 /// Whether two datagrams may share a message.
-impl PartialEq for Header {
+impl PartialEq<&Transmit<'_>> for Header {
     #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        same_header(&self.0, &other.0)
+    fn eq(&self, other: &&Transmit<'_>) -> bool {
+        same_header(&self.0, other)
+    }
+}
+
+impl From<&Transmit<'_>> for Header {
+    fn from(transmit: &Transmit<'_>) -> Self {
+        Self(Transmit {
+            payload: Payload::Bytes(&[]),
+            ..*transmit
+        })
     }
 }
 
@@ -149,17 +158,17 @@ impl Inner {
         self.handle.check_open()?;
         let state = self.state.get();
         let plan = match transmit.destination {
-            None => state.send()?,
-            Some(destination) => state.send_to(destination)?,
+            None => state.send().map(|()| None)?,
+            Some(destination) => Some(state.send_to(destination)?),
         };
         transmit.payload.check()?;
         if !transmit.is_plain() {
             self.check_header(transmit, state)?;
         }
-        if plan.is_nothing() {
-            return Ok(());
+        match plan {
+            Some(plan) if !plan.is_nothing() => self.carry_out(plan),
+            _ => Ok(()),
         }
-        self.carry_out(plan)
     }
 
     /// Takes a datagram that was checked: to the kernel if nothing is before it, or into the queue.
@@ -191,12 +200,8 @@ impl Inner {
 
     #[inline]
     fn enqueue(queue: &mut SendQueue, transmit: &Transmit<'_>, callback: SendCallback) {
-        let header = Header(Transmit {
-            payload: Payload::Bytes(&[]),
-            ..*transmit
-        });
         // No datagram that was checked is too long for the queue.
-        let _ = queue.push(transmit.payload, header, callback);
+        let _ = queue.push(transmit.payload, transmit, callback);
     }
 
     /// Sends one message, unless something is queued before it.

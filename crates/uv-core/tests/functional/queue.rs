@@ -159,7 +159,7 @@ fn check_walk(
 
 #[test]
 fn requests_that_agree_are_one_group_with_their_payloads_back_to_back() {
-    let mut queue = queue();
+    let mut queue = queue::<&str, ()>();
     for round in 0..3 {
         for index in 0..40 {
             queue
@@ -205,7 +205,7 @@ fn to_complete_an_empty_queue_does_nothing() {
 
 #[test]
 fn an_empty_payload_is_a_request_like_any_other() {
-    let mut queue = queue();
+    let mut queue = queue::<(), &str>();
     queue.push(Payload::from(b""), (), "empty").unwrap();
     queue.push(Payload::from(b"x"), (), "not").unwrap();
     assert_eq!(
@@ -250,7 +250,7 @@ fn memory_is_reused_by_all_queues_of_a_pool() {
 
 #[test]
 fn a_queue_that_never_empties_reuses_its_memory() {
-    let mut queue = queue();
+    let mut queue = queue::<(), ()>();
     let mut pass = || {
         for _ in 0..1_000 {
             queue.push(Payload::from(&[7; 900]), (), ()).unwrap();
@@ -268,10 +268,10 @@ fn a_queue_that_never_empties_reuses_its_memory() {
 #[test]
 fn a_drained_queue_leaves_its_payload_memory_to_others() {
     let pool = Rc::new(Pool::default());
-    let mut first = RequestQueue::new(Rc::clone(&pool));
+    let mut first = RequestQueue::<(), ()>::new(Rc::clone(&pool));
     first.push(Payload::from(&[1; 100]), (), ()).unwrap();
     first.complete(1, Ok(()));
-    let mut second = RequestQueue::new(pool);
+    let mut second = RequestQueue::<(), ()>::new(pool);
     let allocated = allocation_counter::measure(|| {
         second.push(Payload::from(&[2; 100]), (), ()).unwrap();
     });
