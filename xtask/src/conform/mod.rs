@@ -8,6 +8,7 @@
 
 mod network;
 mod report;
+mod router;
 mod rules;
 mod run;
 mod stage;

@@ -245,7 +245,8 @@ impl Far {
         told.recv().map_err(gone)
     }
 
-    fn ip(&self, arguments: &str) -> Verdict {
+    /// Runs `ip` there.
+    pub(crate) fn ip(&self, arguments: &str) -> Verdict {
         let arguments = arguments.to_owned();
         self.run(move || ip(&arguments))?
     }

@@ -8,11 +8,13 @@ mod fairness;
 mod input;
 mod life;
 mod local;
+mod options;
 mod peers;
 mod policy;
 mod policy_transfer;
 mod pressure;
 mod proposal;
+mod reports;
 mod requests;
 mod routes;
 mod system;
@@ -30,6 +32,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         peers::RULES,
         local::RULES,
         errors::RULES,
+        reports::RULES,
+        options::RULES,
         fairness::RULES,
         input::RULES,
         life::RULES,
