@@ -8,6 +8,25 @@ pub(crate) type CloseCallback<H> = RefCell<Option<Box<dyn FnOnce(&H)>>>;
 
 /// Room for one callback, which survives being called: it is out of its room while it runs, so it may [`set`](Self::set)
 /// another one or [`clear`](Self::clear) itself, and it goes back when it returns or panics, unless it did.
+///
+/// ```
+/// use std::rc::Rc;
+/// use uv_core::Callback;
+///
+/// let room = Rc::new(Callback::<dyn FnMut(u32) -> u32>::new());
+/// let own = Rc::clone(&room);
+/// room.set(Box::new(move |number| {
+///     if number == 2 {
+///         own.clear();
+///     }
+///     number
+/// }));
+/// let mut heard = Vec::new();
+/// for number in 0..5 {
+///     room.call(|callback| heard.push(callback(number)));
+/// }
+/// assert_eq!(heard, [0, 1, 2]);
+/// ```
 pub struct Callback<F: ?Sized> {
     room: RefCell<Option<Box<F>>>,
     /// Counts `set` and `clear`, so that a callback that returns knows whether its room is still its own.
@@ -40,7 +59,7 @@ impl<F: ?Sized> Callback<F> {
         drop(old);
     }
 
-    /// Calls `with` on the callback, if there is one.
+    /// Calls `with` on the callback, if there is one: not while it is running, and not when it is cleared.
     pub fn call(&self, with: impl FnOnce(&mut F)) {
         let Some(callback) = self.room.take() else {
             return;

@@ -15,16 +15,27 @@ use crate::remote::Remote;
 use crate::source::Source;
 
 /// How long [`Loop::run`] runs.
+///
+/// ```
+/// use uv_core::{Loop, Prepare, RunMode};
+///
+/// let lp = Loop::new()?;
+/// assert_eq!(lp.run(RunMode::Default), Ok(false), "nothing to run for");
+/// let prepare = Prepare::new(&lp);
+/// prepare.start(|_| println!("an iteration"))?;
+/// assert_eq!(lp.run(RunMode::NoWait), Ok(true), "something is left to run for");
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "uv_run_mode")]
 pub enum RunMode {
     /// Until nothing is left that keeps the loop alive, or [`Loop::stop`].
     #[doc(alias = "UV_RUN_DEFAULT")]
     Default,
-    /// One iteration, which waits for something to happen if it found nothing to do.
+    /// One iteration, which waits for something to happen if it found nothing to do and something keeps the loop alive.
     #[doc(alias = "UV_RUN_ONCE")]
     Once,
-    /// One iteration that does not wait.
+    /// One iteration that does not wait. As `Once` it is run also when nothing keeps the loop alive.
     #[doc(alias = "UV_RUN_NOWAIT")]
     NoWait,
 }
@@ -33,6 +44,26 @@ pub enum RunMode {
 ///
 /// A clone is another reference to the same loop. Handles refer to it weakly: when the last clone is dropped, every handle
 /// still open is closed, its callbacks are dropped without being called, and later calls on it answer `EBADF`.
+///
+/// A callback that captures a clone of its loop keeps the loop alive, which may be as long as the loop keeps the callback:
+/// for ever. Callbacks get their handle as an argument, which knows its loop.
+///
+/// ```
+/// use std::time::Duration;
+/// use uv_core::{Loop, RunMode, Timer};
+///
+/// let lp = Loop::new()?;
+/// let timer = Timer::new(&lp);
+/// timer.start(Duration::ZERO, Duration::from_millis(1), |timer| {
+///     if let Some(lp) = timer.event_loop() {
+///         lp.stop();
+///     }
+/// })?;
+/// assert!(lp.run(RunMode::Default)?, "the timer is active still");
+/// drop(lp);
+/// assert!(timer.is_closing());
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
 #[derive(Clone)]
 #[doc(alias = "uv_loop_t")]
 pub struct Loop {
@@ -119,19 +150,41 @@ impl Loop {
     /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable before it calls
     /// [`run`](Self::run) with [`RunMode::NoWait`]; `None` is for ever.
     ///
-    /// Ask before each wait: asking also prepares the poller for being waited on. The answer is exact to the nanosecond;
-    /// round it up for a coarser wait.
+    /// Ask before each wait: asking also prepares the poller for being waited on, and lets other threads know that they
+    /// must wake the loop. So whoever ends with the loop looks at [`alive`](Self::alive) after asking. The answer is exact
+    /// to the nanosecond; round it up for a coarser wait.
     ///
     /// # Errors
     ///
     /// What the poller says.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// use uv_core::{Loop, RunMode, Timer};
+    ///
+    /// let lp = Loop::new()?;
+    /// Timer::new(&lp).start(Duration::from_millis(1), Duration::ZERO, |_| println!("due"))?;
+    /// loop {
+    ///     let timeout = lp.poll_timeout()?;
+    ///     if !lp.alive() {
+    ///         break;
+    ///     }
+    ///     // Whatever else the outer loop waits for goes into the list.
+    ///     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    ///     poll(&mut [PollFd::new(&lp, PollFlags::IN)], timeout.as_ref()).unwrap();
+    ///     lp.run(RunMode::NoWait)?;
+    /// }
+    /// # Ok::<(), uv_core::Errno>(())
+    /// ```
     #[doc(alias = "uv_backend_timeout")]
     pub fn poll_timeout(&self) -> Result<Option<Duration>> {
         self.core.apply_changes()?;
         Ok(self.core.prepare_to_wait())
     }
 
-    /// The source with this name, unless it is closed or dropped.
+    /// The source with this name, unless it is closed or dropped, or belongs to another loop. Its type is known to whoever
+    /// knows the name: see [`HandleId`].
     pub fn source(&self, id: HandleId) -> Option<Rc<dyn Source>> {
         let slots = self.core.slots.borrow();
         let slot = slots
@@ -140,7 +193,8 @@ impl Loop {
         slot.source.upgrade()
     }
 
-    /// Every handle with a slot in this loop: those that are or were active, or registered a descriptor.
+    /// Every handle with a slot in this loop, in no order: those that are or were active, have or had a deadline, a hook or
+    /// a descriptor, were asked for their name, or are closing.
     #[doc(alias = "uv_walk")]
     pub fn sources(&self) -> Vec<Rc<dyn Source>> {
         self.core
@@ -151,7 +205,18 @@ impl Loop {
             .collect()
     }
 
-    /// The one `T` of this loop, made at first use: memory that all handles of a kind share.
+    /// The one `T` of this loop, made at first use and dropped with the loop: memory that all handles of a kind share, as
+    /// the [`Pool`](crate::Pool) of their queues.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use uv_core::Loop;
+    ///
+    /// let lp = Loop::new()?;
+    /// lp.local(|| Cell::new(1)).set(2);
+    /// assert_eq!(lp.local(|| Cell::new(1)).get(), 2);
+    /// # Ok::<(), uv_core::Errno>(())
+    /// ```
     pub fn local<T: Any>(&self, make: impl FnOnce() -> T) -> Rc<T> {
         let known = self.core.locals.borrow().get(&TypeId::of::<T>()).cloned();
         match known.map(Rc::downcast::<T>) {

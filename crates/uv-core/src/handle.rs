@@ -27,7 +27,39 @@ bitflags! {
     }
 }
 
-/// Names a handle from anywhere, also from other threads; see [`Handle::id`] and [`Loop::source`].
+/// Names a handle of one loop from anywhere, also from other threads; see [`Handle::id`] and [`Loop::source`].
+///
+/// ```
+/// use std::any::Any;
+/// use std::rc::{Rc, Weak};
+/// use uv_core::{Handle, Loop, Phase, RunMode, Source};
+///
+/// struct Door(Handle);
+///
+/// impl Source for Door {
+///     fn handle(&self) -> &Handle {
+///         &self.0
+///     }
+///     fn turn(self: Rc<Self>, _: Phase) {}
+/// }
+///
+/// let lp = Loop::new()?;
+/// let door = Rc::new_cyclic(|this: &Weak<Door>| Door(Handle::new(&lp, this.clone())));
+/// let (remote, id) = (lp.remote(), door.0.id()?);
+/// let thread = std::thread::spawn(move || {
+///     // `None` if the door was closed or dropped by the time.
+///     remote.post(move |lp| {
+///         let found: Option<Rc<dyn Any>> = lp.source(id).map(|source| source as _);
+///         if let Some(door) = found.and_then(|door| door.downcast::<Door>().ok()) {
+///             door.0.close().unwrap();
+///         }
+///     })
+/// });
+/// thread.join().unwrap()?;
+/// lp.run(RunMode::Default)?;
+/// assert!(door.0.is_closing());
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HandleId {
     pub(crate) key: usize,
@@ -38,7 +70,8 @@ pub struct HandleId {
 ///
 /// A handle is *active* while it waits for something (a started timer, a receiving socket, an accepted send). The loop
 /// keeps active handles alive, and runs while there is one that is also *referenced*, which all are at first. An inactive
-/// handle lives as long as somebody holds it. All methods are for the loop's own thread; none of them calls back.
+/// handle lives as long as somebody holds it. All methods are for the loop's own thread; none of them calls back. See
+/// [`Source`] for an example.
 pub struct Handle {
     core: Weak<Core>,
     this: Weak<dyn Source>,
@@ -223,8 +256,9 @@ impl Handle {
         }
     }
 
-    /// Asks for a turn in the `Completions`, `Flush`, `Dispatch` or `Revisit` phase; asking twice before the turn is asking once.
-    /// Other phases cannot be asked for, and closing handles get no such turns.
+    /// Asks for a turn in the `Completions`, `Flush`, `Dispatch` or `Revisit` phase; asking twice before the turn is asking
+    /// once. Other phases cannot be asked for, and closing handles get no such turns. To ask neither keeps the handle alive
+    /// nor makes it active.
     #[inline]
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
@@ -342,7 +376,36 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A descriptor in the loop's poller, closed on drop.
+/// A descriptor in the loop's poller, closed on drop. One handle may have several, as while it replaces one.
+///
+/// ```
+/// use std::os::unix::net::UnixDatagram;
+/// use std::rc::{Rc, Weak};
+/// use uv_core::{Handle, Interest, Loop, Phase, RunMode, Source};
+///
+/// /// Closes when something comes.
+/// struct Trap(Handle);
+///
+/// impl Source for Trap {
+///     fn handle(&self) -> &Handle {
+///         &self.0
+///     }
+///     fn ready(self: Rc<Self>, _: Interest) {
+///         self.0.close().unwrap();
+///     }
+///     fn turn(self: Rc<Self>, _: Phase) {}
+/// }
+///
+/// let lp = Loop::new()?;
+/// let trap = Rc::new_cyclic(|this: &Weak<Trap>| Trap(Handle::new(&lp, this.clone())));
+/// let (ours, theirs) = UnixDatagram::pair()?;
+/// let polled = trap.0.register(ours.into())?;
+/// polled.set_interest(Interest::READABLE)?;
+/// trap.0.set_active(true);
+/// theirs.send(b"something")?;
+/// assert!(!lp.run(RunMode::Default)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct PollSource {
     polled: Rc<Polled>,
 }

@@ -5,7 +5,8 @@ use std::rc::{Rc, Weak};
 
 use crate::source::{Phase, Source};
 
-/// Where in an iteration a hook runs.
+/// Where in an iteration a hook runs: of a handle type, see [`Handle::set_hook`](crate::Handle::set_hook), or ready made,
+/// see [`Idle`](crate::Idle), [`Prepare`](crate::Prepare) and [`Check`](crate::Check).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookPhase {
     /// After posts; an idle hook also keeps the loop from waiting.

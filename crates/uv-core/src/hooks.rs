@@ -114,18 +114,57 @@ macro_rules! hook {
 
 hook! {
     /// Runs in every iteration, and keeps the loop from waiting while it is started: work for when there is nothing else.
+    ///
+    /// ```
+    /// use uv_core::{Idle, Loop, RunMode};
+    ///
+    /// let lp = Loop::new()?;
+    /// let mut pieces = 0..10;
+    /// Idle::new(&lp).start(move |idle| {
+    ///     if pieces.next().is_none() {
+    ///         idle.stop().unwrap();
+    ///     }
+    /// })?;
+    /// assert!(!lp.run(RunMode::Default)?);
+    /// # Ok::<(), uv_core::Errno>(())
+    /// ```
     #[doc(alias = "uv_idle_t")]
     Idle, idle, "n idle"
 }
 
 hook! {
     /// Runs in every iteration before queued sends go out and the loop polls.
+    ///
+    /// ```
+    /// use uv_core::{Loop, Prepare, RunMode};
+    ///
+    /// let lp = Loop::new()?;
+    /// let prepare = Prepare::new(&lp);
+    /// prepare.start(|_| println!("the loop is about to wait"))?;
+    /// // To look on is no reason to run.
+    /// prepare.unreference();
+    /// assert!(!lp.run(RunMode::Default)?);
+    /// # Ok::<(), uv_core::Errno>(())
+    /// ```
     #[doc(alias = "uv_prepare_t")]
     Prepare, prepare, " prepare"
 }
 
 hook! {
     /// Runs in every iteration after what the poll reported was dispatched.
+    ///
+    /// ```
+    /// use uv_core::{Check, Loop, RunMode};
+    ///
+    /// let lp = Loop::new()?;
+    /// let check = Check::new(&lp);
+    /// check.start(|check| {
+    ///     println!("this is the end of the iteration, but for closing");
+    ///     check.close(|_| println!("closed")).unwrap();
+    /// })?;
+    /// assert!(!lp.run(RunMode::NoWait)?);
+    /// # Ok::<(), uv_core::Errno>(())
+    /// ```
     #[doc(alias = "uv_check_t")]
     Check, check, " check"
 }

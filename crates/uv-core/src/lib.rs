@@ -11,9 +11,9 @@
 //!
 //! let lp = Loop::new()?;
 //! let fired = Rc::new(RefCell::new(Vec::new()));
-//! for name in ["late", "early"] {
+//! for (name, milliseconds) in [("late", 20), ("early", 1)] {
 //!     let (fired, timer) = (Rc::clone(&fired), Timer::new(&lp));
-//!     let timeout = Duration::from_millis(if name == "late" { 2 } else { 1 });
+//!     let timeout = Duration::from_millis(milliseconds);
 //!     timer.start(timeout, Duration::ZERO, move |_| fired.borrow_mut().push(name))?;
 //! }
 //! lp.run(RunMode::Default)?;
@@ -52,9 +52,14 @@
 //! # Embedding
 //!
 //! A loop can be driven from another one: wait until its descriptor ([`AsFd`](std::os::fd::AsFd)) is readable, for as long
-//! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`].
+//! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`]. An example is there.
 
 #![forbid(unsafe_code)]
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod callback;
 mod clock;

@@ -23,7 +23,7 @@ macro_rules! handle_methods {
                 self.inner.handle.is_active()
             }
 
-            /// Whether [`close`](Self::close) was called.
+            /// Whether [`close`](Self::close) was called, or the loop is gone.
             #[doc(alias = "uv_is_closing")]
             pub fn is_closing(&self) -> bool {
                 self.inner.handle.is_closing()

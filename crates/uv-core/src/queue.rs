@@ -14,7 +14,8 @@ const SMALL_CHUNK: usize = 4 * 1024;
 /// Free chunks that a pool keeps of each size; more are given back to the allocator. 16 large ones are 1 MiB.
 const KEPT_CHUNKS: usize = 16;
 
-/// Memory for the payloads of all queues of a loop: chunks that come back are handed out again.
+/// Memory for the payloads of all queues of a loop: chunks that come back are handed out again. A loop has one, as
+/// [`lp.local(Pool::default)`](crate::Loop::local).
 #[derive(Default)]
 pub struct Pool {
     small: RefCell<Vec<Vec<u8>>>,
@@ -66,6 +67,28 @@ impl fmt::Debug for Pool {
 /// Payloads are copied once, back to back, so that several pending ones can be handed to the kernel as one stretch of
 /// bytes ([`pending`](Self::pending)). `T` is what it takes to carry out a request beside its payload, as a destination; it
 /// is kept once for each run of requests that agree on it. `C` is what it takes to complete a request: its callback.
+///
+/// ```
+/// use uv_core::{Errno, Loop, Pool, RequestQueue};
+///
+/// let lp = Loop::new()?;
+/// let mut queue = RequestQueue::new(lp.local(Pool::default));
+/// for (payload, peer, callback) in [("one", "a", 1), ("two", "a", 2), ("three", "b", 3)] {
+///     queue.push(payload.into(), peer, callback)?;
+/// }
+///
+/// let mut walk = queue.pending();
+/// let (peer, lengths) = walk.group().unwrap();
+/// assert_eq!((*peer, lengths.count()), ("a", 2));
+/// assert_eq!(walk.take(2), Some(&b"onetwo"[..]));
+///
+/// // Two were sent; what is left is given up.
+/// queue.complete(2, Ok(()));
+/// queue.cancel(Errno::ECANCELED);
+/// let results: Vec<_> = std::iter::from_fn(|| queue.pop_completed()).collect();
+/// assert_eq!(results, [(1, Ok(())), (2, Ok(())), (3, Err(Errno::ECANCELED))]);
+/// # Ok::<(), Errno>(())
+/// ```
 pub struct RequestQueue<T, C> {
     /// All requests, of which the first `completed` ones are completed.
     requests: VecDeque<Request<C>>,
@@ -270,7 +293,7 @@ impl<T, C> fmt::Debug for RequestQueue<T, C> {
     }
 }
 
-/// A walk along the pending requests of a queue, several at a time.
+/// A walk along the pending requests of a queue, several at a time; see [`RequestQueue`] for an example.
 pub struct Pending<'q, T, C> {
     queue: &'q RequestQueue<T, C>,
     index: usize,

@@ -57,7 +57,7 @@ impl Remote {
         Self { shared }
     }
 
-    /// Runs `closure` on the loop, in the next iteration's posts.
+    /// Runs `closure` on the loop, in the next iteration's posts: later than this call also in the loop's own thread.
     ///
     /// # Errors
     ///
@@ -85,6 +85,8 @@ impl Remote {
     }
 
     /// Keeps [`Loop::run`] from returning for want of work until the answer is dropped: for threads that will post later.
+    /// What was posted before it is dropped runs before `run` returns.
+    #[must_use = "the loop is kept alive until this is dropped"]
     pub fn keep_alive(&self) -> KeepAlive {
         self.shared.kept_alive.fetch_add(1, Ordering::SeqCst);
         KeepAlive {
@@ -102,6 +104,23 @@ impl fmt::Debug for Remote {
 }
 
 /// Keeps a loop alive while it exists; see [`Remote::keep_alive`].
+///
+/// ```
+/// use uv_core::{Loop, RunMode};
+///
+/// let lp = Loop::new()?;
+/// let (remote, alive) = (lp.remote(), lp.remote().keep_alive());
+/// let thread = std::thread::spawn(move || {
+///     for number in 0..3 {
+///         remote.post(move |_| println!("{number}")).unwrap();
+///     }
+///     drop(alive);
+/// });
+/// // Waits for the thread's posts, and ends with the thread.
+/// assert!(!lp.run(RunMode::Default)?);
+/// # thread.join().unwrap();
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
 pub struct KeepAlive {
     shared: Arc<Shared>,
 }

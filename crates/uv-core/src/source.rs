@@ -35,12 +35,54 @@ pub enum Phase {
 /// A type embeds a [`Handle`], is made with [`Rc::new_cyclic`] and says in `turn` and `ready` what it does. A source that
 /// panics in a turn leaves the loop usable: what the loop had not begun stays scheduled, and a `Closing` turn that
 /// panicked is given again, so it must be able to go on where it stopped.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::{Rc, Weak};
+/// use uv_core::{Handle, Loop, Phase, RunMode, Source};
+///
+/// /// Counts down, one step in an iteration.
+/// struct Countdown {
+///     handle: Handle,
+///     left: Cell<u32>,
+/// }
+///
+/// impl Source for Countdown {
+///     fn handle(&self) -> &Handle {
+///         &self.handle
+///     }
+///
+///     fn turn(self: Rc<Self>, phase: Phase) {
+///         if phase == Phase::Dispatch {
+///             self.left.set(self.left.get() - 1);
+///             if self.left.get() > 0 {
+///                 self.handle.schedule(Phase::Dispatch);
+///             } else {
+///                 self.handle.set_active(false);
+///             }
+///         }
+///     }
+/// }
+///
+/// let lp = Loop::new()?;
+/// let countdown = Rc::new_cyclic(|this: &Weak<Countdown>| Countdown {
+///     handle: Handle::new(&lp, this.clone()),
+///     left: Cell::new(10),
+/// });
+/// countdown.handle.set_active(true);
+/// countdown.handle.schedule(Phase::Dispatch);
+/// assert!(!lp.run(RunMode::Default)?);
+/// assert_eq!(countdown.left.get(), 0);
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
 pub trait Source: Any {
     /// The life of this handle on its loop.
     fn handle(&self) -> &Handle;
 
-    /// The descriptor registered with [`Handle::register`] is ready for what `readiness` says. Reports are
-    /// level-triggered: what is left undone is reported again, and a report may be out of date.
+    /// The descriptor registered with [`Handle::register`] is ready for what `readiness` says; a handle with several is not
+    /// told which. Reports are level-triggered: what is left undone is reported again by every poll, and keeps the loop from
+    /// waiting. An error or a hang-up is reported as ready for everything, whatever was asked for. A report may be out of
+    /// date.
     fn ready(self: Rc<Self>, readiness: Interest) {
         let _ = readiness;
     }

@@ -376,6 +376,45 @@ fn turns_of_one_phase_come_in_the_order_in_which_they_were_asked_for() {
 }
 
 #[test]
+fn to_ask_for_a_turn_twice_is_to_ask_once_and_can_be_seen() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let counted = turns.clone();
+    let probe = Probe::on(&lp, Phase::Flush, move |probe| {
+        assert!(!probe.is_scheduled(Phase::Flush));
+        counted.up();
+    });
+    for _ in 0..2 {
+        probe.schedule(Phase::Flush);
+        assert!(probe.is_scheduled(Phase::Flush) && !probe.is_scheduled(Phase::Dispatch));
+    }
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(turns.get(), 1);
+}
+
+#[test]
+fn to_ask_for_a_turn_keeps_nobody_alive() {
+    let lp = Loop::new().unwrap();
+    let probe = Probe::new(&lp, |_, told| panic!("{told:?}"));
+    probe.schedule(Phase::Completions);
+    assert!(!lp.alive());
+    drop(probe);
+    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
+}
+
+#[test]
+fn a_revisit_comes_with_the_next_dispatch_and_is_no_reason_not_to_wait_for_it() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let probe = Probe::on(&lp, Phase::Revisit, turns.counts());
+    probe.schedule(Phase::Revisit);
+    assert_eq!(lp.poll_timeout(), Ok(None));
+    lp.run(RunMode::NoWait).unwrap();
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(turns.get(), 1);
+}
+
+#[test]
 fn phases_that_cannot_be_asked_for_are_not_given() {
     let lp = Loop::new().unwrap();
     let probe = Probe::new(&lp, |_, told| panic!("{told:?}"));
