@@ -1,6 +1,7 @@
 //! The rules: one file for each thing promised.
 
 mod batches;
+mod beside;
 mod callbacks;
 mod errors;
 mod event_loop;
@@ -8,6 +9,7 @@ mod fairness;
 mod input;
 mod life;
 mod local;
+mod memory;
 mod options;
 mod peers;
 mod policy;
@@ -34,6 +36,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         errors::RULES,
         reports::RULES,
         options::RULES,
+        beside::RULES,
+        memory::RULES,
         fairness::RULES,
         input::RULES,
         life::RULES,

@@ -1,0 +1,303 @@
+//! Receiving into the user's memory, the limit of the queue, and the counters.
+
+use std::num::NonZeroU16;
+
+use uv_udp::{Arrival, Errno, NetworkError, Transmit, Udp};
+
+use crate::conform::stage::{Stage, ensure, ensure_eq};
+use crate::conform::watch::{Inbox, Log, Results};
+use crate::conform::{Rule, Verdict};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule::each(
+        "memory/a-buffer-comes-back-with-a-datagram",
+        "recv_into_start gives each buffer back once: with a datagram and its source, or unused.",
+        into_buffers,
+    ),
+    Rule::each(
+        "memory/truncation-is-told-with-the-full-length",
+        "A datagram that does not fit comes with as much as fits, and its full length.",
+        truncation,
+    ),
+    Rule::each(
+        "memory/datagrams-are-not-coalesced",
+        "One buffer holds one datagram, however they were sent, and whatever form received before.",
+        one_each,
+    ),
+    Rule::each(
+        "memory/without-a-buffer-it-is-enobufs",
+        "Without a buffer the callback hears ENOBUFS, and the datagram is delivered once there is one.",
+        no_buffer,
+    ),
+    Rule::each(
+        "memory/strangers-get-no-buffer",
+        "What strangers sent before connect is dropped in this form too.",
+        strangers,
+    ),
+    Rule::each(
+        "memory/stopping-half-way-loses-nothing",
+        "A callback that stops leaves the rest to the next start, of any form.",
+        half_way,
+    ),
+    Rule::each(
+        "pressure/beyond-the-limit-is-enobufs",
+        "A send that would make the queue longer than its limit is ENOBUFS, and nothing of it is accepted.",
+        limit,
+    ),
+    Rule::each(
+        "pressure/drained-is-told-after-the-last-callback",
+        "on_drained is called from the loop each time the queue has become empty.",
+        drained,
+    ),
+    Rule::each(
+        "counters/tell-what-was-done",
+        "Datagrams, bytes, system calls, batches and segments are counted as they were.",
+        counters,
+    ),
+    Rule::each(
+        "counters/tell-what-went-wrong",
+        "Strangers, truncated datagrams and errors by name are counted.",
+        wrong,
+    ),
+];
+
+type Back = (Vec<u8>, Result<Option<Arrival>, NetworkError>);
+
+/// Receives into buffers of `room` bytes.
+fn listen(udp: &Udp, room: usize) -> Result<Log<Back>, Errno> {
+    let log = Log::default();
+    let entries = log.clone();
+    udp.recv_into_start(
+        move |_, _| Some(vec![0; room]),
+        move |_, buffer, outcome| entries.push((buffer.unwrap_or_default(), outcome)),
+    )?;
+    Ok(log)
+}
+
+/// The texts in the buffers.
+fn texts(log: &Log<Back>) -> Vec<String> {
+    let text = |(buffer, outcome): Back| {
+        let arrival = outcome.ok()??;
+        let data = buffer.get(..arrival.len)?;
+        Some(String::from_utf8_lossy(data).into_owned())
+    };
+    log.all().into_iter().filter_map(text).collect()
+}
+
+fn into_buffers(stage: &Stage) -> Verdict {
+    let (udp, sender) = (stage.bound()?, stage.raw()?);
+    let log = listen(&udp, 100)?;
+    sender.send("one", udp.local_addr()?)?;
+    sender.send("", udp.local_addr()?)?;
+    stage.until("both are delivered", || texts(&log).len() == 2)?;
+    stage.a_little_longer()?;
+    ensure_eq!(texts(&log), ["one", ""], "what came");
+    for (buffer, outcome) in log.all() {
+        ensure_eq!(buffer.len(), 100, "a buffer's length");
+        if let Some(arrival) = outcome? {
+            ensure_eq!(arrival.source, sender.address(), "a datagram's source");
+            ensure!(!arrival.truncated, "a datagram that fits is truncated");
+        }
+    }
+    Ok(())
+}
+
+fn truncation(stage: &Stage) -> Verdict {
+    let (udp, sender) = (stage.bound()?, stage.raw()?);
+    let log = listen(&udp, 4)?;
+    sender.send("too long", udp.local_addr()?)?;
+    stage.until("it is delivered", || !texts(&log).is_empty())?;
+    ensure_eq!(texts(&log), ["too "], "what came");
+    let arrivals = log
+        .all()
+        .into_iter()
+        .filter_map(|(_, outcome)| outcome.ok()?);
+    let lengths = arrivals.map(|arrival| (arrival.len, arrival.full_len, arrival.truncated));
+    ensure_eq!(lengths.collect::<Vec<_>>(), [(4, 8, true)], "its lengths");
+    Ok(())
+}
+
+fn one_each(stage: &Stage) -> Verdict {
+    let Some(size) = NonZeroU16::new(2) else {
+        return Ok(());
+    };
+    for coalesced_before in [false, true] {
+        let udp = stage.bound()?;
+        let sender = stage.connected(udp.local_addr()?)?;
+        if coalesced_before {
+            let inbox = Inbox::of(&udp)?;
+            for bursts in 1..4 {
+                sender.try_send_segments(b"aabbccdd", size, None)?;
+                stage.until("a burst is delivered", || inbox.len() == bursts * 4)?;
+            }
+            udp.recv_stop()?;
+        }
+        sender.try_send_segments(b"aabbccdd", size, None)?;
+        let log = listen(&udp, 100)?;
+        stage.until("all are delivered", || texts(&log).len() == 4)?;
+        ensure_eq!(texts(&log), ["aa", "bb", "cc", "dd"], "what came");
+    }
+    Ok(())
+}
+
+fn no_buffer(stage: &Stage) -> Verdict {
+    let (udp, sender) = (stage.bound()?, stage.raw()?);
+    let (log, refused) = (Log::default(), Log::default());
+    let (entries, errors) = (log.clone(), refused.clone());
+    udp.recv_into_start(
+        {
+            let errors = errors.clone();
+            move |_, _| (errors.len() > 2).then(|| vec![0; 100])
+        },
+        move |_, buffer: Option<Vec<u8>>, outcome| match outcome {
+            Err(error) => errors.push((buffer.is_some(), error.errno())),
+            outcome => entries.push((buffer.unwrap_or_default(), outcome)),
+        },
+    )?;
+    sender.send("patient", udp.local_addr()?)?;
+    stage.until("it is delivered", || !texts(&log).is_empty())?;
+    ensure_eq!(
+        refused.all(),
+        [(false, Errno::ENOBUFS); 3],
+        "what came before"
+    );
+    ensure_eq!(texts(&log), ["patient"], "what came");
+    Ok(())
+}
+
+fn strangers(stage: &Stage) -> Verdict {
+    let (udp, peer) = (stage.bound()?, stage.raw()?);
+    stage.raw()?.send("stranger", udp.local_addr()?)?;
+    peer.send("peer", udp.local_addr()?)?;
+    udp.connect(peer.address())?;
+    let log = listen(&udp, 100)?;
+    stage.until("the peer is heard", || !texts(&log).is_empty())?;
+    stage.a_little_longer()?;
+    ensure_eq!(texts(&log), ["peer"], "what came");
+    Ok(())
+}
+
+fn half_way(stage: &Stage) -> Verdict {
+    let (udp, sender) = (stage.bound()?, stage.raw()?);
+    for number in 0..6 {
+        sender.send(number.to_string(), udp.local_addr()?)?;
+    }
+    let heard = Log::default();
+    let log = heard.clone();
+    udp.recv_into_start(
+        |_, _| Some([0; 9]),
+        move |udp, buffer, _| {
+            log.push(buffer.map(|buffer| buffer[0]));
+            let _ = udp.recv_stop();
+        },
+    )?;
+    stage.until("one is delivered", || heard.len() > 0)?;
+    stage.a_little_longer()?;
+    ensure_eq!(heard.all(), [Some(b'0')], "what came before the stop");
+    let inbox = Inbox::of(&udp)?;
+    stage.until("the rest is delivered", || inbox.len() == 5)?;
+    ensure_eq!(
+        inbox.texts(),
+        ["1", "2", "3", "4", "5"],
+        "what came after it"
+    );
+    Ok(())
+}
+
+fn limit(stage: &Stage) -> Verdict {
+    let raw = stage.raw()?;
+    let (udp, results) = (stage.connected(raw.address())?, Results::default());
+    udp.set_send_queue_limit(Some(10));
+    udp.send(b"four", results.of(0))?;
+    udp.send(b"five.", results.of(1))?;
+    let refused = udp.send(b"xx", results.of(2));
+    ensure_eq!(refused, Err(Errno::ENOBUFS), "a send beyond the limit");
+    let refused = udp.transmit(Transmit::new(b"xx"), results.of(3));
+    ensure_eq!(refused, Err(Errno::ENOBUFS), "a transmit beyond the limit");
+    ensure_eq!(udp.send_queue_size(), 9, "bytes in the queue");
+    udp.send(b"1", results.of(4))?;
+    stage.until("all of them complete", || udp.send_queue_count() == 0)?;
+    udp.send(b"again", results.of(5))?;
+    stage.until("that completes", || udp.send_queue_count() == 0)?;
+    ensure_eq!(results.with(Ok(())), [0, 1, 4, 5], "sends that completed");
+    ensure_eq!(raw.rest()?, ["four", "five.", "1", "again"], "what arrived");
+    Ok(())
+}
+
+fn drained(stage: &Stage) -> Verdict {
+    let udp = stage.connected(stage.raw()?.address())?;
+    let log = Log::default();
+    let entries = log.clone();
+    udp.on_drained(move |udp| entries.push(("drained", udp.send_queue_count())))?;
+    for round in 1..3 {
+        for _ in 0..3 {
+            let entries = log.clone();
+            udp.send(b"hello", move |udp, _| {
+                entries.push(("sent", udp.send_queue_count()))
+            })?;
+        }
+        ensure_eq!(log.len(), (round - 1) * 4, "calls inside the sends");
+        stage.until("it is drained", || log.len() == round * 4)?;
+    }
+    let names: Vec<_> = log.all().into_iter().map(|(name, _)| name).collect();
+    let expected = ["sent", "sent", "sent", "drained"].repeat(2);
+    ensure_eq!(names, expected, "the order of the calls");
+    let left = log.all().into_iter().filter(|&(name, _)| name == "drained");
+    ensure!(
+        left.into_iter().all(|(_, count)| count == 0),
+        "something is left when drained"
+    );
+    Ok(())
+}
+
+fn counters(stage: &Stage) -> Verdict {
+    let receiver = stage.bound()?;
+    let inbox = Inbox::of(&receiver)?;
+    let sender = stage.connected(receiver.local_addr()?)?;
+    for _ in 0..10 {
+        sender.send(&[7; 100], |_, _| ())?;
+    }
+    stage.until("all of it is delivered", || inbox.len() == 10)?;
+    let (out, back) = (sender.counters(), receiver.counters());
+    ensure_eq!((out.datagrams_sent, out.bytes_sent), (10, 1000), "sent");
+    ensure_eq!(
+        (back.datagrams_received, back.bytes_received),
+        (10, 1000),
+        "received"
+    );
+    // The first went by itself, the others together.
+    ensure_eq!(
+        (out.send_calls, out.batches_sent),
+        (2, 1),
+        "calls and batches"
+    );
+    if uv_udp::capabilities().segmentation {
+        ensure_eq!((out.segmented_messages, out.segments), (1, 9), "segments");
+    }
+    ensure!(back.recv_calls > 0, "calls that received: none");
+    Ok(())
+}
+
+fn wrong(stage: &Stage) -> Verdict {
+    let (udp, peer) = (stage.bound()?, stage.raw()?);
+    for _ in 0..3 {
+        stage.raw()?.send("stranger", udp.local_addr()?)?;
+    }
+    peer.send("a long one", udp.local_addr()?)?;
+    udp.connect(peer.address())?;
+    let log = listen(&udp, 4)?;
+    stage.until("the peer is heard", || !texts(&log).is_empty())?;
+    let counted = udp.counters();
+    ensure_eq!(
+        (counted.strangers, counted.truncated),
+        (3, 1),
+        "strangers, truncated"
+    );
+    let dead = crate::conform::stage::DeadPeer::new(stage.family)?;
+    udp.connect(dead.address())?;
+    udp.try_send(b"anyone?")?;
+    let refused = (Errno::ECONNREFUSED, 1);
+    stage.until("the refusal is counted", || {
+        udp.counters().errors.contains(&refused)
+    })
+}
