@@ -257,7 +257,7 @@ UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data);
 /* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks. */
 UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode);
 UV_EXTERN void uv_stop(uv_loop_t* loop);
-/* Milliseconds, as of the start of the iteration. */
+/* Milliseconds. In a run it stands still for an iteration, or until uv_update_time(). */
 UV_EXTERN uint64_t uv_now(const uv_loop_t* loop);
 UV_EXTERN void uv_update_time(uv_loop_t* loop);
 /* Nanoseconds. */

@@ -5,12 +5,14 @@ use std::process::Command;
 
 use super::toolchain::{Against, Compile, expect_success, has, source, workshop};
 
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 7] = [
     "echo_server",
     "retransmit",
     "recvmmsg",
     "multicast",
     "walk_and_close",
+    "helpers",
+    "events",
 ];
 
 fn compiled(dir: &Path, name: &str, flags: &[&str]) -> PathBuf {

@@ -54,6 +54,16 @@ fn walking_and_closing_all_handles_does_the_same_with_libuv() {
 }
 
 #[test]
+fn names_addresses_and_errors_are_the_same_with_libuv() {
+    does_the_same_with_libuv("helpers");
+}
+
+#[test]
+fn timers_hooks_and_async_handles_do_the_same_with_libuv() {
+    does_the_same_with_libuv("events");
+}
+
+#[test]
 fn the_static_library_serves_as_the_shared_one_does() {
     if has("cc") {
         says_what_is_expected("echo_server", Against::OursStatic);
