@@ -156,7 +156,7 @@ impl Core {
     }
 
     fn wait_while_alive(&self, worked: bool) -> Option<Duration> {
-        if worked {
+        if worked || !self.hooks(HookPhase::Prepare).is_empty() {
             // What ran took its time, which a deadline should not wait for twice.
             self.now.set(None);
         }
@@ -269,5 +269,42 @@ impl Drop for ClosingTurn<'_> {
         if let Some(source) = self.source.take() {
             self.core.closing.borrow_mut().push_front(source);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Weak;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::handle::Handle;
+
+    struct Nobody;
+
+    impl Source for Nobody {
+        fn handle(&self) -> &Handle {
+            unreachable!()
+        }
+
+        fn turn(self: Rc<Self>, _: Phase) {}
+    }
+
+    #[test]
+    fn a_wait_for_a_deadline_does_not_count_again_what_the_callbacks_before_it_took() {
+        const WAIT: u64 = 100_000;
+        let core = Core::new().unwrap();
+        core.count_live(true);
+        core.running.set(true);
+        let source: Weak<dyn Source> = Weak::<Nobody>::new();
+        core.set_deadline(core.insert(&source), core.now() + WAIT);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_nanos(WAIT) {}
+        assert_eq!(
+            core.wait_while_alive(false),
+            Some(Duration::from_nanos(WAIT)),
+            "the clock stands still where nothing ran"
+        );
+        assert_eq!(core.wait_while_alive(true), Some(Duration::ZERO));
     }
 }

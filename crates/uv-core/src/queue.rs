@@ -11,7 +11,8 @@ use uv_sys::{Errno, Payload, Result};
 const LARGE_CHUNK: usize = 64 * 1024;
 /// Bytes in the first chunk of a queue that stays short, so that many handles with little to send need little memory.
 const SMALL_CHUNK: usize = 4 * 1024;
-/// Free chunks that a pool keeps of each size; more are given back to the allocator. 16 large ones are 1 MiB.
+/// Free chunks that a pool keeps of each size; more are given back to the allocator. 16 large ones are 1 MiB, or 2 where
+/// payloads were larger than a chunk.
 const KEPT_CHUNKS: usize = 16;
 
 /// Memory for the payloads of all queues of a loop: chunks that come back are handed out again. A loop has one, as
