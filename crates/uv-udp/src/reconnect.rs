@@ -103,16 +103,21 @@ impl Inner {
             self.settings.move_to(old, &held.fd)?;
             Ok(held)
         });
-        let disconnected = uv_sys::disconnect(old);
         let held = match replacement {
             Ok(held) => held,
             Err(error) => {
-                let bound = disconnected.is_ok() && self.has_chosen_port();
+                let bound = uv_sys::disconnect(old).is_ok() && self.has_chosen_port();
                 self.enter(State::Unconnected { family, bound });
                 return Err(error);
             }
         };
         let interest = old.interest();
+        // From here on everything comes to the new socket: the old one hears itself alone. That also holds while a process
+        // that is just being forked has a copy of it.
+        let muted = uv_sys::local_addr(old).and_then(|own| uv_sys::connect(old, &own));
+        if muted.is_err() {
+            uv_sys::disconnect(old)?;
+        }
         self.drain(old);
         let HeldPort { fd, reuse } = held;
         uv_sys::set_reuse_address(&fd, reuse)?;

@@ -316,3 +316,25 @@ fn a_socket_is_given_back_inside_its_own_callback_too() {
         assert_eq!(all(&socket), [b"y".to_vec()]);
     }
 }
+
+/// A process that is being forked has copies of all sockets, until it executes another program.
+#[test]
+fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (socket, address) = raw(ip);
+        let _copy = socket.try_clone().unwrap();
+        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let (peer, to_peer) = raw(ip);
+        let heard = listen(&udp);
+        udp.connect(to_peer).unwrap();
+        peer.send_to(b"before", address).unwrap();
+        udp.disconnect().unwrap();
+        peer.send_to(b"from the former peer", address).unwrap();
+        raw(ip).0.send_to(b"from a stranger", address).unwrap();
+        run_until(&lp, || heard.len() == 3);
+        let texts = heard.get().into_iter().map(|heard| heard.unwrap().0);
+        let expected = [&b"before"[..], b"from the former peer", b"from a stranger"];
+        assert_eq!(texts.collect::<Vec<_>>(), expected);
+    }
+}
