@@ -12,7 +12,7 @@ use uv_sys::{Errno, Result};
 const MAX_TRIES: u32 = 16;
 
 /// One send that is made again where its error may be an earlier datagram's.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Attempt {
     suspect: Option<Errno>,
     tries: u32,
@@ -40,6 +40,17 @@ impl Attempt {
             self.tries = 0;
             return Some(result);
         };
+        if matches!(error, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) {
+            // The message was not looked at: whose error the last one was is still to be seen, unless it can be nobody's
+            // but an earlier datagram's.
+            if let Some(earlier) = self
+                .suspect
+                .take_if(|earlier| *earlier == Errno::ECONNREFUSED)
+            {
+                report(earlier);
+            }
+            return Some(result);
+        }
         // No send is refused on its own account: that takes an answer from the network.
         let again = self.suspect != Some(error) || error == Errno::ECONNREFUSED;
         if again && may_be_pending(error) && self.tries < MAX_TRIES {
@@ -54,6 +65,15 @@ impl Attempt {
         }
         self.tries = 0;
         Some(result)
+    }
+}
+
+impl Attempt {
+    /// The message is given up, and with it the question whose error the last one was.
+    pub(crate) fn give_up(self, mut report: impl FnMut(Errno)) {
+        if let Some(earlier) = self.suspect {
+            report(earlier);
+        }
     }
 }
 
@@ -112,6 +132,28 @@ mod tests {
             send(&[refused, Errno::EAGAIN]),
             (Err(Errno::EAGAIN), vec![refused])
         );
+    }
+
+    #[test]
+    fn a_question_outlives_a_kernel_without_room() {
+        let (mut attempt, mut reported) = (Attempt::default(), Vec::new());
+        for answer in [Errno::EMSGSIZE, Errno::EAGAIN, Errno::EMSGSIZE] {
+            let result = attempt.judge::<()>(Err(answer), |errno| reported.push(errno));
+            let own = answer == Errno::EAGAIN || attempt.suspect.is_none();
+            assert_eq!(result, own.then_some(Err(answer)));
+        }
+        assert_eq!(
+            (attempt.suspect, reported),
+            (None, vec![]),
+            "it was the message's own"
+        );
+        assert_eq!(
+            attempt.judge::<()>(Err(Errno::EHOSTUNREACH), |_| unreachable!()),
+            None
+        );
+        let mut reported = Vec::new();
+        attempt.give_up(|errno| reported.push(errno));
+        assert_eq!(reported, [Errno::EHOSTUNREACH]);
     }
 
     #[test]

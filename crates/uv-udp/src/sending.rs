@@ -66,6 +66,8 @@ pub(crate) struct Sender {
     blocked: Cell<bool>,
     /// The device had no room, and will not say when it has: a deadline runs.
     paused: Cell<bool>,
+    /// What is not yet known of the oldest datagram's last error.
+    attempt: Cell<Attempt>,
     /// Pauses since the kernel last took something.
     pauses: Cell<u32>,
     /// Bytes in the largest segment that the kernel may be offered. Smaller than at first where a path or a device refused.
@@ -78,6 +80,7 @@ impl Sender {
             queue: RefCell::new(RequestQueue::new(pool)),
             blocked: Cell::new(false),
             paused: Cell::new(false),
+            attempt: Cell::default(),
             pauses: Cell::new(0),
             largest_segment: Cell::new(u16::MAX),
         }
@@ -253,6 +256,7 @@ impl Inner {
         let mut attempt = Attempt::default();
         loop {
             if let Some(result) = self.judge(&mut attempt, result) {
+                attempt.give_up(|error| self.report(error));
                 return result;
             }
             result = send();
@@ -284,6 +288,7 @@ impl Inner {
         }
         self.handle.clear_deadline();
         sender.queue.borrow_mut().cancel(Errno::ECANCELED);
+        sender.attempt.take().give_up(|error| self.report(error));
         sender.blocked.set(false);
         sender.paused.set(false);
         self.handle.schedule(Phase::Completions);
@@ -296,7 +301,7 @@ impl Inner {
         let sender = &self.sender;
         let mut queue = sender.queue.borrow_mut();
         let mut batch = self.scratch.send.borrow_mut();
-        let mut attempt = Attempt::default();
+        let mut attempt = sender.attempt.take();
         let (mut width, mut segments) = (SendBatch::MAX, true);
         let mut left = MAX_FLUSH_DATAGRAMS;
         while left > 0 && queue.pending_count() > 0 {
@@ -353,6 +358,7 @@ impl Inner {
                 }
             }
         }
+        sender.attempt.set(attempt);
         if queue.completed_count() > 0 {
             self.handle.schedule(Phase::Completions);
         }
