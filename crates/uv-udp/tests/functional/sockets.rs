@@ -320,9 +320,14 @@ fn a_socket_is_given_back_inside_its_own_callback_too() {
 /// A process that is being forked has copies of all sockets, until it executes another program.
 #[test]
 fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
-    for ip in loopbacks() {
+    for (ip, wildcard) in loopbacks()
+        .into_iter()
+        .flat_map(|ip| [(ip, false), (ip, true)])
+    {
         let lp = Loop::new().unwrap();
-        let (socket, address) = raw(ip);
+        let any = Family::of(&(ip, 0).into()).unspecified();
+        let (socket, address) = raw(if wildcard { any } else { ip });
+        let address = SocketAddr::new(ip, address.port());
         let _copy = socket.try_clone().unwrap();
         let udp = Udp::adopt(&lp, socket.into()).unwrap();
         let (peer, to_peer) = raw(ip);
