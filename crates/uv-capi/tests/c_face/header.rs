@@ -29,7 +29,7 @@ fn compiles_everywhere(file: &Path, name: &str, define: &str) {
                 against: Against::Ours,
             };
             let program = dir.join("program");
-            compile.program(&copy, &program);
+            compile.program(&[copy], &program);
             run(&program);
         }
     }

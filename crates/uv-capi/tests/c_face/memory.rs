@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::toolchain::{Against, Compile, expect_success, has, source, workshop};
+use super::toolchain::{Against, Compile, conformance, expect_success, has, source, workshop};
 
 const PROGRAMS: [&str; 7] = [
     "echo_server",
@@ -15,15 +15,29 @@ const PROGRAMS: [&str; 7] = [
     "events",
 ];
 
-fn compiled(dir: &Path, name: &str, flags: &[&str]) -> PathBuf {
-    let program = dir.join(name);
-    let compile = Compile {
-        compiler: "cc",
-        flags,
-        against: Against::OursAsLibuv,
+/// Every program, and the conformance suite in both forms, compiled with these flags.
+fn compiled(dir: &Path, flags: &[&str]) -> Vec<PathBuf> {
+    let compile = |name: &str, sources: &[PathBuf], form: &str, against| {
+        let program = dir.join(name);
+        let flags: Vec<_> = flags.iter().copied().chain([form]).collect();
+        let compile = Compile {
+            compiler: "cc",
+            flags: &flags,
+            against,
+        };
+        compile.program(sources, &program);
+        program
     };
-    compile.program(&source(&format!("{name}.c")), &program);
-    program
+    let mut programs: Vec<_> = PROGRAMS
+        .map(|name| {
+            let source = source(&format!("{name}.c"));
+            compile(name, &[source], "-DPROGRAM", Against::OursAsLibuv)
+        })
+        .into();
+    for (name, form) in [("conform", "-DPROPOSAL"), ("conform1", "-DUV_UDP_V1")] {
+        programs.push(compile(name, &conformance(), form, Against::Ours));
+    }
+    programs
 }
 
 #[test]
@@ -32,8 +46,7 @@ fn valgrind_finds_no_leak_and_no_error() {
         return;
     }
     let dir = workshop("valgrind");
-    for name in PROGRAMS {
-        let program = compiled(&dir, name, &["-std=c11"]);
+    for program in compiled(&dir, &["-std=c11"]) {
         let mut valgrind = Command::new("valgrind");
         valgrind.args([
             "--quiet",
@@ -62,12 +75,12 @@ fn address_sanitizer_finds_no_leak_and_no_error() {
         eprintln!("skipped: the compiler has no AddressSanitizer");
         return;
     }
-    for name in PROGRAMS {
-        let flags = [
-            "-std=c11",
-            "-fsanitize=address,undefined",
-            "-fno-sanitize-recover=all",
-        ];
-        expect_success(&mut Command::new(compiled(&dir, name, &flags)));
+    let flags = [
+        "-std=c11",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    ];
+    for program in compiled(&dir, &flags) {
+        expect_success(&mut Command::new(program));
     }
 }

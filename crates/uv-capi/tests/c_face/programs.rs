@@ -13,7 +13,7 @@ fn says_what_is_expected(name: &str, against: Against) {
         flags: &["-std=c11"],
         against,
     };
-    compile.program(&source(&format!("{name}.c")), &program);
+    compile.program(&[source(&format!("{name}.c"))], &program);
     let expected = fs::read_to_string(source(&format!("expected/{name}.txt"))).unwrap();
     assert_eq!(run(&program), expected, "{name} against {against:?}");
 }

@@ -16,6 +16,15 @@ pub(crate) fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
 }
 
+/// The sources of the conformance suite in C.
+pub(crate) fn conformance() -> Vec<PathBuf> {
+    let entries = fs::read_dir(source("conform")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|end| end == "c"))
+        .collect()
+}
+
 /// Whether the system has `tool`; says so if not.
 pub(crate) fn has(tool: &str) -> bool {
     let found = Command::new(tool)
@@ -99,15 +108,15 @@ pub(crate) struct Compile<'a> {
 pub(crate) const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-D_DEFAULT_SOURCE"];
 
 impl Compile<'_> {
-    /// Compiles `source` into `to`.
-    pub(crate) fn program(&self, source: &Path, to: &Path) {
+    /// Compiles sources into one program.
+    pub(crate) fn program(&self, sources: &[PathBuf], to: &Path) {
         let include = root().join("include");
         let mut command = Command::new(self.compiler);
         command
             .args(STRICT)
             .args(["-g", "-pthread", "-o"])
             .arg(to)
-            .arg(source);
+            .args(sources);
         command.args(self.flags);
         if self.against != Against::Libuv {
             command.arg("-I").arg(&include);
