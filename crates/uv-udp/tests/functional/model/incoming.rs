@@ -122,7 +122,7 @@ impl World {
             from,
             length,
             fate,
-            then: then.filter(|_| id + 1 == first + count).cloned(),
+            then: then.filter(|_| id == first + count / 2).cloned(),
         }));
         // As one message, which the handle's socket may get whole.
         let data: Vec<_> = ids.flat_map(|id| payload(id, length)).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use uv_sys::fault::{self, Call, Fault};
 use uv_udp::{Errno, Loop, Result, RunMode, Udp};
 
-use super::super::harness::{all, bound, raw};
+use super::super::harness::{all, raw};
 use super::{Form, PEERS, Step};
 
 /// Bytes that a receiver has room for, as asked for. The kernel doubles that, and grants everybody so much.
@@ -92,12 +92,15 @@ impl World {
     /// Plays one case, and says which promise was broken.
     pub(super) fn play(
         ip: IpAddr,
+        coalesces: bool,
         steps: &[Step],
         closes: bool,
     ) -> std::result::Result<(), String> {
         fault::clear();
         let lp = Loop::new().unwrap();
-        let (udp, local) = bound(&lp, ip);
+        let (socket, local) = raw(ip);
+        uv_sys::set_gro(&socket, coalesces).unwrap();
+        let udp = Udp::adopt(&lp, socket.into()).unwrap();
         udp.set_recv_buffer_size(BUFFER).unwrap();
         let sockets: Vec<_> = (0..=PEERS).map(|_| raw(ip)).collect();
         for (socket, _) in &sockets {
