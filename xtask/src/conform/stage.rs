@@ -286,9 +286,17 @@ impl Raw {
 
     pub(crate) fn recv(&self) -> io::Result<(Vec<u8>, SocketAddr)> {
         let mut buffer = vec![0; 65_536];
-        let (len, source) = self.socket.recv_from(&mut buffer)?;
-        buffer.truncate(len);
-        Ok((buffer, source))
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                // A read with a timeout is not restarted by the kernel, whatever the signal.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => {
+                    let (len, source) = received?;
+                    buffer.truncate(len);
+                    return Ok((buffer, source));
+                }
+            }
+        }
     }
 
     /// The next datagram, if it comes within this time.
