@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report};
 use xtask::demo::Options;
-use xtask::{Format, bench, ci};
+use xtask::{Format, bench, c_face, ci, conform_c};
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -41,6 +42,15 @@ enum Command {
         /// For people or for programs.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+        /// Through which face: the Rust one, or compiled C.
+        #[arg(long, value_enum, default_value_t)]
+        face: Face,
+    },
+    /// Build the C libraries, and put them, the headers and the pkg-config files in place.
+    Install {
+        /// The directory that gets `include` and `lib`.
+        #[arg(long, value_name = "DIR")]
+        prefix: PathBuf,
     },
     /// Measure this project and its peers side by side, in a release build.
     Bench(bench::Arguments),
@@ -52,6 +62,13 @@ enum Command {
         #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(ci::STEPS.iter().map(|step| step.name)))]
         skip: Vec<String>,
     },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Face {
+    #[default]
+    Rust,
+    C,
 }
 
 fn main() -> ExitCode {
@@ -67,7 +84,12 @@ fn main() -> ExitCode {
             filter,
             list,
             format,
-        } => conform(&filter, list, format),
+            face,
+        } => match face {
+            Face::Rust => conform(&filter, list, format),
+            Face::C => conform_c(&filter, list, format),
+        },
+        Command::Install { prefix } => install(&prefix),
     }
 }
 
@@ -105,6 +127,43 @@ fn conform(filter: &str, list: bool, format: Format) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let report = Report::new(chosen.iter().map(|instance| instance.run()).collect());
+    print(&report, format)
+}
+
+fn conform_c(filter: &str, list: bool, format: Format) -> ExitCode {
+    match conform_c::run(filter) {
+        Ok(report) if list => {
+            for rule in report.rules {
+                println!(
+                    "{:60} {}",
+                    format!("{} {}", rule.id, rule.family),
+                    rule.title
+                );
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(report) => print(&report, format),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn install(prefix: &Path) -> ExitCode {
+    match c_face::install(prefix) {
+        Ok(files) => {
+            files.iter().for_each(|file| println!("{}", file.display()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(report: &Report, format: Format) -> ExitCode {
     println!(
         "{}",
         if format == Format::Json {
