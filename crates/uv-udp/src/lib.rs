@@ -33,7 +33,7 @@
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
 //! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `defaults.rs`, `metadata.rs`, `errors.rs`,
 //! `counters.rs`. The way out:
-//! `sending.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer:
+//! `sending.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`, `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer:
 //! `reconnect.rs`, `settings.rs`.
 
 #![forbid(unsafe_code)]
@@ -61,6 +61,7 @@ mod settings;
 mod sockets;
 mod udp;
 mod user_memory;
+mod waiting;
 
 pub use counters::Counters;
 pub use datagram::{Batch, Datagram};

@@ -7,20 +7,19 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use uv_core::{Callback, Phase};
-use uv_sys::{Errno, Metadata, RecvBatch, RecvOptions, Result};
+use uv_sys::{Errno, RecvBatch, RecvOptions, Result};
 
-use crate::datagram::{Batch, Datagram, Filter, same_peer};
+use crate::datagram::{Batch, Datagram, Filter};
 use crate::errors::NetworkError;
 use crate::metadata::{DROPS, Wanted};
 use crate::rhythm::{Rhythm, Why};
 use crate::udp::{Inner, Udp};
 use crate::user_memory::Buffers;
+use crate::waiting::Waiting;
 
 /// Datagrams after which a handle leaves the turn to others: twice what one handle may send in a turn, so that a receiver
 /// keeps up with a sender on the same loop.
 pub(crate) const MAX_RECEIVED: usize = 128;
-/// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
-const MAX_ERRORS: usize = 256;
 
 type EachCallback = Box<dyn FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>)>;
 type BatchCallback = Box<dyn FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>)>;
@@ -44,8 +43,8 @@ pub(crate) struct Receiver {
     epoch: Cell<u32>,
     filter: Cell<Filter>,
     /// Received but not delivered when the callback stopped receiving, or the peer changed.
-    waiting: RefCell<VecDeque<Waiting>>,
-    errors: RefCell<VecDeque<NetworkError>>,
+    pub(crate) waiting: RefCell<VecDeque<Waiting>>,
+    pub(crate) errors: RefCell<VecDeque<NetworkError>>,
     rhythm: Rhythm,
     /// Whether the poller need not watch, because the handle has a turn in every iteration.
     unwatched: Cell<bool>,
@@ -55,25 +54,6 @@ pub(crate) struct Receiver {
     wanted: Wanted,
     /// Whether errors are queued in full.
     full_reports: Cell<bool>,
-}
-
-/// A datagram that is kept.
-pub(crate) struct Waiting {
-    data: Vec<u8>,
-    source: SocketAddr,
-    truncated: bool,
-    metadata: Metadata,
-}
-
-impl Waiting {
-    pub(crate) fn datagram(&self) -> Datagram<'_> {
-        Datagram {
-            data: &self.data,
-            source: self.source,
-            truncated: self.truncated,
-            metadata: &self.metadata,
-        }
-    }
 }
 
 impl Receiver {
@@ -159,11 +139,6 @@ impl Receiver {
         self.wanted.recognise(fd);
     }
 
-    /// Keeps a datagram that is to be delivered before all others.
-    pub(crate) fn keep_first(&self, datagram: Waiting) {
-        self.waiting.borrow_mut().push_front(datagram);
-    }
-
     pub(crate) fn call(&self, with: impl FnOnce(&mut Receiving)) {
         self.callback.call(with);
     }
@@ -192,10 +167,6 @@ impl Receiver {
         self.stop();
         self.waiting.borrow_mut().clear();
         self.errors.borrow_mut().clear();
-    }
-
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.errors.borrow().is_empty() || !self.waiting.borrow().is_empty()
     }
 
     pub(crate) fn options(&self) -> RecvOptions {
@@ -236,40 +207,6 @@ impl Inner {
         // What is no longer wanted may be reported once more; nothing depends on it.
         let _ = self.update_interest();
         self.update_active();
-    }
-
-    /// Keeps an error for the receive callback.
-    pub(crate) fn tell(&self, error: NetworkError) {
-        let mut errors = self.receiver.errors.borrow_mut();
-        if errors.len() == MAX_ERRORS {
-            errors.pop_front();
-        }
-        errors.push_back(error);
-        drop(errors);
-        if self.receiver.is_started() {
-            self.handle.schedule(Phase::Dispatch);
-        }
-    }
-
-    /// Keeps datagrams for when they can be delivered.
-    pub(crate) fn keep<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
-        let kept = datagrams.map(
-            |Datagram {
-                 data,
-                 source,
-                 truncated,
-                 metadata,
-             }| Waiting {
-                data: data.to_vec(),
-                source,
-                truncated,
-                metadata: *metadata,
-            },
-        );
-        self.receiver.waiting.borrow_mut().extend(kept);
-        if self.receiver.is_started() && self.receiver.has_waiting() {
-            self.handle.schedule(Phase::Dispatch);
-        }
     }
 
     /// One turn of receiving.
@@ -442,44 +379,6 @@ impl Inner {
         delivered
     }
 
-    /// Delivers what is kept, until the callback ends that.
-    fn deliver_waiting(&self, udp: &Udp) {
-        let receiver = &self.receiver;
-        while receiver.is_started() {
-            let error = receiver.errors.borrow_mut().pop_front();
-            let Some(error) = error else { break };
-            self.deliver_error(udp, error);
-        }
-        while receiver.is_started() {
-            let waiting = receiver.waiting.borrow_mut().pop_front();
-            let Some(waiting) = waiting else { break };
-            let peer = receiver.filter.get().peer;
-            if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
-                self.tally.strangers(1);
-                continue;
-            }
-            let mut taken = true;
-            let bytes = waiting.data.len();
-            receiver.callback.call(|receiving| match receiving {
-                Receiving::Each(callback) => {
-                    self.tally.received(1, bytes);
-                    callback(udp, Ok(waiting.datagram()));
-                }
-                Receiving::Batch(callback) => {
-                    self.tally.received(1, bytes);
-                    callback(udp, Ok(Batch::one(waiting.datagram())));
-                }
-                Receiving::Into(buffers) => taken = self.copy_into(udp, buffers.as_mut(), waiting),
-            });
-            if !taken {
-                break;
-            }
-        }
-        if receiver.is_started() && receiver.has_waiting() {
-            self.handle.schedule(Phase::Dispatch);
-        }
-    }
-
     /// Counts what is told beside the datagrams: who is turned away, and what the kernel dropped.
     fn count_beside(&self, memory: &RecvBatch, count: usize, filter: Filter) {
         for (_, received) in (0..count).filter_map(|index| memory.get(index)) {
@@ -488,15 +387,6 @@ impl Inner {
             }
             self.tally.kernel_drops(received.metadata.kernel_drops);
         }
-    }
-
-    fn deliver_error(&self, udp: &Udp, error: NetworkError) {
-        self.tally.error(error.errno());
-        self.receiver.callback.call(|receiving| match receiving {
-            Receiving::Each(callback) => callback(udp, Err(error)),
-            Receiving::Batch(callback) => callback(udp, Err(error)),
-            Receiving::Into(buffers) => buffers.give_back(udp, Err(error)),
-        });
     }
 }
 

@@ -13,9 +13,10 @@ use uv_core::Phase;
 use uv_sys::{Errno, Metadata};
 
 use crate::errors::NetworkError;
-use crate::receiving::{MAX_RECEIVED, Receiving, Waiting};
+use crate::receiving::{MAX_RECEIVED, Receiving};
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
+use crate::waiting::Waiting;
 
 /// What was stored in a buffer that the user supplied: one datagram, at the buffer's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,128 @@
+//! What is kept for the receive callback: errors, and datagrams that were received and not delivered, because the callback
+//! stopped receiving or changed the peer, or because they came with a socket that was given up.
+
+use std::net::SocketAddr;
+
+use uv_core::Phase;
+use uv_sys::Metadata;
+
+use crate::datagram::{Batch, Datagram, same_peer};
+use crate::errors::NetworkError;
+use crate::receiving::{Receiver, Receiving};
+use crate::udp::{Inner, Udp};
+
+/// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
+const MAX_ERRORS: usize = 256;
+
+/// A datagram that is kept.
+pub(crate) struct Waiting {
+    data: Vec<u8>,
+    source: SocketAddr,
+    truncated: bool,
+    metadata: Metadata,
+}
+
+impl Waiting {
+    pub(crate) fn datagram(&self) -> Datagram<'_> {
+        Datagram {
+            data: &self.data,
+            source: self.source,
+            truncated: self.truncated,
+            metadata: &self.metadata,
+        }
+    }
+}
+
+impl Receiver {
+    /// Keeps a datagram that is to be delivered before all others.
+    pub(crate) fn keep_first(&self, datagram: Waiting) {
+        self.waiting.borrow_mut().push_front(datagram);
+    }
+
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.errors.borrow().is_empty() || !self.waiting.borrow().is_empty()
+    }
+}
+
+impl Inner {
+    /// Keeps an error for the receive callback.
+    pub(crate) fn tell(&self, error: NetworkError) {
+        let mut errors = self.receiver.errors.borrow_mut();
+        if errors.len() == MAX_ERRORS {
+            errors.pop_front();
+        }
+        errors.push_back(error);
+        drop(errors);
+        if self.receiver.is_started() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    /// Keeps datagrams for when they can be delivered.
+    pub(crate) fn keep<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
+        let kept = datagrams.map(
+            |Datagram {
+                 data,
+                 source,
+                 truncated,
+                 metadata,
+             }| Waiting {
+                data: data.to_vec(),
+                source,
+                truncated,
+                metadata: *metadata,
+            },
+        );
+        self.receiver.waiting.borrow_mut().extend(kept);
+        if self.receiver.is_started() && self.receiver.has_waiting() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    /// Delivers what is kept, until the callback ends that.
+    pub(crate) fn deliver_waiting(&self, udp: &Udp) {
+        let receiver = &self.receiver;
+        while receiver.is_started() {
+            let error = receiver.errors.borrow_mut().pop_front();
+            let Some(error) = error else { break };
+            self.deliver_error(udp, error);
+        }
+        while receiver.is_started() {
+            let waiting = receiver.waiting.borrow_mut().pop_front();
+            let Some(waiting) = waiting else { break };
+            let peer = receiver.filter().peer;
+            if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
+                self.tally.strangers(1);
+                continue;
+            }
+            let mut taken = true;
+            let bytes = waiting.data.len();
+            receiver.call(|receiving| match receiving {
+                Receiving::Each(callback) => {
+                    self.tally.received(1, bytes);
+                    callback(udp, Ok(waiting.datagram()));
+                }
+                Receiving::Batch(callback) => {
+                    self.tally.received(1, bytes);
+                    callback(udp, Ok(Batch::one(waiting.datagram())));
+                }
+                Receiving::Into(buffers) => taken = self.copy_into(udp, buffers.as_mut(), waiting),
+            });
+            if !taken {
+                break;
+            }
+        }
+        if receiver.is_started() && receiver.has_waiting() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    pub(crate) fn deliver_error(&self, udp: &Udp, error: NetworkError) {
+        self.tally.error(error.errno());
+        self.receiver.call(|receiving| match receiving {
+            Receiving::Each(callback) => callback(udp, Err(error)),
+            Receiving::Batch(callback) => callback(udp, Err(error)),
+            Receiving::Into(buffers) => buffers.give_back(udp, Err(error)),
+        });
+    }
+}
