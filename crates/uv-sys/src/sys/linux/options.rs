@@ -345,6 +345,15 @@ pub(crate) fn attach_reuseport_cpu_selector(fd: BorrowedFd<'_>, group_len: u32) 
     /// "Return the accumulator": younger in libc than the version that this crate asks for.
     const BPF_A: u32 = 0x10;
 
+    /// `struct sock_fprog` with its padding set, so that no byte that the kernel copies is undefined.
+    #[derive(Clone, Copy)]
+    #[repr(C)]
+    struct Program {
+        len: u16,
+        padding: [u8; mem::size_of::<usize>() - 2],
+        steps: *mut libc::sock_filter,
+    }
+
     if group_len == 0 {
         return Err(Errno::EINVAL);
     }
@@ -360,9 +369,10 @@ pub(crate) fn attach_reuseport_cpu_selector(fd: BorrowedFd<'_>, group_len: u32) 
         step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, group_len),
         step(libc::BPF_RET | BPF_A, 0),
     ];
-    let program = libc::sock_fprog {
+    let program = Program {
         len: steps.len() as u16,
-        filter: steps.as_mut_ptr(),
+        padding: Default::default(),
+        steps: steps.as_mut_ptr(),
     };
     set(
         fd,
