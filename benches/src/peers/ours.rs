@@ -95,8 +95,7 @@ impl Metered {
     /// Runs the loop until a receiver stops it.
     fn run_metered(self) -> Outcome {
         self.lp.run(RunMode::Default)?;
-        let finished = self.meter.borrow_mut().finish();
-        finished
+        self.meter.borrow_mut().finish()
     }
 
     /// Runs the loop until the meter, which is asked once per iteration, stops it.
@@ -110,8 +109,7 @@ impl Metered {
             each_turn();
         })?;
         self.lp.run(RunMode::Default)?;
-        let finished = self.meter.borrow_mut().finish();
-        finished
+        self.meter.borrow_mut().finish()
     }
 }
 
@@ -288,8 +286,7 @@ fn pingpong(params: &Params) -> Outcome {
     })?;
     left.send(&payload(SMALL), |_, _| ())?;
     lp.run(RunMode::Default)?;
-    let finished = meter.borrow_mut().finish();
-    finished
+    meter.borrow_mut().finish()
 }
 
 fn fanout(params: &Params) -> Outcome {

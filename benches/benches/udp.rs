@@ -1,0 +1,168 @@
+//! The layer of UDP handles: what a datagram costs on the way out, on the way in, and there and back.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
+use std::rc::Rc;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use uv_udp::{Errno, Loop, RunMode, Udp};
+
+const SMALL: usize = 45;
+/// Bytes in a datagram of a burst: 64 of them are one message.
+const SIZE: usize = 1_000;
+const BURST: usize = 64;
+
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A handle that is connected to a socket that nobody reads: what it has no room for is dropped, so that only the way out
+/// counts.
+fn into_the_void(lp: &Loop) -> (Udp, UdpSocket) {
+    let void = UdpSocket::bind(any()).unwrap();
+    let udp = Udp::new(lp);
+    udp.connect(void.local_addr().unwrap()).unwrap();
+    (udp, void)
+}
+
+/// Two handles that are connected to each other.
+fn pair(lp: &Loop) -> (Udp, Udp) {
+    let (one, other) = (Udp::new(lp), Udp::new(lp));
+    for udp in [&one, &other] {
+        udp.bind(any()).unwrap();
+    }
+    one.connect(other.local_addr().unwrap()).unwrap();
+    other.connect(one.local_addr().unwrap()).unwrap();
+    (one, other)
+}
+
+fn out(c: &mut Criterion) {
+    let lp = Loop::new().unwrap();
+    let (udp, void) = into_the_void(&lp);
+    let stranger = void.local_addr().unwrap();
+    let mut group = c.benchmark_group("udp");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("a send that the policy refuses", |b| {
+        b.iter(|| {
+            let refused = udp.send_to(black_box(&[7; SMALL]), stranger, |_, _| ());
+            assert_eq!(refused, Err(Errno::EISCONN));
+        });
+    });
+    group.bench_function("a connected try_send", |b| {
+        b.iter(|| udp.try_send(black_box(&[7; SMALL])).unwrap());
+    });
+    for count in [1, BURST] {
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("{count} sends and their completions"), |b| {
+            b.iter(|| {
+                for _ in 0..count {
+                    udp.send(black_box(&[7; SIZE]), |_, result| result.unwrap())
+                        .unwrap();
+                }
+                while udp.send_queue_count() > 0 {
+                    lp.run(RunMode::NoWait).unwrap();
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Benches so many datagrams that come as one message, which `start` counts.
+fn receive(c: &mut Criterion, name: &str, count: usize, start: impl Fn(&Udp, Rc<Cell<usize>>)) {
+    let lp = Loop::new().unwrap();
+    let (sender, receiver) = pair(&lp);
+    let received = Rc::new(Cell::new(0));
+    start(&receiver, Rc::clone(&received));
+    let data = vec![7; count * SIZE];
+    let size = NonZeroU16::new(SIZE as u16).unwrap();
+    let mut group = c.benchmark_group("udp");
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function(name, |b| {
+        b.iter(|| {
+            received.set(0);
+            assert_eq!(sender.try_send_segments(&data, size, None), Ok(data.len()));
+            while received.get() < count {
+                lp.run(RunMode::NoWait).unwrap();
+            }
+        });
+    });
+    group.finish();
+}
+
+fn each(c: &mut Criterion) {
+    for count in [1, BURST] {
+        let name = format!("{count} datagrams received");
+        receive(c, &name, count, |udp, received| {
+            udp.recv_start(move |_, datagram| {
+                received.set(received.get() + 1);
+                black_box(datagram.unwrap().data);
+            })
+            .unwrap();
+        });
+    }
+}
+
+/// The handle hands the coalesced message over as it is; the iterator that the callback gets splits it.
+fn split(c: &mut Criterion) {
+    receive(
+        c,
+        "a coalesced buffer split into 64",
+        BURST,
+        |udp, received| {
+            udp.recv_batch_start(move |_, batch| {
+                for datagram in batch.unwrap() {
+                    black_box(datagram.data);
+                    received.set(received.get() + 1);
+                }
+            })
+            .unwrap();
+        },
+    );
+}
+
+fn ping_pong(c: &mut Criterion) {
+    let lp = Loop::new().unwrap();
+    let (one, other) = pair(&lp);
+    let rounds = Rc::new(Cell::new(0_u64));
+    other
+        .recv_start(|udp, received| {
+            udp.try_send(received.unwrap().data).unwrap();
+        })
+        .unwrap();
+    let left = Rc::clone(&rounds);
+    one.recv_start(move |udp, received| {
+        let data = received.unwrap().data;
+        left.set(left.get() - 1);
+        if left.get() == 0 {
+            udp.event_loop().unwrap().stop();
+        } else {
+            udp.try_send(data).unwrap();
+        }
+    })
+    .unwrap();
+    let mut group = c.benchmark_group("udp");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("a round of ping-pong on one loop", |b| {
+        b.iter_custom(|count| {
+            rounds.set(count);
+            let start = std::time::Instant::now();
+            one.try_send(&[7; SMALL]).unwrap();
+            lp.run(RunMode::Default).unwrap();
+            start.elapsed()
+        });
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = out, each, split, ping_pong
+}
+criterion_main!(benches);
