@@ -28,6 +28,14 @@
 //! (recvmmsg(2)) into memory that the loop owns, and lends them to the callback one by one. Nothing is allocated per
 //! datagram.
 //!
+//! # What goes beside the datagrams
+//!
+//! A [`Transmit`] says more than where to: TOS and ECN, TTL, the source address, a segment size, a time to leave. What comes
+//! beside received datagrams is switched on by itself (`set_recv_tos` and the like) and is in their [`Metadata`]. With
+//! [full reports](Udp::set_full_reports) a [`NetworkError`] names the datagram, who could not deliver it, and why. Datagrams
+//! can be received into [memory of one's own](Udp::recv_into_start), the queue can be
+//! [limited](Udp::set_send_queue_limit), and [`Counters`] tell what was done. [`capabilities`] tells what the kernel can do.
+//!
 //! # Where things are
 //!
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,

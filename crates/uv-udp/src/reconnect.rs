@@ -33,12 +33,11 @@ impl Inner {
         }
         if self.has_chosen_port() {
             uv_sys::disconnect(&*socket)?;
-            self.settings.tie(&*socket)?;
             self.enter(State::Unconnected {
                 family,
                 bound: true,
             });
-            return Ok(());
+            return self.settings.tie(&*socket);
         }
         // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();

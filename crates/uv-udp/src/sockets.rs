@@ -117,11 +117,13 @@ impl Udp {
         inner.handle.check_open()?;
         let plan = inner.state.get().bind(address)?;
         options.check(&address)?;
-        inner.carry_out_with(plan, |fd| options.apply(fd))?;
+        let bound = inner.carry_out_with(plan, |fd| options.apply(fd));
         if options.full_reports {
-            inner.receiver.set_full_reports(true);
+            // Also where binding failed: a queue that nobody empties would wake the handle for ever.
+            let on = inner.with_socket(|socket| uv_sys::recv_errors(socket));
+            inner.receiver.set_full_reports(on == Ok(true));
         }
-        Ok(())
+        bound
     }
 
     /// A handle for a socket that somebody else made: unbound, bound or connected. See [`open`](Self::open).

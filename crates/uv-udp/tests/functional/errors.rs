@@ -264,6 +264,13 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
         assert_eq!(udp.try_send(&[7; 1400]), Err(Errno::EMSGSIZE));
         settle(&lp);
         assert_eq!(heard.len(), 1);
+        let calls = udp.counters().recv_calls;
+        settle(&lp);
+        let more = udp.counters().recv_calls - calls;
+        assert!(
+            more <= 3,
+            "the host's own word wakes the handle {more} times"
+        );
         let header = if v6 { 48 } else { 28 };
         assert_eq!(udp.try_send(&vec![7; 1280 - header]), Ok(1280 - header));
         // Whoever probes for himself is not held back by what is known.
@@ -293,4 +300,25 @@ fn a_routers_word_costs_no_datagram_of_another_peer() {
         run_until(&lp, || heard.len() == 20);
         assert_eq!(all(&peer), (0..10).map(|n| vec![n]).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn a_failed_bind_leaves_a_handle_that_hears_and_does_not_spin() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_taken, address) = raw(ip);
+        let udp = Udp::for_family(&lp, uv_udp::Family::of(&address)).unwrap();
+        let bound = udp.bind_with(address, BindOptions::default().full_reports(true));
+        assert_eq!(bound, Err(Errno::EADDRINUSE));
+        let log = Log::new();
+        let entries = log.clone();
+        udp.recv_start(move |_, received| entries.add(received.unwrap_err().report().is_some()))
+            .unwrap();
+        udp.try_send_to(b"anyone?", dead(ip)).unwrap();
+        run_until(&lp, || log.len() == 1);
+        assert_eq!(log.get(), [true]);
+        let calls = udp.counters().recv_calls;
+        settle(&lp);
+        assert!(udp.counters().recv_calls <= calls + 3);
+    }
 }
