@@ -5,6 +5,7 @@ use crate::{
     workload::Workload,
 };
 
+pub mod c_face;
 pub mod libuv;
 pub mod mio_peer;
 pub mod ours;
@@ -42,8 +43,9 @@ impl Peer {
 }
 
 /// Every peer, ours first.
-pub const ALL: [&Peer; 10] = [
+pub const ALL: [&Peer; 11] = [
     &ours::PEER,
+    &c_face::PEER,
     &raw::PEER,
     &raw::PLAIN,
     &raw::EPOLL,
