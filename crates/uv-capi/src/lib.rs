@@ -36,3 +36,25 @@ mod requests;
 mod timer;
 mod types;
 mod udp;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const ASKED: &str = "UV_CAPI_TEST_PANIC";
+
+    #[test]
+    fn a_panic_that_reaches_the_edge_aborts_the_process() {
+        extern "C" fn edge() {
+            panic!("a defect");
+        }
+        if std::env::var_os(ASKED).is_some() {
+            edge();
+        }
+        let test = "tests::a_panic_that_reaches_the_edge_aborts_the_process";
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", test]).env(ASKED, "1").output();
+        assert_eq!(output.unwrap().status.signal(), Some(libc::SIGABRT));
+    }
+}

@@ -56,7 +56,7 @@ struct Large {
     used: usize,
 }
 
-/// A datagram that is kept, and whether the peer may have changed since.
+/// A datagram that is kept.
 struct Kept {
     data: Vec<u8>,
     source: SocketAddr,

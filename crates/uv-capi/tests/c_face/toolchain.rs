@@ -52,11 +52,9 @@ pub(crate) fn libraries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         // A crate of C libraries alone is not built for its tests, so it is built by them.
-        let profile = env::current_exe().unwrap();
+        let test = env::current_exe().unwrap();
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let release = profile
-            .components()
-            .any(|part| part.as_os_str() == "release");
+        let release = test.components().any(|part| part.as_os_str() == "release");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args([
             "build",
