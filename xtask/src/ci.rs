@@ -234,17 +234,29 @@ fn inject() -> Result<Done, Failed> {
     Ok(Done::Holds(counts.join("; ")))
 }
 
-/// The packages that are published.
-fn published() -> Result<Vec<String>, Failed> {
+/// The packages of the workspace that are chosen.
+fn packages(chosen: impl Fn(&Value) -> bool) -> Result<Vec<String>, Failed> {
     let metadata = output(cargo("metadata --quiet --no-deps --format-version 1"))?;
     let metadata: Value =
         serde_json::from_str(&metadata).map_err(|error| Failed(error.to_string()))?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
-    // `publish = false` is an empty list of registries.
-    let published = packages.filter(|package| package["publish"].is_null());
-    Ok(published
-        .filter_map(|package| package["name"].as_str().map(str::to_owned))
+    let names = packages
+        .filter(|package| chosen(package))
+        .map(|package| &package["name"]);
+    Ok(names
+        .filter_map(|name| name.as_str().map(str::to_owned))
         .collect())
+}
+
+/// Whether the package is a crate of the project, and not what surrounds them.
+fn is_crate(package: &Value) -> bool {
+    let manifest = package["manifest_path"].as_str();
+    manifest.is_some_and(|path| path.contains("/crates/"))
+}
+
+/// Whether the package is published: `publish = false` is an empty list of registries.
+fn is_published(package: &Value) -> bool {
+    package["publish"].is_null()
 }
 
 fn valgrind() -> Result<Done, Failed> {
@@ -252,7 +264,7 @@ fn valgrind() -> Result<Done, Failed> {
         return Ok(Done::Skipped("valgrind is missing".into()));
     }
     let mut build = cargo("test --quiet --no-run --message-format json");
-    for package in published()? {
+    for package in packages(is_crate)? {
         build.args(["--package", &package]);
     }
     let messages = output(build)?;
@@ -295,7 +307,7 @@ fn belongs(file: &str) -> bool {
 }
 
 fn package() -> Result<Done, Failed> {
-    let packages = published()?;
+    let packages = packages(is_published)?;
     for package in &packages {
         let listed = output(cargo(&format!(
             "package --quiet --list --allow-dirty --package {package}"
