@@ -21,7 +21,7 @@ pub(super) const MAX_HEARD: usize = 200;
 /// Injected answers of a kind that the handle gives up on if there are too many in a row, or waits longer each time.
 const MAX_PATIENCE: usize = 4;
 /// When something that must come has not come by then it never will.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(2);
 /// The same for a datagram that was sent on loopback, which mostly is there at once.
 const LATEST: Duration = Duration::from_secs(1);
 
@@ -349,23 +349,21 @@ impl World {
 
     /// Everything that must come does: completions, and what was received.
     pub(super) fn come_to_rest(self: &Rc<Self>) {
-        if self.closing.get() {
-            return;
+        while !self.closing.get() && self.broken.borrow().is_empty() && !self.is_at_rest() {
+            // Again, where a callback ended it.
+            if !self.receiving.get() {
+                self.recv_start(Form::Each);
+            }
+            self.run_until(|world| {
+                world.closing.get() || !world.receiving.get() || world.is_at_rest()
+            });
         }
-        if !self.receiving.get() {
-            self.recv_start(Form::Each);
-        }
-        self.run_until(|world| {
-            let receives = world.receiving.get() && !world.closing.get();
-            let heard = world.heard.borrow();
-            let due = receives && heard.iter().any(|heard| heard.fate == Fate::Due);
-            let open = world
-                .sent
-                .borrow()
-                .iter()
-                .any(|sent| sent.outcome.is_none());
-            !due && !open
-        });
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let open = |sent: &Sent| sent.outcome.is_none();
+        let due = |heard: &Heard| heard.fate == Fate::Due;
+        !self.sent.borrow().iter().any(open) && !self.heard.borrow().iter().any(due)
     }
 
     pub(super) fn close(self: &Rc<Self>) {
