@@ -19,6 +19,8 @@ pub use run::{Instance, instances};
 
 pub(crate) use stage::DeadPeer;
 
+use uv_udp::Family;
+
 use network::Near;
 use stage::{Broken, Stage};
 
@@ -32,8 +34,8 @@ pub struct Rule {
     pub id: &'static str,
     /// The promise, as a sentence.
     pub title: &'static str,
-    /// Whether it is a promise about each family of addresses.
-    per_family: bool,
+    /// The families of addresses that it is a promise about; `None` where they make no difference.
+    families: &'static [Option<Family>],
     check: Check,
 }
 
@@ -45,13 +47,15 @@ enum Check {
     Isolated(fn(&Stage, &Near) -> Verdict),
 }
 
+const EACH: &[Option<Family>] = &[Some(Family::V4), Some(Family::V6)];
+
 impl Rule {
     /// A rule for IPv4 and for IPv6.
     const fn each(id: &'static str, title: &'static str, check: fn(&Stage) -> Verdict) -> Self {
         Self {
             id,
             title,
-            per_family: true,
+            families: EACH,
             check: Check::Plain(check),
         }
     }
@@ -59,7 +63,15 @@ impl Rule {
     /// A rule that has nothing to do with the family.
     const fn once(id: &'static str, title: &'static str, check: fn(&Stage) -> Verdict) -> Self {
         Self {
-            per_family: false,
+            families: &[None],
+            ..Self::each(id, title, check)
+        }
+    }
+
+    /// A rule that makes sense for IPv6 only.
+    const fn v6(id: &'static str, title: &'static str, check: fn(&Stage) -> Verdict) -> Self {
+        Self {
+            families: &[Some(Family::V6)],
             ..Self::each(id, title, check)
         }
     }
@@ -73,7 +85,7 @@ impl Rule {
         Self {
             id,
             title,
-            per_family: true,
+            families: EACH,
             check: Check::Isolated(check),
         }
     }

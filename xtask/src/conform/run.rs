@@ -29,19 +29,11 @@ pub struct Instance {
 
 /// Every rule for every family, in the order of the suite.
 pub fn instances() -> Vec<Instance> {
-    let families = |rule: &Rule| -> &[Option<Family>] {
-        if rule.per_family {
-            &[Some(Family::V4), Some(Family::V6)]
-        } else {
-            &[None]
-        }
-    };
     let rules = rules::all().flat_map(|rules| rules.iter());
     rules
         .flat_map(|rule| {
-            families(rule)
-                .iter()
-                .map(move |&family| Instance { rule, family })
+            let families = rule.families.iter();
+            families.map(move |&family| Instance { rule, family })
         })
         .collect()
 }

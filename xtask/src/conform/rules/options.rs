@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         "A reuse_port group gets each datagram once, both of two members get some, and a selector by CPU chooses.",
         group,
     ),
-    Rule::once(
+    Rule::v6(
         "bind/ipv6-only-leaves-ipv4-alone",
         "With ipv6_only a handle hears no IPv4, without it it does; on an IPv4 address it is EINVAL.",
         ipv6_only,
@@ -249,7 +249,8 @@ fn tied(stage: &Stage) -> Verdict {
 
 fn broadcast(stage: &Stage) -> Verdict {
     let udp = Udp::for_family(&stage.lp, Family::V4)?;
-    let everybody = ([255, 255, 255, 255], 9).into();
+    // Everybody on loopback, so that no other route is needed.
+    let everybody = ([127, 255, 255, 255], 9).into();
     let sent = udp.try_send_to(b"hello", everybody);
     ensure_eq!(sent, Err(Errno::EACCES), "a broadcast without permission");
     udp.set_broadcast(true)?;
@@ -315,11 +316,6 @@ fn group(stage: &Stage) -> Verdict {
 }
 
 fn ipv6_only(stage: &Stage) -> Verdict {
-    let Ok(probe) = uv_sys::socket(Family::V6) else {
-        stage.note("no IPv6 here");
-        return Ok(());
-    };
-    drop(probe);
     for only in [true, false] {
         let udp = stage.udp();
         let options = BindOptions::default().ipv6_only(only);

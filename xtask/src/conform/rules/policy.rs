@@ -243,8 +243,8 @@ fn connect_connected(stage: &Stage) -> Verdict {
 /// An address that no socket can be connected to without further ado, and what the kernel says then.
 fn refused_peer(stage: &Stage) -> (SocketAddr, Errno) {
     match stage.family {
-        // Without SO_BROADCAST.
-        Family::V4 => (SocketAddr::from(([255, 255, 255, 255], 9)), Errno::EACCES),
+        // Everybody on loopback, without SO_BROADCAST.
+        Family::V4 => (SocketAddr::from(([127, 255, 255, 255], 9)), Errno::EACCES),
         // A link-local address without a link.
         Family::V6 => (
             SocketAddr::from(([0xfe80, 0, 0, 0, 0, 0, 0, 1], 9)),
