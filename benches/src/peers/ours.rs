@@ -289,6 +289,32 @@ fn pingpong(params: &Params) -> Outcome {
     meter.borrow_mut().finish()
 }
 
+/// Who is sent to, a set after the other.
+struct Fan {
+    addresses: Vec<SocketAddr>,
+    active: RefCell<ActiveSets>,
+    data: Vec<u8>,
+    counters: Arc<Counters>,
+}
+
+impl Fan {
+    /// Sends to each handle of the next set; the last completion goes on with the one after it.
+    fn send(&self, sender: &Udp) {
+        let set = self.active.borrow_mut().turn();
+        for to in &self.addresses[set] {
+            let _ = sender.send_to(&self.data, *to, |sender, result| {
+                let Some(fan) = sender.data::<Fan>() else {
+                    return;
+                };
+                fan.counters.sent.add(u64::from(result.is_ok()));
+                if sender.send_queue_count() == 0 {
+                    fan.send(sender);
+                }
+            });
+        }
+    }
+}
+
 fn fanout(params: &Params) -> Outcome {
     allow_descriptors(params.handles)?;
     let metered = Metered::new(params)?;
@@ -309,23 +335,15 @@ fn fanout(params: &Params) -> Outcome {
         addresses.push(handle.local_addr()?);
     }
     let bytes_per_handle = before.per_handle(params.handles);
-    let mut active = ActiveSets::new(params.handles);
-    let data = payload(SMALL);
-    let counters = Arc::clone(&metered.counters);
-    let mut turn = move || {
-        // Not before the last set is on its way.
-        if sender.send_queue_count() > 0 {
-            return;
-        }
-        for to in &addresses[active.turn()] {
-            let counters = Arc::clone(&counters);
-            let _ = sender.send_to(&data, *to, move |_, result| {
-                counters.sent.add(u64::from(result.is_ok()));
-            });
-        }
-    };
-    turn();
-    let mut measured = metered.run(turn)?;
+    let fan = Rc::new(Fan {
+        addresses,
+        active: RefCell::new(ActiveSets::new(params.handles)),
+        data: payload(SMALL),
+        counters: Arc::clone(&metered.counters),
+    });
+    sender.set_data(Some(fan.clone()));
+    fan.send(&sender);
+    let mut measured = metered.run(|| ())?;
     measured.bytes_per_handle = bytes_per_handle;
     Ok(measured)
 }
