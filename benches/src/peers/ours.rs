@@ -99,14 +99,13 @@ impl Metered {
     }
 
     /// Runs the loop until the meter, which is asked once per iteration, stops it.
-    fn run(self, mut each_turn: impl FnMut() + 'static) -> Outcome {
+    fn run(self) -> Outcome {
         let check = Check::new(&self.lp);
         let meter = Rc::clone(&self.meter);
         check.start(move |check| {
             if !meter.borrow_mut().turn() {
                 stop(check.event_loop());
             }
-            each_turn();
         })?;
         self.lp.run(RunMode::Default)?;
         self.meter.borrow_mut().finish()
@@ -195,7 +194,7 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     if outstanding == 1 {
         metered.run_metered()
     } else {
-        metered.run(|| ())
+        metered.run()
     }
 }
 
@@ -343,7 +342,7 @@ fn fanout(params: &Params) -> Outcome {
     });
     sender.set_data(Some(fan.clone()));
     fan.send(&sender);
-    let mut measured = metered.run(|| ())?;
+    let mut measured = metered.run()?;
     measured.bytes_per_handle = bytes_per_handle;
     Ok(measured)
 }
