@@ -82,7 +82,7 @@ pub use handle::{Handle, HandleId, PollSource};
 pub use hook_list::HookPhase;
 pub use hooks::{Check, Idle, Prepare};
 pub use iteration::MAX_UNPOLLED_ITERATIONS;
-pub use queue::{Pending, Pool, RequestQueue};
+pub use queue::{Pending, Pool, RequestQueue, Run};
 pub use remote::{KeepAlive, Remote};
 pub use source::{Phase, Source};
 pub use timer::Timer;

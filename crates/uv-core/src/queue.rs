@@ -67,10 +67,10 @@ impl fmt::Debug for Pool {
 ///
 /// Payloads are copied once, back to back, so that several pending ones can be handed to the kernel as one stretch of
 /// bytes ([`pending`](Self::pending)). `T` is what it takes to carry out a request beside its payload, as a destination; it
-/// is kept once for each run of requests that agree on it. `C` is what it takes to complete a request: its callback.
+/// is kept once for each [`Run`] of requests that agree on it. `C` is what it takes to complete a request: its callback.
 ///
 /// ```
-/// use uv_core::{Errno, Loop, Pool, RequestQueue};
+/// use uv_core::{Errno, Loop, Pool, RequestQueue, Run};
 ///
 /// let lp = Loop::new()?;
 /// let mut queue = RequestQueue::new(lp.local(Pool::default));
@@ -79,8 +79,7 @@ impl fmt::Debug for Pool {
 /// }
 ///
 /// let mut walk = queue.pending();
-/// let (peer, lengths) = walk.group().unwrap();
-/// assert_eq!((*peer, lengths.count()), ("a", 2));
+/// assert_eq!(walk.run(), Some(Run { tag: &"a", count: 2, size: 3 }));
 /// assert_eq!(walk.take(2), Some(&b"onetwo"[..]));
 ///
 /// // Two were sent; what is left is given up.
@@ -94,8 +93,9 @@ pub struct RequestQueue<T, C> {
     /// All requests, of which the first `completed` ones are completed.
     requests: VecDeque<Request<C>>,
     completed: usize,
-    /// What the pending ones are to be carried out with, and how many in a row agree.
-    tags: VecDeque<(T, usize)>,
+    /// The pending requests once more, run by run.
+    runs: VecDeque<Stretch<T>>,
+    /// The last one holds the last run.
     chunks: VecDeque<Vec<u8>>,
     /// How many chunks were used up before `chunks[0]`.
     spent: usize,
@@ -108,13 +108,48 @@ pub struct RequestQueue<T, C> {
 }
 
 struct Request<C> {
-    /// Where its payload is, while it is pending.
-    chunk: usize,
-    start: u32,
     len: u32,
     /// Meaningless while it is pending.
     result: Result<()>,
     callback: C,
+}
+
+/// Pending requests in a row that are carried out alike: they agree on their tag, and their payloads lie back to back and are
+/// as long as the first, but for the last, which may be shorter (and is not empty then). That is what one system call can
+/// send in segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'q, T> {
+    /// What they are to be carried out with.
+    pub tag: &'q T,
+    /// How many there are: 1 at least.
+    pub count: usize,
+    /// Bytes in the payload of the first.
+    pub size: usize,
+}
+
+/// Where a run is.
+struct Stretch<T> {
+    tag: T,
+    count: usize,
+    size: usize,
+    /// Whether none was shorter yet, so that another one may follow.
+    whole: bool,
+    /// The chunk, counted from the first of all, and where in it the payloads are.
+    chunk: usize,
+    start: usize,
+    end: usize,
+}
+
+impl<T> Stretch<T> {
+    /// Whether a payload of so many bytes may be the next one.
+    fn takes(&self, length: usize) -> bool {
+        self.whole && (length == self.size || (length < self.size && length > 0))
+    }
+
+    /// Where the payload of request `index` begins.
+    fn offset(&self, index: usize) -> usize {
+        (self.start + index * self.size).min(self.end)
+    }
 }
 
 impl<T, C> RequestQueue<T, C> {
@@ -123,7 +158,7 @@ impl<T, C> RequestQueue<T, C> {
         Self {
             requests: VecDeque::new(),
             completed: 0,
-            tags: VecDeque::new(),
+            runs: VecDeque::new(),
             chunks: VecDeque::new(),
             spent: 0,
             used: 0,
@@ -138,48 +173,96 @@ impl<T, C> RequestQueue<T, C> {
     /// # Errors
     ///
     /// `EMSGSIZE` for a payload of 4 GiB or more; nothing is accepted then.
-    #[inline]
     pub fn push<B>(&mut self, payload: Payload<'_>, tag: B, callback: C) -> Result<()>
     where
         T: PartialEq<B> + From<B>,
     {
         let length = payload.len();
         let len = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
-        let fits = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= length;
-        if !self.chunks.back().is_some_and(fits) {
-            self.add_chunk(length);
+        match (self.runs.back_mut(), self.chunks.back_mut()) {
+            (Some(run), Some(chunk))
+                if chunk.capacity() - chunk.len() >= length
+                    && run.takes(length)
+                    && run.tag == tag =>
+            {
+                append(chunk, payload);
+                run.count += 1;
+                run.whole = length == run.size;
+                run.end += length;
+            }
+            _ => self.begin_run(payload, length, tag.into()),
         }
-        let chunk = self.spent + self.chunks.len().saturating_sub(1);
-        // The last chunk has room now, so `start` is less than the size of a large one, or 0.
-        let bytes = self.chunks.back_mut().ok_or(Errno::ENOMEM)?;
-        let start = u32::try_from(bytes.len()).map_err(|_| Errno::EMSGSIZE)?;
-        match payload {
-            Payload::Bytes(slice) => bytes.extend_from_slice(slice),
-            Payload::Slices(slices) => slices
-                .iter()
-                .for_each(|slice| bytes.extend_from_slice(slice)),
+        self.accept(len, callback);
+        Ok(())
+    }
+
+    /// Accepts a request that goes on with the youngest [`Run`]: its payload is as long as those in there, and it agrees on
+    /// the tag. That is a [`push`](Self::push) at a third of its cost.
+    ///
+    /// # Errors
+    ///
+    /// The callback, when there is no such run or no room beside it: nothing is accepted then.
+    #[inline]
+    pub fn push_alike<B>(
+        &mut self,
+        payload: &[u8],
+        tag: &B,
+        callback: C,
+    ) -> std::result::Result<(), C>
+    where
+        T: PartialEq<B>,
+    {
+        let (Some(run), Some(chunk)) = (self.runs.back_mut(), self.chunks.back_mut()) else {
+            return Err(callback);
+        };
+        let length = payload.len();
+        let fits = chunk.capacity() - chunk.len() >= length;
+        if length != run.size || !run.whole || !fits || run.tag != *tag {
+            return Err(callback);
         }
-        match self.tags.back_mut() {
-            Some((last, count)) if *last == tag => *count += 1,
-            _ => self.tags.push_back((tag.into(), 1)),
-        }
+        chunk.extend_from_slice(payload);
+        run.count += 1;
+        run.end += length;
+        // As long as the payload of a request that was accepted, so not 4 GiB.
+        self.accept(length as u32, callback);
+        Ok(())
+    }
+
+    #[inline]
+    fn accept(&mut self, len: u32, callback: C) {
         self.requests.push_back(Request {
-            chunk,
-            start,
             len,
             result: Ok(()),
             callback,
         });
-        self.used += length;
-        self.bytes += length;
-        Ok(())
+        self.used += len as usize;
+        self.bytes += len as usize;
     }
 
-    fn add_chunk(&mut self, len: usize) {
-        let mut chunk = self
-            .pool
-            .take(self.large || !self.chunks.is_empty() || len > SMALL_CHUNK);
-        chunk.reserve_exact(len);
+    fn begin_run(&mut self, payload: Payload<'_>, length: usize, tag: T) {
+        let last = self.chunks.pop_back();
+        let fits = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= length;
+        let mut chunk = match last {
+            Some(chunk) if fits(&chunk) => chunk,
+            full => {
+                let large = self.large || full.is_some() || length > SMALL_CHUNK;
+                self.chunks.extend(full);
+                let mut chunk = self.pool.take(large);
+                chunk.reserve_exact(length);
+                chunk
+            }
+        };
+        let start = chunk.len();
+        append(&mut chunk, payload);
+        self.runs.push_back(Stretch {
+            tag,
+            count: 1,
+            size: length,
+            whole: true,
+            chunk: self.spent + self.chunks.len(),
+            start,
+            end: start + length,
+        });
         self.chunks.push_back(chunk);
     }
 
@@ -188,8 +271,6 @@ impl<T, C> RequestQueue<T, C> {
     pub fn push_completed(&mut self, length: usize, callback: C, result: Result<()>) {
         let len = u32::try_from(length).unwrap_or(u32::MAX);
         let request = Request {
-            chunk: 0,
-            start: 0,
             len,
             result,
             callback,
@@ -203,15 +284,17 @@ impl<T, C> RequestQueue<T, C> {
     pub fn pending(&self) -> Pending<'_, T, C> {
         Pending {
             queue: self,
-            index: self.completed,
-            tag: 0,
-            used: 0,
+            run: 0,
+            passed: 0,
         }
     }
 
     /// Completes the oldest `count` pending requests (or all, if there are fewer) with `result`.
     pub fn complete(&mut self, count: usize, result: Result<()>) {
         let count = count.min(self.pending_count());
+        if count == 0 {
+            return;
+        }
         if result.is_err() {
             let completed = self
                 .requests
@@ -221,17 +304,18 @@ impl<T, C> RequestQueue<T, C> {
         self.completed += count;
         let mut passed = count;
         while passed > 0
-            && let Some((_, agreeing)) = self.tags.front_mut()
+            && let Some(run) = self.runs.front_mut()
         {
-            let those = passed.min(*agreeing);
-            *agreeing -= those;
-            passed -= those;
-            if *agreeing == 0 {
-                self.tags.pop_front();
+            if passed < run.count {
+                run.start = run.offset(passed);
+                run.count -= passed;
+                break;
             }
+            passed -= run.count;
+            self.runs.pop_front();
         }
-        let needed = self.requests.get(self.completed).map(|next| next.chunk);
-        if count > 0 && needed != Some(self.spent) {
+        let needed = self.runs.front().map(|run| run.chunk);
+        if needed != Some(self.spent) {
             self.give_back(needed);
         }
     }
@@ -256,6 +340,7 @@ impl<T, C> RequestQueue<T, C> {
     }
 
     /// Takes the oldest completed request, whose callback is to be called now.
+    #[inline]
     pub fn pop_completed(&mut self) -> Option<(C, Result<()>)> {
         self.completed = self.completed.checked_sub(1)?;
         let request = self.requests.pop_front()?;
@@ -264,23 +349,36 @@ impl<T, C> RequestQueue<T, C> {
     }
 
     /// How many requests are pending.
+    #[inline]
     pub fn pending_count(&self) -> usize {
         self.requests.len() - self.completed
     }
 
     /// How many requests are completed and wait for their callback.
+    #[inline]
     pub fn completed_count(&self) -> usize {
         self.completed
     }
 
     /// How many requests were accepted whose callback was not called yet.
+    #[inline]
     pub fn count(&self) -> usize {
         self.requests.len()
     }
 
     /// Bytes in all requests whose callback was not called yet.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+fn append(chunk: &mut Vec<u8>, payload: Payload<'_>) {
+    match payload {
+        Payload::Bytes(slice) => chunk.extend_from_slice(slice),
+        Payload::Slices(slices) => slices
+            .iter()
+            .for_each(|slice| chunk.extend_from_slice(slice)),
     }
 }
 
@@ -297,47 +395,35 @@ impl<T, C> fmt::Debug for RequestQueue<T, C> {
 /// A walk along the pending requests of a queue, several at a time; see [`RequestQueue`] for an example.
 pub struct Pending<'q, T, C> {
     queue: &'q RequestQueue<T, C>,
-    index: usize,
-    /// Which run of agreeing tags the walk is in, and how many of that run it has passed.
-    tag: usize,
-    used: usize,
+    /// Which run the walk is in, and how many requests of it it has passed.
+    run: usize,
+    passed: usize,
 }
 
 impl<'q, T, C> Pending<'q, T, C> {
-    /// What the next requests are to be carried out with, and their lengths in bytes: of those that agree on it and have
-    /// their payloads back to back. `None` at the end.
-    pub fn group(&self) -> Option<(&'q T, impl Iterator<Item = usize> + use<'q, T, C>)> {
-        let (tag, count) = self.queue.tags.get(self.tag)?;
-        let chunk = self.queue.requests.get(self.index)?.chunk;
-        let agreeing = self
-            .queue
-            .requests
-            .range(self.index..)
-            .take(count - self.used);
-        let lengths = agreeing.take_while(move |request| request.chunk == chunk);
-        Some((tag, lengths.map(|request| request.len as usize)))
+    /// The next requests that are carried out alike. `None` at the end.
+    pub fn run(&self) -> Option<Run<'q, T>> {
+        let run = self.queue.runs.get(self.run)?;
+        Some(Run {
+            tag: &run.tag,
+            count: run.count - self.passed,
+            size: run.size.min(run.end - run.offset(self.passed)),
+        })
     }
 
-    /// Passes the next `count` requests, all of one [`group`](Self::group), and returns their payloads as one stretch of
-    /// bytes. `None`, and nothing is passed, for a `count` of 0 or more than there are in the group.
+    /// Passes the next `count` requests, all of one [`run`](Self::run), and returns their payloads as one stretch of bytes.
+    /// `None`, and nothing is passed, for a `count` of 0 or more than there are in the run.
     pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
-        let (_, agreeing) = self.queue.tags.get(self.tag)?;
-        if count == 0 || count > agreeing - self.used {
+        let run = self.queue.runs.get(self.run)?;
+        if count == 0 || count > run.count - self.passed {
             return None;
         }
-        let requests = &self.queue.requests;
-        let first = requests.get(self.index)?;
-        let last = requests.get(self.index + count - 1)?;
-        if first.chunk != last.chunk {
-            return None;
-        }
-        let chunk = self.queue.chunks.get(first.chunk - self.queue.spent)?;
-        let bytes = chunk.get(first.start as usize..(last.start + last.len) as usize)?;
-        self.index += count;
-        self.used += count;
-        if self.used == *agreeing {
-            self.tag += 1;
-            self.used = 0;
+        let chunk = self.queue.chunks.get(run.chunk - self.queue.spent)?;
+        let bytes = chunk.get(run.offset(self.passed)..run.offset(self.passed + count))?;
+        self.passed += count;
+        if self.passed == run.count {
+            self.run += 1;
+            self.passed = 0;
         }
         Some(bytes)
     }
@@ -345,9 +431,10 @@ impl<'q, T, C> Pending<'q, T, C> {
 
 impl<T, C> fmt::Debug for Pending<'_, T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.queue.requests.len() - self.index;
+        let left = self.queue.runs.iter().skip(self.run);
+        let left: usize = left.map(|run| run.count).sum();
         f.debug_struct("Pending")
-            .field("left", &left)
+            .field("left", &(left - self.passed))
             .finish_non_exhaustive()
     }
 }

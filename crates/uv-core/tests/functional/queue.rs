@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 
 use proptest::prelude::*;
-use uv_core::{Errno, Payload, Pool, RequestQueue, Result};
+use uv_core::{Errno, Payload, Pending, Pool, RequestQueue, Result};
 
 const CHUNK: usize = 64 * 1024;
 
@@ -91,7 +91,15 @@ proptest! {
                             IoSlice::new(slice)
                         })
                         .collect();
-                    prop_assert_eq!(queue.push(Payload::Slices(&slices), tag, name), Ok(()));
+                    // Every other one in the cheap way, if that serves.
+                    let alike = match slices.as_slice() {
+                        [slice] if name % 2 == 0 => queue.push_alike(slice, &tag, name),
+                        _ => Err(name),
+                    };
+                    let accepted = alike.or_else(|name| {
+                        queue.push(Payload::Slices(&slices), tag, name)
+                    });
+                    prop_assert_eq!(accepted, Ok(()));
                     model.pending.push_back(Request { name, tag, bytes });
                 }
                 Step::PushCompleted(len) => {
@@ -130,7 +138,7 @@ proptest! {
     }
 }
 
-/// A walk meets every pending request once and in order, in groups that agree, at most `width` requests at a time.
+/// A walk meets every pending request once and in order, in runs that agree, at most `width` requests at a time.
 fn check_walk(
     queue: &RequestQueue<u8, usize>,
     model: &Model,
@@ -138,16 +146,23 @@ fn check_walk(
 ) -> std::result::Result<(), TestCaseError> {
     let mut walk = queue.pending();
     let mut left = model.pending.iter();
-    while let Some((tag, lengths)) = walk.group() {
-        let lengths: Vec<_> = lengths.collect();
-        prop_assert!(!lengths.is_empty());
+    while let Some(run) = walk.run() {
+        prop_assert!(run.count > 0);
         prop_assert!(walk.take(0).is_none());
-        prop_assert!(walk.take(lengths.len() + 1).is_none());
+        prop_assert!(walk.take(run.count + 1).is_none());
         prop_assert!(walk.take(usize::MAX).is_none());
-        let count = width.min(lengths.len());
+        let count = width.min(run.count);
         let mut expected = Vec::new();
-        for (request, len) in left.by_ref().take(count).zip(lengths) {
-            prop_assert_eq!((request.tag, request.bytes.len()), (*tag, len));
+        for (index, request) in left.by_ref().take(count).enumerate() {
+            let len = request.bytes.len();
+            let last = index + 1 == run.count && index > 0 && len > 0;
+            prop_assert_eq!(request.tag, *run.tag);
+            prop_assert!(
+                len == run.size || (last && len < run.size),
+                "{} in {:?}",
+                len,
+                run
+            );
             expected.extend_from_slice(&request.bytes);
         }
         prop_assert_eq!(walk.take(count), Some(expected.as_slice()));
@@ -158,7 +173,7 @@ fn check_walk(
 }
 
 #[test]
-fn requests_that_agree_are_one_group_with_their_payloads_back_to_back() {
+fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
     let mut queue = queue::<&str, ()>();
     for round in 0..3 {
         for index in 0..40 {
@@ -169,28 +184,103 @@ fn requests_that_agree_are_one_group_with_their_payloads_back_to_back() {
         // The first round finds out that the queue is a long one, the others know.
         if round > 0 {
             let mut walk = queue.pending();
-            assert_eq!(walk.group().unwrap().1.count(), 40);
+            assert_eq!(run(&walk), Some(("tag", 40, 1_200)));
             assert_eq!(walk.take(40).unwrap().len(), 48_000);
-            assert!(walk.group().is_none());
+            assert!(walk.run().is_none());
         }
         queue.complete(40, Ok(()));
     }
 }
 
-#[test]
-fn a_group_ends_where_the_next_request_has_another_tag() {
+/// The tag, how many there are, and how long the first is.
+fn run<T: Copy, C>(walk: &Pending<'_, T, C>) -> Option<(T, usize, usize)> {
+    walk.run().map(|run| (*run.tag, run.count, run.size))
+}
+
+/// The runs of a queue of requests with these tags and payload lengths.
+fn runs<T: Copy + PartialEq>(requests: &[(T, usize)]) -> Vec<(T, usize, usize)> {
     let mut queue = queue();
-    for (tag, payload) in [("a", "1"), ("a", "22"), ("b", "333"), ("a", "4444")] {
-        queue.push(Payload::from(payload), tag, ()).unwrap();
+    for (tag, len) in requests {
+        queue
+            .push(Payload::from(&bytes(*len, 0)), *tag, ())
+            .unwrap();
+    }
+    let mut walk = queue.pending();
+    std::iter::from_fn(|| {
+        let run = run(&walk)?;
+        walk.take(run.1).map(|_| run)
+    })
+    .collect()
+}
+
+#[test]
+fn a_run_ends_where_the_next_request_has_another_tag() {
+    assert_eq!(
+        runs(&[("a", 2), ("a", 2), ("b", 2), ("a", 2)]),
+        [("a", 2, 2), ("b", 1, 2), ("a", 1, 2)]
+    );
+}
+
+#[test]
+fn a_run_ends_with_the_first_shorter_payload_and_before_a_longer_or_empty_one() {
+    let lengths = |lengths: &[usize]| {
+        let requests: Vec<_> = lengths.iter().map(|len| ((), *len)).collect();
+        let runs = runs(&requests);
+        runs.iter()
+            .map(|((), count, size)| (*count, *size))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(&[5, 5, 5]), [(3, 5)]);
+    assert_eq!(lengths(&[5, 5, 3, 3]), [(3, 5), (1, 3)]);
+    assert_eq!(lengths(&[5, 5, 3, 5]), [(3, 5), (1, 5)]);
+    assert_eq!(lengths(&[5, 6]), [(1, 5), (1, 6)]);
+    assert_eq!(lengths(&[5, 0, 0, 5]), [(1, 5), (2, 0), (1, 5)]);
+}
+
+#[test]
+fn a_request_like_the_last_one_is_one_of_its_length_and_tag() {
+    let mut queue = queue();
+    assert_eq!(
+        queue.push_alike(b"one", &"a", 1),
+        Err(1),
+        "nothing is pending"
+    );
+    queue.push(Payload::from("one"), "a", 1).unwrap();
+    assert_eq!(queue.push_alike(b"two", &"a", 2), Ok(()));
+    assert_eq!(queue.push_alike(b"three", &"a", 3), Err(3));
+    assert_eq!(queue.push_alike(b"six", &"b", 6), Err(6));
+    assert_eq!(run(&queue.pending()), Some(("a", 2, 3)));
+    queue.push(Payload::from("x"), "a", 4).unwrap();
+    assert_eq!(queue.push_alike(b"y", &"a", 5), Err(5), "the run has ended");
+    queue.cancel(Errno::ECANCELED);
+    assert_eq!(
+        queue.push_alike(b"y", &"a", 5),
+        Err(5),
+        "nothing is pending any more"
+    );
+    assert_eq!((queue.count(), queue.bytes()), (3, 7));
+}
+
+#[test]
+fn what_is_left_of_a_run_is_a_run() {
+    let mut queue = queue::<(), ()>();
+    for payload in ["aaa", "bbb", "ccc", "d"] {
+        queue.push(Payload::from(payload), (), ()).unwrap();
     }
     queue.complete(1, Ok(()));
     let mut walk = queue.pending();
-    for (tag, payload) in [("a", "22"), ("b", "333"), ("a", "4444")] {
-        let (found, lengths) = walk.group().unwrap();
-        assert_eq!((*found, lengths.sum::<usize>()), (tag, payload.len()));
+    assert_eq!(run(&walk), Some(((), 3, 3)));
+    assert_eq!(walk.take(1), Some(&b"bbb"[..]));
+    assert_eq!(run(&walk), Some(((), 2, 3)));
+    assert_eq!(walk.take(2), Some(&b"cccd"[..]));
+    queue.complete(2, Ok(()));
+    // Nothing follows the shorter one.
+    queue.push(Payload::from("e"), (), ()).unwrap();
+    let mut walk = queue.pending();
+    for payload in ["d", "e"] {
+        assert_eq!(run(&walk).map(|run| run.2), Some(1));
         assert_eq!(walk.take(1), Some(payload.as_bytes()));
     }
-    assert!(walk.group().is_none());
 }
 
 #[test]
@@ -200,7 +290,7 @@ fn to_complete_an_empty_queue_does_nothing() {
     queue.cancel(Errno::ECANCELED);
     assert_eq!((queue.count(), queue.bytes()), (0, 0));
     assert!(queue.pop_completed().is_none());
-    assert!(queue.pending().group().is_none());
+    assert!(queue.pending().run().is_none());
 }
 
 #[test]
@@ -208,12 +298,9 @@ fn an_empty_payload_is_a_request_like_any_other() {
     let mut queue = queue::<(), &str>();
     queue.push(Payload::from(b""), (), "empty").unwrap();
     queue.push(Payload::from(b"x"), (), "not").unwrap();
-    assert_eq!(
-        queue.pending().group().unwrap().1.collect::<Vec<_>>(),
-        [0, 1]
-    );
-    assert_eq!(queue.pending().take(1), Some(&b""[..]));
-    assert_eq!(queue.pending().take(2), Some(&b"x"[..]));
+    let mut walk = queue.pending();
+    assert_eq!(walk.take(1), Some(&b""[..]));
+    assert_eq!(walk.take(1), Some(&b"x"[..]));
     assert_eq!((queue.count(), queue.bytes()), (2, 1));
     queue.complete(1, Ok(()));
     assert_eq!(queue.pop_completed(), Some(("empty", Ok(()))));
