@@ -61,12 +61,7 @@ impl Inner {
                 && (std::ptr::eq(first, next) || same_header(first, next));
             joins.then(|| next.payload.len())
         });
-        run_length(
-            lengths,
-            self.sender.largest_segment.get(),
-            self.scratch.max_segments,
-        )
-        .max(1)
+        run_length(lengths, self.limits(SendBatch::MAX, true)).max(1)
     }
 
     fn send_borrowed_run(&self, socket: &PollSource, run: &[Transmit<'_>]) -> Result<usize> {
@@ -116,7 +111,7 @@ impl Inner {
             destination,
             ..Transmit::new(Payload::Bytes(&[]))
         };
-        self.defaults.complete(&mut header);
+        self.complete_header(&mut header);
         if data.is_empty() {
             return self.send_now(&header);
         }
@@ -151,8 +146,7 @@ impl Inner {
         let Payload::Bytes(data) = message.payload else {
             return Err(Errno::EINVAL);
         };
-        let may_segment =
-            size.get() <= self.sender.largest_segment.get() || self.defaults.is_segmented();
+        let may_segment = size.get() <= self.sender.largest_segment.get() || self.is_segmented();
         if data.len() > usize::from(size.get()) && may_segment {
             let segmented = Transmit {
                 segment_size: Some(size),

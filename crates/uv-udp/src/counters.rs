@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use uv_sys::Errno;
 
-use crate::udp::Udp;
+use crate::udp::{Rare, Udp};
 
 /// What a handle has done since it was made. A copy: it does not go on counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,12 @@ pub(crate) struct Tally {
     batches_received: Cell<u64>,
     segmented_messages: Cell<u64>,
     segments: Cell<u64>,
+    mishaps: Rare<Mishaps>,
+}
+
+/// What does not happen to most handles.
+#[derive(Debug, Default)]
+struct Mishaps {
     fallbacks: Cell<u64>,
     truncated: Cell<u64>,
     kernel_drops: Cell<u64>,
@@ -111,27 +117,31 @@ impl Tally {
         add(&self.batches_received, 1);
     }
 
+    fn mishaps(&self) -> &Mishaps {
+        self.mishaps.get_or_init(Box::default)
+    }
+
     pub(crate) fn fallback(&self) {
-        add(&self.fallbacks, 1);
+        add(&self.mishaps().fallbacks, 1);
     }
 
     pub(crate) fn truncated(&self) {
-        add(&self.truncated, 1);
+        add(&self.mishaps().truncated, 1);
     }
 
     pub(crate) fn strangers(&self, count: usize) {
-        add(&self.strangers, count);
+        add(&self.mishaps().strangers, count);
     }
 
     /// The kernel's own count, which only grows.
     pub(crate) fn kernel_drops(&self, drops: Option<u32>) {
         if let Some(drops) = drops {
-            self.kernel_drops.set(drops.into());
+            self.mishaps().kernel_drops.set(drops.into());
         }
     }
 
     pub(crate) fn error(&self, errno: Errno) {
-        let mut errors = self.errors.borrow_mut();
+        let mut errors = self.mishaps().errors.borrow_mut();
         match errors.iter_mut().find(|(known, _)| *known == errno) {
             Some((_, count)) => *count += 1,
             None => errors.push((errno, 1)),
@@ -156,6 +166,8 @@ impl Udp {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let tally = &self.inner.tally;
+        let none = Mishaps::default();
+        let mishaps = tally.mishaps.get().map_or(&none, |mishaps| mishaps);
         Counters {
             datagrams_sent: tally.datagrams_sent.get(),
             bytes_sent: tally.bytes_sent.get(),
@@ -167,11 +179,11 @@ impl Udp {
             batches_received: tally.batches_received.get(),
             segmented_messages: tally.segmented_messages.get(),
             segments: tally.segments.get(),
-            fallbacks: tally.fallbacks.get(),
-            truncated: tally.truncated.get(),
-            kernel_drops: tally.kernel_drops.get(),
-            strangers: tally.strangers.get(),
-            errors: tally.errors.borrow().clone(),
+            fallbacks: mishaps.fallbacks.get(),
+            truncated: mishaps.truncated.get(),
+            kernel_drops: mishaps.kernel_drops.get(),
+            strangers: mishaps.strangers.get(),
+            errors: mishaps.errors.borrow().clone(),
         }
     }
 }

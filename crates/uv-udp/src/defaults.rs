@@ -23,8 +23,8 @@ pub(crate) struct Defaults {
     drained: Callback<dyn FnMut(&Udp)>,
 }
 
-impl Defaults {
-    pub(crate) fn new() -> Self {
+impl Default for Defaults {
+    fn default() -> Self {
         Self {
             source: Cell::new(None),
             segmented: Cell::new(false),
@@ -32,26 +32,18 @@ impl Defaults {
             drained: Callback::new(),
         }
     }
+}
 
-    pub(crate) fn is_segmented(&self) -> bool {
-        self.segmented.get()
-    }
-
+impl Defaults {
     pub(crate) fn set_segmented(&self, on: bool) {
         self.segmented.set(on);
     }
 
     /// Gives a message what it leaves to the handle.
-    #[inline]
     pub(crate) fn complete(&self, transmit: &mut Transmit<'_>) {
         if transmit.source.is_none() {
             transmit.source = self.source.get();
         }
-    }
-
-    /// Whether a message may leave things to the handle.
-    pub(crate) fn any(&self) -> bool {
-        self.source.get().is_some()
     }
 
     /// Lets go of what could be called.
@@ -81,14 +73,14 @@ impl Udp {
         {
             return Err(Errno::EAFNOSUPPORT);
         }
-        self.inner.defaults.source.set(source);
+        self.inner.defaults().source.set(source);
         Ok(())
     }
 
     /// Where datagrams leave from unless they say otherwise.
     #[must_use]
     pub fn send_source(&self) -> Option<PacketInfo> {
-        self.inner.defaults.source.get()
+        self.inner.defaults.get()?.source.get()
     }
 
     /// Cuts everything that is sent into datagrams of so many bytes, of which the last may be shorter; `None` for not. For one
@@ -105,7 +97,7 @@ impl Udp {
     pub fn set_send_segment_size(&self, size: Option<NonZeroU16>) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::set_segment_size(socket, size))?;
-        self.inner.defaults.segmented.set(size.is_some());
+        self.inner.defaults().segmented.set(size.is_some());
         self.inner.learn_segments_anew();
         Ok(())
     }
@@ -151,13 +143,15 @@ impl Udp {
     /// Limits [`send_queue_size`](Self::send_queue_size) to so many bytes: a send that would go beyond it answers `ENOBUFS`,
     /// and nothing is accepted. `None`, as at first, for no limit. The `try_…` calls queue nothing and know no limit.
     pub fn set_send_queue_limit(&self, bytes: Option<usize>) {
-        self.inner.defaults.limit.set(bytes.unwrap_or(usize::MAX));
+        let limit = bytes.unwrap_or(usize::MAX);
+        self.inner.defaults().limit.set(limit);
     }
 
     /// The limit of [`set_send_queue_limit`](Self::set_send_queue_limit), in bytes.
     #[must_use]
     pub fn send_queue_limit(&self) -> Option<usize> {
-        Some(self.inner.defaults.limit.get()).filter(|&limit| limit != usize::MAX)
+        let limit = self.inner.defaults.get()?.limit.get();
+        Some(limit).filter(|&limit| limit != usize::MAX)
     }
 
     /// Calls `callback` each time that the send queue has become empty: after the callback of the last accepted send, from the
@@ -168,26 +162,49 @@ impl Udp {
     /// `EBADF`, see the type.
     pub fn on_drained(&self, callback: impl FnMut(&Udp) + 'static) -> Result<()> {
         self.inner.handle.check_open()?;
-        self.inner.defaults.drained.set(Box::new(callback));
+        self.inner.defaults().drained.set(Box::new(callback));
         Ok(())
     }
 }
 
 impl Inner {
+    pub(crate) fn defaults(&self) -> &Defaults {
+        self.defaults.get_or_init(Box::default)
+    }
+
+    /// Gives a message what it leaves to the handle.
+    #[inline]
+    pub(crate) fn complete_header(&self, transmit: &mut Transmit<'_>) {
+        if let Some(defaults) = self.defaults.get() {
+            defaults.complete(transmit);
+        }
+    }
+
+    /// Whether the socket cuts what it sends by itself.
+    pub(crate) fn is_segmented(&self) -> bool {
+        let defaults = self.defaults.get();
+        defaults.is_some_and(|defaults| defaults.segmented.get())
+    }
+
     /// `ENOBUFS` for a datagram that the limit has no room for.
     #[inline]
     pub(crate) fn check_room(&self, bytes: usize) -> Result<()> {
-        let limit = self.defaults.limit.get();
-        if limit != usize::MAX && self.sender.queue().bytes().saturating_add(bytes) > limit {
-            return Err(Errno::ENOBUFS);
+        let limit = self.defaults.get().map(|defaults| defaults.limit.get());
+        match limit {
+            Some(limit) if self.sender.queue().bytes().saturating_add(bytes) > limit => {
+                Err(Errno::ENOBUFS)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Tells that nothing is queued any more, if that is so.
     pub(crate) fn tell_drained(&self, udp: &Udp) {
-        if self.sender.queue().count() == 0 && !self.handle.is_closing() {
-            self.defaults.drained.call(|callback| callback(udp));
+        if let Some(defaults) = self.defaults.get()
+            && self.sender.queue().count() == 0
+            && !self.handle.is_closing()
+        {
+            defaults.drained.call(|callback| callback(udp));
         }
     }
 

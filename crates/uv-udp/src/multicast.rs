@@ -88,13 +88,13 @@ impl Udp {
 
     fn join(&self, membership: Membership) -> Result<()> {
         self.inner.with_socket(|socket| membership.join(socket))?;
-        self.inner.settings.joined(membership);
+        self.inner.settings().joined(membership);
         Ok(())
     }
 
     fn leave(&self, membership: Membership) -> Result<()> {
         self.inner.with_socket(|socket| membership.leave(socket))?;
-        self.inner.settings.left(membership);
+        self.inner.settings().left(membership);
         Ok(())
     }
 

@@ -182,7 +182,7 @@ impl Udp {
     pub fn bind_to_device(&self, name: Option<&str>) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::bind_to_device(socket, name))?;
-        self.inner.settings.set_device(name);
+        self.inner.settings().set_device(name);
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl Udp {
     pub fn set_incoming_cpu(&self, cpu: u32) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::set_incoming_cpu(socket, cpu))?;
-        self.inner.settings.set_incoming_cpu(cpu);
+        self.inner.settings().set_incoming_cpu(cpu);
         Ok(())
     }
 

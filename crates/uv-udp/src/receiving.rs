@@ -1,7 +1,6 @@
 //! The way in: what the kernel has is lent to the receive callback, and a connected handle delivers its peer's datagrams only.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -13,9 +12,9 @@ use crate::datagram::{Batch, Datagram, Filter};
 use crate::errors::NetworkError;
 use crate::metadata::{DROPS, Wanted};
 use crate::rhythm::{Rhythm, Why};
-use crate::udp::{Inner, Udp};
+use crate::udp::{Inner, Rare, Udp};
 use crate::user_memory::Buffers;
-use crate::waiting::Waiting;
+use crate::waiting::Kept;
 
 /// Datagrams after which a handle leaves the turn to others: twice what one handle may send in a turn, so that a receiver
 /// keeps up with a sender on the same loop.
@@ -42,9 +41,7 @@ pub(crate) struct Receiver {
     /// Counts what ends a delivery under way: a stop, another peer, a close.
     epoch: Cell<u32>,
     filter: Cell<Filter>,
-    /// Received but not delivered when the callback stopped receiving, or the peer changed.
-    pub(crate) waiting: RefCell<VecDeque<Waiting>>,
-    pub(crate) errors: RefCell<VecDeque<NetworkError>>,
+    pub(crate) kept: Rare<Kept>,
     rhythm: Rhythm,
     /// Whether the poller need not watch, because the handle has a turn in every iteration.
     unwatched: Cell<bool>,
@@ -68,8 +65,7 @@ impl Receiver {
                 peer: None,
                 backlog: false,
             }),
-            waiting: RefCell::default(),
-            errors: RefCell::default(),
+            kept: Rare::new(),
             rhythm: Rhythm::new(),
             unwatched: Cell::new(false),
             coalescing: Cell::new(false),
@@ -165,8 +161,7 @@ impl Receiver {
     /// Lets go of everything that could be delivered, and of the callback.
     pub(crate) fn shut(&self) {
         self.stop();
-        self.waiting.borrow_mut().clear();
-        self.errors.borrow_mut().clear();
+        self.forget_kept();
     }
 
     pub(crate) fn options(&self) -> RecvOptions {
@@ -430,8 +425,10 @@ impl Drop for Rest<'_> {
             });
         }
         // What a disconnect in the callback took out of the socket came after what is left.
-        let later = self.inner.receiver.waiting.take();
+        let later = self.inner.receiver.take_kept();
         self.inner.keep(&mut self.batch);
-        self.inner.receiver.waiting.borrow_mut().extend(later);
+        if !later.is_empty() {
+            self.inner.receiver.keep_last(later);
+        }
     }
 }

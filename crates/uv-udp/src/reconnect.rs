@@ -37,12 +37,12 @@ impl Inner {
                 family,
                 bound: true,
             });
-            return self.settings.tie(&*socket);
+            return self.settings().tie(&*socket);
         }
         // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
         uv_sys::disconnect(&*socket)?;
-        let tied = self.settings.tie(&*socket);
+        let tied = self.settings().tie(&*socket);
         // An adopted socket's port may have been asked for by number, and is then still there.
         let bound = match uv_sys::local_addr(&*socket) {
             Ok(kept) if kept.port() != 0 => {
@@ -99,7 +99,7 @@ impl Inner {
     fn replace(&self, old: &PollSource, address: SocketAddr) -> Result<()> {
         let family = Family::of(&address);
         let replacement = self.hold_port(old, address).and_then(|held| {
-            self.settings.move_to(old, &held.fd)?;
+            self.settings().move_to(old, &held.fd)?;
             Ok(held)
         });
         let held = match replacement {
@@ -121,7 +121,7 @@ impl Inner {
         let HeldPort { fd, reuse } = held;
         uv_sys::set_reuse_address(&fd, reuse)?;
         // Not before the old socket is drained: what arrives for a group would be in both.
-        let joined = self.settings.join_all(&fd);
+        let joined = self.settings().join_all(&fd);
         self.bound_to.set(Some(address));
         self.adopt(
             fd,
@@ -135,7 +135,7 @@ impl Inner {
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {
-        HeldPort::new(socket, address, &self.settings)
+        HeldPort::new(socket, address, self.settings())
     }
 
     /// Keeps what a socket that is about to be closed received.

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU16;
 
-use uv_core::Pending;
+use uv_core::{Pending, Run};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
 use crate::sending::{Header, SendCallback, SendQueue};
@@ -14,19 +14,11 @@ pub(crate) const MAX_FLUSH_DATAGRAMS: usize = 64;
 /// Bytes that one handle may send before others have their turn: one full message. One with more goes alone.
 pub(crate) const MAX_FLUSH_BYTES: usize = 64 * 1024;
 
-/// How many of the payloads can leave as one message: they are as long as the first, which may be `largest` bytes at most,
-/// and the last may be shorter. `most` is how many segments a message may have.
-pub(crate) fn run_length(
-    lengths: impl IntoIterator<Item = usize>,
-    largest: u16,
-    most: usize,
-) -> usize {
+/// How many of the payloads can leave as one message: they are as long as the first, and the last may be shorter.
+pub(crate) fn run_length(lengths: impl IntoIterator<Item = usize>, limits: Limits) -> usize {
     let mut lengths = lengths.into_iter();
     let Some(size) = lengths.next() else { return 0 };
-    if size == 0 || size > usize::from(largest) {
-        return 1;
-    }
-    let most = most.min(MAX_DATAGRAM / size);
+    let most = limits.of(size);
     let mut count = 1;
     while count < most {
         match lengths.next() {
@@ -58,6 +50,17 @@ pub(crate) struct Limits {
     pub(crate) segments: usize,
     /// Bytes in a segment; 0 for no segmentation.
     pub(crate) segment_size: u16,
+}
+
+impl Limits {
+    /// How many datagrams of `size` bytes may be one message.
+    fn of(self, size: usize) -> usize {
+        if size == 0 || size > usize::from(self.segment_size) {
+            1
+        } else {
+            self.segments.min(MAX_DATAGRAM / size).max(1)
+        }
+    }
 }
 
 /// What one message has.
@@ -92,15 +95,9 @@ impl<'q> Iterator for Runs<'q, '_> {
         if left == 0 || self.messages >= self.limits.messages {
             return None;
         }
-        let (header, mut lengths) = self.pending.group()?;
-        let most = left.min(self.limits.segments);
-        let (count, size) = match lengths.next() {
-            Some(size) => {
-                let lengths = std::iter::once(size).chain(lengths);
-                (run_length(lengths, self.limits.segment_size, most), size)
-            }
-            None => return None,
-        };
+        let Run { tag, count, size } = self.pending.run()?;
+        let header = &tag.transmit;
+        let count = count.min(left).min(self.limits.of(size));
         if self.messages > 0 && self.bytes + count * size > MAX_FLUSH_BYTES {
             return None;
         }
@@ -115,12 +112,12 @@ impl<'q> Iterator for Runs<'q, '_> {
         let segment_size = if count > 1 {
             u16::try_from(size).ok().and_then(NonZeroU16::new)
         } else {
-            header.0.segment_size
+            header.segment_size
         };
         Some(Transmit {
             payload: Payload::Bytes(payload),
             segment_size,
-            ..header.0
+            ..*header
         })
     }
 }
@@ -129,8 +126,16 @@ impl<'q> Iterator for Runs<'q, '_> {
 mod tests {
     use super::*;
 
+    fn limits(segments: usize, segment_size: u16) -> Limits {
+        Limits {
+            messages: 1,
+            segments,
+            segment_size,
+        }
+    }
+
     fn run(lengths: &[usize]) -> usize {
-        run_length(lengths.iter().copied(), u16::MAX, 64)
+        run_length(lengths.iter().copied(), limits(64, u16::MAX))
     }
 
     #[test]
@@ -149,7 +154,7 @@ mod tests {
         assert_eq!(run(&[1; 1000]), 64);
         assert_eq!(run(&[20_000; 10]), 3);
         assert_eq!(run(&[65_507; 2]), 1);
-        assert_eq!(run_length([1200; 10], 1199, 64), 1);
-        assert_eq!(run_length([1200; 10], 1200, 4), 4);
+        assert_eq!(run_length([1200; 10], limits(64, 1199)), 1);
+        assert_eq!(run_length([1200; 10], limits(4, 1200)), 4);
     }
 }

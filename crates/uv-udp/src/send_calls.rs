@@ -29,7 +29,11 @@ impl Udp {
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        self.transmit(Transmit::new(payload), callback)
+        let payload = payload.into();
+        match self.inner.follow(payload, None, Box::new(callback)) {
+            Ok(()) => Ok(()),
+            Err(callback) => self.inner.send(Transmit::new(payload), callback),
+        }
     }
 
     /// Accepts a datagram for `destination`; otherwise as [`send`](Self::send).
@@ -46,7 +50,15 @@ impl Udp {
         destination: SocketAddr,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        self.transmit(Transmit::new(payload).to(destination), callback)
+        let (payload, destination) = (payload.into(), Some(destination));
+        let follows = self.inner.follow(payload, destination, Box::new(callback));
+        follows.or_else(|callback| {
+            let transmit = Transmit {
+                destination,
+                ..Transmit::new(payload)
+            };
+            self.inner.send(transmit, callback)
+        })
     }
 
     /// Accepts a datagram with all that a [`Transmit`] can say of it. Without a destination as [`send`](Self::send), with one
@@ -60,14 +72,10 @@ impl Udp {
     /// [`set_transmit_clock`](Self::set_transmit_clock).
     pub fn transmit(
         &self,
-        mut transmit: Transmit<'_>,
+        transmit: Transmit<'_>,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        self.inner.defaults.complete(&mut transmit);
-        self.inner.prepare_to_send(&transmit)?;
-        self.inner.check_room(transmit.payload.len())?;
-        self.inner.accept(&transmit, Box::new(callback));
-        Ok(())
+        self.inner.send(transmit, Box::new(callback))
     }
 
     /// Sends a datagram to the peer now, or not at all, and says how many bytes it had.
@@ -103,7 +111,7 @@ impl Udp {
     /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
     pub fn try_transmit(&self, transmit: &Transmit<'_>) -> Result<usize> {
         let mut transmit = *transmit;
-        self.inner.defaults.complete(&mut transmit);
+        self.inner.complete_header(&mut transmit);
         self.inner.prepare_to_send(&transmit)?;
         self.inner.send_now(&transmit)
     }
@@ -118,9 +126,8 @@ impl Udp {
     #[doc(alias = "uv_udp_try_send2")]
     pub fn try_send_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
         let completed;
-        let batch = if self.inner.defaults.any() {
+        let batch = if let Some(defaults) = self.inner.defaults.get() {
             let mut copy = batch.to_vec();
-            let defaults = &self.inner.defaults;
             copy.iter_mut().for_each(|one| defaults.complete(one));
             completed = copy;
             &completed

@@ -1,6 +1,7 @@
 //! The way out: a datagram on an empty queue goes straight to the kernel, what follows it is queued and flushed in batches.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use uv_core::{Phase, PollSource, Pool, RequestQueue};
@@ -23,22 +24,36 @@ pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, Result<()>)>;
 pub(crate) type SendQueue = RequestQueue<Header, SendCallback>;
 
 /// All that can be said of a datagram but its payload.
-pub(crate) struct Header(pub(crate) Transmit<'static>);
+pub(crate) struct Header {
+    pub(crate) transmit: Transmit<'static>,
+    /// Whether that is nothing but perhaps a destination.
+    plain: bool,
+}
 
 /// Whether two datagrams may share a message.
 impl PartialEq<&Transmit<'_>> for Header {
-    #[inline]
     fn eq(&self, other: &&Transmit<'_>) -> bool {
-        same_header(&self.0, other)
+        same_header(&self.transmit, other)
     }
 }
 
 impl From<&Transmit<'_>> for Header {
     fn from(transmit: &Transmit<'_>) -> Self {
-        Self(Transmit {
-            payload: Payload::Bytes(&[]),
-            ..*transmit
-        })
+        Self {
+            transmit: Transmit {
+                payload: Payload::Bytes(&[]),
+                ..*transmit
+            },
+            plain: transmit.is_plain(),
+        }
+    }
+}
+
+/// Whether this is the destination and nothing else.
+impl PartialEq<Option<SocketAddr>> for Header {
+    #[inline]
+    fn eq(&self, destination: &Option<SocketAddr>) -> bool {
+        self.plain && self.transmit.destination == *destination
     }
 }
 
@@ -140,8 +155,7 @@ impl Sender {
 
 /// Bytes in the oldest pending datagram.
 fn first_length(queue: &SendQueue) -> usize {
-    let lengths = queue.pending().group().map(|(_, lengths)| lengths);
-    lengths.and_then(|mut lengths| lengths.next()).unwrap_or(0)
+    queue.pending().run().map_or(0, |run| run.size)
 }
 
 pub(crate) fn no_room_in_device(error: Errno) -> bool {
@@ -151,8 +165,27 @@ pub(crate) fn no_room_in_device(error: Errno) -> bool {
 impl Inner {
     /// Another peer is another path. A socket that cuts all that it sends must not be given runs: it would cut those.
     pub(crate) fn learn_segments_anew(&self) {
-        let own = self.defaults.is_segmented();
+        let own = self.is_segmented();
         self.sender.try_segments(if own { 0 } else { u16::MAX });
+    }
+
+    /// Takes a datagram like the one queued last: as long, for the same destination, and with nothing else said of it. What
+    /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued;
+    /// and its flush takes this one along. Gives the callback back if there is no such one.
+    #[inline]
+    pub(crate) fn follow(
+        &self,
+        payload: Payload<'_>,
+        destination: Option<SocketAddr>,
+        callback: SendCallback,
+    ) -> std::result::Result<(), SendCallback> {
+        match payload {
+            Payload::Bytes(bytes) if self.defaults.get().is_none() => {
+                let mut queue = self.sender.queue.borrow_mut();
+                queue.push_alike(bytes, &destination, callback)
+            }
+            _ => Err(callback),
+        }
     }
 
     /// Checks a send against the policy, and does what must be done first.
@@ -174,9 +207,18 @@ impl Inner {
         }
     }
 
+    /// Accepts a datagram, or says why not.
+    pub(crate) fn send(&self, mut transmit: Transmit<'_>, callback: SendCallback) -> Result<()> {
+        self.complete_header(&mut transmit);
+        self.prepare_to_send(&transmit)?;
+        self.check_room(transmit.payload.len())?;
+        self.accept(&transmit, callback);
+        Ok(())
+    }
+
     /// Takes a datagram that was checked: to the kernel if nothing is before it, or into the queue.
     #[inline]
-    pub(crate) fn accept(&self, transmit: &Transmit<'_>, callback: SendCallback) {
+    fn accept(&self, transmit: &Transmit<'_>, callback: SendCallback) {
         let mut queue = self.sender.queue.borrow_mut();
         if queue.count() > 0 {
             Self::enqueue(&mut queue, transmit, callback);
@@ -305,15 +347,7 @@ impl Inner {
         let (mut width, mut segments) = (SendBatch::MAX, true);
         let mut left = MAX_FLUSH_DATAGRAMS;
         while left > 0 && queue.pending_count() > 0 {
-            let limits = Limits {
-                messages: width,
-                segments: self.scratch.max_segments,
-                segment_size: if segments {
-                    sender.largest_segment.get()
-                } else {
-                    0
-                },
-            };
+            let limits = self.limits(width, segments);
             let mut counts = [Share::default(); SendBatch::MAX];
             let result = batch.send(&*socket, Runs::new(&queue, &mut counts, limits));
             let Some(result) = self.judge(&mut attempt, result) else {
@@ -364,6 +398,16 @@ impl Inner {
         }
         drop(queue);
         self.watch();
+    }
+
+    /// What the kernel may be offered at once: so many messages, in segments or not.
+    pub(crate) fn limits(&self, messages: usize, segments: bool) -> Limits {
+        let largest = self.sender.largest_segment.get();
+        Limits {
+            messages,
+            segments: self.scratch.max_segments,
+            segment_size: if segments { largest } else { 0 },
+        }
     }
 
     /// Counts the messages that the kernel took, and says how many datagrams they had.

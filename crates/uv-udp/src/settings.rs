@@ -7,6 +7,8 @@ use std::os::fd::AsFd;
 
 use uv_sys::{Interface, Result};
 
+use crate::udp::Inner;
+
 /// One membership in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
@@ -29,6 +31,12 @@ impl Membership {
             None => uv_sys::leave_multicast(fd, self.group, self.interface),
             Some(source) => uv_sys::leave_source(fd, self.group, source, self.interface),
         }
+    }
+}
+
+impl Inner {
+    pub(crate) fn settings(&self) -> &Settings {
+        self.settings.get_or_init(Box::default)
     }
 }
 

@@ -168,9 +168,9 @@ impl Udp {
         let state = State::of_socket(family, &local, peer);
         uv_sys::set_nonblocking(&fd, true)?;
         inner.receiver.recognise(&fd);
-        inner
-            .defaults
-            .set_segmented(matches!(uv_sys::segment_size(&fd), Ok(Some(_))));
+        if matches!(uv_sys::segment_size(&fd), Ok(Some(_))) {
+            inner.defaults().set_segmented(true);
+        }
         let device = match peer {
             // The interface may be a link-local peer's.
             Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
@@ -179,7 +179,9 @@ impl Udp {
         // Whether the port was asked for by number is not known; that it is not is the safe guess.
         let address = SocketAddr::new(local.ip(), 0);
         inner.adopt(fd, state)?;
-        inner.settings.set_device(device.as_deref());
+        if device.is_some() {
+            inner.settings().set_device(device.as_deref());
+        }
         if local.port() != 0 {
             inner.bound_to.set(Some(address));
         }

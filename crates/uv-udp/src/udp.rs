@@ -1,7 +1,7 @@
 //! The UDP handle: its state, its public calls, and its turns on the loop.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -62,6 +62,9 @@ pub struct Udp {
 
 type CloseCallback = Box<dyn FnOnce(&Udp)>;
 
+/// What most handles never need: the memory for it comes with its first use, so that many idle handles need little.
+pub(crate) type Rare<T> = OnceCell<Box<T>>;
+
 pub(crate) struct Inner {
     pub(crate) handle: Handle,
     pub(crate) state: Cell<State>,
@@ -70,8 +73,8 @@ pub(crate) struct Inner {
     pub(crate) bound_to: Cell<Option<SocketAddr>>,
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
-    pub(crate) settings: Settings,
-    pub(crate) defaults: Defaults,
+    pub(crate) settings: Rare<Settings>,
+    pub(crate) defaults: Rare<Defaults>,
     pub(crate) tally: Tally,
     pub(crate) scratch: Rc<Scratch>,
     close_callback: RefCell<Option<CloseCallback>>,
@@ -91,8 +94,8 @@ impl Udp {
             bound_to: Cell::new(None),
             sender: Sender::new(scratch.pool()),
             receiver: Receiver::new(),
-            settings: Settings::default(),
-            defaults: Defaults::new(),
+            settings: Rare::new(),
+            defaults: Rare::new(),
             tally: Tally::default(),
             scratch,
             close_callback: RefCell::new(None),
@@ -400,7 +403,9 @@ impl Inner {
     /// Lets go of the socket and of all that may not be called or delivered any more.
     fn shut(&self) {
         self.receiver.shut();
-        self.defaults.shut();
+        if let Some(defaults) = self.defaults.get() {
+            defaults.shut();
+        }
         drop(self.socket.take());
     }
 }

@@ -1,6 +1,9 @@
 //! What is kept for the receive callback: errors, and datagrams that were received and not delivered, because the callback
 //! stopped receiving or changed the peer, or because they came with a socket that was given up.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::iter;
 use std::net::SocketAddr;
 
 use uv_core::Phase;
@@ -13,6 +16,14 @@ use crate::udp::{Inner, Udp};
 
 /// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
 const MAX_ERRORS: usize = 256;
+
+/// All that is kept. Most handles never keep anything.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// Received but not delivered when the callback stopped receiving, or the peer changed.
+    datagrams: RefCell<VecDeque<Waiting>>,
+    errors: RefCell<VecDeque<NetworkError>>,
+}
 
 /// A datagram that is kept.
 pub(crate) struct Waiting {
@@ -34,20 +45,54 @@ impl Waiting {
 }
 
 impl Receiver {
-    /// Keeps a datagram that is to be delivered before all others.
-    pub(crate) fn keep_first(&self, datagram: Waiting) {
-        self.waiting.borrow_mut().push_front(datagram);
+    fn kept(&self) -> &Kept {
+        self.kept.get_or_init(Box::default)
     }
 
+    /// Keeps a datagram that is to be delivered before all others.
+    pub(crate) fn keep_first(&self, datagram: Waiting) {
+        self.kept().datagrams.borrow_mut().push_front(datagram);
+    }
+
+    /// Keeps datagrams that are to be delivered after all others.
+    pub(crate) fn keep_last(&self, datagrams: impl IntoIterator<Item = Waiting>) {
+        self.kept().datagrams.borrow_mut().extend(datagrams);
+    }
+
+    /// Takes all datagrams that are kept.
+    pub(crate) fn take_kept(&self) -> VecDeque<Waiting> {
+        let kept = self.kept.get().map(|kept| kept.datagrams.take());
+        kept.unwrap_or_default()
+    }
+
+    #[inline]
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.errors.borrow().is_empty() || !self.waiting.borrow().is_empty()
+        self.kept.get().is_some_and(|kept| {
+            !kept.errors.borrow().is_empty() || !kept.datagrams.borrow().is_empty()
+        })
+    }
+
+    fn next_error(&self) -> Option<NetworkError> {
+        self.kept.get()?.errors.borrow_mut().pop_front()
+    }
+
+    fn next_waiting(&self) -> Option<Waiting> {
+        self.kept.get()?.datagrams.borrow_mut().pop_front()
+    }
+
+    /// Lets go of all that is kept.
+    pub(crate) fn forget_kept(&self) {
+        if let Some(kept) = self.kept.get() {
+            kept.datagrams.borrow_mut().clear();
+            kept.errors.borrow_mut().clear();
+        }
     }
 }
 
 impl Inner {
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
-        let mut errors = self.receiver.errors.borrow_mut();
+        let mut errors = self.receiver.kept().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
             errors.pop_front();
         }
@@ -60,7 +105,7 @@ impl Inner {
 
     /// Keeps datagrams for when they can be delivered.
     pub(crate) fn keep<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
-        let kept = datagrams.map(
+        let mut kept = datagrams.map(
             |Datagram {
                  data,
                  source,
@@ -73,7 +118,9 @@ impl Inner {
                 metadata: *metadata,
             },
         );
-        self.receiver.waiting.borrow_mut().extend(kept);
+        if let Some(first) = kept.next() {
+            self.receiver.keep_last(iter::once(first).chain(kept));
+        }
         if self.receiver.is_started() && self.receiver.has_waiting() {
             self.handle.schedule(Phase::Dispatch);
         }
@@ -83,13 +130,15 @@ impl Inner {
     pub(crate) fn deliver_waiting(&self, udp: &Udp) {
         let receiver = &self.receiver;
         while receiver.is_started() {
-            let error = receiver.errors.borrow_mut().pop_front();
-            let Some(error) = error else { break };
+            let Some(error) = receiver.next_error() else {
+                break;
+            };
             self.deliver_error(udp, error);
         }
         while receiver.is_started() {
-            let waiting = receiver.waiting.borrow_mut().pop_front();
-            let Some(waiting) = waiting else { break };
+            let Some(waiting) = receiver.next_waiting() else {
+                break;
+            };
             let peer = receiver.filter().peer;
             if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
                 self.tally.strangers(1);
