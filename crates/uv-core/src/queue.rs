@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use uv_sys::{Errno, Payload, Result};
@@ -39,8 +40,8 @@ impl Pool {
     }
 
     fn give_back(&self, mut chunk: Vec<u8>) {
-        if chunk.capacity() > 2 * LARGE_CHUNK {
-            // Made for one huge payload.
+        if chunk.capacity() == 0 || chunk.capacity() > 2 * LARGE_CHUNK {
+            // None at all, or made for one huge payload.
             return;
         }
         let (free, _) = self.size(chunk.capacity() >= LARGE_CHUNK);
@@ -95,9 +96,10 @@ pub struct RequestQueue<T, C> {
     completed: usize,
     /// The pending requests once more, run by run.
     runs: VecDeque<Stretch<T>>,
-    /// The last one holds the last run.
-    chunks: VecDeque<Vec<u8>>,
-    /// How many chunks were used up before `chunks[0]`.
+    /// The youngest chunk, with the youngest run; without capacity while there is none.
+    last: Vec<u8>,
+    /// Those before it that are still needed, and how many were before those.
+    full: VecDeque<Vec<u8>>,
     spent: usize,
     /// Payload bytes accepted since the queue was last drained.
     used: usize,
@@ -159,7 +161,8 @@ impl<T, C> RequestQueue<T, C> {
             requests: VecDeque::new(),
             completed: 0,
             runs: VecDeque::new(),
-            chunks: VecDeque::new(),
+            last: Vec::new(),
+            full: VecDeque::new(),
             spent: 0,
             used: 0,
             large: false,
@@ -179,13 +182,10 @@ impl<T, C> RequestQueue<T, C> {
     {
         let length = payload.len();
         let len = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
-        match (self.runs.back_mut(), self.chunks.back_mut()) {
-            (Some(run), Some(chunk))
-                if chunk.capacity() - chunk.len() >= length
-                    && run.takes(length)
-                    && run.tag == tag =>
-            {
-                append(chunk, payload);
+        let fits = self.last.capacity() - self.last.len() >= length;
+        match self.runs.back_mut() {
+            Some(run) if fits && run.takes(length) && run.tag == tag => {
+                append(&mut self.last, payload);
                 run.count += 1;
                 run.whole = length == run.size;
                 run.end += length;
@@ -212,15 +212,15 @@ impl<T, C> RequestQueue<T, C> {
     where
         T: PartialEq<B>,
     {
-        let (Some(run), Some(chunk)) = (self.runs.back_mut(), self.chunks.back_mut()) else {
+        let Some(run) = self.runs.back_mut() else {
             return Err(callback);
         };
         let length = payload.len();
-        let fits = chunk.capacity() - chunk.len() >= length;
+        let fits = self.last.capacity() - self.last.len() >= length;
         if length != run.size || !run.whole || !fits || run.tag != *tag {
             return Err(callback);
         }
-        chunk.extend_from_slice(payload);
+        self.last.extend_from_slice(payload);
         run.count += 1;
         run.end += length;
         // As long as the payload of a request that was accepted, so not 4 GiB.
@@ -240,30 +240,24 @@ impl<T, C> RequestQueue<T, C> {
     }
 
     fn begin_run(&mut self, payload: Payload<'_>, length: usize, tag: T) {
-        let last = self.chunks.pop_back();
-        let fits = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= length;
-        let mut chunk = match last {
-            Some(chunk) if fits(&chunk) => chunk,
-            full => {
-                let large = self.large || full.is_some() || length > SMALL_CHUNK;
-                self.chunks.extend(full);
-                let mut chunk = self.pool.take(large);
-                chunk.reserve_exact(length);
-                chunk
-            }
-        };
-        let start = chunk.len();
-        append(&mut chunk, payload);
+        if self.last.capacity() - self.last.len() < length {
+            let first = self.last.capacity() == 0;
+            let mut chunk = self.pool.take(self.large || !first || length > SMALL_CHUNK);
+            chunk.reserve_exact(length);
+            let full = mem::replace(&mut self.last, chunk);
+            self.full.extend(Some(full).filter(|_| !first));
+        }
+        let start = self.last.len();
+        append(&mut self.last, payload);
         self.runs.push_back(Stretch {
             tag,
             count: 1,
             size: length,
             whole: true,
-            chunk: self.spent + self.chunks.len(),
+            chunk: self.spent + self.full.len(),
             start,
             end: start + length,
         });
-        self.chunks.push_back(chunk);
     }
 
     /// Accepts a request of `length` bytes that is done already: it only waits for its callback, after those that were
@@ -323,12 +317,13 @@ impl<T, C> RequestQueue<T, C> {
     /// Gives back the chunks before `needed`, or all of them.
     fn give_back(&mut self, needed: Option<usize>) {
         while needed.is_none_or(|needed| self.spent < needed)
-            && let Some(chunk) = self.chunks.pop_front()
+            && let Some(chunk) = self.full.pop_front()
         {
             self.pool.give_back(chunk);
             self.spent += 1;
         }
         if needed.is_none() {
+            self.pool.give_back(mem::take(&mut self.last));
             self.large = self.used > SMALL_CHUNK;
             self.used = 0;
         }
@@ -418,7 +413,10 @@ impl<'q, T, C> Pending<'q, T, C> {
         if count == 0 || count > run.count - self.passed {
             return None;
         }
-        let chunk = self.queue.chunks.get(run.chunk - self.queue.spent)?;
+        let RequestQueue {
+            last, full, spent, ..
+        } = self.queue;
+        let chunk = full.get(run.chunk - spent).unwrap_or(last);
         let bytes = chunk.get(run.offset(self.passed)..run.offset(self.passed + count))?;
         self.passed += count;
         if self.passed == run.count {
