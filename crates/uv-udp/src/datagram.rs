@@ -26,8 +26,10 @@ pub struct Datagram<'a> {
 pub struct Batch<'a> {
     /// The messages that were not looked at yet: the next one, and how many there are.
     messages: Option<(&'a RecvBatch, usize, usize)>,
-    /// What is left of the message that is being split.
-    rest: Option<Datagram<'a>>,
+    /// The message that is being split, and what is left of it. Beside each other, so that to take a datagram changes nothing
+    /// that the next one reads right away but a pointer and a length.
+    message: Option<Datagram<'a>>,
+    left: &'a [u8],
     /// Bytes from one datagram to the next in that message.
     stride: usize,
     filter: Filter,
@@ -72,7 +74,8 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
         Self {
             messages: Some((memory, 0, count)),
-            rest: None,
+            message: None,
+            left: &[],
             stride: usize::MAX,
             filter,
         }
@@ -86,43 +89,50 @@ impl<'a> Batch<'a> {
         };
         Self {
             messages: None,
-            rest: Some(datagram),
+            message: Some(datagram),
+            left: datagram.data,
             stride: usize::MAX,
             filter,
         }
     }
 
-    /// Takes the next message whole, or what is left of one: its datagrams begin every so many bytes.
-    #[inline]
-    pub(crate) fn message(&mut self) -> Option<(Datagram<'a>, usize)> {
-        let message = self.rest.take().or_else(|| self.refill())?;
-        Some((message, self.stride))
+    /// How many datagrams and bytes there are, without a walk along them.
+    pub(crate) fn totals(&self) -> (usize, usize) {
+        let mut batch = self.clone();
+        let mut totals = (0, 0);
+        while batch.message.is_some() || batch.refill() {
+            // An empty datagram is one, too.
+            totals.0 += batch.left.len().div_ceil(batch.stride).max(1);
+            totals.1 += batch.left.len();
+            batch.message = None;
+        }
+        totals
     }
 
-    /// Puts back what is left of the message that was taken last.
-    pub(crate) fn put_back(&mut self, rest: Datagram<'a>) {
-        self.rest = Some(rest);
-    }
-
-    /// Takes the next message that is not a stranger's.
-    fn refill(&mut self) -> Option<Datagram<'a>> {
-        let (memory, next, count) = self.messages.as_mut()?;
-        while *next < *count {
-            let (data, received) = memory.get(*next)?;
+    /// Goes on to the next message that is not a stranger's.
+    fn refill(&mut self) -> bool {
+        let Some((memory, next, count)) = &mut self.messages else {
+            return false;
+        };
+        while *next < *count
+            && let Some((data, received)) = memory.get(*next)
+        {
             *next += 1;
             if let Some(source) = self.filter.admit(received.source) {
                 // `UDP_GRO` puts datagrams of one size together; the last may be shorter.
                 let size = received.metadata.segment_size.filter(|&size| size > 0);
                 self.stride = size.map_or(usize::MAX, usize::from);
-                return Some(Datagram {
+                self.left = data;
+                self.message = Some(Datagram {
                     data,
                     source,
                     truncated: received.truncated,
                     metadata: &received.metadata,
                 });
+                return true;
             }
         }
-        None
+        false
     }
 }
 
@@ -131,27 +141,27 @@ impl<'a> Iterator for Batch<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Datagram<'a>> {
-        if let Some(rest) = &mut self.rest
-            && rest.data.len() > self.stride
-        {
-            let (data, others) = rest.data.split_at(self.stride);
-            rest.data = others;
+        if self.message.is_none() && !self.refill() {
+            return None;
+        }
+        let message = self.message.as_ref()?;
+        let (data, left) = match self.left.split_at_checked(self.stride) {
+            Some((data, left)) if !left.is_empty() => (data, left),
+            _ => (self.left, &[][..]),
+        };
+        let last = left.is_empty();
+        let datagram = Datagram {
+            data,
+            source: message.source,
             // Only the last one can be cut short by the end of the memory.
-            return Some(Datagram {
-                data,
-                truncated: false,
-                ..*rest
-            });
+            truncated: message.truncated && last,
+            metadata: message.metadata,
+        };
+        self.left = left;
+        if last {
+            self.message = None;
         }
-        if let Some(last) = self.rest.take() {
-            return Some(last);
-        }
-        self.rest = self.refill();
-        if self.rest.is_some() {
-            self.next()
-        } else {
-            None
-        }
+        Some(datagram)
     }
 }
 
@@ -178,6 +188,8 @@ mod tests {
     fn split(data: &[u8], stride: usize) -> Vec<Vec<u8>> {
         let mut batch = Batch::one(datagram(data));
         batch.stride = stride;
+        let bytes: usize = batch.clone().map(|datagram| datagram.data.len()).sum();
+        assert_eq!(batch.totals(), (batch.clone().count(), bytes));
         batch.map(|datagram| datagram.data.to_vec()).collect()
     }
 

@@ -320,44 +320,21 @@ impl Inner {
                 let mut rest = Rest {
                     inner: self,
                     batch: Batch::new(memory, count, filter),
-                    message: None,
-                    left: &[],
-                    bytes: 0,
                     datagrams: 0,
+                    bytes: 0,
                 };
                 while receiver.epoch.get() == epoch
-                    && let Some((message, stride)) = rest.batch.message()
+                    && let Some(datagram) = rest.batch.next()
                 {
-                    rest.message = Some(message);
-                    rest.left = message.data;
-                    // Split here, and not by the iterator, for speed: per datagram only the data and its length change.
-                    loop {
-                        let (data, left) = match rest.left.split_at_checked(stride) {
-                            Some((data, left)) if !left.is_empty() => (data, left),
-                            _ => (rest.left, &[][..]),
-                        };
-                        let last = left.is_empty();
-                        rest.left = left;
-                        rest.datagrams += 1;
-                        rest.bytes += data.len();
-                        let datagram = Datagram {
-                            data,
-                            source: message.source,
-                            truncated: message.truncated && last,
-                            metadata: message.metadata,
-                        };
-                        callback(udp, Ok(datagram));
-                        if last || receiver.epoch.get() != epoch {
-                            break;
-                        }
-                    }
+                    rest.datagrams += 1;
+                    rest.bytes += datagram.data.len();
+                    callback(udp, Ok(datagram));
                 }
                 delivered = rest.datagrams;
             }
             Receiving::Batch(callback) => {
                 let batch = Batch::new(memory, count, filter);
-                let lengths = batch.clone().map(|datagram| datagram.data.len());
-                let (datagrams, bytes) = lengths.fold((0, 0), |(n, sum), len| (n + 1, sum + len));
+                let (datagrams, bytes) = batch.totals();
                 delivered = datagrams;
                 if delivered > 0 {
                     self.tally.received(datagrams, bytes);
@@ -367,7 +344,7 @@ impl Inner {
             // The next turn copies them into the user's memory, for which the loop's own must be free.
             Receiving::Into(_) => {
                 let batch = Batch::new(memory, count, filter);
-                delivered = batch.clone().count();
+                delivered = batch.totals().0;
                 self.keep(batch);
             }
         });
@@ -404,9 +381,6 @@ impl Drop for Turn<'_> {
 struct Rest<'a> {
     inner: &'a Inner,
     batch: Batch<'a>,
-    /// The message under way, and what is left of its data.
-    message: Option<Datagram<'a>>,
-    left: &'a [u8],
     /// What was delivered.
     datagrams: usize,
     bytes: usize,
@@ -417,12 +391,6 @@ impl Drop for Rest<'_> {
         self.inner.tally.received(self.datagrams, self.bytes);
         if self.inner.handle.is_closing() {
             return;
-        }
-        if let Some(message) = self.message.filter(|_| !self.left.is_empty()) {
-            self.batch.put_back(Datagram {
-                data: self.left,
-                ..message
-            });
         }
         // What a disconnect in the callback took out of the socket came after what is left.
         let later = self.inner.receiver.take_kept();

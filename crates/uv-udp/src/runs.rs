@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use uv_core::{Pending, Run};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
-use crate::sending::{Header, SendCallback, SendQueue};
+use crate::sending::{Completion, Header, SendQueue};
 
 /// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
 /// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.
@@ -32,7 +32,7 @@ pub(crate) fn run_length(lengths: impl IntoIterator<Item = usize>, limits: Limit
 
 /// The pending requests of a queue as messages, within the bounds of one turn.
 pub(crate) struct Runs<'q, 'c> {
-    pending: Pending<'q, Header, SendCallback>,
+    pending: Pending<'q, Header, Completion>,
     /// What each message has.
     counts: &'c mut [Share; SendBatch::MAX],
     limits: Limits,

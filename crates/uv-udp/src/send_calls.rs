@@ -24,16 +24,13 @@ impl Udp {
     /// bytes than a datagram can have; `ENOBUFS` beyond the [limit](Self::set_send_queue_limit), if there is one. Nothing was
     /// accepted then, and `callback` is dropped.
     #[doc(alias = "uv_udp_send")]
+    #[inline]
     pub fn send<'a>(
         &self,
         payload: impl Into<Payload<'a>>,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        let payload = payload.into();
-        match self.inner.follow(payload, None, Box::new(callback)) {
-            Ok(()) => Ok(()),
-            Err(callback) => self.inner.send(Transmit::new(payload), callback),
-        }
+        self.transmit(Transmit::new(payload), callback)
     }
 
     /// Accepts a datagram for `destination`; otherwise as [`send`](Self::send).
@@ -44,21 +41,14 @@ impl Udp {
     /// `EAFNOSUPPORT` for an IPv6 destination on an IPv4 socket, or the reverse; `EMSGSIZE` as in `send`. A first socket
     /// is made and bound to the wildcard address here, with the errors of [`bind`](Self::bind).
     #[doc(alias = "uv_udp_sendto")]
+    #[inline]
     pub fn send_to<'a>(
         &self,
         payload: impl Into<Payload<'a>>,
         destination: SocketAddr,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        let (payload, destination) = (payload.into(), Some(destination));
-        let follows = self.inner.follow(payload, destination, Box::new(callback));
-        follows.or_else(|callback| {
-            let transmit = Transmit {
-                destination,
-                ..Transmit::new(payload)
-            };
-            self.inner.send(transmit, callback)
-        })
+        self.transmit(Transmit::new(payload).to(destination), callback)
     }
 
     /// Accepts a datagram with all that a [`Transmit`] can say of it. Without a destination as [`send`](Self::send), with one
@@ -70,12 +60,43 @@ impl Udp {
     /// Those of `send` and `send_to`; `EINVAL` for a TTL of 0; `EAFNOSUPPORT` for a source address of another family than the
     /// destination; `EOPNOTSUPP` for a segment size where the kernel does not segment. A time is `EINVAL` as the result, without
     /// [`set_transmit_clock`](Self::set_transmit_clock).
+    #[inline]
     pub fn transmit(
         &self,
         transmit: Transmit<'_>,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        self.inner.send(transmit, Box::new(callback))
+        self.transmit_with_token(transmit, 0, |udp, _, result| callback(udp, result))
+    }
+
+    /// As [`transmit`](Self::transmit), and `token` is given to the callback: a function that captures nothing knows by it
+    /// which send it is about, and costs no allocation.
+    ///
+    /// ```
+    /// use uv_udp::{Loop, RunMode, Transmit, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// udp.connect("127.0.0.1:9".parse().unwrap())?;
+    /// for token in 0..3 {
+    ///     let message = Transmit::new("x");
+    ///     udp.transmit_with_token(message, token, |_, token, result| println!("{token}: {result:?}"))?;
+    /// }
+    /// lp.run(RunMode::Default)?;
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `transmit`.
+    #[inline]
+    pub fn transmit_with_token(
+        &self,
+        transmit: Transmit<'_>,
+        token: usize,
+        callback: impl FnOnce(&Udp, usize, Result<()>) + 'static,
+    ) -> Result<()> {
+        self.inner.send(transmit, Box::new(callback), token)
     }
 
     /// Sends a datagram to the peer now, or not at all, and says how many bytes it had.

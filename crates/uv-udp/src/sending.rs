@@ -18,10 +18,17 @@ const FIRST_PAUSE: u64 = 1_000_000;
 /// longer than any device takes to drain its queue while its link is up.
 const MAX_PAUSES: u32 = 8;
 
-pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, Result<()>)>;
+/// What is called with the result of a send, and its token.
+pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, usize, Result<()>)>;
+
+/// What a request keeps for its completion.
+pub(crate) struct Completion {
+    callback: SendCallback,
+    token: usize,
+}
 
 /// Accepted datagrams.
-pub(crate) type SendQueue = RequestQueue<Header, SendCallback>;
+pub(crate) type SendQueue = RequestQueue<Header, Completion>;
 
 /// All that can be said of a datagram but its payload.
 pub(crate) struct Header {
@@ -50,10 +57,10 @@ impl From<&Transmit<'_>> for Header {
 }
 
 /// Whether this is the destination and nothing else.
-impl PartialEq<Option<SocketAddr>> for Header {
+impl PartialEq<Option<&SocketAddr>> for Header {
     #[inline]
-    fn eq(&self, destination: &Option<SocketAddr>) -> bool {
-        self.plain && self.transmit.destination == *destination
+    fn eq(&self, destination: &Option<&SocketAddr>) -> bool {
+        self.plain && self.transmit.destination.as_ref() == *destination
     }
 }
 
@@ -172,20 +179,20 @@ impl Inner {
     /// Takes a datagram like the one queued last: as long, for the same destination, and with nothing else said of it. What
     /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued;
     /// and its flush takes this one along. Gives the callback back if there is no such one.
-    #[inline]
-    pub(crate) fn follow(
+    fn follow(
         &self,
-        payload: Payload<'_>,
-        destination: Option<SocketAddr>,
+        payload: &[u8],
+        destination: Option<&SocketAddr>,
         callback: SendCallback,
+        token: usize,
     ) -> std::result::Result<(), SendCallback> {
-        match payload {
-            Payload::Bytes(bytes) if self.defaults.get().is_none() => {
-                let mut queue = self.sender.queue.borrow_mut();
-                queue.push_alike(bytes, &destination, callback)
-            }
-            _ => Err(callback),
+        if self.defaults.get().is_some() {
+            return Err(callback);
         }
+        let completion = Completion { callback, token };
+        let mut queue = self.sender.queue.borrow_mut();
+        let accepted = queue.push_alike(payload, &destination, completion);
+        accepted.map_err(|completion| completion.callback)
     }
 
     /// Checks a send against the policy, and does what must be done first.
@@ -207,21 +214,56 @@ impl Inner {
         }
     }
 
-    /// Accepts a datagram, or says why not.
-    pub(crate) fn send(&self, mut transmit: Transmit<'_>, callback: SendCallback) -> Result<()> {
+    /// Accepts a datagram, or says why not. Compiled into the call of whoever sends: what is not said of the datagram there
+    /// costs nothing then.
+    #[inline(always)]
+    pub(crate) fn send(
+        &self,
+        transmit: Transmit<'_>,
+        callback: SendCallback,
+        token: usize,
+    ) -> Result<()> {
+        match transmit.payload {
+            Payload::Bytes(payload) if transmit.is_plain() => {
+                let destination = transmit.destination.as_ref();
+                match self.follow(payload, destination, callback, token) {
+                    Ok(()) => Ok(()),
+                    Err(callback) => self.send_plain(payload, destination, callback, token),
+                }
+            }
+            _ => self.send_checked(transmit, Completion { callback, token }),
+        }
+    }
+
+    #[inline(never)]
+    fn send_plain(
+        &self,
+        payload: &[u8],
+        destination: Option<&SocketAddr>,
+        callback: SendCallback,
+        token: usize,
+    ) -> Result<()> {
+        let transmit = Transmit {
+            destination: destination.copied(),
+            ..Transmit::new(payload)
+        };
+        self.send_checked(transmit, Completion { callback, token })
+    }
+
+    fn send_checked(&self, mut transmit: Transmit<'_>, completion: Completion) -> Result<()> {
         self.complete_header(&mut transmit);
         self.prepare_to_send(&transmit)?;
         self.check_room(transmit.payload.len())?;
-        self.accept(&transmit, callback);
+        self.accept(&transmit, completion);
         Ok(())
     }
 
     /// Takes a datagram that was checked: to the kernel if nothing is before it, or into the queue.
     #[inline]
-    fn accept(&self, transmit: &Transmit<'_>, callback: SendCallback) {
+    fn accept(&self, transmit: &Transmit<'_>, completion: Completion) {
         let mut queue = self.sender.queue.borrow_mut();
         if queue.count() > 0 {
-            Self::enqueue(&mut queue, transmit, callback);
+            Self::enqueue(&mut queue, transmit, completion);
             if !self.sender.waits() {
                 self.handle.schedule(Phase::Flush);
             }
@@ -232,11 +274,11 @@ impl Inner {
         let mut queue = self.sender.queue.borrow_mut();
         match result {
             Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => {
-                Self::enqueue(&mut queue, transmit, callback);
+                Self::enqueue(&mut queue, transmit, completion);
                 self.handle.schedule(Phase::Flush);
             }
             result => {
-                queue.push_completed(transmit.payload.len(), callback, result.map(drop));
+                queue.push_completed(transmit.payload.len(), completion, result.map(drop));
                 self.handle.schedule(Phase::Completions);
             }
         }
@@ -244,9 +286,9 @@ impl Inner {
     }
 
     #[inline]
-    fn enqueue(queue: &mut SendQueue, transmit: &Transmit<'_>, callback: SendCallback) {
+    fn enqueue(queue: &mut SendQueue, transmit: &Transmit<'_>, completion: Completion) {
         // No datagram that was checked is too long for the queue.
-        let _ = queue.push(transmit.payload, transmit, callback);
+        let _ = queue.push(transmit.payload, transmit, completion);
     }
 
     /// Sends one message, unless something is queued before it.
@@ -459,13 +501,13 @@ impl Inner {
         let completed = self.sender.queue.borrow().completed_count();
         for _ in 0..completed {
             let request = self.sender.queue.borrow_mut().pop_completed();
-            let Some((callback, result)) = request else {
+            let Some((Completion { callback, token }, result)) = request else {
                 break;
             };
             if let Err(error) = result {
                 self.tally.error(error);
             }
-            callback(&udp, result);
+            callback(&udp, token, result);
         }
         drop(turn);
         if completed > 0 {
