@@ -16,11 +16,16 @@ use crate::types::uv_udp_t;
 unsafe fn connect(udp: &UdpBox, addr: *const sockaddr) -> Result<(), c_int> {
     // SAFETY: as the caller vouches.
     let peer = unsafe { address::read(addr) }?;
-    udp.udp.connect(peer).map_err(number)
+    let connected = udp.udp.connect(peer);
+    // Also after an error: the old peer may be gone.
+    udp.receiver.peer_changed();
+    connected.map_err(number)
 }
 
 fn disconnect(udp: &UdpBox) -> Result<(), c_int> {
-    udp.udp.disconnect().map_err(number)
+    let disconnected = udp.udp.disconnect();
+    udp.receiver.peer_changed();
+    disconnected.map_err(number)
 }
 
 #[unsafe(no_mangle)]

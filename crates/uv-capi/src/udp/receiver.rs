@@ -14,7 +14,7 @@ use std::rc::{Rc, Weak};
 
 use libc::sockaddr;
 use uv_core::{Handle, Loop, Phase, Source};
-use uv_udp::{Datagram, Errno};
+use uv_udp::{Batch, Datagram, Errno};
 
 use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
 use super::udp_box;
@@ -41,7 +41,7 @@ pub(crate) struct Receiver {
     /// `UV_UDP_RECVMMSG`.
     large_buffers: bool,
     callbacks: Cell<Option<Callbacks>>,
-    /// Counts what ends a delivery: starts, stops, and the close.
+    /// Counts what ends a delivery: starts, stops, another peer, and the close.
     epoch: Cell<u32>,
     /// A buffer for several datagrams that is being filled, and who supplied it.
     large: Cell<Option<(Callbacks, Large)>>,
@@ -101,24 +101,37 @@ impl Receiver {
         self.callbacks.set(None);
     }
 
-    /// A datagram from the loop's memory.
-    pub(crate) fn take(&self, datagram: &Datagram<'_>) {
-        let Some(callbacks) = self.callbacks.get() else {
-            return;
-        };
-        let Datagram {
-            data,
-            source,
-            truncated,
-            ..
-        } = datagram;
-        // What is kept came first.
-        if !self.kept.borrow().is_empty()
-            || self.offer(callbacks, data, source, *truncated) == Offer::Refused
-        {
-            self.keep(datagram);
-        }
+    /// The handle has another peer, or none: who may be heard is to be asked anew.
+    pub(crate) fn peer_changed(&self) {
+        self.epoch.set(self.epoch.get().wrapping_add(1));
+    }
+
+    /// What one system call received, in the loop's memory.
+    pub(crate) fn take(&self, mut batch: Batch<'_>) {
+        let epoch = self.epoch.get();
         self.end_round_later();
+        // What is kept came first.
+        let callbacks = self.callbacks.get();
+        if let Some(callbacks) = callbacks.filter(|_| self.kept.borrow().is_empty()) {
+            while self.epoch.get() == epoch
+                && let Some(datagram) = batch.next()
+            {
+                let Datagram {
+                    data,
+                    source,
+                    truncated,
+                    ..
+                } = &datagram;
+                if self.offer(callbacks, data, source, *truncated) == Offer::Refused {
+                    self.keep(&datagram);
+                    break;
+                }
+            }
+        }
+        // SAFETY: the structure is in place: the close callback does not come in the turn of a delivery.
+        if unsafe { udp_box(self.this) }.is_ok() {
+            batch.for_each(|datagram| self.keep(&datagram));
+        }
     }
 
     /// The network's answer to an earlier datagram, or an error of receiving. libuv has asked for memory by then.
@@ -215,6 +228,7 @@ impl Receiver {
     }
 
     /// Offers one datagram. The callbacks may do anything, so nothing is believed across them but the epoch.
+    #[inline(always)]
     fn offer(
         &self,
         callbacks: Callbacks,
@@ -281,6 +295,7 @@ impl Receiver {
     }
 
     /// Copies a datagram into the program's memory, and hands that over.
+    #[inline(always)]
     fn store(
         &self,
         callbacks: Callbacks,

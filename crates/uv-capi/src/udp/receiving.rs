@@ -22,8 +22,8 @@ pub unsafe extern "C" fn uv_udp_recv_start(
         Err(error) => return error,
     };
     let receiver = Rc::clone(&udp.receiver);
-    let started = udp.udp.recv_start(move |_, received| match received {
-        Ok(datagram) => receiver.take(&datagram),
+    let started = udp.udp.recv_batch_start(move |_, received| match received {
+        Ok(batch) => receiver.take(batch),
         Err(error) => receiver.take_error(error.errno()),
     });
     match started {

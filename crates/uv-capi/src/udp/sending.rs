@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_uint};
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::ptr;
 use std::slice;
 
 use libc::sockaddr;
@@ -55,23 +56,25 @@ unsafe fn with_payload<T>(
     }
     // SAFETY: as the caller vouches.
     let bufs = unsafe { slice::from_raw_parts(bufs, count) };
-    if let [buf] = bufs {
-        // SAFETY: as the caller vouches.
-        return with(Payload::Bytes(unsafe { bytes(*buf) }?));
-    }
     let (mut few, mut many);
-    let slices = if count <= FEW {
-        few = [IoSlice::new(&[]); FEW];
-        few.get_mut(..count).unwrap_or_default()
-    } else {
-        many = vec![IoSlice::new(&[]); count];
-        many.as_mut_slice()
-    };
-    for (slice, buf) in slices.iter_mut().zip(bufs) {
+    let payload = if let [buf] = bufs {
         // SAFETY: as the caller vouches.
-        *slice = IoSlice::new(unsafe { bytes(*buf) }?);
-    }
-    with(Payload::Slices(slices))
+        Payload::Bytes(unsafe { bytes(*buf) }?)
+    } else {
+        let slices = if count <= FEW {
+            few = [IoSlice::new(&[]); FEW];
+            few.get_mut(..count).unwrap_or_default()
+        } else {
+            many = vec![IoSlice::new(&[]); count];
+            many.as_mut_slice()
+        };
+        for (slice, buf) in slices.iter_mut().zip(bufs) {
+            // SAFETY: as the caller vouches.
+            *slice = IoSlice::new(unsafe { bytes(*buf) }?);
+        }
+        Payload::Slices(slices)
+    };
+    with(payload)
 }
 
 /// Where a datagram goes.
@@ -112,9 +115,12 @@ impl To {
     }
 }
 
+/// Compiled into each of the calls below: for a peer there is no address to look at.
+///
 /// # Safety
 ///
 /// As the crate says, and as [`with_payload`].
+#[inline(always)]
 unsafe fn send(
     req: *mut uv_udp_send_t,
     handle: *mut uv_udp_t,
@@ -129,20 +135,15 @@ unsafe fn send(
     let udp = unsafe { udp_box(handle) }?;
     // SAFETY: as the caller vouches.
     let destination = unsafe { to.destination(udp) }?;
-    // SAFETY: the request is in place until its callback, and the handle until its close callback, which comes after that.
-    let callback = move |udp: &Udp, result: uv_udp::Result<()>| unsafe {
-        sent(req, udp, result.map_or_else(number, |()| 0));
-    };
     // SAFETY: as the caller vouches.
     let bytes = unsafe {
-        with_payload(bufs, nbufs, |payload| {
-            let sent = match destination {
-                None => udp.udp.send(payload, callback),
-                Some(destination) => udp.udp.send_to(payload, destination, callback),
-            };
-            sent.map_err(number)?;
-            Ok(payload.len())
-        })
+        if nbufs == 1 && !bufs.is_null() {
+            accept(udp, Payload::Bytes(bytes(*bufs)?), destination, req)
+        } else {
+            with_payload(bufs, nbufs, |payload| {
+                accept(udp, payload, destination, req)
+            })
+        }
     }?;
     // SAFETY: the caller gives room for a request; members are written one by one, so that none is read. `data` is its own.
     unsafe {
@@ -162,28 +163,42 @@ unsafe fn send(
     Ok(())
 }
 
-/// The completion of a send.
-///
-/// # Safety
-///
-/// The request, as [`send`] left it, and its handle are in place.
-unsafe fn sent(req: *mut uv_udp_send_t, udp: &Udp, status: c_int) {
-    // SAFETY: as the caller vouches.
+/// Hands a send over to the handle, and says how many bytes it has.
+#[inline(always)]
+fn accept(
+    udp: &UdpBox,
+    payload: Payload<'_>,
+    destination: Option<SocketAddr>,
+    req: *mut uv_udp_send_t,
+) -> Result<usize, c_int> {
+    let (transmit, token) = (Transmit::new(payload), req.expose_provenance());
+    let accepted = match destination {
+        None => udp.udp.transmit_with_token(transmit, token, sent),
+        Some(to) => udp.udp.transmit_with_token(transmit.to(to), token, sent),
+    };
+    accepted.map(|()| payload.len()).map_err(number)
+}
+
+/// The completion of the send whose request is at this address.
+fn sent(udp: &Udp, address: usize, result: uv_udp::Result<()>) {
+    let req: *mut uv_udp_send_t = ptr::with_exposed_provenance_mut(address);
+    // SAFETY: the request is as [`send`] left it, and in place until its callback; the handle is until its close callback,
+    // which comes after that.
     let (handle, callback) = unsafe { ((*req).handle, (*req).cb) };
-    // SAFETY: as the caller vouches.
+    // SAFETY: as above.
     unsafe {
         (*handle).send_queue_size -= (*req).bytes;
         (*handle).send_queue_count -= 1;
     }
     if !udp.has_ref()
-        // SAFETY: as the caller vouches. Also in the closing turn.
+        // SAFETY: as above. Also in the closing turn.
         && let Some(Kind::Udp(udp)) = unsafe { object(handle.cast()) }.map(|object| &object.kind)
     {
         udp.keep_loop_alive();
     }
     if let Some(callback) = callback {
         // SAFETY: the program's own function, with its own request, to which nothing of ours refers any more.
-        unsafe { callback(req, status) };
+        unsafe { callback(req, result.map_or_else(number, |()| 0)) };
     }
 }
 
@@ -250,7 +265,13 @@ pub unsafe extern "C" fn uv_udp1_send(
     send_cb: uv_udp_send_cb,
 ) -> c_int {
     // SAFETY: as the crate says.
-    super::code(unsafe { send(req, handle, (bufs, nbufs), To::peer_if_null(addr), send_cb) })
+    unsafe {
+        if addr.is_null() {
+            uv_udp_send(req, handle, bufs, nbufs, send_cb)
+        } else {
+            uv_udp_sendto(req, handle, bufs, nbufs, addr, send_cb)
+        }
+    }
 }
 
 #[unsafe(no_mangle)]
