@@ -7,8 +7,9 @@ use std::num::NonZeroU16;
 use uv_core::PollSource;
 use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
+use crate::request::same_header;
 use crate::runs::run_length;
-use crate::sending::{no_room_in_device, same_header};
+use crate::sending::no_room_in_device;
 use crate::udp::Inner;
 
 impl Inner {

@@ -40,9 +40,8 @@
 //!
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
 //! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `defaults.rs`, `metadata.rs`, `errors.rs`,
-//! `counters.rs`. The way out:
-//! `sending.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`, `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer:
-//! `reconnect.rs`, `settings.rs`.
+//! `counters.rs`. The way out: `sending.rs`, `request.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`,
+//! `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`, `settings.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -60,6 +59,7 @@ mod receiving;
 mod reconnect;
 mod recv_calls;
 mod remote;
+mod request;
 mod rhythm;
 mod runs;
 mod scratch;

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use uv_core::{Pending, Run};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
-use crate::sending::{Completion, Header, SendQueue};
+use crate::request::{Completion, Header, SendQueue};
 
 /// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
 /// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.

@@ -28,6 +28,46 @@ fn calls() -> usize {
 }
 
 #[test]
+fn a_callback_gets_the_token_of_its_send() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let tokens = Log::<(usize, Result<()>)>::new();
+        udp.set_data(Some(std::rc::Rc::new(tokens.clone())));
+        for token in [7, usize::MAX, 0, 7] {
+            udp.transmit_with_token(Transmit::new("x"), token, |udp, token, result| {
+                let tokens = udp.data::<Log<(usize, Result<()>)>>().unwrap();
+                tokens.add((token, result));
+            })
+            .unwrap();
+        }
+        run_until(&lp, || tokens.len() == 4);
+        let expected = [7, usize::MAX, 0, 7].map(|token| (token, Ok(())));
+        assert_eq!(tokens.get(), expected);
+    }
+}
+
+#[test]
+fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
+    let lp = Loop::new().unwrap();
+    let (_peer, address) = raw(loopbacks()[0]);
+    let udp = connected(&lp, address);
+    // The first goes at once, the second is queued.
+    send_all(&udp, &numbered(2, 10));
+    udp.set_send_queue_limit(Some(29));
+    assert_eq!(udp.send(&[2; 10], |_, _| ()), Err(Errno::ENOBUFS));
+    udp.set_send_queue_limit(None);
+    udp.set_send_source(Some(
+        "192.0.2.1".parse::<std::net::IpAddr>().unwrap().into(),
+    ))
+    .unwrap();
+    let results = send_all(&udp, &numbered(1, 10));
+    run_until(&lp, || results.len() == 1);
+    assert!(results.get()[0].is_err(), "that is no address of this host");
+}
+
+#[test]
 fn no_callback_runs_inside_send_and_every_one_runs_once_in_order() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
