@@ -262,15 +262,17 @@ impl Handle {
     #[inline]
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
-        if self.is_closing() || self.with(flag, true) {
+        if self.flags().intersects(flag | Flags::CLOSING) {
             return;
         }
         if let Ok(core) = self.core() {
+            self.with(flag, true);
             core.schedule(phase, self.this.clone());
         }
     }
 
     /// Whether a turn in this phase was asked for and has not come yet.
+    #[inline]
     pub fn is_scheduled(&self, phase: Phase) -> bool {
         flag(phase).is_some_and(|flag| self.flags().contains(flag))
     }
@@ -351,6 +353,7 @@ impl Handle {
     }
 }
 
+#[inline]
 fn flag(phase: Phase) -> Option<Flags> {
     match phase {
         Phase::Completions => Some(Flags::COMPLETIONS),

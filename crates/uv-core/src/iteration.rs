@@ -101,7 +101,14 @@ impl Core {
         self.run_some(queue, scheduled, phase);
     }
 
+    #[inline]
     fn run_some(&self, queue: &Turns, count: usize, phase: Phase) {
+        if count > 0 {
+            self.run_first(queue, count, phase);
+        }
+    }
+
+    fn run_first(&self, queue: &Turns, count: usize, phase: Phase) {
         for _ in 0..count {
             let Some(source) = pop(queue) else { break };
             if let Some(source) = source.upgrade()

@@ -233,7 +233,7 @@ impl Inner {
             self.tally.recv_call();
             match memory.recv(&*socket, width, receiver.options()) {
                 Ok(count) => {
-                    if count < width {
+                    if count < width && filter.backlog {
                         // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
                         // then that comes with the next read, which puts the backlog back.)
                         receiver.filter.set(Filter {

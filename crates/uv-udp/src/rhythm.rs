@@ -9,9 +9,10 @@ use crate::scratch::RECV_SLOTS;
 /// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
 /// than a recvmmsg(2) that finds one.
 const SINGLE_STREAK: u8 = 16;
-/// While it asks for one at a time, every so many reads it asks for more, and so notices a burst from elsewhere. One from
+/// While it asks for one at a time, every so many reads it asks for two, and so notices a burst from elsewhere. One from
 /// its own loop it knows of at once.
 const PROBE_EVERY: u8 = 16;
+const PROBE: usize = 2;
 /// Reads in a row that found something, after which the poller is not asked to watch. To leave it and come back is two
 /// system calls, which is nothing beside so many reads.
 const HOT: u16 = 256;
@@ -73,8 +74,10 @@ impl Rhythm {
         let news = self.seen.replace(sent) != sent;
         if self.packed.get() {
             PACKED
-        } else if news || streak < SINGLE_STREAK || streak.is_multiple_of(PROBE_EVERY) {
+        } else if news || streak < SINGLE_STREAK {
             RECV_SLOTS
+        } else if streak.is_multiple_of(PROBE_EVERY) {
+            PROBE
         } else {
             1
         }
@@ -145,12 +148,12 @@ mod tests {
             assert_eq!(rhythm.width(0), RECV_SLOTS);
             rhythm.found(1, 1);
         }
-        let mut wide = 0;
+        let mut probes = 0;
         for _ in 0..10 * u32::from(PROBE_EVERY) {
-            wide += u32::from(rhythm.width(0) == RECV_SLOTS);
+            probes += u32::from(rhythm.width(0) == PROBE);
             rhythm.found(1, 1);
         }
-        assert_eq!(wide, 10, "one in so many asks for more");
+        assert_eq!(probes, 10, "one in so many asks for more");
         rhythm.found(2, 2);
         assert_eq!(rhythm.width(0), RECV_SLOTS);
     }

@@ -135,19 +135,24 @@ unsafe fn recv_one(
 /// call the first `last` headers hold what the kernel wrote.
 pub(crate) struct Ring {
     headers: Vec<libc::mmsghdr>,
-    names: Vec<RawAddr>,
+    slots: Vec<Slot>,
     /// Only pointed at.
     _iovecs: Vec<libc::iovec>,
-    controls: Vec<ControlBuffer>,
     data: Vec<u8>,
     slot_len: usize,
-    /// What the kernel said of the datagrams in the first `last` slots.
-    received: Vec<Received>,
+    /// How many slots the last call filled.
     last: usize,
     /// How many slots may hold metadata; those after them have none.
     reported: usize,
     /// What the last call asked for.
     options: RecvOptions,
+}
+
+/// What the kernel says of one datagram, as it says it and decoded.
+struct Slot {
+    name: RawAddr,
+    control: ControlBuffer,
+    received: Received,
 }
 
 // SAFETY: every pointer is to the ring's own heap memory, which moves with it.
@@ -175,14 +180,17 @@ impl Ring {
                 }
             })
             .collect();
+        let slot = || Slot {
+            name: RawAddr::zeroed(),
+            control: ControlBuffer::zeroed(),
+            received: Received::NOTHING,
+        };
         Ring {
             headers,
-            names: vec![RawAddr::zeroed(); slots],
+            slots: (0..slots).map(|_| slot()).collect(),
             _iovecs: iovecs,
-            controls: vec![ControlBuffer::zeroed(); slots],
             data,
             slot_len,
-            received: vec![Received::NOTHING; slots],
             last: 0,
             reported: 0,
             options: RecvOptions {
@@ -204,21 +212,15 @@ impl Ring {
     /// Points the first `count` headers at what `options` asks for, which also undoes what the kernel wrote into them.
     #[inline]
     fn arm(&mut self, count: usize, options: RecvOptions) {
-        for (slot, message) in self.headers.iter_mut().take(count).enumerate() {
+        for (message, slot) in self.headers.iter_mut().zip(&mut self.slots).take(count) {
             let header = &mut message.msg_hdr;
             (header.msg_name, header.msg_namelen) = if options.source {
-                (
-                    self.names.as_mut_ptr().wrapping_add(slot).cast(),
-                    RawAddr::SIZE,
-                )
+                ((&raw mut slot.name).cast(), RawAddr::SIZE)
             } else {
                 (ptr::null_mut(), 0)
             };
             (header.msg_control, header.msg_controllen) = if options.control {
-                (
-                    self.controls.as_mut_ptr().wrapping_add(slot).cast(),
-                    CONTROL_SIZE as _,
-                )
+                ((&raw mut slot.control).cast(), CONTROL_SIZE as _)
             } else {
                 (ptr::null_mut(), 0)
             };
@@ -271,8 +273,12 @@ impl Ring {
     #[inline]
     fn decode(&mut self, count: usize) -> usize {
         self.last = count;
-        let slots = self.headers.iter().zip(&self.names).zip(&self.controls);
-        for (((message, name), control), received) in slots.zip(&mut self.received).take(count) {
+        for (message, slot) in self.headers.iter().zip(&mut self.slots).take(count) {
+            let Slot {
+                name,
+                control,
+                received,
+            } = slot;
             received.full_len = message.msg_len as usize;
             received.len = received.full_len.min(self.slot_len);
             received.truncated = received.full_len > received.len;
@@ -295,7 +301,7 @@ impl Ring {
 
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
-        let received = self.received.get(..self.last)?.get(index)?;
+        let received = &self.slots.get(..self.last)?.get(index)?.received;
         let start = index * self.slot_len;
         Some((self.data.get(start..start + received.len)?, received))
     }
