@@ -101,10 +101,12 @@ pub struct RequestQueue<T, C> {
     /// Those before it that are still needed, and how many were before those.
     full: VecDeque<Vec<u8>>,
     spent: usize,
-    /// Payload bytes accepted since the queue was last drained.
-    used: usize,
-    /// Whether `used` outgrew a small chunk the last time: then the first chunk is a large one at once.
+    /// Whether one chunk was not enough since the queue was last drained.
+    spilled: bool,
+    /// Whether a small chunk was not enough the last time: then the first chunk is a large one at once.
     large: bool,
+    /// The only number that both ends of the queue count in: two side by side would be added to as one vector, for which
+    /// the CPU waits until what the other end stored in one of them is in memory.
     bytes: usize,
     pool: Rc<Pool>,
 }
@@ -164,7 +166,7 @@ impl<T, C> RequestQueue<T, C> {
             last: Vec::new(),
             full: VecDeque::new(),
             spent: 0,
-            used: 0,
+            spilled: false,
             large: false,
             bytes: 0,
             pool,
@@ -235,7 +237,6 @@ impl<T, C> RequestQueue<T, C> {
             result: Ok(()),
             callback,
         });
-        self.used += len as usize;
         self.bytes += len as usize;
     }
 
@@ -246,6 +247,7 @@ impl<T, C> RequestQueue<T, C> {
             chunk.reserve_exact(length);
             let full = mem::replace(&mut self.last, chunk);
             self.full.extend(Some(full).filter(|_| !first));
+            self.spilled |= !first;
         }
         let start = self.last.len();
         append(&mut self.last, payload);
@@ -323,9 +325,9 @@ impl<T, C> RequestQueue<T, C> {
             self.spent += 1;
         }
         if needed.is_none() {
-            self.pool.give_back(mem::take(&mut self.last));
-            self.large = self.used > SMALL_CHUNK;
-            self.used = 0;
+            let last = mem::take(&mut self.last);
+            self.large = mem::take(&mut self.spilled) || last.len() > SMALL_CHUNK;
+            self.pool.give_back(last);
         }
     }
 
