@@ -234,8 +234,8 @@ impl Udp {
     /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
     ///
     /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
-    /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected. Sends accepted for other
-    /// destinations are offered to the kernel once more; what it does not take completes with `ECANCELED`.
+    /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
+    /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take completes with `ECANCELED`.
     ///
     /// # Errors
     ///
@@ -254,8 +254,11 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` when the handle has no peer. Otherwise the handle is unconnected also after an error, which says why the
-    /// local port could not be kept: `EADDRINUSE` if another socket took it.
+    /// `ENOTCONN` when the handle has no peer. Where the kernel refuses to let go of the peer, its error: the handle stays
+    /// connected. After any other error the handle is unconnected, as [`is_connected`](Self::is_connected) tells, and something
+    /// was not kept: `EADDRINUSE` for the local port if another socket took it, `EACCES` for a privileged one; `ENODEV`, `EPERM`
+    /// for the device. An IPv6 handle needs another socket (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, and `EPERM` for a mark or
+    /// a priority whose privilege is gone): without it it keeps the old one, which hears the former peer's address alone.
     #[doc(alias = "uv_udp_disconnect")]
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;
