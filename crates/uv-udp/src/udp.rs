@@ -204,7 +204,7 @@ impl Udp {
     }
 
     /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's: do not
-    /// close it, and ask again after `disconnect`, which may replace it.
+    /// close it, and ask again after `disconnect`, which may replace it. [`with_fd`](Self::with_fd) lends it in safe code.
     ///
     /// # Errors
     ///

@@ -7,6 +7,7 @@ mod errors;
 mod event_loop;
 mod fairness;
 mod input;
+mod kernel;
 mod life;
 mod local;
 mod memory;
@@ -36,6 +37,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         errors::RULES,
         reports::RULES,
         options::RULES,
+        kernel::RULES,
         beside::RULES,
         memory::RULES,
         fairness::RULES,
