@@ -311,6 +311,22 @@ impl Raw {
         }
     }
 
+    /// Whether there is a datagram within this time.
+    pub(crate) fn peek_within(&self, time: Duration) -> io::Result<bool> {
+        self.socket.set_read_timeout(Some(time))?;
+        let there = loop {
+            match self.socket.peek_from(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                peeked => break peeked,
+            }
+        };
+        self.socket.set_read_timeout(Some(DEADLINE))?;
+        match there {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            there => there.map(|_| true),
+        }
+    }
+
     /// The next datagram as text.
     pub(crate) fn recv_text(&self) -> io::Result<String> {
         Ok(text(&self.recv()?.0))

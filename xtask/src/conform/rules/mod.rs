@@ -21,6 +21,7 @@ mod reports;
 mod requests;
 mod routes;
 mod system;
+mod wire;
 
 use super::Rule;
 
@@ -39,6 +40,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         options::RULES,
         kernel::RULES,
         beside::RULES,
+        wire::RULES,
         memory::RULES,
         fairness::RULES,
         input::RULES,
