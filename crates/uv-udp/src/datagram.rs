@@ -15,7 +15,8 @@ pub struct Datagram<'a> {
     pub source: SocketAddr,
     /// Whether the payload was longer than the memory it was received into, and `data` is only its start.
     pub truncated: bool,
-    /// What else came with it.
+    /// What else came with it. A [`segment_size`](Metadata::segment_size) says that the kernel received it together with others,
+    /// from which it was split already.
     pub metadata: &'a Metadata,
 }
 

@@ -119,6 +119,10 @@ impl Receiver {
         &self.wanted
     }
 
+    pub(crate) fn runs(&self) -> bool {
+        self.runs.get()
+    }
+
     pub(crate) fn set_runs(&self, on: bool) {
         self.runs.set(on);
     }

@@ -142,8 +142,20 @@ impl Udp {
     /// Gives a handle without a socket one that somebody else made: unbound, bound or connected, which the handle recognises.
     /// The descriptor becomes non-blocking, for all who share it.
     ///
-    /// What the kernel does not tell is taken as follows: groups that the socket joined are left when the handle disconnects
-    /// from an IPv6 peer; and a connected IPv6 socket keeps the address that it has now, also if that was chosen for the peer.
+    /// The handle then owns it: what others do to the socket, by a copy of the descriptor, it does not see.
+    ///
+    /// What the kernel does not tell, the handle does not know:
+    ///
+    /// - **Groups.** What the socket joined before it was adopted works, and can be left by
+    ///   [`leave_multicast`](Self::leave_multicast). But when the handle disconnects from an IPv6 peer, another socket takes
+    ///   this one's place, and it joins only the groups that were joined by the handle: the others are left without a word.
+    ///   Join them by the handle, or leave them to another socket.
+    /// - **Everything else that no getter of this crate tells**, at that same moment: the incoming CPU, socket filters,
+    ///   the place in a reuse-port group, and options that this crate has no name for.
+    /// - **The address that was bound.** A connected IPv6 socket keeps the address that it has now, also if that was chosen for
+    ///   the peer.
+    ///
+    /// An unconnected socket, an IPv4 socket, and one that never disconnects lose nothing.
     ///
     /// # Errors
     ///

@@ -30,7 +30,8 @@ pub struct Arrival {
     pub source: SocketAddr,
     /// Whether the datagram had more bytes than the buffer, which holds only its start then.
     pub truncated: bool,
-    /// What else came with it.
+    /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several
+    /// ([`set_recv_runs`](Udp::set_recv_runs)).
     pub metadata: Metadata,
 }
 
@@ -147,6 +148,13 @@ impl Udp {
         }
         self.inner.receiver.set_runs(on);
         Ok(())
+    }
+
+    /// Whether [`set_recv_runs`](Self::set_recv_runs) is on.
+    #[must_use]
+    #[doc(alias = "UDP_GRO")]
+    pub fn recv_runs(&self) -> bool {
+        self.inner.receiver.runs()
     }
 }
 

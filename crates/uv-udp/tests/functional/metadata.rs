@@ -143,6 +143,58 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
 }
 
 #[test]
+fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
+    type Read = fn(&Udp) -> bool;
+    let both: [(Switch, Read); 5] = [
+        (Udp::set_recv_tos, Udp::recv_tos),
+        (Udp::set_recv_ttl, Udp::recv_ttl),
+        (Udp::set_recv_destination, Udp::recv_destination),
+        (Udp::set_recv_timestamp, Udp::recv_timestamp),
+        (Udp::set_recv_drops, Udp::recv_drops),
+    ];
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        for (index, (set, _)) in both.into_iter().enumerate() {
+            let (udp, _) = bound(&lp, ip);
+            let on = |udp: &Udp| both.map(|(_, read)| read(udp));
+            assert_eq!(on(&udp), [false; 5]);
+            assert_eq!(set(&udp, true), Ok(()));
+            let mut expected = [false; 5];
+            expected[index] = true;
+            assert_eq!(on(&udp), expected);
+            let adopted = Udp::adopt(&lp, udp.into_fd().unwrap()).unwrap();
+            assert_eq!(on(&adopted), expected);
+            assert_eq!(set(&adopted, false), Ok(()));
+            assert_eq!(on(&adopted), [false; 5]);
+        }
+        let without = Udp::new(&lp);
+        assert!(!without.recv_tos());
+        assert_eq!(without.set_recv_tos(true), Err(Errno::EBADF));
+        assert!(!without.recv_runs());
+    }
+}
+
+#[test]
+fn the_descriptor_is_lent_while_there_is_one() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = Udp::new(&lp);
+        assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
+        udp.connect(raw(ip).1).unwrap();
+        let ttl = udp.with_fd(|fd| uv_sys::set_ttl(fd, 9)).unwrap();
+        assert_eq!((ttl, udp.ttl()), (Ok(()), Ok(9)));
+        // What it lends is the handle's even if it is let go of meanwhile.
+        let name = udp.with_fd(|fd| {
+            udp.disconnect().unwrap();
+            uv_sys::ttl(fd)
+        });
+        assert_eq!((name, udp.ttl()), (Ok(Ok(9)), Ok(9)));
+        udp.close(|_| ()).unwrap();
+        assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
+    }
+}
+
+#[test]
 fn drops_are_told_once_there_are_some() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
