@@ -39,7 +39,9 @@ pub struct Counters {
     pub kernel_drops: u64,
     /// Datagrams of strangers that were dropped: they came before the handle was connected.
     pub strangers: u64,
-    /// Errors that callbacks were told, of the network and of sends, and how often, in the order of their first time.
+    /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
+    /// them, of sends that completed with one, and of those that a [`UdpRemote`](crate::UdpRemote) asked for and the handle
+    /// refused.
     pub errors: Vec<(Errno, u64)>,
 }
 

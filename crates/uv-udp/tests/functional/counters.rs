@@ -227,3 +227,41 @@ fn kept_datagrams_are_counted_once_in_every_form() {
         }
     }
 }
+
+#[test]
+fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = connected(&lp, dead(ip));
+        for _ in 0..5 {
+            udp.try_send(b"x").unwrap();
+        }
+        // Each send but the first one met the answer to the one before.
+        assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 4)]);
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 5);
+        assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 5)]);
+    }
+}
+
+#[test]
+fn what_another_threads_send_is_refused_with_is_counted() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        udp.set_send_queue_limit(Some(2));
+        let remote = udp.remote().unwrap();
+        let sender = std::thread::spawn(move || {
+            for _ in 0..3 {
+                remote.send(b"x".to_vec()).unwrap();
+            }
+            remote.send_to(b"x".to_vec(), address).unwrap();
+        });
+        sender.join().unwrap();
+        settle(&lp);
+        let expected = [(Errno::ENOBUFS, 1), (Errno::EISCONN, 1)];
+        assert_eq!(udp.counters().errors, expected);
+        assert_eq!(all(&peer), [b"x", b"x"]);
+    }
+}
