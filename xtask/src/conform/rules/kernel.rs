@@ -255,6 +255,14 @@ fn named_errors(stage: &Stage) -> Verdict {
         Err(Errno::ENODEV),
         "by an interface that is not there"
     );
+    let (address, error) = match stage.family {
+        Family::V4 => ("192.0.2.200", Errno::ENETUNREACH),
+        Family::V6 => ("2001:db8::200", Errno::EINVAL),
+    };
+    let address: std::net::IpAddr = address.parse().map_err(Broken::new)?;
+    udp.set_send_source(Some(address.into()))?;
+    let sent = udp.try_send_to(b"x", stage.raw()?.address());
+    ensure_eq!(sent, Err(error), "from an address that is not this host's");
     Ok(())
 }
 
