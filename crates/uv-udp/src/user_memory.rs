@@ -29,6 +29,7 @@ pub struct Arrival {
     /// Who sent it. On a connected handle that is always the peer.
     pub source: SocketAddr,
     /// Whether the datagram had more bytes than the buffer, which holds only its start then.
+    #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
     /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several
     /// ([`set_recv_runs`](Udp::set_recv_runs)).
