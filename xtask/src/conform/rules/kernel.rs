@@ -6,10 +6,8 @@ use std::os::fd::AsFd;
 
 use nix::sys::socket::{GetSockOpt, SetSockOpt, getsockopt, setsockopt, sockopt};
 use rustix::net::sockopt::{self as rustix_opt, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use uv_udp::{
-    BindOptions, Errno, Family, Interface, PacketInfo, PathMtuDiscovery, Transmit, TxTimeClock, Udp,
-};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use uv_udp::{Errno, Family, Interface, PacketInfo, PathMtuDiscovery, Transmit, TxTimeClock, Udp};
 
 use crate::conform::network::{Near, far, near};
 use crate::conform::stage::{Broken, Stage, ensure, ensure_eq};
@@ -48,9 +46,9 @@ pub(super) const RULES: &[Rule] = &[
         path_mtu,
     ),
     Rule::each(
-        "bind/a-selector-chooses-by-cpu",
-        "In a reuse_port group with a selector each member gets what its CPU processes.",
-        by_cpu,
+        "options/without-privilege-it-is-eperm",
+        "Without privilege a mark, a high priority and another clock are EPERM, and a port is kept that cannot be moved.",
+        without_privilege,
     ),
     Rule::once(
         "sys/capabilities-are-the-kernels",
@@ -372,37 +370,47 @@ fn path_mtu(stage: &Stage, here: &Near) -> Verdict {
     Ok(())
 }
 
-fn by_cpu(stage: &Stage) -> Verdict {
-    let whole = sched_getaffinity(None).map_err(std::io::Error::from)?;
-    let cpus: Vec<_> = (0..CpuSet::MAX_CPU)
-        .filter(|&cpu| whole.is_set(cpu))
-        .collect();
-    let options = BindOptions::default().reuse_port(true);
-    let (one, other) = (stage.udp(), stage.udp());
-    one.bind_with(stage.loopback(), options)?;
-    other.bind_with(one.local_addr()?, options)?;
-    other.attach_reuseport_cpu_selector(2)?;
-    let inboxes = [Inbox::of(&one)?, Inbox::of(&other)?];
-    let mut expected = [0, 0];
-    for &cpu in &cpus {
-        // Loopback's datagrams are processed where they are sent.
-        let mut only = CpuSet::new();
-        only.set(cpu);
-        sched_setaffinity(None, &only).map_err(std::io::Error::from)?;
-        for _ in 0..8 {
-            stage.raw()?.send("hello", one.local_addr()?)?;
-        }
-        if let Some(count) = expected.get_mut(cpu % 2) {
-            *count += 8;
-        }
+/// Takes the privileges of this thread, which is the rule's own.
+fn drop_privileges() -> Verdict {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(set_capabilities(None, none).map_err(std::io::Error::from)?)
+}
+
+fn without_privilege(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let (plain, marked) = (stage.bound()?, stage.bound()?);
+    let is_privileged = marked.set_mark(7) != Err(Errno::EPERM);
+    marked.connect(peer.address())?;
+    let port = marked.local_addr()?.port();
+    drop_privileges()?;
+    for (name, result) in [
+        ("a mark", plain.set_mark(7)),
+        ("a high priority", plain.set_priority(7)),
+        ("another clock", plain.set_transmit_clock(TxTimeClock::Tai)),
+    ] {
+        ensure_eq!(result, Err(Errno::EPERM), "{name}");
     }
-    let all = 8 * cpus.len();
-    stage.until("all of it is delivered", || {
-        inboxes.iter().map(Inbox::len).sum::<usize>() == all
-    })?;
-    let seen = inboxes.map(|inbox| inbox.len());
-    ensure_eq!(seen, expected, "what each member got");
-    stage.note(format_args!("{} CPUs", cpus.len()));
+    ensure_eq!(plain.set_priority(6), Ok(()), "a low priority");
+    let what = (plain.mark()?, plain.priority()?, plain.transmit_clock()?);
+    ensure_eq!(what, (0, 6, None), "mark, priority, clock");
+    if is_privileged {
+        // What was marked before cannot be moved to another socket, which IPv6 takes.
+        let result = match stage.family {
+            Family::V4 => Ok(()),
+            Family::V6 => Err(Errno::EPERM),
+        };
+        ensure_eq!(marked.disconnect(), result, "disconnecting");
+        ensure!(!marked.is_connected(), "it is still connected");
+        ensure_eq!(marked.local_addr()?.port(), port, "the port");
+        marked.try_send_to(b"hello", peer.address())?;
+        ensure_eq!(peer.recv()?.1.port(), port, "the port that it came from");
+    } else {
+        stage.note("there was no privilege at first");
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod callbacks;
 mod errors;
 mod event_loop;
 mod fairness;
+mod groups;
 mod input;
 mod kernel;
 mod life;
@@ -39,6 +40,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         reports::RULES,
         options::RULES,
         kernel::RULES,
+        groups::RULES,
         beside::RULES,
         wire::RULES,
         memory::RULES,

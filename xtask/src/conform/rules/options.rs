@@ -55,11 +55,6 @@ pub(super) const RULES: &[Rule] = &[
         "The same with reuse_port.",
         |stage| shared(stage, BindOptions::default().reuse_port(true)),
     ),
-    Rule::each(
-        "bind/a-reuse-port-group-shares-the-flows",
-        "A reuse_port group gets each datagram once, both of two members get some, and a selector by CPU chooses.",
-        group,
-    ),
     Rule::v6(
         "bind/ipv6-only-leaves-ipv4-alone",
         "With ipv6_only a handle hears no IPv4, without it it does; on an IPv4 address it is EINVAL.",
@@ -281,36 +276,6 @@ fn shared(stage: &Stage, options: BindOptions) -> Verdict {
         third.bind(address),
         Err(Errno::EADDRINUSE),
         "without asking"
-    );
-    Ok(())
-}
-
-fn group(stage: &Stage) -> Verdict {
-    let options = BindOptions::default().reuse_port(true);
-    let (one, other) = (stage.udp(), stage.udp());
-    one.bind_with(stage.loopback(), options)?;
-    let address = one.local_addr()?;
-    other.bind_with(address, options)?;
-    let (at_one, at_other) = (Inbox::of(&one)?, Inbox::of(&other)?);
-    let all = |count| at_one.len() + at_other.len() == count;
-    for _ in 0..64 {
-        stage.raw()?.send("hello", address)?;
-    }
-    stage.until("all of it is delivered", || all(64))?;
-    ensure!(
-        at_one.len() > 0 && at_other.len() > 0,
-        "one of them got everything"
-    );
-    one.attach_reuseport_cpu_selector(1)?;
-    let before = at_other.len();
-    for _ in 0..64 {
-        stage.raw()?.send("hello", address)?;
-    }
-    stage.until("all of it is delivered", || all(128))?;
-    ensure_eq!(
-        at_other.len(),
-        before,
-        "what the selector leaves for the second"
     );
     Ok(())
 }
