@@ -61,6 +61,8 @@ pub(crate) struct Tally {
     fallbacks: Cell<u64>,
     truncated: Cell<u64>,
     kernel_drops: Cell<u64>,
+    /// Of them, those of sockets that the handle had before.
+    drops_before: Cell<u64>,
     strangers: Cell<u64>,
     errors: RefCell<Vec<(Errno, u64)>>,
 }
@@ -125,11 +127,17 @@ impl Tally {
         add(&self.strangers, count);
     }
 
-    /// The kernel's own count, which only grows.
+    /// The kernel's own count for the socket, which only grows.
     pub(crate) fn kernel_drops(&self, drops: Option<u32>) {
         if let Some(drops) = drops {
-            self.kernel_drops.set(drops.into());
+            let before = self.drops_before.get();
+            self.kernel_drops.set(before.wrapping_add(drops.into()));
         }
+    }
+
+    /// Another socket takes the place of the old one, and counts from 0.
+    pub(crate) fn socket_replaced(&self) {
+        self.drops_before.set(self.kernel_drops.get());
     }
 
     pub(crate) fn error(&self, errno: Errno) {

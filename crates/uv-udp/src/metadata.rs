@@ -144,7 +144,8 @@ impl Udp {
     }
 
     /// Reports how many datagrams the kernel has dropped so far for want of room in the socket's buffer:
-    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
+    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). A handle that disconnects from an IPv6 peer gets another socket,
+    /// which counts from 0; [`Counters::kernel_drops`](crate::Counters::kernel_drops) goes on.
     ///
     /// # Errors
     ///

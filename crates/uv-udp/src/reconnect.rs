@@ -117,6 +117,7 @@ impl Inner {
             let _ = uv_sys::disconnect(old);
         }
         self.drain(old);
+        self.tally.socket_replaced();
         let HeldPort { fd, reuse } = held;
         uv_sys::set_reuse_address(&fd, reuse)?;
         // Not before the old socket is drained: what arrives for a group would be in both.
@@ -151,7 +152,12 @@ impl Inner {
         let mut memory = RecvBatch::new(1, RECV_SLOT);
         for _ in 0..MAX_DRAINED {
             match memory.recv(&fd, 1, options) {
-                Ok(count) => self.keep(Batch::new(&memory, count, everybody)),
+                Ok(count) => {
+                    if let Some((_, received)) = memory.get(0) {
+                        self.tally.kernel_drops(received.metadata.kernel_drops);
+                    }
+                    self.keep(Batch::new(&memory, count, everybody));
+                }
                 Err(Errno::EAGAIN) => break,
                 Err(error) => self.report(error),
             }

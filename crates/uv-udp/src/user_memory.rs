@@ -215,6 +215,7 @@ impl Inner {
                             metadata: received.metadata,
                         };
                         self.count_arrival(&arrival);
+                        self.tally.kernel_drops(arrival.metadata.kernel_drops);
                         buffers.give_back(udp, Ok(Some(arrival)));
                         return true;
                     }
@@ -248,7 +249,6 @@ impl Inner {
         if arrival.truncated {
             self.tally.truncated();
         }
-        self.tally.kernel_drops(arrival.metadata.kernel_drops);
     }
 
     /// Delivers a datagram that was kept. `false` if the user has no buffer for it, or no longer wants it: it is kept again.

@@ -218,6 +218,57 @@ fn drops_are_told_once_there_are_some() {
 }
 
 #[test]
+fn drops_are_counted_on_when_the_socket_is_another_one() {
+    for ip in loopbacks() {
+        for into in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            udp.set_recv_drops(true).unwrap();
+            udp.set_recv_buffer_size(1).unwrap();
+            let (sender, to_sender) = raw(ip);
+            let start = |log: Log<usize>| {
+                if into {
+                    udp.recv_into_start(
+                        |_, _| Some([0; 2000]),
+                        move |_, _, outcome| {
+                            let arrival = outcome.unwrap();
+                            arrival.into_iter().for_each(|arrival| log.add(arrival.len));
+                        },
+                    )
+                } else {
+                    udp.recv_start(move |_, received| log.add(received.unwrap().data.len()))
+                }
+            };
+            let mut expected = 0;
+            for _ in 0..3 {
+                for _ in 0..50 {
+                    sender.send_to(&[7; 1000], address).unwrap();
+                }
+                let seen = Log::new();
+                start(seen.clone()).unwrap();
+                settle(&lp);
+                let arrived = seen.len();
+                expected += 50 - arrived as u64;
+                // The count comes with the next datagram that there is room for.
+                sender.send_to(b"x", address).unwrap();
+                run_until(&lp, || seen.len() == arrived + 1);
+                assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
+                udp.recv_stop().unwrap();
+                // What is still in the old socket then has its count.
+                sender.send_to(b"y", address).unwrap();
+                udp.connect(to_sender).unwrap();
+                udp.disconnect().unwrap();
+                let seen = Log::new();
+                start(seen.clone()).unwrap();
+                run_until(&lp, || seen.len() == 1);
+                assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
+                udp.recv_stop().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
