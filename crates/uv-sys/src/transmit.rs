@@ -90,7 +90,8 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Sets the two ECN bits of [`tos`](Self::tos) and keeps the other six as they were in this message, or zero.
+    /// Sets the two ECN bits of [`tos`](Self::tos) and keeps the other six as they were in this message, or zero: the whole byte
+    /// is the message's own then, and what [`set_tos`](crate::set_tos) set counts for nothing.
     #[inline]
     #[must_use]
     pub fn with_ecn(mut self, ecn: Ecn) -> Transmit<'a> {

@@ -64,7 +64,7 @@ impl Udp {
 
         u8, "IP_TOS" "IPV6_TCLASS" "DSCP" "ECN";
         /// Sets the whole byte of type of service (IPv4) or traffic class (IPv6) of what is sent: `DSCP << 2 | ECN`. For one
-        /// datagram alone, see [`Transmit::with_tos`](crate::Transmit::with_tos).
+        /// datagram alone, see [`Transmit::with_tos`](crate::Transmit::with_tos); one that says its ECN bits says the whole byte.
         ///
         /// # Errors
         ///

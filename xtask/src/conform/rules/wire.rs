@@ -277,7 +277,7 @@ fn time(stage: &Stage) -> Verdict {
         ensure_eq!(refused, [0, 1], "transmit without a clock");
         let refused = Err(Errno::EINVAL);
         ensure_eq!(udp.try_transmit(&timed), refused, "try_transmit");
-        ensure_eq!(udp.try_send_batch(&[timed; 2]), refused, "try_send_batch");
+        ensure_eq!(udp.try_send_batch(&[timed]), refused, "try_send_batch");
         udp.set_transmit_clock(TxTimeClock::Monotonic)?;
         every_form(stage, &udp, timed)?;
         ensure_eq!(raw.rest()?, ["timed"; FORMS], "what arrived");
