@@ -28,7 +28,8 @@ pub struct Transmit<'a> {
     /// More segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments) are `EINVAL`; more than
     /// 65,507 bytes in all (65,527 on IPv6) are `EMSGSIZE`. So is, unlike without segmentation, a datagram that would
     /// have to be fragmented on its way out (`EINVAL` on older kernels), and a device without checksum offload is `EIO`.
-    /// Where the kernel cannot segment at all it is `ENOPROTOOPT`.
+    /// Where the kernel cannot segment at all it is `ENOPROTOOPT`. Sockets of other protocols pass over it: see
+    /// [`is_udp`](crate::is_udp).
     #[doc(alias = "UDP_SEGMENT")]
     pub segment_size: Option<NonZeroU16>,
     /// The whole byte of type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.

@@ -160,7 +160,8 @@ impl Udp {
     /// # Errors
     ///
     /// `EALREADY` when the handle has a socket already. `ENOTSOCK` for what is no socket, `EINVAL` for one of streams,
-    /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6. The descriptor is closed then.
+    /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6, `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or
+    /// UDP-Lite. The descriptor is closed then.
     #[doc(alias = "uv_udp_open")]
     #[doc(alias = "uv_udp_open_ex")]
     pub fn open(&self, fd: OwnedFd) -> Result<()> {
@@ -171,6 +172,10 @@ impl Udp {
             return Err(Errno::EINVAL);
         }
         let family = uv_sys::family(&fd)?;
+        if !uv_sys::is_udp(&fd)? {
+            // It would take a run of datagrams for one large datagram.
+            return Err(Errno::EPROTONOSUPPORT);
+        }
         let local = uv_sys::local_addr(&fd)?;
         let peer = match uv_sys::peer_addr(&fd) {
             Ok(peer) => Some(peer),

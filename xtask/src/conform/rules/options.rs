@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::once(
         "sockets/what-cannot-be-adopted-is-named",
-        "Adopting a stream is EINVAL, a file ENOTSOCK, a Unix socket EAFNOSUPPORT; a second socket EALREADY.",
+        "Adopting a stream is EINVAL, a file ENOTSOCK, a Unix socket EAFNOSUPPORT, UDP-Lite EPROTONOSUPPORT; a second one EALREADY.",
         not_adopted,
     ),
     Rule::each(
@@ -368,6 +368,20 @@ fn not_adopted(stage: &Stage) -> Verdict {
     ] {
         let adopted = Udp::adopt(&stage.lp, fd).map(drop);
         ensure_eq!(adopted, Err(error), "adopting {name}");
+    }
+    // ICMP's datagram sockets take a permission; UDP-Lite's come and go with the kernel.
+    let other = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        Some(rustix::net::ipproto::UDPLITE),
+    );
+    match other {
+        Ok(other) => {
+            let adopted = Udp::adopt(&stage.lp, other).map(drop);
+            let refused = Err(Errno::EPROTONOSUPPORT);
+            ensure_eq!(adopted, refused, "adopting another protocol's");
+        }
+        Err(error) => stage.note(format_args!("no UDP-Lite here: {error}")),
     }
     let second = stage.bound()?.open(uv_sys::socket(Family::V4)?);
     ensure_eq!(second, Err(Errno::EALREADY), "a second socket");
