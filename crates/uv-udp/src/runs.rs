@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use uv_core::Pending;
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
-use crate::sending::{Header, SendCallback, SendQueue};
+use crate::sending::{Header, SendCallback, SendQueue, segments_in};
 
 /// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
 /// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.
@@ -63,7 +63,10 @@ pub(crate) struct Limits {
 /// What one message has.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Share {
+    /// Requests.
     pub(crate) datagrams: usize,
+    /// Datagrams that the kernel makes of them: more where a request is to be cut.
+    pub(crate) segments: usize,
     pub(crate) bytes: usize,
 }
 
@@ -105,23 +108,25 @@ impl<'q> Iterator for Runs<'q, '_> {
             return None;
         }
         let payload = self.pending.take(count)?;
-        *self.counts.get_mut(self.messages)? = Share {
-            datagrams: count,
-            bytes: payload.len(),
-        };
-        self.messages += 1;
-        self.datagrams += count;
-        self.bytes += payload.len();
         let segment_size = if count > 1 {
             u16::try_from(size).ok().and_then(NonZeroU16::new)
         } else {
             header.0.segment_size
         };
-        Some(Transmit {
+        let transmit = Transmit {
             payload: Payload::Bytes(payload),
             segment_size,
             ..header.0
-        })
+        };
+        *self.counts.get_mut(self.messages)? = Share {
+            datagrams: count,
+            segments: segments_in(&transmit, payload.len()),
+            bytes: payload.len(),
+        };
+        self.messages += 1;
+        self.datagrams += count;
+        self.bytes += payload.len();
+        Some(transmit)
     }
 }
 
