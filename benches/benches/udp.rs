@@ -192,8 +192,8 @@ fn ask_for(udp: &Udp, switches: &[Switch]) {
 
 /// What it costs to ask for something beside the datagrams. "Nothing" is what the workloads above are.
 fn beside(c: &mut Criterion) {
-    for (name, switches) in METADATA {
-        let name = format!("64 datagrams received with {name} beside them");
+    for (what, switches) in METADATA {
+        let name = format!("64 datagrams received with {what} beside them");
         receive(c, &name, BURST, |udp, received| {
             ask_for(udp, switches);
             udp.recv_start(move |_, datagram| {
@@ -202,7 +202,7 @@ fn beside(c: &mut Criterion) {
             })
             .unwrap();
         });
-        let name = format!("a round of ping-pong with {name} beside it");
+        let name = format!("a round of ping-pong with {what} beside it");
         rounds(c, &name, switches);
     }
 }
