@@ -40,6 +40,10 @@ impl Inner {
         if let Some(HeldPort { fd, reuse }) = held {
             // It fails at worst, and then the socket that was bound last is preferred all the same.
             let _ = mute(&fd);
+            if self.receiver.wanted().any() {
+                // What comes beside a datagram is looked up when it is received. Without it, it is still a datagram.
+                let _ = uv_sys::copy_options(&*socket, &fd);
+            }
             self.drain(&fd);
             uv_sys::set_reuse_address(&*socket, reuse)?;
         }

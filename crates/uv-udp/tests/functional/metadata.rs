@@ -142,6 +142,47 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
     }
 }
 
+/// A port of the kernel's choice is held by another socket for the moment in which Linux throws it away.
+#[test]
+fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, to_peer) = raw(ip);
+        for _ in 0..200 {
+            let (udp, address) = bound(&lp, ip);
+            udp.set_recv_tos(true).unwrap();
+            udp.set_recv_destination(true).unwrap();
+            let seen = listen_beside(&udp);
+            udp.connect(to_peer).unwrap();
+            let sender = peer.try_clone().unwrap();
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let (tell, told) = std::sync::mpsc::channel();
+            let flood = std::thread::spawn(move || {
+                let transmit = Transmit::new(b"x").to(address).with_tos(0xb8);
+                let gone = Err(std::sync::mpsc::TryRecvError::Disconnected);
+                while stopped.try_recv() != gone {
+                    sendmsg(&sender, &transmit).unwrap();
+                    // Once; afterwards nobody listens.
+                    let _ = tell.send(());
+                }
+            });
+            told.recv().unwrap();
+            drop(told);
+            udp.disconnect().unwrap();
+            drop(stop);
+            flood.join().unwrap();
+            settle(&lp);
+            assert!(seen.len() > 0);
+            for metadata in seen.get() {
+                assert_eq!(metadata.tos, Some(0xb8));
+                let local = metadata.destination.and_then(|info| info.address);
+                assert_eq!(local, Some(ip));
+            }
+            udp.close(|_| ()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
     type Read = fn(&Udp) -> bool;
