@@ -236,9 +236,12 @@ impl Inner {
     /// Empties the error queue, where there is one, and keeps what it held for the receive callback. Says whether it held a
     /// word from the network: the pending error that a call was just told, if it was told one, is among it then.
     pub(crate) fn collect_reports(&self) -> bool {
-        if !self.receiver.has_full_reports() {
-            return false;
-        }
+        self.receiver.has_full_reports() && self.empty_error_queue()
+    }
+
+    /// The same, also where the handle did not ask for full reports: somebody else may have opened the queue, and for something
+    /// else. For when the poller says that there is something to do, and nothing else is.
+    pub(crate) fn empty_error_queue(&self) -> bool {
         let Ok(socket) = self.socket() else {
             return false;
         };

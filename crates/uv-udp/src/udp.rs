@@ -416,7 +416,7 @@ impl Source for Inner {
     fn ready(self: Rc<Self>, readiness: Interest) {
         if readiness.contains(Interest::WRITABLE) && self.sender.unblock() {
             // What is in the error queue makes the socket look writable, too.
-            self.collect_reports();
+            self.empty_error_queue();
             self.flush();
         }
         // A turn of receiving that is scheduled comes right after the reports.

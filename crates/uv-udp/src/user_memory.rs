@@ -14,6 +14,7 @@ use uv_sys::{Errno, Metadata};
 
 use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
 use crate::waiting::Waiting;
@@ -161,7 +162,7 @@ impl Udp {
 
 impl Inner {
     /// One turn of reading straight into the user's buffers.
-    pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp) {
+    pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp, why: Why) {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         let mut left = MAX_RECEIVED;
@@ -173,7 +174,7 @@ impl Inner {
             let mut go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
-                    go_on = self.read_into(udp, buffers.as_mut(), &mut left);
+                    go_on = self.read_into(udp, buffers.as_mut(), &mut left, why);
                 }
             });
             if !go_on {
@@ -186,7 +187,7 @@ impl Inner {
     }
 
     /// Reads one datagram. `false` if there is no point in another read in this turn.
-    fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize) -> bool {
+    fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize, why: Why) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         if !buffers.supply(udp) {
@@ -223,7 +224,10 @@ impl Inner {
                 }
                 Err(Errno::EAGAIN) => {
                     receiver.set_backlog(false);
-                    self.collect_reports();
+                    match why {
+                        Why::Told => self.empty_error_queue(),
+                        Why::Guess | Why::Revisit => self.collect_reports(),
+                    };
                     buffers.give_back(udp, Ok(None));
                     return false;
                 }
