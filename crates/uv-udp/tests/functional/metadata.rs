@@ -148,7 +148,7 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
-        for _ in 0..200 {
+        for _ in 0..60 {
             let (udp, address) = bound(&lp, ip);
             udp.set_recv_tos(true).unwrap();
             udp.set_recv_destination(true).unwrap();
