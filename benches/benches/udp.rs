@@ -125,8 +125,14 @@ fn split(c: &mut Criterion) {
 }
 
 fn ping_pong(c: &mut Criterion) {
+    rounds(c, "a round of ping-pong on one loop", &[]);
+}
+
+fn rounds(c: &mut Criterion, name: &str, switches: &[Switch]) {
     let lp = Loop::new().unwrap();
     let (one, other) = pair(&lp);
+    ask_for(&one, switches);
+    ask_for(&other, switches);
     let rounds = Rc::new(Cell::new(0_u64));
     other
         .recv_start(|udp, received| {
@@ -146,7 +152,7 @@ fn ping_pong(c: &mut Criterion) {
     .unwrap();
     let mut group = c.benchmark_group("udp");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("a round of ping-pong on one loop", |b| {
+    group.bench_function(name, |b| {
         b.iter_custom(|count| {
             rounds.set(count);
             let start = std::time::Instant::now();
@@ -158,11 +164,54 @@ fn ping_pong(c: &mut Criterion) {
     group.finish();
 }
 
+type Switch = fn(&Udp, bool) -> uv_udp::Result<()>;
+
+/// What can come beside a datagram, each by itself, and all of it.
+const METADATA: [(&str, &[Switch]); 7] = [
+    ("nothing", &[]),
+    ("the TOS", &[Udp::set_recv_tos]),
+    ("the TTL", &[Udp::set_recv_ttl]),
+    ("the destination", &[Udp::set_recv_destination]),
+    ("the time", &[Udp::set_recv_timestamp]),
+    ("the drops", &[Udp::set_recv_drops]),
+    (
+        "everything",
+        &[
+            Udp::set_recv_tos,
+            Udp::set_recv_ttl,
+            Udp::set_recv_destination,
+            Udp::set_recv_timestamp,
+            Udp::set_recv_drops,
+        ],
+    ),
+];
+
+fn ask_for(udp: &Udp, switches: &[Switch]) {
+    switches.iter().for_each(|set| set(udp, true).unwrap());
+}
+
+/// What it costs to ask for something beside the datagrams. "Nothing" is what the workloads above are.
+fn beside(c: &mut Criterion) {
+    for (what, switches) in METADATA {
+        let name = format!("64 datagrams received with {what} beside them");
+        receive(c, &name, BURST, |udp, received| {
+            ask_for(udp, switches);
+            udp.recv_start(move |_, datagram| {
+                received.set(received.get() + 1);
+                black_box(datagram.unwrap().metadata);
+            })
+            .unwrap();
+        });
+        let name = format!("a round of ping-pong with {what} beside it");
+        rounds(c, &name, switches);
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = out, each, split, ping_pong
+    targets = out, each, split, ping_pong, beside
 }
 criterion_main!(benches);

@@ -13,21 +13,24 @@ use crate::send::sendmsg;
 use crate::transmit::Transmit;
 
 /// What the running kernel can do. Found out by trying: see [`capabilities`].
+///
+/// Using what is not there is an error, `ENOPROTOOPT`, and is never passed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// [`Transmit::segment_size`] works. A kernel without it (before Linux 4.18) ignores the request and sends one large
-    /// datagram: ask before you rely on it.
+    /// [`Transmit::segment_size`] and [`set_segment_size`] work: since Linux 4.18.
     #[doc(alias = "UDP_SEGMENT")]
     pub segmentation: bool,
     /// The most segments in one message: 64 on Linux, 128 since 6.9; 1 without [`segmentation`](Self::segmentation).
     #[doc(alias = "UDP_MAX_SEGMENTS")]
     pub max_segments: usize,
-    /// [`set_gro`] works.
+    /// [`set_gro`] works: since Linux 5.0.
     #[doc(alias = "UDP_GRO")]
     pub gro: bool,
-    /// [`set_txtime`] works.
+    /// [`Transmit::transmit_at`] and [`set_txtime`] work: since Linux 4.19. Whether the time is minded is the business of the
+    /// device's queueing discipline, which this does not tell.
     #[doc(alias = "SO_TXTIME")]
+    #[doc(alias = "pacing")]
     pub txtime: bool,
     /// [`set_timestamps`] works.
     #[doc(alias = "SO_TIMESTAMPNS")]
@@ -49,17 +52,29 @@ pub struct Capabilities {
 #[must_use]
 pub fn capabilities() -> Capabilities {
     static PROBED: OnceLock<Capabilities> = OnceLock::new();
+    #[cfg(feature = "fault-injection")]
+    if crate::fault::lacks_something() {
+        return probe(Family::V4)
+            .or_else(|| probe(Family::V6))
+            .unwrap_or(NOTHING);
+    }
     if let Some(known) = PROBED.get() {
         return *known;
     }
     match probe(Family::V4).or_else(|| probe(Family::V6)) {
         Some(probed) => *PROBED.get_or_init(|| probed),
-        None => Capabilities {
-            max_segments: 1,
-            ..Capabilities::default()
-        },
+        None => NOTHING,
     }
 }
+
+const NOTHING: Capabilities = Capabilities {
+    segmentation: false,
+    max_segments: 1,
+    gro: false,
+    txtime: false,
+    timestamps: false,
+    recv_drops: false,
+};
 
 fn probe(family: Family) -> Option<Capabilities> {
     let socket = crate::socket::socket(family).ok()?;

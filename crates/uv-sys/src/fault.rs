@@ -1,7 +1,8 @@
 //! Scripted failures, so that the crates above can test what they do about errors that a healthy kernel never gives.
 //!
 //! A script is a queue of steps per [`Call`], of the calling thread alone. Each syscall of that kind takes one step;
-//! without one it does what it always does. Exists only under the feature `fault-injection`.
+//! without one it does what it always does. A [`Feature`] can be taken away from the kernel, for the calling thread too, as if
+//! it were an older one. Exists only under the feature `fault-injection`.
 //!
 //! ```
 //! use std::net::UdpSocket;
@@ -42,6 +43,21 @@ pub enum Call {
 
 const CALLS: usize = 6;
 
+/// What a kernel may lack: each is a field of [`Capabilities`](crate::Capabilities).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Feature {
+    /// `UDP_SEGMENT`.
+    Segmentation,
+    /// `UDP_GRO`.
+    Gro,
+    /// `SO_TXTIME`.
+    TxTime,
+    /// `SO_TIMESTAMPNS`.
+    Timestamps,
+    /// `SO_RXQ_OVFL`.
+    RecvDrops,
+}
+
 /// What happens to one syscall.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -55,6 +71,7 @@ pub enum Fault {
 
 #[derive(Default)]
 struct State {
+    lacking: Vec<Feature>,
     script: [VecDeque<Fault>; CALLS],
     calls: [usize; CALLS],
 }
@@ -70,9 +87,46 @@ pub fn script(call: Call, plan: impl IntoIterator<Item = Fault>) {
     STATE.with_borrow_mut(|state| state.script[call as usize].extend(plan));
 }
 
-/// Forgets all of this thread's steps. The counts of [`calls`] go on.
+/// Takes these features away from the kernel, for this thread's calls, and gives back those that were taken before: their
+/// options answer `ENOPROTOOPT`, and [`capabilities`](crate::capabilities) finds them out anew in each call.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use uv_sys::fault::{self, Feature};
+/// use uv_sys::{Errno, capabilities, set_gro};
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// fault::lack([Feature::Gro]);
+/// assert_eq!(set_gro(&socket, true), Err(Errno::ENOPROTOOPT));
+/// assert!(!capabilities().gro);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn lack(features: impl IntoIterator<Item = Feature>) {
+    let lacking = features.into_iter().collect();
+    STATE.with_borrow_mut(|state| state.lacking = lacking);
+}
+
+/// Forgets all of this thread's steps, and gives back what [`lack`] took away. The counts of [`calls`] go on.
 pub fn clear() {
-    STATE.with_borrow_mut(|state| state.script.iter_mut().for_each(VecDeque::clear));
+    STATE.with_borrow_mut(|state| {
+        state.script.iter_mut().for_each(VecDeque::clear);
+        state.lacking.clear();
+    });
+}
+
+/// Whether anything was taken away.
+pub(crate) fn lacks_something() -> bool {
+    STATE.with_borrow(|state| !state.lacking.is_empty())
+}
+
+/// `ENOPROTOOPT` for an option of a feature that was taken away.
+pub(crate) fn option(feature: Option<Feature>) -> Result<()> {
+    match feature {
+        Some(feature) if STATE.with_borrow(|state| state.lacking.contains(&feature)) => {
+            Err(Errno::ENOPROTOOPT)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How many syscalls of this kind this thread has asked for so far, those that were made to fail included.

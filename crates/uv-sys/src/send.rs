@@ -23,6 +23,8 @@ use crate::transmit::Transmit;
 /// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the protocol or, where
 ///   fragmentation is off, the path takes.
 /// - `EAFNOSUPPORT`: source and destination, or destination and socket, are of different families.
+/// - `ENOPROTOOPT`: a [`segment_size`](Transmit::segment_size) or a [`transmit_at`](Transmit::transmit_at) where the kernel
+///   does not know them.
 /// - `EIO`: segmentation on a route whose device cannot compute checksums.
 /// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
 ///   [`set_broadcast`](crate::set_broadcast), a firewall.
@@ -55,7 +57,9 @@ pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// Those of [`sendmsg`]; `EINVAL` for control messages that the kernel does not understand.
+/// Those of [`sendmsg`], but for `ENOPROTOOPT`: nothing is checked here. `EINVAL` for control messages that the kernel does not
+/// understand, unless they are of another protocol than the socket; those it passes over, as a kernel without
+/// [`segmentation`](crate::Capabilities::segmentation) does with a segment size.
 ///
 /// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
@@ -135,16 +139,17 @@ impl SendBatch {
         fd: impl AsFd,
         messages: impl IntoIterator<Item = Transmit<'a>>,
     ) -> Result<usize> {
+        let fd = fd.as_fd();
         let mut filled = 0;
         for transmit in messages.into_iter().take(Self::MAX) {
-            match self.scratch.fill(filled, &transmit) {
+            match self.scratch.fill(fd, filled, &transmit) {
                 Ok(()) => filled += 1,
                 Err(errno) if filled == 0 => return Err(errno),
                 Err(_) => break,
             }
         }
         // SAFETY: the first `filled` messages were just filled, and what they point at lives for 'a, longer than this call.
-        unsafe { self.scratch.send(fd.as_fd(), filled) }
+        unsafe { self.scratch.send(fd, filled) }
     }
 }
 

@@ -137,6 +137,19 @@ pub fn is_datagram(fd: impl AsFd) -> Result<bool> {
     sys::is_datagram(fd.as_fd())
 }
 
+/// Whether a socket that came from elsewhere speaks UDP, and not ICMP ("ping sockets") or UDP-Lite, which have datagram sockets
+/// too. Those pass over a segment size or refuse it.
+///
+/// # Errors
+///
+/// `ENOTSOCK`.
+///
+/// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+#[doc(alias = "SO_PROTOCOL")]
+pub fn is_udp(fd: impl AsFd) -> Result<bool> {
+    sys::is_udp(fd.as_fd())
+}
+
 /// Switches the descriptor's non-blocking mode. No function of this crate needs it; others that share the descriptor may.
 ///
 /// # Errors

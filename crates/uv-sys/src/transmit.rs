@@ -28,6 +28,8 @@ pub struct Transmit<'a> {
     /// More segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments) are `EINVAL`; more than
     /// 65,507 bytes in all (65,527 on IPv6) are `EMSGSIZE`. So is, unlike without segmentation, a datagram that would
     /// have to be fragmented on its way out (`EINVAL` on older kernels), and a device without checksum offload is `EIO`.
+    /// Where the kernel cannot segment at all it is `ENOPROTOOPT`. Sockets of other protocols pass over it: see
+    /// [`is_udp`](crate::is_udp).
     #[doc(alias = "UDP_SEGMENT")]
     pub segment_size: Option<NonZeroU16>,
     /// The whole byte of type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
@@ -42,8 +44,9 @@ pub struct Transmit<'a> {
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     pub source: Option<PacketInfo>,
-    /// When the datagram may leave: nanoseconds of the clock that [`set_txtime`](crate::set_txtime) chose. Only the
-    /// queueing disciplines `fq` and `etf` look at it; the others send at once.
+    /// When the datagram may leave: nanoseconds of the clock that [`set_txtime`](crate::set_txtime) chose, `EINVAL` where it
+    /// chose none and `ENOPROTOOPT` where the kernel has none. Only the queueing disciplines `fq` and `etf` look at it; the
+    /// others send at once.
     #[doc(alias = "SCM_TXTIME")]
     pub transmit_at: Option<u64>,
 }
@@ -88,7 +91,8 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Sets the two ECN bits of [`tos`](Self::tos) and keeps the other six as they were in this message, or zero.
+    /// Sets the two ECN bits of [`tos`](Self::tos) and keeps the other six as they were in this message, or zero: the whole byte
+    /// is the message's own then, and what [`set_tos`](crate::set_tos) set counts for nothing.
     #[inline]
     #[must_use]
     pub fn with_ecn(mut self, ecn: Ecn) -> Transmit<'a> {

@@ -9,7 +9,7 @@ use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
 use crate::request::same_header;
 use crate::runs::run_length;
-use crate::sending::no_room_in_device;
+use crate::sending::{no_room_in_device, segments_in};
 use crate::udp::Inner;
 
 impl Inner {
@@ -45,9 +45,18 @@ impl Inner {
         singles: impl Iterator<Item = Transmit<'a>> + Clone,
     ) -> Result<usize> {
         let sent = self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone()))?;
-        let bytes = singles.take(sent).map(|single| single.payload.len()).sum();
-        self.tally.sent(sent, bytes);
-        if sent > 1 {
+        let (mut datagrams, mut sum) = (0, 0);
+        for single in singles.take(sent) {
+            let bytes = single.payload.len();
+            let segments = segments_in(&single, bytes);
+            if segments > 1 {
+                self.tally.segmented(segments);
+            }
+            datagrams += segments;
+            sum += bytes;
+        }
+        self.tally.sent(datagrams, sum);
+        if datagrams > 1 {
             self.tally.sent_batch();
         }
         Ok(sent)

@@ -39,7 +39,9 @@ pub struct Counters {
     pub kernel_drops: u64,
     /// Datagrams of strangers that were dropped: they came before the handle was connected.
     pub strangers: u64,
-    /// Errors that callbacks were told, of the network and of sends, and how often, in the order of their first time.
+    /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
+    /// them, of sends that completed with one, and of those that a [`UdpRemote`](crate::UdpRemote) asked for and the handle
+    /// refused.
     pub errors: Vec<(Errno, u64)>,
 }
 
@@ -65,6 +67,8 @@ struct Mishaps {
     fallbacks: Cell<u64>,
     truncated: Cell<u64>,
     kernel_drops: Cell<u64>,
+    /// Of them, those of sockets that the handle had before.
+    drops_before: Cell<u64>,
     strangers: Cell<u64>,
     errors: RefCell<Vec<(Errno, u64)>>,
 }
@@ -133,10 +137,19 @@ impl Tally {
         add(&self.mishaps().strangers, count);
     }
 
-    /// The kernel's own count, which only grows.
+    /// The kernel's own count for the socket, which only grows.
     pub(crate) fn kernel_drops(&self, drops: Option<u32>) {
         if let Some(drops) = drops {
-            self.mishaps().kernel_drops.set(drops.into());
+            let mishaps = self.mishaps();
+            let before = mishaps.drops_before.get();
+            mishaps.kernel_drops.set(before.wrapping_add(drops.into()));
+        }
+    }
+
+    /// Another socket takes the place of the old one, and counts from 0.
+    pub(crate) fn socket_replaced(&self) {
+        if let Some(mishaps) = self.mishaps.get() {
+            mishaps.drops_before.set(mishaps.kernel_drops.get());
         }
     }
 

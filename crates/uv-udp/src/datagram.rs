@@ -14,8 +14,10 @@ pub struct Datagram<'a> {
     /// Who sent it. On a connected handle that is always the peer.
     pub source: SocketAddr,
     /// Whether the payload was longer than the memory it was received into, and `data` is only its start.
+    #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
-    /// What else came with it.
+    /// What else came with it. A [`segment_size`](Metadata::segment_size) says that the kernel received it together with others,
+    /// from which it was split already.
     pub metadata: &'a Metadata,
 }
 

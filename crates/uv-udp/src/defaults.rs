@@ -60,7 +60,8 @@ impl Udp {
     /// # Errors
     ///
     /// `EAFNOSUPPORT` for an IPv6 address on an IPv4 socket. Sends answer `EAFNOSUPPORT` where the address is of another family
-    /// than their destination, and complete with `EINVAL` or `EADDRNOTAVAIL` where it is not this host's.
+    /// than their destination, and complete with `ENETUNREACH` (IPv4) or `EINVAL` (IPv6) where it is not this host's, and with
+    /// `ENODEV` where the interface is not there.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     #[doc(alias = "IP_UNICAST_IF")]

@@ -14,8 +14,9 @@ use uv_sys::{Errno, ErrorOrigin, QueuedError, Result};
 use crate::attempt::Attempt;
 use crate::udp::{Inner, Udp};
 
-/// Bytes of a datagram that are kept with an error: all that Linux has of it, as an ICMP message quotes 576 bytes at most.
-const QUOTE: usize = 576;
+/// Bytes of a datagram that are kept with an error: all that Linux has of it, for an ICMP message from Linux has 576 bytes at
+/// most, and one of ICMPv6 1,280.
+const QUOTE: usize = 1280;
 /// Reports that are taken from the kernel in one go: more than a queue of default size holds.
 const MAX_REPORTS: usize = 512;
 
@@ -85,8 +86,8 @@ pub struct ErrorReport {
     /// Who says so: the destination itself, or a router on the way there.
     #[doc(alias = "SO_EE_OFFENDER")]
     pub offender: Option<IpAddr>,
-    /// The start of the datagram: what the message quoted of it, which is 8 bytes of it with some routers and a few hundred with
-    /// most; none where the router quoted only its header.
+    /// The start of the datagram: what the message quoted of it, which is 8 bytes with some routers and a few hundred with most
+    /// (520 from a Linux host, 1,184 over IPv6); none where the router quoted only its header.
     pub payload: Vec<u8>,
 }
 
@@ -235,9 +236,12 @@ impl Inner {
     /// Empties the error queue, where there is one, and keeps what it held for the receive callback. Says whether it held a
     /// word from the network: the pending error that a call was just told, if it was told one, is among it then.
     pub(crate) fn collect_reports(&self) -> bool {
-        if !self.receiver.has_full_reports() {
-            return false;
-        }
+        self.receiver.has_full_reports() && self.empty_error_queue()
+    }
+
+    /// The same, also where the handle did not ask for full reports: somebody else may have opened the queue, and for something
+    /// else. For when the poller says that there is something to do, and nothing else is.
+    pub(crate) fn empty_error_queue(&self) -> bool {
         let Ok(socket) = self.socket() else {
             return false;
         };

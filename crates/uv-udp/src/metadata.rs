@@ -70,6 +70,14 @@ impl Udp {
         self.want(TOS, on, |socket| uv_sys::set_recv_tos(socket, on))
     }
 
+    /// Whether the TOS byte or traffic class is reported: see [`set_recv_tos`](Self::set_recv_tos).
+    #[must_use]
+    #[doc(alias = "IP_RECVTOS")]
+    #[doc(alias = "IPV6_RECVTCLASS")]
+    pub fn recv_tos(&self) -> bool {
+        self.inner.receiver.wanted().has(TOS)
+    }
+
     /// Reports the time to live or hop limit that was left: [`Metadata::ttl`](crate::Metadata::ttl).
     ///
     /// # Errors
@@ -81,6 +89,14 @@ impl Udp {
     #[doc(alias = "IPV6_RECVHOPLIMIT")]
     pub fn set_recv_ttl(&self, on: bool) -> Result<()> {
         self.want(TTL, on, |socket| uv_sys::set_recv_ttl(socket, on))
+    }
+
+    /// Whether the time to live or hop limit is reported: see [`set_recv_ttl`](Self::set_recv_ttl).
+    #[must_use]
+    #[doc(alias = "IP_RECVTTL")]
+    #[doc(alias = "IPV6_RECVHOPLIMIT")]
+    pub fn recv_ttl(&self) -> bool {
+        self.inner.receiver.wanted().has(TTL)
     }
 
     /// Reports the address and the interface that a datagram came to:
@@ -99,6 +115,14 @@ impl Udp {
         self.want(DESTINATION, on, set)
     }
 
+    /// Whether the destination is reported: see [`set_recv_destination`](Self::set_recv_destination).
+    #[must_use]
+    #[doc(alias = "IP_PKTINFO")]
+    #[doc(alias = "IPV6_RECVPKTINFO")]
+    pub fn recv_destination(&self) -> bool {
+        self.inner.receiver.wanted().has(DESTINATION)
+    }
+
     /// Reports when the kernel received a datagram, in nanoseconds since the epoch:
     /// [`Metadata::timestamp`](crate::Metadata::timestamp).
     ///
@@ -112,8 +136,16 @@ impl Udp {
         self.want(TIMESTAMP, on, |socket| uv_sys::set_timestamps(socket, on))
     }
 
+    /// Whether the time of arrival is reported: see [`set_recv_timestamp`](Self::set_recv_timestamp).
+    #[must_use]
+    #[doc(alias = "SO_TIMESTAMPNS")]
+    pub fn recv_timestamp(&self) -> bool {
+        self.inner.receiver.wanted().has(TIMESTAMP)
+    }
+
     /// Reports how many datagrams the kernel has dropped so far for want of room in the socket's buffer:
-    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
+    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). A handle that disconnects from an IPv6 peer gets another socket,
+    /// which counts from 0; [`Counters::kernel_drops`](crate::Counters::kernel_drops) goes on.
     ///
     /// # Errors
     ///
@@ -123,6 +155,13 @@ impl Udp {
     #[doc(alias = "SO_RXQ_OVFL")]
     pub fn set_recv_drops(&self, on: bool) -> Result<()> {
         self.want(DROPS, on, |socket| uv_sys::set_recv_drops(socket, on))
+    }
+
+    /// Whether the number of dropped datagrams is reported: see [`set_recv_drops`](Self::set_recv_drops).
+    #[must_use]
+    #[doc(alias = "SO_RXQ_OVFL")]
+    pub fn recv_drops(&self) -> bool {
+        self.inner.receiver.wanted().has(DROPS)
     }
 
     fn want(&self, bit: u8, on: bool, set: impl FnOnce(&PollSource) -> Result<()>) -> Result<()> {

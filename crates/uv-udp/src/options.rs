@@ -1,5 +1,7 @@
 //! The socket options of a handle.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use uv_core::PollSource;
 use uv_sys::{Errno, PathMtuDiscovery, Result};
 
@@ -62,7 +64,7 @@ impl Udp {
 
         u8, "IP_TOS" "IPV6_TCLASS" "DSCP" "ECN";
         /// Sets the whole byte of type of service (IPv4) or traffic class (IPv6) of what is sent: `DSCP << 2 | ECN`. For one
-        /// datagram alone, see [`Transmit::with_tos`](crate::Transmit::with_tos).
+        /// datagram alone, see [`Transmit::with_tos`](crate::Transmit::with_tos); one that says its ECN bits says the whole byte.
         ///
         /// # Errors
         ///
@@ -153,6 +155,29 @@ impl Udp {
         set_priority;
         /// The priority.
         priority;
+    }
+
+    /// Lends the handle's descriptor for what this crate does not wrap: options of other crates, filters. To read, write, bind
+    /// or connect is the handle's own business, and so is the error queue, which it empties. The socket may be another one after `disconnect`, to which only the options are
+    /// copied that this crate knows.
+    ///
+    /// ```
+    /// use uv_udp::{Loop, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
+    /// let copy = udp.with_fd(|fd| fd.try_clone_to_owned())?.unwrap();
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    #[doc(alias = "uv_fileno")]
+    #[doc(alias = "AsFd")]
+    pub fn with_fd<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
+        self.inner.with_socket(|socket| Ok(with(socket.as_fd())))
     }
 
     /// The known path MTU towards the peer, in bytes of IP packet: 28 more (IPv4) or 48 more (IPv6) than the largest datagram

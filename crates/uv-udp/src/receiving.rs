@@ -115,6 +115,10 @@ impl Receiver {
         &self.wanted
     }
 
+    pub(crate) fn runs(&self) -> bool {
+        self.runs.get()
+    }
+
     pub(crate) fn set_runs(&self, on: bool) {
         self.runs.set(on);
     }
@@ -219,7 +223,7 @@ impl Inner {
             self.deliver_waiting(&udp);
         }
         if receiver.direct.get() {
-            return self.receive_into(&udp);
+            return self.receive_into(&udp, why);
         }
         let (Ok(socket), Ok(mut memory)) = (self.socket(), self.scratch.recv.try_borrow_mut())
         else {
@@ -266,7 +270,7 @@ impl Inner {
                     });
                     receiver.rhythm.read(why, false);
                     if matches!(why, Why::Told) {
-                        self.collect_reports();
+                        self.empty_error_queue();
                     }
                     if receiver.rhythm.guess() {
                         self.handle.schedule(Phase::Revisit);

@@ -23,44 +23,48 @@ use crate::udp::Inner;
 const MAX_DRAINED: usize = 4096;
 
 impl Inner {
-    /// Lets go of the peer. Whatever happens the handle is unconnected then; an error says why the port was not kept.
-    /// `reconnecting` if another peer follows at once.
+    /// Lets go of the peer. If the kernel will not, the handle stays connected; after any other error it is unconnected, and the
+    /// error says why something was not kept. `reconnecting` if another peer follows at once.
     pub(crate) fn dissolve(&self, family: Family, reconnecting: bool) -> Result<()> {
         let socket = self.socket()?;
-        let mut address = self.own_address(&socket, family)?;
+        let address = self.own_address(&socket, family)?;
         if filter_survives(family) && !reconnecting {
             return self.replace(&socket, address);
         }
         if self.has_chosen_port() {
-            uv_sys::disconnect(&*socket)?;
-            self.enter(State::Unconnected {
-                family,
-                bound: true,
-            });
-            return self.settings().tie(&*socket);
+            return self.dissolve_in_place(&socket, address);
         }
         // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
-        uv_sys::disconnect(&*socket)?;
-        let tied = self.settings().tie(&*socket);
-        // An adopted socket's port may have been asked for by number, and is then still there.
-        let bound = match uv_sys::local_addr(&*socket) {
-            Ok(kept) if kept.port() != 0 => {
-                address = kept;
-                Ok(())
-            }
-            _ => uv_sys::bind(&*socket, &address),
-        };
-        self.enter(State::Unconnected {
-            family,
-            bound: bound.is_ok(),
-        });
-        if bound.is_ok() {
-            self.bound_to.set(Some(address));
-        }
+        let dissolved = self.dissolve_in_place(&socket, address);
         if let Some(HeldPort { fd, reuse }) = held {
+            // It fails at worst, and then the socket that was bound last is preferred all the same.
+            let _ = mute(&fd);
+            if self.receiver.wanted().any() {
+                // What comes beside a datagram is looked up when it is received. Without it, it is still a datagram.
+                let _ = uv_sys::copy_options(&*socket, &fd);
+            }
             self.drain(&fd);
             uv_sys::set_reuse_address(&*socket, reuse)?;
+        }
+        dissolved
+    }
+
+    /// Lets go of the peer and keeps the socket, which is bound to `address` again if it lost that.
+    fn dissolve_in_place(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
+        uv_sys::disconnect(socket)?;
+        let tied = self.settings().tie(socket);
+        // A port that was asked for by number is still there, which is not known of an adopted socket before.
+        let (bound, own) = match uv_sys::local_addr(socket) {
+            Ok(kept) if kept.port() != 0 => (Ok(()), kept),
+            _ => (uv_sys::bind(socket, &address), address),
+        };
+        self.enter(State::Unconnected {
+            family: Family::of(&address),
+            bound: bound.is_ok(),
+        });
+        if bound.is_ok() && !self.has_chosen_port() {
+            self.bound_to.set(Some(own));
         }
         bound.and(tied)
     }
@@ -105,19 +109,19 @@ impl Inner {
         let held = match replacement {
             Ok(held) => held,
             Err(error) => {
-                let bound = uv_sys::disconnect(old).is_ok() && self.has_chosen_port();
-                self.enter(State::Unconnected { family, bound });
+                // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
+                let _ = self.dissolve_in_place(old, address);
                 return Err(error);
             }
         };
         let interest = old.interest();
-        // From here on everything comes to the new socket: the old one hears itself alone. That also holds while a process
-        // that is just being forked has a copy of it.
-        let muted = uv_sys::local_addr(old).and_then(|own| uv_sys::connect(old, &own));
-        if muted.is_err() {
-            uv_sys::disconnect(old)?;
+        // From here on everything comes to the new socket.
+        if mute(old).is_err() {
+            // Where that fails too, the socket hears its peer until it is closed in a moment.
+            let _ = uv_sys::disconnect(old);
         }
         self.drain(old);
+        self.tally.socket_replaced();
         let HeldPort { fd, reuse } = held;
         uv_sys::set_reuse_address(&fd, reuse)?;
         // Not before the old socket is drained: what arrives for a group would be in both.
@@ -152,7 +156,12 @@ impl Inner {
         let mut memory = RecvBatch::new(1, RECV_SLOT);
         for _ in 0..MAX_DRAINED {
             match memory.recv(&fd, 1, options) {
-                Ok(count) => self.keep(Batch::new(&memory, count, everybody)),
+                Ok(count) => {
+                    if let Some((_, received)) = memory.get(0) {
+                        self.tally.kernel_drops(received.metadata.kernel_drops);
+                    }
+                    self.keep(Batch::new(&memory, count, everybody));
+                }
                 Err(Errno::EAGAIN) => break,
                 Err(error) => self.report(error),
             }
@@ -162,6 +171,13 @@ impl Inner {
 
 fn filter_survives(family: Family) -> bool {
     family == Family::V6 && uv_sys::DISCONNECT_KEEPS_IPV6_FILTER
+}
+
+/// Lets a socket that is given up hear nobody but itself, so that what comes to its port comes to the other socket there. That
+/// also holds while a process that is just being forked has a copy of it, and among a group that shares the port.
+fn mute(fd: impl AsFd) -> Result<()> {
+    let fd = fd.as_fd();
+    uv_sys::local_addr(fd).and_then(|own| uv_sys::connect(fd, &own))
 }
 
 /// A second socket on a port, so that the port stays taken while the first one is not bound.

@@ -31,6 +31,9 @@ impl Udp {
     /// # Errors
     ///
     /// Those of `recv_start`.
+    #[doc(alias = "UV_UDP_RECVMMSG")]
+    #[doc(alias = "UV_UDP_MMSG_CHUNK")]
+    #[doc(alias = "uv_udp_using_recvmmsg")]
     pub fn recv_batch_start(
         &self,
         callback: impl FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>) + 'static,

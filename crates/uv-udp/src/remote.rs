@@ -37,27 +37,30 @@ impl UdpRemote {
         })
     }
 
-    /// Sends a datagram to the peer, as [`Udp::send`] does. Whoever must know its fate posts a closure that sends.
+    /// Sends a datagram to the peer, as [`Udp::send`] does. Whoever must know its fate posts a closure that sends; that it was
+    /// refused, as `ENOBUFS` beyond the limit of the queue, is counted in [`Counters::errors`](crate::Counters::errors).
     ///
     /// # Errors
     ///
     /// `ECANCELED` when the loop is gone.
     pub fn send(&self, payload: Vec<u8>) -> Result<()> {
-        // A handle that was closed or disconnected meanwhile has nobody to tell.
-        self.post(move |udp| {
-            let _ = udp.send(&payload, |_, _| ());
-        })
+        self.post(move |udp| count(udp, udp.send(&payload, |_, _| ())))
     }
 
-    /// Sends a datagram to `destination`, as [`Udp::send_to`] does.
+    /// Sends a datagram to `destination`, as [`Udp::send_to`] does, and otherwise as [`send`](Self::send).
     ///
     /// # Errors
     ///
     /// `ECANCELED` when the loop is gone.
     pub fn send_to(&self, payload: Vec<u8>, destination: SocketAddr) -> Result<()> {
-        self.post(move |udp| {
-            let _ = udp.send_to(&payload, destination, |_, _| ());
-        })
+        self.post(move |udp| count(udp, udp.send_to(&payload, destination, |_, _| ())))
+    }
+}
+
+/// There is nobody to tell that a handle refuses a send, perhaps because it was disconnected meanwhile.
+fn count(udp: &Udp, accepted: Result<()>) {
+    if let Err(error) = accepted {
+        udp.inner.tally.error(error);
     }
 }
 

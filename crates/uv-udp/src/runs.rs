@@ -7,6 +7,7 @@ use uv_core::{Pending, Run};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
 use crate::request::{Completion, Header, SendQueue};
+use crate::sending::segments_in;
 
 /// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
 /// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.
@@ -66,7 +67,10 @@ impl Limits {
 /// What one message has.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Share {
+    /// Requests.
     pub(crate) datagrams: usize,
+    /// Datagrams that the kernel makes of them: more where a request is to be cut.
+    pub(crate) segments: usize,
     pub(crate) bytes: usize,
 }
 
@@ -102,23 +106,25 @@ impl<'q> Iterator for Runs<'q, '_> {
             return None;
         }
         let payload = self.pending.take(count)?;
-        *self.counts.get_mut(self.messages)? = Share {
-            datagrams: count,
-            bytes: payload.len(),
-        };
-        self.messages += 1;
-        self.datagrams += count;
-        self.bytes += payload.len();
         let segment_size = if count > 1 {
             u16::try_from(size).ok().and_then(NonZeroU16::new)
         } else {
             header.segment_size
         };
-        Some(Transmit {
+        let transmit = Transmit {
             payload: Payload::Bytes(payload),
             segment_size,
             ..*header
-        })
+        };
+        *self.counts.get_mut(self.messages)? = Share {
+            datagrams: count,
+            segments: segments_in(&transmit, payload.len()),
+            bytes: payload.len(),
+        };
+        self.messages += 1;
+        self.datagrams += count;
+        self.bytes += payload.len();
+        Some(transmit)
     }
 }
 

@@ -59,7 +59,7 @@ impl Udp {
     ///
     /// Those of `send` and `send_to`; `EINVAL` for a TTL of 0; `EAFNOSUPPORT` for a source address of another family than the
     /// destination; `EOPNOTSUPP` for a segment size where the kernel does not segment. A time is `EINVAL` as the result, without
-    /// [`set_transmit_clock`](Self::set_transmit_clock).
+    /// [`set_transmit_clock`](Self::set_transmit_clock), and `ENOPROTOOPT` where the kernel knows no transmit times.
     #[inline]
     pub fn transmit(
         &self,
@@ -129,7 +129,7 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// As in [`try_send`](Self::try_send) and [`send_to`](Self::send_to).
+    /// As in [`try_send`](Self::try_send) and [`transmit`](Self::transmit), whose results are told here.
     pub fn try_transmit(&self, transmit: &Transmit<'_>) -> Result<usize> {
         let mut transmit = *transmit;
         self.inner.complete_header(&mut transmit);

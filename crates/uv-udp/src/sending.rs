@@ -98,6 +98,12 @@ impl Sender {
     }
 }
 
+/// How many datagrams the kernel makes of a message of so many bytes.
+pub(crate) fn segments_in(transmit: &Transmit<'_>, bytes: usize) -> usize {
+    let size = transmit.segment_size.map(|size| size.get().into());
+    size.map_or(1, |size| bytes.div_ceil(size).max(1))
+}
+
 /// Bytes in the oldest pending datagram.
 fn first_length(queue: &SendQueue) -> usize {
     queue.pending().run().map_or(0, |run| run.size)
@@ -238,15 +244,11 @@ impl Inner {
     }
 
     pub(crate) fn count_sent(&self, transmit: &Transmit<'_>, bytes: usize) {
-        let size = transmit.segment_size.map(|size| size.get().into());
-        match size.filter(|&size| bytes > size) {
-            None => self.tally.sent(1, bytes),
-            Some(size) => {
-                let segments = bytes.div_ceil(size);
-                self.tally.sent(segments, bytes);
-                self.tally.segmented(segments);
-                self.tally.sent_batch();
-            }
+        let segments = segments_in(transmit, bytes);
+        self.tally.sent(segments, bytes);
+        if segments > 1 {
+            self.tally.segmented(segments);
+            self.tally.sent_batch();
         }
     }
 
@@ -390,21 +392,22 @@ impl Inner {
         }
     }
 
-    /// Counts the messages that the kernel took, and says how many datagrams they had.
+    /// Counts the messages that the kernel took, and says how many requests they had.
     fn count_taken<'a>(&self, messages: impl Iterator<Item = &'a Share>) -> usize {
-        let (mut datagrams, mut bytes) = (0, 0);
+        let (mut requests, mut datagrams, mut bytes) = (0, 0, 0);
         for message in messages {
-            datagrams += message.datagrams;
+            requests += message.datagrams;
+            datagrams += message.segments;
             bytes += message.bytes;
-            if message.datagrams > 1 {
-                self.tally.segmented(message.datagrams);
+            if message.segments > 1 {
+                self.tally.segmented(message.segments);
             }
         }
         self.tally.sent(datagrams, bytes);
         if datagrams > 1 {
             self.tally.sent_batch();
         }
-        datagrams
+        requests
     }
 
     /// Lets the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.

@@ -62,10 +62,24 @@ impl Settings {
         self.memberships.borrow_mut().push(membership);
     }
 
-    pub(crate) fn left(&self, membership: Membership) {
-        self.memberships
-            .borrow_mut()
-            .retain(|&other| other != membership);
+    /// The kernel found the membership, perhaps by an interface that was named otherwise: the latest. A group that is left as a
+    /// whole is left for single hosts too.
+    pub(crate) fn left(&self, left: Membership) {
+        let mut all = self.memberships.borrow_mut();
+        let same = |one: &Membership| {
+            one.group == left.group && (left.source.is_none() || one.source == left.source)
+        };
+        let unnamed = |one: &Membership| [one.interface, left.interface].contains(&Interface::Any);
+        let exact = all
+            .iter()
+            .rposition(|one| same(one) && one.interface == left.interface);
+        let found = exact.or_else(|| all.iter().rposition(|one| same(one) && unnamed(one)));
+        if let Some(interface) = found
+            .and_then(|index| all.get(index))
+            .map(|one| one.interface)
+        {
+            all.retain(|one| !same(one) || one.interface != interface);
+        }
     }
 
     /// Ties a socket to the handle's interface: one that Linux untied in `connect(AF_UNSPEC)`, or another one.

@@ -142,13 +142,26 @@ impl Udp {
     /// Gives a handle without a socket one that somebody else made: unbound, bound or connected, which the handle recognises.
     /// The descriptor becomes non-blocking, for all who share it.
     ///
-    /// What the kernel does not tell is taken as follows: groups that the socket joined are left when the handle disconnects
-    /// from an IPv6 peer; and a connected IPv6 socket keeps the address that it has now, also if that was chosen for the peer.
+    /// The handle then owns it: what others do to the socket, by a copy of the descriptor, it does not see.
+    ///
+    /// What the kernel does not tell, the handle does not know:
+    ///
+    /// - **Groups.** What the socket joined before it was adopted works, and can be left by
+    ///   [`leave_multicast`](Self::leave_multicast). But when the handle disconnects from an IPv6 peer, another socket takes
+    ///   this one's place, and it joins only the groups that were joined by the handle: the others are left without a word.
+    ///   Join them by the handle, or leave them to another socket.
+    /// - **Everything else that no getter of this crate tells**, at that same moment: the incoming CPU, socket filters,
+    ///   the place in a reuse-port group, and options that this crate has no name for.
+    /// - **The address that was bound.** A connected IPv6 socket keeps the address that it has now, also if that was chosen for
+    ///   the peer.
+    ///
+    /// An unconnected socket, an IPv4 socket, and one that never disconnects lose nothing.
     ///
     /// # Errors
     ///
     /// `EALREADY` when the handle has a socket already. `ENOTSOCK` for what is no socket, `EINVAL` for one of streams,
-    /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6. The descriptor is closed then.
+    /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6, `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or
+    /// UDP-Lite. The descriptor is closed then.
     #[doc(alias = "uv_udp_open")]
     #[doc(alias = "uv_udp_open_ex")]
     pub fn open(&self, fd: OwnedFd) -> Result<()> {
@@ -159,6 +172,10 @@ impl Udp {
             return Err(Errno::EINVAL);
         }
         let family = uv_sys::family(&fd)?;
+        if !uv_sys::is_udp(&fd)? {
+            // It would take a run of datagrams for one large datagram.
+            return Err(Errno::EPROTONOSUPPORT);
+        }
         let local = uv_sys::local_addr(&fd)?;
         let peer = match uv_sys::peer_addr(&fd) {
             Ok(peer) => Some(peer),

@@ -207,7 +207,7 @@ impl Udp {
     }
 
     /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's: do not
-    /// close it, and ask again after `disconnect`, which may replace it.
+    /// close it, and ask again after `disconnect`, which may replace it. [`with_fd`](Self::with_fd) lends it in safe code.
     ///
     /// # Errors
     ///
@@ -237,8 +237,8 @@ impl Udp {
     /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
     ///
     /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
-    /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected. Sends accepted for other
-    /// destinations are offered to the kernel once more; what it does not take completes with `ECANCELED`.
+    /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
+    /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take completes with `ECANCELED`.
     ///
     /// # Errors
     ///
@@ -257,8 +257,11 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` when the handle has no peer. Otherwise the handle is unconnected also after an error, which says why the
-    /// local port could not be kept: `EADDRINUSE` if another socket took it.
+    /// `ENOTCONN` when the handle has no peer. Where the kernel refuses to let go of the peer, its error: the handle stays
+    /// connected. After any other error the handle is unconnected, as [`is_connected`](Self::is_connected) tells, and something
+    /// was not kept: `EADDRINUSE` for the local port if another socket took it, `EACCES` for a privileged one; `ENODEV`, `EPERM`
+    /// for the device; `ENODEV` for a group whose interface is gone. An IPv6 handle needs another socket (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, and `EPERM` for a mark or
+    /// a priority whose privilege is gone): without it it keeps the old one, which hears the former peer's address alone.
     #[doc(alias = "uv_udp_disconnect")]
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -418,7 +421,7 @@ impl Source for Inner {
     fn ready(self: Rc<Self>, readiness: Interest) {
         if readiness.contains(Interest::WRITABLE) && self.sender.unblock() {
             // What is in the error queue makes the socket look writable, too.
-            self.collect_reports();
+            self.empty_error_queue();
             self.flush();
         }
         // A turn of receiving that is scheduled comes right after the reports.

@@ -14,6 +14,7 @@ use uv_sys::{Errno, Metadata};
 
 use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
 use crate::waiting::Waiting;
@@ -29,8 +30,10 @@ pub struct Arrival {
     /// Who sent it. On a connected handle that is always the peer.
     pub source: SocketAddr,
     /// Whether the datagram had more bytes than the buffer, which holds only its start then.
+    #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
-    /// What else came with it.
+    /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several
+    /// ([`set_recv_runs`](Udp::set_recv_runs)).
     pub metadata: Metadata,
 }
 
@@ -148,11 +151,18 @@ impl Udp {
         self.inner.receiver.set_runs(on);
         Ok(())
     }
+
+    /// Whether [`set_recv_runs`](Self::set_recv_runs) is on.
+    #[must_use]
+    #[doc(alias = "UDP_GRO")]
+    pub fn recv_runs(&self) -> bool {
+        self.inner.receiver.runs()
+    }
 }
 
 impl Inner {
     /// One turn of reading straight into the user's buffers.
-    pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp) {
+    pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp, why: Why) {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         let mut left = MAX_RECEIVED;
@@ -164,7 +174,7 @@ impl Inner {
             let mut go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
-                    go_on = self.read_into(udp, buffers.as_mut(), &mut left);
+                    go_on = self.read_into(udp, buffers.as_mut(), &mut left, why);
                 }
             });
             if !go_on {
@@ -177,7 +187,7 @@ impl Inner {
     }
 
     /// Reads one datagram. `false` if there is no point in another read in this turn.
-    fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize) -> bool {
+    fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize, why: Why) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         if !buffers.supply(udp) {
@@ -206,6 +216,7 @@ impl Inner {
                             metadata: received.metadata,
                         };
                         self.count_arrival(&arrival);
+                        self.tally.kernel_drops(arrival.metadata.kernel_drops);
                         buffers.give_back(udp, Ok(Some(arrival)));
                         return true;
                     }
@@ -213,7 +224,10 @@ impl Inner {
                 }
                 Err(Errno::EAGAIN) => {
                     receiver.set_backlog(false);
-                    self.collect_reports();
+                    match why {
+                        Why::Told => self.empty_error_queue(),
+                        Why::Guess | Why::Revisit => self.collect_reports(),
+                    };
                     buffers.give_back(udp, Ok(None));
                     return false;
                 }
@@ -239,7 +253,6 @@ impl Inner {
         if arrival.truncated {
             self.tally.truncated();
         }
-        self.tally.kernel_drops(arrival.metadata.kernel_drops);
     }
 
     /// Delivers a datagram that was kept. `false` if the user has no buffer for it, or no longer wants it: it is kept again.

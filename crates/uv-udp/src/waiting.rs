@@ -92,6 +92,7 @@ impl Receiver {
 impl Inner {
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
+        self.tally.error(error.errno());
         let mut errors = self.receiver.kept().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
             errors.pop_front();
@@ -133,7 +134,7 @@ impl Inner {
             let Some(error) = receiver.next_error() else {
                 break;
             };
-            self.deliver_error(udp, error);
+            self.hand_over(udp, error);
         }
         while receiver.is_started() {
             let Some(waiting) = receiver.next_waiting() else {
@@ -168,6 +169,11 @@ impl Inner {
 
     pub(crate) fn deliver_error(&self, udp: &Udp, error: NetworkError) {
         self.tally.error(error.errno());
+        self.hand_over(udp, error);
+    }
+
+    /// Delivers an error that was counted.
+    fn hand_over(&self, udp: &Udp, error: NetworkError) {
         self.receiver.call(|receiving| match receiving {
             Receiving::Each(callback) => callback(udp, Err(error)),
             Receiving::Batch(callback) => callback(udp, Err(error)),

@@ -1,6 +1,7 @@
 //! The behaviour of UDP handles, on real sockets on loopback.
 
 mod functional {
+    mod absent;
     mod bad_input;
     mod connecting;
     mod counters;

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -310,6 +311,22 @@ impl Raw {
         }
     }
 
+    /// Whether there is a datagram within this time.
+    pub(crate) fn peek_within(&self, time: Duration) -> io::Result<bool> {
+        self.socket.set_read_timeout(Some(time))?;
+        let there = loop {
+            match self.socket.peek_from(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                peeked => break peeked,
+            }
+        };
+        self.socket.set_read_timeout(Some(DEADLINE))?;
+        match there {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            there => there.map(|_| true),
+        }
+    }
+
     /// The next datagram as text.
     pub(crate) fn recv_text(&self) -> io::Result<String> {
         Ok(text(&self.recv()?.0))
@@ -380,6 +397,52 @@ impl DeadPeer {
     }
 }
 
+/// The sockets at a port, to see later whether this process has let go of them. Binding to the port would not tell that: a
+/// process that another rule is just forking has copies of all sockets until it executes `ip`, and keeps the port taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Sockets(Vec<String>);
+
+impl Sockets {
+    /// Those at the port of `address`, in this thread's network namespace.
+    pub(crate) fn at(address: SocketAddr) -> Result<Self, Broken> {
+        let file = match address {
+            SocketAddr::V4(_) => "/proc/thread-self/net/udp",
+            SocketAddr::V6(_) => "/proc/thread-self/net/udp6",
+        };
+        let (table, port) = (
+            fs::read_to_string(file)?,
+            format!(":{:04X}", address.port()),
+        );
+        let inodes = table.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let local = fields.nth(1)?;
+            let inode = fields.nth(7)?;
+            local.ends_with(&port).then(|| format!("socket:[{inode}]"))
+        });
+        let found = Self(inodes.collect());
+        ensure!(!found.0.is_empty(), "nothing is bound to {address}");
+        Ok(found)
+    }
+
+    /// How many of them this process has a descriptor of.
+    pub(crate) fn open(&self) -> Result<usize, Broken> {
+        let descriptors = fs::read_dir("/proc/self/fd")?;
+        // Some are other rules', and may be gone by now.
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let links: Vec<_> = links.collect();
+        let ours = |inode: &&String| links.iter().any(|link| link.as_os_str() == inode.as_str());
+        Ok(self.0.iter().filter(ours).count())
+    }
+
+    /// Fails the rule if one of them is open.
+    #[track_caller]
+    pub(crate) fn are_closed(&self) -> Verdict {
+        let open = self.open()?;
+        ensure!(open == 0, "the port is not free: {open} sockets are open");
+        Ok(())
+    }
+}
+
 /// A datagram of `len` bytes that begins with its number.
 pub(crate) fn numbered(number: usize, len: usize) -> Vec<u8> {
     let mut data = format!("{number:04}").into_bytes();
@@ -411,6 +474,22 @@ mod tests {
         let live = dead.revive().unwrap();
         client.socket.send(b"two").unwrap();
         assert_eq!(live.recv_text().unwrap(), "two");
+    }
+
+    #[test]
+    fn a_socket_is_open_until_its_last_descriptor_is_closed() {
+        for family in [Family::V4, Family::V6] {
+            let Ok(raw) = Raw::bind(loopback(family)) else {
+                println!("skipped: no loopback address of {family:?} here");
+                continue;
+            };
+            let sockets = Sockets::at(raw.address()).unwrap();
+            let copy = raw.socket.try_clone().unwrap();
+            drop(raw);
+            assert_eq!(sockets.open().unwrap(), 1);
+            drop(copy);
+            assert_eq!(sockets.open().unwrap(), 0);
+        }
     }
 
     #[test]

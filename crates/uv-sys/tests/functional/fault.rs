@@ -1,10 +1,12 @@
-use uv_sys::fault::{Call, Fault, calls, clear, script};
+use std::num::NonZeroU16;
+
+use uv_sys::fault::{Call, Fault, Feature, calls, clear, lack, script};
 use uv_sys::{
-    Errno, Family, RecvBatch, RecvOptions, SendBatch, Transmit, bind, connect, disconnect, recvmsg,
-    sendmsg, socket,
+    Errno, Family, RecvBatch, RecvOptions, Result, SendBatch, Transmit, TxTimeClock, bind,
+    capabilities, connect, disconnect, recvmsg, sendmsg, socket,
 };
 
-use crate::util::{bound, ephemeral, nobody, pair, wait_readable};
+use crate::util::{FAMILIES, bound, ephemeral, next, nobody, pair, wait_readable};
 
 #[test]
 fn a_script_is_taken_step_by_step() {
@@ -97,4 +99,101 @@ fn scripts_are_of_one_thread_and_can_be_dropped() {
         Err(Errno::EAGAIN)
     );
     assert_eq!(calls(Call::Recvmsg), 1);
+}
+
+#[test]
+fn a_feature_that_the_kernel_lacks_is_enoprotoopt_and_no_capability() {
+    let all = capabilities();
+    let size = NonZeroU16::new(9);
+    for family in FAMILIES {
+        let fd = socket(family).unwrap();
+        let answers = || -> [(Feature, bool, [Result<()>; 2]); 5] {
+            let found = capabilities();
+            [
+                (
+                    Feature::Segmentation,
+                    found.segmentation && found.max_segments > 1,
+                    [
+                        uv_sys::set_segment_size(&fd, size),
+                        uv_sys::segment_size(&fd).map(drop),
+                    ],
+                ),
+                (
+                    Feature::Gro,
+                    found.gro,
+                    [uv_sys::set_gro(&fd, true), uv_sys::gro(&fd).map(drop)],
+                ),
+                (
+                    Feature::TxTime,
+                    found.txtime,
+                    [
+                        uv_sys::set_txtime(&fd, TxTimeClock::Monotonic),
+                        uv_sys::txtime(&fd).map(drop),
+                    ],
+                ),
+                (
+                    Feature::Timestamps,
+                    found.timestamps,
+                    [
+                        uv_sys::set_timestamps(&fd, true),
+                        uv_sys::timestamps(&fd).map(drop),
+                    ],
+                ),
+                (
+                    Feature::RecvDrops,
+                    found.recv_drops,
+                    [
+                        uv_sys::set_recv_drops(&fd, true),
+                        uv_sys::recv_drops(&fd).map(drop),
+                    ],
+                ),
+            ]
+        };
+        let there = answers();
+        for (lacking, ..) in there {
+            lack([lacking]);
+            for ((feature, has, results), (_, had, found)) in answers().into_iter().zip(there) {
+                let absent = (false, [Err(Errno::ENOPROTOOPT); 2]);
+                let expected = if feature == lacking {
+                    absent
+                } else {
+                    (had, found)
+                };
+                assert_eq!((has, results), expected, "{feature:?} without {lacking:?}");
+            }
+        }
+        clear();
+        assert_eq!(capabilities(), all);
+    }
+}
+
+#[test]
+fn what_the_kernel_lacks_is_refused_and_not_passed_over() {
+    for family in FAMILIES {
+        let (sender, receiver) = pair(family);
+        let plain = Transmit::new("aabb");
+        let cut = plain.segments_of(NonZeroU16::new(2).unwrap());
+        let mut batch = SendBatch::new();
+        for (feature, transmit) in [
+            (Feature::Segmentation, cut),
+            (Feature::TxTime, plain.at(u64::MAX)),
+        ] {
+            lack([feature]);
+            assert_eq!(sendmsg(&sender, &transmit), Err(Errno::ENOPROTOOPT));
+            assert_eq!(batch.send(&sender, [transmit]), Err(Errno::ENOPROTOOPT));
+            // As with any message that is invalid in itself, those before it go.
+            assert_eq!(batch.send(&sender, [plain, transmit]), Ok(1));
+            assert_eq!(next(&receiver).0, b"aabb");
+            assert_eq!(sendmsg(&sender, &plain), Ok(4));
+            assert_eq!(next(&receiver).0, b"aabb");
+        }
+        clear();
+        if capabilities().segmentation {
+            assert_eq!(sendmsg(&sender, &cut), Ok(4));
+            assert_eq!(
+                (next(&receiver).0, next(&receiver).0),
+                (b"aa".to_vec(), b"bb".to_vec())
+            );
+        }
+    }
 }

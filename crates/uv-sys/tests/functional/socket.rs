@@ -4,7 +4,8 @@ use std::os::unix::net::UnixDatagram;
 
 use uv_sys::{
     Errno, Family, RecvOptions, Transmit, bind, bind_to_device, bound_device, connect, disconnect,
-    family, is_datagram, local_addr, peer_addr, sendmsg, set_cloexec, set_nonblocking, socket,
+    family, is_datagram, is_udp, local_addr, peer_addr, sendmsg, set_cloexec, set_nonblocking,
+    socket,
 };
 
 use crate::util::{FAMILIES, bound, ephemeral, loopback, next, nobody, pair};
@@ -29,6 +30,7 @@ fn a_new_socket_does_not_block_and_is_closed_on_exec() {
         assert_eq!(flags(&fd) & (NONBLOCK | CLOEXEC), NONBLOCK | CLOEXEC);
         assert_eq!(uv_sys::family(&fd), Ok(family));
         assert_eq!(is_datagram(&fd), Ok(true));
+        assert_eq!(is_udp(&fd), Ok(true));
     }
 }
 

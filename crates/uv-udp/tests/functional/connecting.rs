@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
+use uv_sys::fault::{self, Call, Fault};
 use uv_udp::{Errno, Loop, Result, Udp};
 
 use super::harness::*;
@@ -315,5 +316,118 @@ fn a_bind_that_fails_changes_nothing() {
         assert_eq!(udp.bind(taken), Err(Errno::EADDRINUSE));
         assert_eq!(udp.local_addr(), Err(Errno::EBADF));
         udp.bind(SocketAddr::new(ip, 0)).unwrap();
+    }
+}
+
+/// Nobody else can come to share the handle's port.
+fn is_exclusive(udp: &Udp) {
+    let address = udp.local_addr().unwrap();
+    let other = uv_sys::socket(uv_udp::Family::of(&address)).unwrap();
+    uv_sys::set_reuse_address(&other, true).unwrap();
+    assert_eq!(uv_sys::bind(other, &address), Err(Errno::EADDRINUSE));
+}
+
+#[test]
+fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((peer, to_peer), (_other, to_other)) = (raw(ip), raw(ip));
+        for (how, udp) in local_addresses(&lp, ip) {
+            udp.connect(to_peer).unwrap();
+            let address = udp.local_addr().unwrap();
+            let stays = |refused: Result<()>| {
+                fault::clear();
+                assert_eq!(refused, Err(Errno::EIO), "bound to {how}");
+                assert_eq!(udp.peer_addr(), Ok(to_peer), "bound to {how}");
+                assert_eq!(udp.local_addr(), Ok(address), "bound to {how}");
+                is_exclusive(&udp);
+                assert_eq!(udp.try_send(b"x"), Ok(1));
+                assert_eq!(next(&peer), b"x");
+            };
+            fault::script(Call::Connect, [Fault::Errno(Errno::EIO)]);
+            stays(udp.connect(to_other));
+            // On IPv6 that is a matter of the socket which takes the old one's place, if there is one.
+            if ip.is_ipv6() {
+                fault::script(Call::Bind, [Fault::Errno(Errno::EMFILE)]);
+            }
+            fault::script(Call::Connect, [Fault::Errno(Errno::EIO)]);
+            if ip.is_ipv4() {
+                stays(udp.disconnect());
+            } else {
+                stays(udp.disconnect().map_err(|error| {
+                    assert_eq!(error, Errno::EMFILE, "what came first");
+                    Errno::EIO
+                }));
+            }
+            assert_eq!(udp.disconnect(), Ok(()), "bound to {how}");
+            assert_eq!(udp.local_addr().unwrap().port(), address.port());
+            is_exclusive(&udp);
+        }
+    }
+}
+
+#[test]
+fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
+    for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(raw(ip).1).unwrap();
+        fault::script(Call::Connect, [Fault::Errno(Errno::EIO); 2]);
+        assert_eq!(udp.disconnect(), Ok(()));
+        fault::clear();
+        assert_eq!(udp.local_addr(), Ok(address));
+        let heard = listen(&udp);
+        raw(ip).0.send_to(b"x", address).unwrap();
+        run_until(&lp, || heard.len() == 1);
+    }
+}
+
+#[test]
+fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, to_peer) = raw(ip);
+        for (how, udp) in local_addresses(&lp, ip) {
+            udp.connect(to_peer).unwrap();
+            let port = udp.local_addr().unwrap().port();
+            // Only the one that is to hold the port is bound where the port was chosen by number.
+            fault::script(Call::Bind, [Fault::Errno(Errno::EADDRINUSE)]);
+            let result = udp.disconnect();
+            fault::clear();
+            if ip.is_ipv6() {
+                assert_eq!(result, Err(Errno::EADDRINUSE), "bound to {how}");
+            }
+            assert!(!udp.is_connected());
+            assert_eq!(udp.local_addr().unwrap().port(), port, "bound to {how}");
+            is_exclusive(&udp);
+            assert_eq!(udp.try_send_to(b"x", to_peer), Ok(1));
+            assert_eq!(peer.recv_from(&mut [0]).unwrap().1.port(), port);
+            // And the next time there is one.
+            udp.connect(to_peer).unwrap();
+            assert_eq!(udp.disconnect(), Ok(()));
+            assert_eq!(udp.local_addr().unwrap().port(), port, "bound to {how}");
+            let heard = listen(&udp);
+            raw(ip).0.send_to(b"x", (ip, port)).unwrap();
+            run_until(&lp, || heard.len() == 1);
+            udp.close(|_| ()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_lost_is_lost_with_an_error_and_another_can_be_had() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, to_peer) = raw(ip);
+        let (udp, address) = bound(&lp, ip);
+        udp.connect(to_peer).unwrap();
+        fault::script(Call::Bind, [Fault::Errno(Errno::EADDRINUSE); 2]);
+        assert_eq!(udp.disconnect(), Err(Errno::EADDRINUSE));
+        fault::clear();
+        assert!(!udp.is_connected());
+        assert_eq!(udp.local_addr().unwrap().port(), 0);
+        assert_eq!(udp.bind(address), Ok(()), "it is nobody's");
+        assert_eq!(udp.try_send_to(b"x", to_peer), Ok(1));
+        assert_eq!(next(&peer), b"x");
     }
 }

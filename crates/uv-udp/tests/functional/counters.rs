@@ -227,3 +227,70 @@ fn kept_datagrams_are_counted_once_in_every_form() {
         }
     }
 }
+
+#[test]
+fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = connected(&lp, dead(ip));
+        for _ in 0..5 {
+            udp.try_send(b"x").unwrap();
+        }
+        // Each send but the first one met the answer to the one before.
+        assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 4)]);
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 5);
+        assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 5)]);
+    }
+}
+
+#[test]
+fn what_another_threads_send_is_refused_with_is_counted() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        udp.set_send_queue_limit(Some(2));
+        let remote = udp.remote().unwrap();
+        let sender = std::thread::spawn(move || {
+            for _ in 0..3 {
+                remote.send(b"x".to_vec()).unwrap();
+            }
+            remote.send_to(b"x".to_vec(), address).unwrap();
+        });
+        sender.join().unwrap();
+        settle(&lp);
+        let expected = [(Errno::ENOBUFS, 1), (Errno::EISCONN, 1)];
+        assert_eq!(udp.counters().errors, expected);
+        assert_eq!(all(&peer), [b"x", b"x"]);
+    }
+}
+
+#[test]
+fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let cut = Transmit::new(b"aabbc").segments_of(NonZeroU16::new(2).unwrap());
+        let whole = Transmit::new(b"dd").segments_of(NonZeroU16::new(2).unwrap());
+        let count = || {
+            let counters = udp.counters();
+            (
+                counters.datagrams_sent,
+                counters.bytes_sent,
+                (counters.segmented_messages, counters.segments),
+            )
+        };
+        udp.try_transmit(&cut).unwrap();
+        assert_eq!(count(), (3, 5, (1, 3)));
+        assert_eq!(udp.try_send_batch(&[cut, whole, cut]), Ok(3));
+        assert_eq!(count(), (10, 17, (3, 9)));
+        for transmit in [cut, cut, whole, cut] {
+            udp.transmit(transmit, |_, result| result.unwrap()).unwrap();
+        }
+        run_until(&lp, || udp.send_queue_count() == 0);
+        assert_eq!(count(), (20, 34, (6, 18)));
+        assert_eq!(all(&peer).len(), 20);
+    }
+}

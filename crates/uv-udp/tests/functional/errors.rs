@@ -322,3 +322,41 @@ fn a_failed_bind_leaves_a_handle_that_hears_and_does_not_spin() {
         assert!(udp.counters().recv_calls <= calls + 3);
     }
 }
+
+/// Somebody else may open the error queue, and what is in it makes a socket ready for ever.
+#[test]
+fn an_error_queue_that_the_handle_did_not_open_keeps_no_loop_busy() {
+    for ip in loopbacks() {
+        for into in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            udp.with_fd(|fd| uv_sys::set_recv_errors(fd, true).unwrap())
+                .unwrap();
+            let heard = Log::new();
+            let log = heard.clone();
+            if into {
+                udp.recv_into_start(
+                    |_, _| Some([0; 9]),
+                    move |_, _, outcome| log.add(outcome.map(drop).is_err()),
+                )
+                .unwrap();
+            } else {
+                udp.recv_start(move |_, received| log.add(received.is_err()))
+                    .unwrap();
+            }
+            let to_dead = dead(ip);
+            for _ in 0..3 {
+                udp.try_send_to(b"x", to_dead).unwrap();
+            }
+            settle(&lp);
+            assert!(heard.get().contains(&true));
+            let calls = udp.counters().recv_calls;
+            settle(&lp);
+            let more = udp.counters().recv_calls - calls;
+            assert!(more <= 3, "{more} reads of nothing, into: {into}");
+            let count = heard.len();
+            raw(ip).0.send_to(b"y", address).unwrap();
+            run_until(&lp, || heard.get()[count..].contains(&false));
+        }
+    }
+}

@@ -142,6 +142,99 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
     }
 }
 
+/// A port of the kernel's choice is held by another socket for the moment in which Linux throws it away.
+#[test]
+fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, to_peer) = raw(ip);
+        for _ in 0..60 {
+            let (udp, address) = bound(&lp, ip);
+            udp.set_recv_tos(true).unwrap();
+            udp.set_recv_destination(true).unwrap();
+            let seen = listen_beside(&udp);
+            udp.connect(to_peer).unwrap();
+            let sender = peer.try_clone().unwrap();
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let (tell, told) = std::sync::mpsc::channel();
+            let flood = std::thread::spawn(move || {
+                let transmit = Transmit::new(b"x").to(address).with_tos(0xb8);
+                let gone = Err(std::sync::mpsc::TryRecvError::Disconnected);
+                while stopped.try_recv() != gone {
+                    sendmsg(&sender, &transmit).unwrap();
+                    // Once; afterwards nobody listens.
+                    let _ = tell.send(());
+                }
+            });
+            told.recv().unwrap();
+            drop(told);
+            udp.disconnect().unwrap();
+            drop(stop);
+            flood.join().unwrap();
+            settle(&lp);
+            assert!(seen.len() > 0);
+            for metadata in seen.get() {
+                assert_eq!(metadata.tos, Some(0xb8));
+                let local = metadata.destination.and_then(|info| info.address);
+                assert_eq!(local, Some(ip));
+            }
+            udp.close(|_| ()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
+    type Read = fn(&Udp) -> bool;
+    let both: [(Switch, Read); 5] = [
+        (Udp::set_recv_tos, Udp::recv_tos),
+        (Udp::set_recv_ttl, Udp::recv_ttl),
+        (Udp::set_recv_destination, Udp::recv_destination),
+        (Udp::set_recv_timestamp, Udp::recv_timestamp),
+        (Udp::set_recv_drops, Udp::recv_drops),
+    ];
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        for (index, (set, _)) in both.into_iter().enumerate() {
+            let (udp, _) = bound(&lp, ip);
+            let on = |udp: &Udp| both.map(|(_, read)| read(udp));
+            assert_eq!(on(&udp), [false; 5]);
+            assert_eq!(set(&udp, true), Ok(()));
+            let mut expected = [false; 5];
+            expected[index] = true;
+            assert_eq!(on(&udp), expected);
+            let adopted = Udp::adopt(&lp, udp.into_fd().unwrap()).unwrap();
+            assert_eq!(on(&adopted), expected);
+            assert_eq!(set(&adopted, false), Ok(()));
+            assert_eq!(on(&adopted), [false; 5]);
+        }
+        let without = Udp::new(&lp);
+        assert!(!without.recv_tos());
+        assert_eq!(without.set_recv_tos(true), Err(Errno::EBADF));
+        assert!(!without.recv_runs());
+    }
+}
+
+#[test]
+fn the_descriptor_is_lent_while_there_is_one() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = Udp::new(&lp);
+        assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
+        udp.connect(raw(ip).1).unwrap();
+        let ttl = udp.with_fd(|fd| uv_sys::set_ttl(fd, 9)).unwrap();
+        assert_eq!((ttl, udp.ttl()), (Ok(()), Ok(9)));
+        // What it lends is the handle's even if it is let go of meanwhile.
+        let name = udp.with_fd(|fd| {
+            udp.disconnect().unwrap();
+            uv_sys::ttl(fd)
+        });
+        assert_eq!((name, udp.ttl()), (Ok(Ok(9)), Ok(9)));
+        udp.close(|_| ()).unwrap();
+        assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
+    }
+}
+
 #[test]
 fn drops_are_told_once_there_are_some() {
     for ip in loopbacks() {
@@ -162,6 +255,57 @@ fn drops_are_told_once_there_are_some() {
         let dropped = u32::try_from(100 - arrived).unwrap();
         assert_eq!(seen.get()[arrived].kernel_drops, Some(dropped));
         assert_eq!(udp.counters().kernel_drops, dropped.into());
+    }
+}
+
+#[test]
+fn drops_are_counted_on_when_the_socket_is_another_one() {
+    for ip in loopbacks() {
+        for into in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            udp.set_recv_drops(true).unwrap();
+            udp.set_recv_buffer_size(1).unwrap();
+            let (sender, to_sender) = raw(ip);
+            let start = |log: Log<usize>| {
+                if into {
+                    udp.recv_into_start(
+                        |_, _| Some([0; 2000]),
+                        move |_, _, outcome| {
+                            let arrival = outcome.unwrap();
+                            arrival.into_iter().for_each(|arrival| log.add(arrival.len));
+                        },
+                    )
+                } else {
+                    udp.recv_start(move |_, received| log.add(received.unwrap().data.len()))
+                }
+            };
+            let mut expected = 0;
+            for _ in 0..3 {
+                for _ in 0..50 {
+                    sender.send_to(&[7; 1000], address).unwrap();
+                }
+                let seen = Log::new();
+                start(seen.clone()).unwrap();
+                settle(&lp);
+                let arrived = seen.len();
+                expected += 50 - arrived as u64;
+                // The count comes with the next datagram that there is room for.
+                sender.send_to(b"x", address).unwrap();
+                run_until(&lp, || seen.len() == arrived + 1);
+                assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
+                udp.recv_stop().unwrap();
+                // What is still in the old socket then has its count.
+                sender.send_to(b"y", address).unwrap();
+                udp.connect(to_sender).unwrap();
+                udp.disconnect().unwrap();
+                let seen = Log::new();
+                start(seen.clone()).unwrap();
+                run_until(&lp, || seen.len() == 1);
+                assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
+                udp.recv_stop().unwrap();
+            }
+        }
     }
 }
 

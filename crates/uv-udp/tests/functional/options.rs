@@ -412,3 +412,37 @@ fn a_connected_handle_knows_the_path_mtu() {
         assert!(mtu >= 1280);
     }
 }
+
+#[test]
+fn a_group_that_was_left_by_another_name_of_its_interface_stays_left() {
+    let group = "ff02::7:7".parse().unwrap();
+    // Loopback, by its index and as whatever the kernel finds.
+    let lo = Interface::Index(uv_udp::interface_index("lo").unwrap());
+    for ip in loopbacks().into_iter().filter(std::net::IpAddr::is_ipv6) {
+        let lp = Loop::new().unwrap();
+        let reconnect = |udp: &Udp| {
+            udp.connect(raw(ip).1).unwrap();
+            udp.disconnect().unwrap();
+        };
+        let (udp, _) = bound(&lp, ip);
+        udp.join_multicast(group, lo).unwrap();
+        reconnect(&udp);
+        assert_eq!(udp.leave_multicast(group, Interface::Any), Ok(()));
+        reconnect(&udp);
+        let left = udp.leave_multicast(group, lo);
+        assert_eq!(left, Err(Errno::EADDRNOTAVAIL), "it was joined again");
+        // Left as a whole, it is left for single hosts too.
+        for source in ["fe80::9", "fe80::8"] {
+            let source = source.parse().unwrap();
+            assert_eq!(udp.join_source(group, source, lo), Ok(()));
+        }
+        assert_eq!(udp.leave_multicast(group, lo), Ok(()));
+        reconnect(&udp);
+        let left = udp.leave_multicast(group, lo);
+        assert_eq!(
+            left,
+            Err(Errno::EADDRNOTAVAIL),
+            "its sources were joined again"
+        );
+    }
+}

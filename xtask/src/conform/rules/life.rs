@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use uv_udp::{Errno, Loop, RunMode, Udp};
 
-use crate::conform::stage::{Broken, Raw, Stage, ensure, ensure_eq, numbered};
+use crate::conform::stage::{Broken, Sockets, Stage, ensure, ensure_eq, numbered};
 use crate::conform::watch::{Counter, Inbox, Log, Results, text};
 use crate::conform::{Rule, Verdict};
 
@@ -90,9 +90,10 @@ pub(super) const RULES: &[Rule] = &[
 
 fn close_calls_back(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
-    let (here, seen) = (udp.local_addr()?, Log::default());
+    let seen = Log::default();
     let log = seen.clone();
-    udp.close(move |udp| log.push((udp.is_closing(), Raw::bind(here).is_ok())))?;
+    let sockets = Sockets::at(udp.local_addr()?)?;
+    udp.close(move |udp| log.push((udp.is_closing(), sockets.open().unwrap_or(1) == 0)))?;
     ensure!(
         udp.is_closing() && !udp.is_active(),
         "the state after close"
@@ -233,21 +234,25 @@ fn drop_in_callback(stage: &Stage) -> Verdict {
         let _ = udp.recv_stop();
         drop(holder.take());
     })?;
+    let sockets = Sockets::at(here)?;
     drop(udp);
     stage.to_the_end()?;
     ensure!(own.borrow().is_none(), "the callback was not called");
-    Raw::bind(here)?;
+    sockets.are_closed()?;
     // Its own, in a send callback, and another one that is inactive.
     let (sender, other) = (stage.connected(peer.address())?, stage.bound()?);
-    let addresses = [sender.local_addr()?, other.local_addr()?];
+    let sockets = [
+        Sockets::at(sender.local_addr()?)?,
+        Sockets::at(other.local_addr()?)?,
+    ];
     let held = Rc::new(RefCell::new(vec![sender.clone(), other]));
     let holder = Rc::clone(&held);
     sender.send(b"bye", move |_, _| drop(holder.take()))?;
     drop(sender);
     stage.to_the_end()?;
     ensure!(held.borrow().is_empty(), "the callback was not called");
-    for address in addresses {
-        Raw::bind(address)?;
+    for each in sockets {
+        each.are_closed()?;
     }
     ensure_eq!(peer.recv_text()?, "bye", "what arrived");
     Ok(())
@@ -311,7 +316,7 @@ fn active_outlives_holders(stage: &Stage) -> Verdict {
     peer.send("hello", here)?;
     stage.until("a datagram arrives", || inbox.len() == 1)?;
     let sender = stage.connected(peer.address())?;
-    let there = sender.local_addr()?;
+    let sockets = Sockets::at(sender.local_addr()?)?;
     sender.send(b"1", results.of(1))?;
     sender.send(b"2", results.of(2))?;
     drop(sender);
@@ -319,22 +324,17 @@ fn active_outlives_holders(stage: &Stage) -> Verdict {
     ensure_eq!(results.with(Ok(())), [1, 2], "sends that went well");
     stage.a_little_longer()?;
     // With its work done nobody holds it any more.
-    Raw::bind(there)?;
-    Ok(())
+    sockets.are_closed()
 }
 
 fn inactive_closes(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     for udp in [stage.bound()?, stage.connected(peer.address())?] {
-        let (here, second) = (udp.local_addr()?, udp.clone());
+        let (sockets, second) = (Sockets::at(udp.local_addr()?)?, udp.clone());
         drop(udp);
-        ensure_eq!(
-            Raw::bind(here).map(drop).map_err(Errno::from),
-            Err(Errno::EADDRINUSE),
-            "with a reference left"
-        );
+        ensure_eq!(sockets.open()?, 1, "sockets with a reference left");
         drop(second);
-        Raw::bind(here)?;
+        sockets.are_closed()?;
     }
     Ok(())
 }
@@ -488,12 +488,12 @@ fn without_loop(stage: &Stage) -> Verdict {
     udp.send(b"x", move |_, _| sent.up())?;
     closing.bind(stage.loopback())?;
     closing.close(move |_| closed.up())?;
+    let sockets = Sockets::at(here)?;
     drop(lp);
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EBADF), "try_send");
     ensure_eq!(udp.local_addr(), Err(Errno::EBADF), "local_addr");
     ensure_eq!(udp.close(|_| ()), Err(Errno::EBADF), "close");
     ensure!(udp.event_loop().is_none(), "there still is a loop");
     ensure_eq!(called.get(), 0, "callbacks called");
-    Raw::bind(here)?;
-    Ok(())
+    sockets.are_closed()
 }

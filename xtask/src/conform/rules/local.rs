@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use uv_udp::{Errno, Family, Udp};
 
-use crate::conform::stage::{Broken, Raw, Stage, ensure, ensure_eq};
+use crate::conform::stage::{Broken, Raw, Sockets, Stage, ensure, ensure_eq};
 use crate::conform::watch::Inbox;
 use crate::conform::{Rule, Verdict};
 
@@ -168,10 +168,10 @@ fn port_stays_exclusive(stage: &Stage) -> Verdict {
         takes_over(udp.local_addr()?)?;
         udp.disconnect()?;
         takes_over(udp.local_addr()?)?;
-        let address = udp.local_addr()?;
+        let sockets = Sockets::at(udp.local_addr()?)?;
         udp.close(|_| ())?;
         stage.to_the_end()?;
-        Raw::bind(address)?;
+        sockets.are_closed()?;
     }
     Ok(())
 }

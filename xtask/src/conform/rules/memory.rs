@@ -1,9 +1,11 @@
 //! Receiving into the user's memory, the limit of the queue, and the counters.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use uv_udp::{Arrival, Errno, NetworkError, Transmit, Udp};
 
+use crate::conform::network::{Near, far};
 use crate::conform::stage::{Stage, ensure, ensure_eq};
 use crate::conform::watch::{Inbox, Log, Results};
 use crate::conform::{Rule, Verdict};
@@ -23,6 +25,11 @@ pub(super) const RULES: &[Rule] = &[
         "memory/datagrams-are-not-coalesced",
         "One buffer holds one datagram, however they were sent, and whatever form received before.",
         one_each,
+    ),
+    Rule::each(
+        "memory/runs-come-with-their-segment-size",
+        "Who asks for runs gets them whole, with the length of each datagram in them; and none after asking for none.",
+        runs,
     ),
     Rule::each(
         "memory/without-a-buffer-it-is-enobufs",
@@ -58,6 +65,21 @@ pub(super) const RULES: &[Rule] = &[
         "counters/tell-what-went-wrong",
         "Strangers, truncated datagrams and errors by name are counted.",
         wrong,
+    ),
+    Rule::each(
+        "counters/tell-what-the-kernel-dropped",
+        "The kernel's own count of datagrams that it had no room for is among the counters.",
+        dropped,
+    ),
+    Rule::each(
+        "counters/tell-batches-received",
+        "Calls that received several datagrams are counted, and are fewer than the datagrams.",
+        received,
+    ),
+    Rule::isolated(
+        "counters/tell-fallbacks",
+        "Messages that the kernel would not cut are counted, and their datagrams are counted once.",
+        fallbacks,
     ),
 ];
 
@@ -136,6 +158,41 @@ fn one_each(stage: &Stage) -> Verdict {
         let log = listen(&udp, 100)?;
         stage.until("all are delivered", || texts(&log).len() == 4)?;
         ensure_eq!(texts(&log), ["aa", "bb", "cc", "dd"], "what came");
+    }
+    Ok(())
+}
+
+fn runs(stage: &Stage) -> Verdict {
+    let Some(size) = NonZeroU16::new(2) else {
+        return Ok(());
+    };
+    let udp = stage.bound()?;
+    if !uv_udp::capabilities().gro {
+        stage.note("this kernel does not coalesce");
+        let refused = udp.set_recv_runs(true);
+        ensure_eq!(refused, Err(Errno::EOPNOTSUPP), "asking for runs");
+        return Ok(());
+    }
+    let sender = stage.connected(udp.local_addr()?)?;
+    for (on, expected) in [
+        (true, vec![("aabbc", Some(2))]),
+        (false, vec![("aa", None), ("bb", None), ("c", None)]),
+    ] {
+        udp.set_recv_runs(on)?;
+        ensure_eq!(udp.recv_runs(), on, "whether runs come");
+        let log = listen(&udp, 65_536)?;
+        sender.try_send_segments(b"aabbc", size, None)?;
+        stage.until("all is delivered", || texts(&log).concat() == "aabbc")?;
+        let sizes = log.all().into_iter().filter_map(|(_, outcome)| {
+            let arrival = outcome.ok()??;
+            // What was split says of what it was.
+            let size = arrival.metadata.segment_size;
+            Some(size.filter(|&size| arrival.len > size.into()))
+        });
+        let (texts, sizes) = (texts(&log), sizes.collect::<Vec<_>>());
+        let seen: Vec<_> = texts.iter().map(String::as_str).zip(sizes).collect();
+        ensure_eq!(seen, expected, "what came, asking for runs: {on}");
+        udp.recv_stop()?;
     }
     Ok(())
 }
@@ -300,4 +357,70 @@ fn wrong(stage: &Stage) -> Verdict {
     stage.until("the refusal is counted", || {
         udp.counters().errors.contains(&refused)
     })
+}
+
+fn dropped(stage: &Stage) -> Verdict {
+    let (udp, sender) = (stage.bound()?, stage.raw()?);
+    udp.set_recv_drops(true)?;
+    udp.set_recv_buffer_size(1)?;
+    for _ in 0..100 {
+        sender.send([7; 1000], udp.local_addr()?)?;
+    }
+    let inbox = Inbox::of(&udp)?;
+    stage.a_little_longer()?;
+    let arrived = inbox.len();
+    ensure!(arrived < 100, "nothing was dropped");
+    sender.send("last", udp.local_addr()?)?;
+    stage.until("the last one is delivered", || inbox.len() == arrived + 1)?;
+    let counters = udp.counters();
+    ensure_eq!(counters.kernel_drops, 100 - arrived as u64, "drops");
+    let delivered = (counters.datagrams_received, counters.bytes_received);
+    let arrived = arrived as u64;
+    ensure_eq!(delivered, (arrived + 1, arrived * 1000 + 4), "delivered");
+    Ok(())
+}
+
+fn received(stage: &Stage) -> Verdict {
+    let (udp, sender) = (stage.bound()?, stage.raw()?);
+    for _ in 0..50 {
+        sender.send("hello", udp.local_addr()?)?;
+    }
+    let inbox = Inbox::of(&udp)?;
+    stage.until("all of it is delivered", || inbox.len() == 50)?;
+    let counters = udp.counters();
+    ensure!(
+        (1..50).contains(&counters.batches_received),
+        "{} batches",
+        counters.batches_received
+    );
+    ensure!(
+        (counters.batches_received..50).contains(&counters.recv_calls),
+        "{} calls",
+        counters.recv_calls
+    );
+    Ok(())
+}
+
+fn fallbacks(stage: &Stage, here: &Near) -> Verdict {
+    let cable = here.cable()?;
+    let remote = cable.raw(SocketAddr::new(far(stage.family), 0))?;
+    here.ip("link set near mtu 1280")?;
+    let udp = stage.connected(remote.address())?;
+    let results = Results::default();
+    for number in 0..10 {
+        udp.send(&[7; 1400], results.of(number))?;
+    }
+    stage.until("all complete", || results.len() == 10)?;
+    for _ in 0..10 {
+        ensure_eq!(remote.recv()?.0.len(), 1400, "bytes that arrived");
+    }
+    let counters = udp.counters();
+    let sent = (counters.datagrams_sent, counters.bytes_sent);
+    ensure_eq!(sent, (10, 14_000), "datagrams and bytes");
+    let cut = (counters.segmented_messages, counters.segments);
+    ensure_eq!(cut, (0, 0), "messages that the kernel cut");
+    let expected = u64::from(uv_udp::capabilities().segmentation);
+    ensure_eq!(counters.fallbacks, expected, "fallbacks");
+    ensure_eq!(counters.errors, [], "errors");
+    Ok(())
 }

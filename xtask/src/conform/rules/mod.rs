@@ -6,7 +6,9 @@ mod callbacks;
 mod errors;
 mod event_loop;
 mod fairness;
+mod groups;
 mod input;
+mod kernel;
 mod life;
 mod local;
 mod memory;
@@ -20,6 +22,7 @@ mod reports;
 mod requests;
 mod routes;
 mod system;
+mod wire;
 
 use super::Rule;
 
@@ -36,7 +39,10 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         errors::RULES,
         reports::RULES,
         options::RULES,
+        kernel::RULES,
+        groups::RULES,
         beside::RULES,
+        wire::RULES,
         memory::RULES,
         fairness::RULES,
         input::RULES,

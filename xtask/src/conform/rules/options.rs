@@ -55,11 +55,6 @@ pub(super) const RULES: &[Rule] = &[
         "The same with reuse_port.",
         |stage| shared(stage, BindOptions::default().reuse_port(true)),
     ),
-    Rule::each(
-        "bind/a-reuse-port-group-shares-the-flows",
-        "A reuse_port group gets each datagram once, both of two members get some, and a selector by CPU chooses.",
-        group,
-    ),
     Rule::v6(
         "bind/ipv6-only-leaves-ipv4-alone",
         "With ipv6_only a handle hears no IPv4, without it it does; on an IPv4 address it is EINVAL.",
@@ -77,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::once(
         "sockets/what-cannot-be-adopted-is-named",
-        "Adopting a stream is EINVAL, a file ENOTSOCK, a Unix socket EAFNOSUPPORT; a second socket EALREADY.",
+        "Adopting a stream is EINVAL, a file ENOTSOCK, a Unix socket EAFNOSUPPORT, UDP-Lite EPROTONOSUPPORT; a second one EALREADY.",
         not_adopted,
     ),
     Rule::each(
@@ -285,36 +280,6 @@ fn shared(stage: &Stage, options: BindOptions) -> Verdict {
     Ok(())
 }
 
-fn group(stage: &Stage) -> Verdict {
-    let options = BindOptions::default().reuse_port(true);
-    let (one, other) = (stage.udp(), stage.udp());
-    one.bind_with(stage.loopback(), options)?;
-    let address = one.local_addr()?;
-    other.bind_with(address, options)?;
-    let (at_one, at_other) = (Inbox::of(&one)?, Inbox::of(&other)?);
-    let all = |count| at_one.len() + at_other.len() == count;
-    for _ in 0..64 {
-        stage.raw()?.send("hello", address)?;
-    }
-    stage.until("all of it is delivered", || all(64))?;
-    ensure!(
-        at_one.len() > 0 && at_other.len() > 0,
-        "one of them got everything"
-    );
-    one.attach_reuseport_cpu_selector(1)?;
-    let before = at_other.len();
-    for _ in 0..64 {
-        stage.raw()?.send("hello", address)?;
-    }
-    stage.until("all of it is delivered", || all(128))?;
-    ensure_eq!(
-        at_other.len(),
-        before,
-        "what the selector leaves for the second"
-    );
-    Ok(())
-}
-
 fn ipv6_only(stage: &Stage) -> Verdict {
     for only in [true, false] {
         let udp = stage.udp();
@@ -403,6 +368,20 @@ fn not_adopted(stage: &Stage) -> Verdict {
     ] {
         let adopted = Udp::adopt(&stage.lp, fd).map(drop);
         ensure_eq!(adopted, Err(error), "adopting {name}");
+    }
+    // ICMP's datagram sockets take a permission; UDP-Lite's come and go with the kernel.
+    let other = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        Some(rustix::net::ipproto::UDPLITE),
+    );
+    match other {
+        Ok(other) => {
+            let adopted = Udp::adopt(&stage.lp, other).map(drop);
+            let refused = Err(Errno::EPROTONOSUPPORT);
+            ensure_eq!(adopted, refused, "adopting another protocol's");
+        }
+        Err(error) => stage.note(format_args!("no UDP-Lite here: {error}")),
     }
     let second = stage.bound()?.open(uv_sys::socket(Family::V4)?);
     ensure_eq!(second, Err(Errno::EALREADY), "a second socket");

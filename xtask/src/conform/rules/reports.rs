@@ -39,6 +39,16 @@ pub(super) const RULES: &[Rule] = &[
         survive,
     ),
     Rule::isolated(
+        "reports/port-unreachable",
+        "The word of a host on the other side of the cable that nobody listens there is reported as that.",
+        far_port,
+    ),
+    Rule::each(
+        "reports/a-long-datagram-is-told-by-its-start",
+        "Of a datagram that is longer than what ICMP quotes, the report has the start.",
+        long_datagram,
+    ),
+    Rule::isolated(
         "reports/host-unreachable",
         "A router's word that a host does not answer is reported as that.",
         |stage, near| from_router(stage, near, Fate::NoHost, ErrorKind::HostUnreachable),
@@ -217,12 +227,25 @@ fn from_router(stage: &Stage, near: &Near, fate: Fate, kind: ErrorKind) -> Verdi
         let Some(report) = error.report() else {
             return Err(Broken::new("there is no report"));
         };
-        ensure_eq!(report.kind, kind, "the kind");
+        let seen = (report.kind, report.icmp_type, report.icmp_code);
+        // RFC 792 and RFC 1812; RFC 4443.
+        let (icmp_type, icmp_code) = match (stage.family, kind) {
+            (Family::V4, ErrorKind::NetworkUnreachable) => (3, 0),
+            (Family::V4, ErrorKind::HostUnreachable) => (3, 1),
+            (Family::V4, _) => (3, 13),
+            (Family::V6, ErrorKind::NetworkUnreachable) => (1, 0),
+            (Family::V6, ErrorKind::HostUnreachable) => (1, 3),
+            (Family::V6, _) => (1, 1),
+        };
+        let expected = (kind, icmp_type, icmp_code);
+        ensure_eq!(seen, expected, "the kind, ICMP type and code");
         ensure_eq!(report.destination, Some(to), "the destination");
+        ensure_eq!(report.offender, Some(far(stage.family)), "who says so");
         ensure!(
             !report.is_from_destination(),
-            "it is not the router who says so"
+            "it is the destination's word"
         );
+        ensure_eq!(report.mtu, None, "the MTU");
         ensure_eq!(report.payload, b"over there?", "the datagram");
         stage.note(format_args!(
             "{} {}/{}",
@@ -231,6 +254,60 @@ fn from_router(stage: &Stage, near: &Near, fate: Fate, kind: ErrorKind) -> Verdi
             report.icmp_code
         ));
     }
+    Ok(())
+}
+
+fn far_port(stage: &Stage, here: &Near) -> Verdict {
+    let _cable = here.cable()?;
+    let to = std::net::SocketAddr::new(far(stage.family), 9);
+    for connect in [false, true] {
+        let (udp, errors) = hearing(stage, stage.wildcard())?;
+        if connect {
+            udp.connect(to)?;
+            udp.try_send(b"anyone?")?;
+        } else {
+            udp.try_send_to(b"anyone?", to)?;
+        }
+        stage.until("the refusal is reported", || errors.len() > 0)?;
+        let error = first(&errors)?;
+        ensure_eq!(error.errno(), Errno::ECONNREFUSED, "the error");
+        let Some(report) = error.report() else {
+            return Err(Broken::new("there is no report"));
+        };
+        ensure_eq!(report.kind, ErrorKind::PortUnreachable, "the kind");
+        let whose = (report.destination, report.offender);
+        ensure_eq!(
+            whose,
+            (Some(to), Some(to.ip())),
+            "where to, and who says so"
+        );
+        ensure!(
+            report.is_from_destination(),
+            "it is not the destination's word"
+        );
+        ensure_eq!(report.payload, b"anyone?", "the datagram");
+    }
+    Ok(())
+}
+
+fn long_datagram(stage: &Stage) -> Verdict {
+    let (udp, errors) = hearing(stage, stage.loopback())?;
+    let data: Vec<_> = (0..4000_u16).map(|number| number as u8).collect();
+    udp.try_send_to(&data, DeadPeer::new(stage.family)?.address())?;
+    stage.until("the refusal is reported", || errors.len() > 0)?;
+    let error = first(&errors)?;
+    let Some(report) = error.report() else {
+        return Err(Broken::new("there is no report"));
+    };
+    let len = report.payload.len();
+    ensure!((8..data.len()).contains(&len), "{len} bytes are told of it");
+    ensure!(data.starts_with(&report.payload), "it is not the start");
+    let raw = stage.raw()?;
+    uv_sys::set_recv_errors(&raw, true)?;
+    raw.send(&data, DeadPeer::new(stage.family)?.address())?;
+    let there = uv_sys::recv_error(&raw, &mut [0; 4000])?.payload_len;
+    ensure_eq!(len, there, "bytes told, of those that the kernel has");
+    stage.note(format_args!("{len} bytes of it"));
     Ok(())
 }
 

@@ -23,6 +23,20 @@ unsafe impl Value for libc::c_int {}
 // SAFETY: two integers.
 unsafe impl Value for libc::sock_txtime {}
 
+/// What a kernel without this option lacks.
+#[cfg(feature = "fault-injection")]
+fn feature(level: libc::c_int, name: libc::c_int) -> Option<crate::fault::Feature> {
+    use crate::fault::Feature;
+    match (level, name) {
+        (libc::SOL_UDP, libc::UDP_SEGMENT) => Some(Feature::Segmentation),
+        (libc::SOL_UDP, libc::UDP_GRO) => Some(Feature::Gro),
+        (libc::SOL_SOCKET, libc::SO_TXTIME) => Some(Feature::TxTime),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => Some(Feature::Timestamps),
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => Some(Feature::RecvDrops),
+        _ => None,
+    }
+}
+
 /// Sets an option. The kernel only reads the value, and what that may point at.
 pub(crate) fn set<T: Copy>(
     fd: BorrowedFd<'_>,
@@ -30,6 +44,8 @@ pub(crate) fn set<T: Copy>(
     name: libc::c_int,
     value: T,
 ) -> Result<()> {
+    #[cfg(feature = "fault-injection")]
+    crate::fault::option(feature(level, name))?;
     let len = mem::size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is `len` bytes long.
     syscall!(unsafe {
@@ -50,6 +66,8 @@ pub(crate) fn get<T: Value>(
     level: libc::c_int,
     name: libc::c_int,
 ) -> Result<T> {
+    #[cfg(feature = "fault-injection")]
+    crate::fault::option(feature(level, name))?;
     let mut value = MaybeUninit::<T>::zeroed();
     let mut len = mem::size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` has room for `len` bytes.

@@ -3,6 +3,7 @@
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::addr::RawAddr;
 use super::cmsg::{self, ControlBuffer};
@@ -79,9 +80,34 @@ fn send_bytes(
     super::length(sent)
 }
 
+/// Whether the kernel knows what a message asks for: an old one would pass over the segment size and send one large datagram.
+/// The socket is asked, once for all sockets.
+fn understands(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<()> {
+    static SEGMENTS: AtomicBool = AtomicBool::new(false);
+    static TIMES: AtomicBool = AtomicBool::new(false);
+    if transmit.segment_size.is_some() && !is_known(&SEGMENTS) {
+        super::options::segment_size(fd)?;
+        SEGMENTS.store(true, Ordering::Relaxed);
+    }
+    if transmit.transmit_at.is_some() && !is_known(&TIMES) {
+        super::options::txtime(fd)?;
+        TIMES.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn is_known(known: &AtomicBool) -> bool {
+    #[cfg(feature = "fault-injection")]
+    if crate::fault::lacks_something() {
+        return false;
+    }
+    known.load(Ordering::Relaxed)
+}
+
 /// Apart, so that the plain path does not pay for the buffer.
 #[inline(never)]
 fn send_controlled(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usize> {
+    understands(fd, transmit)?;
     let mut control = ControlBuffer::zeroed();
     let len = cmsg::encode(transmit, &mut control)?;
     send_with(
@@ -196,9 +222,14 @@ impl Scratch {
         }
     }
 
-    /// Lays out one message. An index out of range or a message that cannot be one is `EINVAL` or what else it is.
+    /// Lays out one message for this socket. An index out of range or a message that cannot be one is `EINVAL` or what else it is.
     #[inline]
-    pub(crate) fn fill(&mut self, index: usize, transmit: &Transmit<'_>) -> Result<()> {
+    pub(crate) fn fill(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        index: usize,
+        transmit: &Transmit<'_>,
+    ) -> Result<()> {
         let (Some(message), Some(name), Some(control)) = (
             self.headers.get_mut(index),
             self.names.get_mut(index),
@@ -215,6 +246,7 @@ impl Scratch {
         header.msg_controllen = if transmit.is_plain() {
             0
         } else {
+            understands(fd, transmit)?;
             cmsg::encode(transmit, control)? as _
         };
         let mut single = iovec(&[]);

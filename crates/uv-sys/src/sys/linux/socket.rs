@@ -84,6 +84,10 @@ pub(crate) fn is_datagram(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(get::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_TYPE)? == libc::SOCK_DGRAM)
 }
 
+pub(crate) fn is_udp(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(get::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)? == libc::IPPROTO_UDP)
+}
+
 fn set_flag(
     fd: BorrowedFd<'_>,
     (get, set): (libc::c_int, libc::c_int),

@@ -1,0 +1,165 @@
+//! What a handle says and does on a kernel that lacks something: one that refuses the option, as an old one would.
+
+use std::num::NonZeroU16;
+
+use uv_sys::fault::{self, Feature};
+use uv_udp::{Errno, Loop, Result, Transmit, TxTimeClock, Udp, capabilities};
+
+use super::harness::*;
+
+/// Runs `test` for both families on a kernel without `feature`.
+fn without(feature: Feature, test: impl Fn(std::net::IpAddr)) {
+    for ip in loopbacks() {
+        fault::lack([feature]);
+        test(ip);
+        fault::clear();
+    }
+}
+
+const ABSENT: Result<()> = Err(Errno::ENOPROTOOPT);
+
+#[test]
+fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_one_by_one() {
+    without(Feature::Segmentation, |ip| {
+        assert!(!capabilities().segmentation);
+        assert_eq!(capabilities().max_segments, 1);
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let size = NonZeroU16::new(2).unwrap();
+        assert_eq!(udp.set_send_segment_size(Some(size)), ABSENT);
+        assert_eq!(udp.send_segment_size(), Err(Errno::ENOPROTOOPT));
+        let cut = Transmit::new(b"aabb").segments_of(size);
+        let refused = udp.transmit(cut, |_, _| unreachable!());
+        assert_eq!(refused, Err(Errno::EOPNOTSUPP));
+        assert_eq!(udp.try_transmit(&cut), Err(Errno::EOPNOTSUPP));
+        let batch = [Transmit::new(b"x"), cut];
+        assert_eq!(udp.try_send_batch(&batch), Err(Errno::EOPNOTSUPP));
+        assert!(all(&peer).is_empty());
+        // What asks for datagrams and not for segmentation gets them.
+        assert_eq!(udp.try_send_segments(b"aabbc", size, None), Ok(5));
+        assert_eq!(all(&peer), [&b"aa"[..], b"bb", b"c"]);
+        let results = Log::new();
+        for _ in 0..5 {
+            udp.send(b"dd", note(&results)).unwrap();
+        }
+        run_until(&lp, || results.len() == 5);
+        assert_eq!(
+            (results.get(), all(&peer)),
+            (vec![Ok(()); 5], vec![b"dd".to_vec(); 5])
+        );
+        assert_eq!(udp.try_send_batch(&[Transmit::new(b"ee"); 3]), Ok(3));
+        assert_eq!(all(&peer), [b"ee"; 3]);
+        let counters = udp.counters();
+        assert_eq!((counters.segmented_messages, counters.fallbacks), (0, 0));
+    });
+}
+
+#[test]
+fn without_coalescing_runs_are_refused_and_bursts_are_received_one_by_one() {
+    without(Feature::Gro, |ip| {
+        assert!(!capabilities().gro);
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        assert_eq!(udp.set_recv_runs(true), Err(Errno::EOPNOTSUPP));
+        assert_eq!(udp.set_recv_runs(false), Ok(()));
+        let heard = listen(&udp);
+        let sender = connected(&lp, address);
+        for burst in 1..5 {
+            let size = NonZeroU16::new(2).unwrap();
+            sender.try_send_segments(b"aabbccdd", size, None).unwrap();
+            run_until(&lp, || heard.len() == burst * 4);
+        }
+        let texts = heard.get().into_iter().map(|heard| heard.unwrap().0);
+        assert_eq!(
+            texts.collect::<Vec<_>>(),
+            [b"aa", b"bb", b"cc", b"dd"].repeat(4)
+        );
+    });
+}
+
+#[test]
+fn without_transmit_times_a_clock_and_a_time_are_refused() {
+    without(Feature::TxTime, |ip| {
+        assert!(!capabilities().txtime);
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        assert_eq!(udp.set_transmit_clock(TxTimeClock::Monotonic), ABSENT);
+        assert_eq!(udp.transmit_clock(), Err(Errno::ENOPROTOOPT));
+        let timed = Transmit::new(b"x").at(1);
+        assert_eq!(udp.try_transmit(&timed), Err(Errno::ENOPROTOOPT));
+        assert_eq!(udp.try_send_batch(&[timed]), Err(Errno::ENOPROTOOPT));
+        let results = Log::new();
+        for transmit in [timed, Transmit::new(b"y"), timed] {
+            udp.transmit(transmit, note(&results)).unwrap();
+        }
+        run_until(&lp, || results.len() == 3);
+        assert_eq!(results.get(), [ABSENT, Ok(()), ABSENT]);
+        assert_eq!(all(&peer), [b"y"]);
+        let heard = listen(&udp);
+        settle(&lp);
+        assert_eq!(heard.len(), 0, "the refusals are not the network's");
+    });
+}
+
+#[test]
+fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
+    type Switch = fn(&Udp, bool) -> Result<()>;
+    for (feature, set, other) in [
+        (
+            Feature::Timestamps,
+            Udp::set_recv_timestamp as Switch,
+            Udp::set_recv_drops as Switch,
+        ),
+        (
+            Feature::RecvDrops,
+            Udp::set_recv_drops,
+            Udp::set_recv_timestamp,
+        ),
+    ] {
+        without(feature, |ip| {
+            let found = capabilities();
+            let has = match feature {
+                Feature::Timestamps => found.timestamps,
+                _ => found.recv_drops,
+            };
+            assert!(!has, "{feature:?}");
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            for on in [true, false] {
+                assert_eq!(set(&udp, on), ABSENT, "{feature:?}");
+                assert_eq!(other(&udp, on), Ok(()), "{feature:?}");
+            }
+            let heard = listen(&udp);
+            raw(ip).0.send_to(b"x", address).unwrap();
+            run_until(&lp, || heard.len() == 1);
+        });
+    }
+}
+
+/// An IPv6 disconnect copies what the old socket has to a new one.
+#[test]
+fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
+    for ip in loopbacks() {
+        fault::lack([
+            Feature::Segmentation,
+            Feature::Gro,
+            Feature::TxTime,
+            Feature::Timestamps,
+            Feature::RecvDrops,
+        ]);
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = Udp::adopt(&lp, raw(ip).0.into()).unwrap();
+        let port = udp.local_addr().unwrap().port();
+        udp.set_recv_tos(true).unwrap();
+        udp.connect(address).unwrap();
+        udp.connect(address).unwrap();
+        udp.disconnect().unwrap();
+        assert_eq!(udp.local_addr().unwrap().port(), port);
+        udp.try_send_to(b"x", address).unwrap();
+        assert_eq!(next(&peer), b"x");
+        fault::clear();
+    }
+}

@@ -1,0 +1,230 @@
+//! Metadata that is switched off costs nothing: the handle makes the system calls that it makes without it, with the same
+//! control messages or none. Shown by strace(1), or skipped, visibly, without it.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::process::Command;
+use std::rc::Rc;
+
+use uv_udp::{Loop, Result, RunMode, Udp};
+
+/// In its presence the test binary is the program that is traced, and does this workload.
+const WORKLOAD: &str = "UV_UDP_TEST_SWITCHED_OFF";
+/// Round trips, or bursts, in each phase.
+const ROUNDS: usize = 20;
+const BURST: usize = 64;
+
+type Switch = fn(&Udp, bool) -> Result<()>;
+
+/// Everything that can come beside a datagram without a router's help.
+const METADATA: [(&str, Switch); 5] = [
+    ("tos", Udp::set_recv_tos),
+    ("ttl", Udp::set_recv_ttl),
+    ("destination", Udp::set_recv_destination),
+    ("timestamp", Udp::set_recv_timestamp),
+    ("drops", Udp::set_recv_drops),
+];
+
+/// Runs the loop until so many datagrams were received since the last time.
+fn run_until(lp: &Loop, received: &Cell<usize>, count: usize) {
+    while received.get() < count {
+        lp.run(RunMode::NoWait).unwrap();
+    }
+    received.set(0);
+}
+
+fn pair(lp: &Loop) -> [Udp; 2] {
+    let pair = [Udp::new(lp), Udp::new(lp)];
+    for udp in &pair {
+        udp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    }
+    let [one, other] = &pair;
+    one.connect(other.local_addr().unwrap()).unwrap();
+    other.connect(one.local_addr().unwrap()).unwrap();
+    pair
+}
+
+/// One datagram there and back, again and again.
+fn pingpong(lp: &Loop) -> ([Udp; 2], impl Fn()) {
+    let [one, other] = pair(lp);
+    let received = Rc::new(Cell::new(0));
+    other
+        .recv_start(|udp, received| {
+            udp.try_send(received.unwrap().data).unwrap();
+        })
+        .unwrap();
+    let count = Rc::clone(&received);
+    one.recv_start(move |_, _| count.set(count.get() + 1))
+        .unwrap();
+    let (lp, sender) = (lp.clone(), one.clone());
+    let rounds = move || {
+        for _ in 0..ROUNDS {
+            sender.try_send(b"ping").unwrap();
+            run_until(&lp, &received, 1);
+        }
+    };
+    // The handles learn that datagrams come one by one.
+    rounds();
+    ([one, other], rounds)
+}
+
+/// Many datagrams of one size at once, one way.
+fn burst(lp: &Loop) -> ([Udp; 2], impl Fn()) {
+    let [one, other] = pair(lp);
+    let received = Rc::new(Cell::new(0));
+    let count = Rc::clone(&received);
+    other
+        .recv_start(move |_, _| count.set(count.get() + 1))
+        .unwrap();
+    let (lp, sender) = (lp.clone(), one.clone());
+    let bursts = move || {
+        for _ in 0..ROUNDS {
+            for _ in 0..BURST {
+                sender.send(&[7; 100], |_, result| result.unwrap()).unwrap();
+            }
+            run_until(&lp, &received, BURST);
+        }
+    };
+    // The handles learn that there are bursts.
+    bursts();
+    ([one, other], bursts)
+}
+
+fn phases(handles: &[Udp], work: &dyn Fn()) {
+    println!("phase before");
+    work();
+    for (name, set) in METADATA {
+        println!("phase switch");
+        handles.iter().for_each(|udp| set(udp, true).unwrap());
+        println!("phase with {name}");
+        work();
+        println!("phase switch");
+        handles.iter().for_each(|udp| set(udp, false).unwrap());
+        println!("phase after {name}");
+        work();
+    }
+    println!("phase end");
+}
+
+#[test]
+fn the_program_that_is_traced() {
+    let Some(workload) = env::var_os(WORKLOAD) else {
+        return;
+    };
+    let lp = Loop::new().unwrap();
+    if workload == "pingpong" {
+        let (handles, work) = pingpong(&lp);
+        phases(&handles, &work);
+    } else {
+        let (handles, work) = burst(&lp);
+        phases(&handles, &work);
+    }
+}
+
+/// The lines of the trace in each phase, or `None` where nothing can be traced.
+fn trace(workload: &str) -> Option<Vec<(String, Vec<String>)>> {
+    let log = env::temp_dir().join(format!("uv-udp-{workload}-{}.log", std::process::id()));
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=%network,write", "-o"])
+        .arg(&log)
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "the_program_that_is_traced", "--nocapture"])
+        .env(WORKLOAD, workload)
+        .output();
+    let traced = match output {
+        Ok(output) if output.status.success() => fs::read_to_string(&log),
+        Ok(output) => {
+            let reason = String::from_utf8_lossy(&output.stderr);
+            eprintln!("skipped: strace cannot trace here: {reason}");
+            return None;
+        }
+        Err(error) => {
+            eprintln!("skipped: no strace here: {error}");
+            return None;
+        }
+    };
+    let _ = fs::remove_file(&log);
+    let mut phases: Vec<(String, Vec<String>)> = Vec::new();
+    for line in traced.unwrap().lines() {
+        if let Some((_, phase)) = line.split_once("\"phase ") {
+            let name = phase.split(['\\', '"']).next().unwrap_or_default();
+            phases.push((name.to_owned(), Vec::new()));
+        } else if let Some((_, lines)) = phases.last_mut() {
+            lines.push(line.to_owned());
+        }
+    }
+    phases.retain(|(name, _)| name != "switch" && name != "end");
+    assert_eq!(phases.len(), 1 + 2 * METADATA.len(), "phases");
+    Some(phases)
+}
+
+/// The system call and the kinds of control messages that it had: what tells one way of sending or receiving from another.
+fn shape(line: &str) -> String {
+    let call = line.split('(').next().unwrap_or_default();
+    let call = call.split_whitespace().last().unwrap_or_default();
+    let kinds = line.split("cmsg_level=").skip(1);
+    let kinds: BTreeSet<_> = kinds
+        .map(|message| message.split(", cmsg_data").next().unwrap_or_default())
+        .map(|message| message.split('}').next().unwrap_or_default())
+        .collect();
+    kinds
+        .iter()
+        .fold(call.to_owned(), |shape, kind| format!("{shape} {kind}"))
+}
+
+fn shapes(lines: &[String]) -> BTreeSet<String> {
+    let answered = lines.iter().filter(|line| !line.contains("EAGAIN"));
+    answered.map(|line| shape(line)).collect()
+}
+
+#[test]
+fn ping_pong_takes_the_plain_calls_before_and_after() {
+    let Some(phases) = trace("pingpong") else {
+        return;
+    };
+    // Calls without a header have no room for control messages. Now and then the handle looks whether there is more than one.
+    let plain = BTreeSet::from(["recvfrom", "recvmmsg", "sendto"].map(str::to_owned));
+    for (name, lines) in &phases {
+        let made = |call: &str| {
+            let calls = lines.iter().filter(|line| line.contains(call));
+            calls.filter(|line| !line.contains("EAGAIN")).count()
+        };
+        assert_eq!(made(" sendto("), 2 * ROUNDS, "sends {name}: {lines:#?}");
+        if name.starts_with("with") {
+            assert!(made(" recvmsg(") > ROUNDS, "{name}: {lines:#?}");
+            continue;
+        }
+        assert!(shapes(lines).is_subset(&plain), "{name}: {lines:#?}");
+        let (single, more) = (made(" recvfrom("), made(" recvmmsg("));
+        assert_eq!(single + more, 2 * ROUNDS, "reads {name}: {lines:#?}");
+        assert!(single >= 8 * more, "reads {name}: {lines:#?}");
+    }
+}
+
+#[test]
+fn bursts_take_the_same_calls_with_the_same_control_messages_before_and_after() {
+    let Some(phases) = trace("burst") else { return };
+    let before = shapes(&phases[0].1);
+    let calls = |lines: &[String]| lines.iter().filter(|line| !line.contains("EAGAIN")).count();
+    for (name, lines) in &phases {
+        if name.starts_with("with") {
+            // The kernel says nothing of drops while there are none.
+            let differs = shapes(lines) != before;
+            assert!(differs || name == "with drops", "{name}: {before:?}");
+        } else {
+            assert_eq!(shapes(lines), before, "{name}");
+            let (now, first) = (calls(lines), calls(&phases[0].1));
+            assert_eq!(now, first, "system calls {name}: {lines:#?}");
+        }
+    }
+    let foreign = before
+        .iter()
+        .filter(|shape| shape.contains("SOL_") && !shape.contains("SOL_UDP"));
+    assert_eq!(
+        foreign.count(),
+        0,
+        "control messages that nobody asked for: {before:?}"
+    );
+}

@@ -1,0 +1,135 @@
+//! Groups of handles that share an address and a port: who gets what.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use uv_udp::{BindOptions, Udp};
+
+use crate::conform::stage::{Broken, Raw, Stage, ensure, ensure_eq};
+use crate::conform::watch::Inbox;
+use crate::conform::{Rule, Verdict};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule::each(
+        "bind/a-reuse-port-group-shares-the-flows",
+        "A reuse_port group gets each datagram once, both of two members get some, and a selector by CPU chooses.",
+        group,
+    ),
+    Rule::each(
+        "bind/a-selector-chooses-by-cpu",
+        "In a reuse_port group with a selector each member gets what its CPU processes.",
+        by_selector,
+    ),
+    Rule::each(
+        "bind/an-incoming-cpu-is-preferred",
+        "In a reuse_port group a member gets what the CPU processes that it asked for, where raw sockets do.",
+        by_incoming_cpu,
+    ),
+];
+
+fn group(stage: &Stage) -> Verdict {
+    let options = BindOptions::default().reuse_port(true);
+    let (one, other) = (stage.udp(), stage.udp());
+    one.bind_with(stage.loopback(), options)?;
+    let address = one.local_addr()?;
+    other.bind_with(address, options)?;
+    let (at_one, at_other) = (Inbox::of(&one)?, Inbox::of(&other)?);
+    let all = |count| at_one.len() + at_other.len() == count;
+    for _ in 0..64 {
+        stage.raw()?.send("hello", address)?;
+    }
+    stage.until("all of it is delivered", || all(64))?;
+    ensure!(
+        at_one.len() > 0 && at_other.len() > 0,
+        "one of them got everything"
+    );
+    one.attach_reuseport_cpu_selector(1)?;
+    let before = at_other.len();
+    for _ in 0..64 {
+        stage.raw()?.send("hello", address)?;
+    }
+    stage.until("all of it is delivered", || all(128))?;
+    ensure_eq!(
+        at_other.len(),
+        before,
+        "what the selector leaves for the second"
+    );
+    Ok(())
+}
+
+/// Two handles that share an address.
+fn pair(stage: &Stage) -> Result<[Udp; 2], Broken> {
+    let options = BindOptions::default().reuse_port(true);
+    let (one, other) = (stage.udp(), stage.udp());
+    one.bind_with(stage.loopback(), options)?;
+    other.bind_with(one.local_addr()?, options)?;
+    Ok([one, other])
+}
+
+/// Sends on one CPU after the other, where loopback's datagrams are then processed, and says how many on each: even, odd.
+fn send_from_each_cpu(stage: &Stage, to: std::net::SocketAddr) -> Result<[usize; 2], Broken> {
+    const EACH: usize = 16;
+    let whole = sched_getaffinity(None).map_err(std::io::Error::from)?;
+    let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| whole.is_set(cpu));
+    let mut sent = [0, 0];
+    for cpu in cpus {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).map_err(std::io::Error::from)?;
+        // From a port of its own each.
+        for _ in 0..EACH {
+            stage.raw()?.send("hello", to)?;
+        }
+        sent[cpu % 2] += EACH;
+    }
+    sched_setaffinity(None, &whole).map_err(std::io::Error::from)?;
+    Ok(sent)
+}
+
+/// Each of the two gets what was sent on its CPUs.
+fn each_gets_its_own(stage: &Stage, [one, other]: [Udp; 2]) -> Verdict {
+    let inboxes = [Inbox::of(&one)?, Inbox::of(&other)?];
+    let sent = send_from_each_cpu(stage, one.local_addr()?)?;
+    let all: usize = sent.iter().sum();
+    stage.until("all of it is delivered", || {
+        inboxes.iter().map(Inbox::len).sum::<usize>() == all
+    })?;
+    let seen = inboxes.map(|inbox| inbox.len());
+    ensure_eq!(seen, sent, "what each member got");
+    Ok(())
+}
+
+fn by_selector(stage: &Stage) -> Verdict {
+    let handles = pair(stage)?;
+    handles[1].attach_reuseport_cpu_selector(2)?;
+    each_gets_its_own(stage, handles)
+}
+
+/// What two raw sockets get which ask for an even and an odd CPU.
+fn raw_by_incoming_cpu(stage: &Stage) -> Result<([usize; 2], [usize; 2]), Broken> {
+    let (one, other) = (uv_sys::socket(stage.family)?, uv_sys::socket(stage.family)?);
+    let mut to = stage.loopback();
+    for (cpu, socket) in [&one, &other].into_iter().enumerate() {
+        uv_sys::set_reuse_port(socket, true)?;
+        uv_sys::set_incoming_cpu(socket, u32::from(cpu == 1))?;
+        uv_sys::bind(socket, &to)?;
+        to = uv_sys::local_addr(socket)?;
+    }
+    let sent = send_from_each_cpu(stage, to)?;
+    let raws = [
+        Raw::from_socket(one.into())?,
+        Raw::from_socket(other.into())?,
+    ];
+    let [one, other] = &raws;
+    Ok((sent, [one.rest()?.len(), other.rest()?.len()]))
+}
+
+fn by_incoming_cpu(stage: &Stage) -> Verdict {
+    let (sent, raw) = raw_by_incoming_cpu(stage)?;
+    if sent != raw {
+        stage.note("not checked: more CPUs than two, or a kernel that does not look at it");
+        return Ok(());
+    }
+    let [one, other] = pair(stage)?;
+    one.set_incoming_cpu(0)?;
+    other.set_incoming_cpu(1)?;
+    each_gets_its_own(stage, [one, other])
+}
