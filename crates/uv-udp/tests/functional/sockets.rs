@@ -343,3 +343,42 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
         assert_eq!(texts.collect::<Vec<_>>(), expected);
     }
 }
+
+/// The second socket, which holds the port meanwhile, is of the group too, and must take nothing with it when it goes.
+#[test]
+fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
+    const COUNT: u8 = 200;
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        for _ in 0..30 {
+            let (peer, to_peer) = raw(ip);
+            let udp = Udp::new(&lp);
+            udp.bind_with((ip, 0).into(), options().reuse_port(true))
+                .unwrap();
+            let address = udp.local_addr().unwrap();
+            let heard = listen(&udp);
+            udp.connect(to_peer).unwrap();
+            let (tell, told) = std::sync::mpsc::channel();
+            let sender = std::thread::spawn(move || {
+                for number in 0..COUNT {
+                    peer.send_to(&[number], address).unwrap();
+                    if number == COUNT / 4 {
+                        tell.send(()).unwrap();
+                    }
+                }
+            });
+            told.recv().unwrap();
+            udp.disconnect().unwrap();
+            sender.join().unwrap();
+            settle(&lp);
+            let mut numbers: Vec<_> = heard
+                .get()
+                .into_iter()
+                .map(|heard| heard.unwrap().0[0])
+                .collect();
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+            udp.close(|_| ()).unwrap();
+        }
+    }
+}
