@@ -8,9 +8,9 @@ use uv_sys::Result;
 
 use crate::callback::{Callback, CloseCallback};
 use crate::event_loop::Loop;
-use crate::handle::{Handle, HandleId};
+use crate::handle::Handle;
 use crate::hook_list::HookPhase;
-use crate::methods::handle_methods;
+use crate::methods::simple_handle;
 use crate::source::{Phase, Source};
 
 macro_rules! hook {
@@ -108,7 +108,7 @@ macro_rules! hook {
             }
         }
 
-        handle_methods!($name);
+        simple_handle!($name);
     };
 }
 

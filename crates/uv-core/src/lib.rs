@@ -47,7 +47,8 @@
 //! A handle type holds an [`Rc`](std::rc::Rc) of a struct that embeds a [`Handle`] and implements [`Source`];
 //! `examples/unix_datagram.rs` is one in some 150 lines. The handle asks for turns ([`Handle::schedule`],
 //! [`Handle::set_deadline`], [`Handle::register`]), says when it is active, and keeps accepted operations in a
-//! [`RequestQueue`]. Ownership is one rule: an active handle is kept alive by its loop, an inactive one by its holders.
+//! [`RequestQueue`]; [`handle_methods!`] gives it the methods that all handles have. Ownership is one rule: an active handle
+//! is kept alive by its loop, an inactive one by its holders.
 //!
 //! # Embedding
 //!

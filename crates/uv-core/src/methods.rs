@@ -1,8 +1,95 @@
-//! What every handle type of this crate offers in the same words.
+//! What every handle type offers in the same words.
 
-/// Methods for a `$name { inner: Rc<Inner> }` whose `Inner` has a `handle` and a `close_callback`.
+/// Gives a handle type the methods that all of them have: `is_active`, `is_closing`, `reference`, `unreference`, `has_ref`,
+/// `event_loop` and `id`. `close` is each type's own.
+///
+/// ```
+/// use std::rc::{Rc, Weak};
+/// use uv_core::{Handle, Loop, Phase, Source, handle_methods};
+///
+/// /// Waits for nothing.
+/// #[derive(Clone)]
+/// pub struct Idler {
+///     inner: Rc<Inner>,
+/// }
+///
+/// struct Inner {
+///     handle: Handle,
+/// }
+///
+/// impl Source for Inner {
+///     fn handle(&self) -> &Handle {
+///         &self.handle
+///     }
+///     fn turn(self: Rc<Self>, _: Phase) {}
+/// }
+///
+/// handle_methods!(Idler, inner.handle);
+///
+/// let lp = Loop::new()?;
+/// let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner { handle: Handle::new(&lp, this.clone()) });
+/// let idler = Idler { inner };
+/// assert!(!idler.is_active() && idler.has_ref() && !idler.is_closing());
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
+#[macro_export]
 macro_rules! handle_methods {
+    ($name:ident, $($handle:ident).+) => {
+        /// What every handle has.
+        impl $name {
+            /// Whether the handle waits for something.
+            #[doc(alias = "uv_is_active")]
+            pub fn is_active(&self) -> bool {
+                self.$($handle).+.is_active()
+            }
+
+            /// Whether `close` was called, or the loop is gone.
+            #[doc(alias = "uv_is_closing")]
+            pub fn is_closing(&self) -> bool {
+                self.$($handle).+.is_closing()
+            }
+
+            /// Lets the handle keep `Loop::run` going while it is active, which it does at first.
+            #[doc(alias = "uv_ref")]
+            pub fn reference(&self) {
+                self.$($handle).+.set_ref(true);
+            }
+
+            /// Lets `Loop::run` end although the handle is active.
+            #[doc(alias = "uv_unref")]
+            pub fn unreference(&self) {
+                self.$($handle).+.set_ref(false);
+            }
+
+            /// Whether the handle keeps `Loop::run` going while it is active.
+            #[doc(alias = "uv_has_ref")]
+            pub fn has_ref(&self) -> bool {
+                self.$($handle).+.has_ref()
+            }
+
+            /// The handle's loop, or `None` when that is gone.
+            pub fn event_loop(&self) -> Option<$crate::Loop> {
+                self.$($handle).+.event_loop()
+            }
+
+            /// A name for this handle that threads may carry; see `Loop::source`.
+            ///
+            /// # Errors
+            ///
+            /// `EBADF` when the handle is closed or its loop is gone.
+            pub fn id(&self) -> $crate::Result<$crate::HandleId> {
+                self.$($handle).+.id()
+            }
+        }
+    };
+}
+
+/// For a `$name { inner: Rc<Inner> }` of this crate whose `Inner` has a `handle` and a `close_callback`: those methods, `close`
+/// and `Debug`.
+macro_rules! simple_handle {
     ($name:ident) => {
+        $crate::handle_methods!($name, inner.handle);
+
         impl $name {
             /// Closes the handle. `callback` runs in the closing phase of the loop's current or next iteration, never inside
             /// this call; until then the loop keeps the handle alive. Other callbacks are not called again.
@@ -16,50 +103,6 @@ macro_rules! handle_methods {
                 *self.inner.close_callback.borrow_mut() = Some(Box::new(callback));
                 Ok(())
             }
-
-            /// Whether the handle waits for something.
-            #[doc(alias = "uv_is_active")]
-            pub fn is_active(&self) -> bool {
-                self.inner.handle.is_active()
-            }
-
-            /// Whether [`close`](Self::close) was called, or the loop is gone.
-            #[doc(alias = "uv_is_closing")]
-            pub fn is_closing(&self) -> bool {
-                self.inner.handle.is_closing()
-            }
-
-            /// Lets the handle keep [`Loop::run`] going while it is active, which it does at first.
-            #[doc(alias = "uv_ref")]
-            pub fn reference(&self) {
-                self.inner.handle.set_ref(true);
-            }
-
-            /// Lets [`Loop::run`] end although the handle is active.
-            #[doc(alias = "uv_unref")]
-            pub fn unreference(&self) {
-                self.inner.handle.set_ref(false);
-            }
-
-            /// Whether the handle keeps [`Loop::run`] going while it is active.
-            #[doc(alias = "uv_has_ref")]
-            pub fn has_ref(&self) -> bool {
-                self.inner.handle.has_ref()
-            }
-
-            /// The handle's loop, or `None` when that is gone.
-            pub fn event_loop(&self) -> Option<Loop> {
-                self.inner.handle.event_loop()
-            }
-
-            /// A name for this handle that threads may carry; see [`Loop::source`].
-            ///
-            /// # Errors
-            ///
-            /// `EBADF` when the handle is closed or its loop is gone.
-            pub fn id(&self) -> Result<HandleId> {
-                self.inner.handle.id()
-            }
         }
 
         impl fmt::Debug for $name {
@@ -72,4 +115,4 @@ macro_rules! handle_methods {
     };
 }
 
-pub(crate) use handle_methods;
+pub(crate) use simple_handle;

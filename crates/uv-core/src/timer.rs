@@ -10,8 +10,8 @@ use uv_sys::{Errno, Result};
 use crate::callback::{Callback, CloseCallback};
 use crate::clock::nanos;
 use crate::event_loop::Loop;
-use crate::handle::{Handle, HandleId};
-use crate::methods::handle_methods;
+use crate::handle::Handle;
+use crate::methods::simple_handle;
 use crate::source::{Phase, Source};
 
 /// Calls back once or repeatedly, on the loop's nanosecond clock.
@@ -178,4 +178,4 @@ impl Source for Inner {
     }
 }
 
-handle_methods!(Timer);
+simple_handle!(Timer);

@@ -23,7 +23,7 @@ use crate::settings::Settings;
 /// A UDP handle on a [`Loop`], connected to one peer or not.
 ///
 /// The socket is made by the first call that needs one, for the family of the address in that call. A clone is another
-/// reference to the same handle. While it receives or has sends under way, its loop keeps it alive; when it does neither,
+/// reference to the same handle. While it receives or has sends under way it is active, and its loop keeps it alive; otherwise
 /// dropping the last reference closes it. Callbacks get the handle as an argument; one that captures a clone of it instead
 /// keeps it alive until it is closed.
 ///
@@ -160,41 +160,6 @@ impl Udp {
         data.downcast().ok()
     }
 
-    /// Whether the handle receives, or has sends under way.
-    #[doc(alias = "uv_is_active")]
-    pub fn is_active(&self) -> bool {
-        self.inner.handle.is_active()
-    }
-
-    /// Whether [`close`](Self::close) was called.
-    #[doc(alias = "uv_is_closing")]
-    pub fn is_closing(&self) -> bool {
-        self.inner.handle.is_closing()
-    }
-
-    /// Lets the handle keep [`Loop::run`] going while it is active, which it does at first.
-    #[doc(alias = "uv_ref")]
-    pub fn reference(&self) {
-        self.inner.handle.set_ref(true);
-    }
-
-    /// Lets [`Loop::run`] end although the handle is active.
-    #[doc(alias = "uv_unref")]
-    pub fn unreference(&self) {
-        self.inner.handle.set_ref(false);
-    }
-
-    /// Whether the handle keeps [`Loop::run`] going while it is active.
-    #[doc(alias = "uv_has_ref")]
-    pub fn has_ref(&self) -> bool {
-        self.inner.handle.has_ref()
-    }
-
-    /// The handle's loop, or `None` when that is gone.
-    pub fn event_loop(&self) -> Option<Loop> {
-        self.inner.handle.event_loop()
-    }
-
     /// The end of this handle that other threads may hold.
     ///
     /// # Errors
@@ -218,6 +183,8 @@ impl Udp {
         Ok(self.inner.socket()?.as_fd().as_raw_fd())
     }
 }
+
+uv_core::handle_methods!(Udp, inner.handle);
 
 /// Addresses.
 impl Udp {

@@ -133,6 +133,9 @@ unsafe fn open(handle: *mut uv_udp_t, sock: c_int, flags: c_uint) -> Result<(), 
     if !uv_sys::is_datagram(fd).map_err(number)? {
         return Err(-libc::EINVAL);
     }
+    if !uv_sys::is_udp(fd).map_err(number)? {
+        return Err(-libc::EPROTONOSUPPORT);
+    }
     if flags & UV_UDP_REUSEADDR != 0 {
         uv_sys::set_reuse_address(fd, true).map_err(number)?;
     }
