@@ -86,22 +86,37 @@ fn posts(c: &mut Criterion) {
 }
 
 fn requests(c: &mut Criterion) {
-    let mut queue = RequestQueue::<(), usize>::new(Rc::default());
     let mut group = c.benchmark_group("core");
     for count in [1, 64] {
+        let mut queue = RequestQueue::<(), usize>::new(Rc::default());
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("push, complete and pop {count} requests"), |b| {
             b.iter(|| {
                 for index in 0..count {
-                    let payload = Payload::Bytes(black_box(&[7; 1_200]));
+                    let payload = Payload::Bytes(black_box(&[7; 45]));
                     queue.push(payload, (), index).unwrap();
                 }
-                queue.complete(count, Ok(()));
-                while queue.pop_completed().is_some() {}
+                drain(&mut queue);
             });
         });
     }
+    let mut queue = RequestQueue::<(), usize>::new(Rc::default());
+    group.bench_function("the same 64, each like the one before", |b| {
+        b.iter(|| {
+            let payload = black_box(&[7; 45]);
+            queue.push(Payload::Bytes(payload), (), 0).unwrap();
+            for index in 1..64 {
+                queue.push_alike(payload, &(), index).unwrap();
+            }
+            drain(&mut queue);
+        });
+    });
     group.finish();
+}
+
+fn drain(queue: &mut RequestQueue<(), usize>) {
+    queue.complete(queue.pending_count(), Ok(()));
+    while queue.pop_completed().is_some() {}
 }
 
 /// A source that is always ready, and only counts that it was told so.

@@ -199,7 +199,7 @@ impl<T, C> RequestQueue<T, C> {
     }
 
     /// Accepts a request that goes on with the youngest [`Run`]: its payload is as long as those in there, and it agrees on
-    /// the tag. That is a [`push`](Self::push) at a third of its cost.
+    /// the tag. What a [`push`](Self::push) does beside copying, with half the work.
     ///
     /// # Errors
     ///
