@@ -14,7 +14,7 @@ use crate::clock;
 use crate::deadlines::{Deadline, Deadlines, HasDeadline, Moment};
 use crate::handle::{HandleId, Polled};
 use crate::hook_list::{HookList, HookPhase};
-use crate::remote::{Post, Shared};
+use crate::remote::{Row, Rows, Shared};
 use crate::source::{Phase, Source};
 
 /// How many readiness reports one poll takes in; more are taken in by the next one.
@@ -37,7 +37,9 @@ pub(crate) struct Core {
     pub(crate) closing: RefCell<VecDeque<Rc<dyn Source>>>,
     hooks: [HookList; 3],
     /// Posts taken over from other threads that have not run yet.
-    pub(crate) posts: RefCell<VecDeque<Post>>,
+    pub(crate) posts: RefCell<Rows>,
+    /// A row of posts that has run: its memory serves for the next.
+    pub(crate) spare_row: Cell<Option<Box<dyn Row>>>,
     pub(crate) changes: RefCell<Vec<Weak<Polled>>>,
     pub(crate) events: RefCell<PollEvents>,
     pub(crate) locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
@@ -86,6 +88,7 @@ impl Core {
             closing: RefCell::default(),
             hooks: Default::default(),
             posts: RefCell::default(),
+            spare_row: Cell::default(),
             changes: RefCell::default(),
             events: RefCell::new(PollEvents::with_capacity(EVENTS)),
             locals: RefCell::default(),

@@ -10,6 +10,7 @@ use uv_sys::{Interest, Result};
 use crate::core::{Core, Turns};
 use crate::event_loop::{Loop, RunMode};
 use crate::hook_list::HookPhase;
+use crate::remote::Row;
 use crate::source::{Phase, Source};
 
 /// How many iterations [`RunMode::Default`] may go without asking the poller while it has work it can see without asking.
@@ -122,12 +123,19 @@ impl Core {
     /// Runs what was posted by now, and says whether anything was.
     fn run_posts(&self, lp: &Loop) -> bool {
         if self.posts.borrow().is_empty() && self.shared.pending() {
-            self.shared.take_posts(&mut self.posts.borrow_mut());
+            self.shared
+                .take_posts(&mut self.posts.borrow_mut(), self.spare_row.take());
         }
         let mut any = false;
-        while let Some(post) = pop(&self.posts) {
+        while let Some(row) = pop(&self.posts) {
             any = true;
-            post(lp);
+            let mut turn = RowTurn {
+                core: self,
+                row: Some(row),
+            };
+            if let Some(row) = &mut turn.row {
+                row.run(lp);
+            }
         }
         any
     }
@@ -257,6 +265,21 @@ impl Core {
 
 fn pop<T>(queue: &RefCell<VecDeque<T>>) -> Option<T> {
     queue.borrow_mut().pop_front()
+}
+
+/// The turn of a row of posts: after a panic in one, those after it have another.
+struct RowTurn<'a> {
+    core: &'a Core,
+    row: Option<Box<dyn Row>>,
+}
+
+impl Drop for RowTurn<'_> {
+    fn drop(&mut self) {
+        match self.row.take() {
+            Some(rest) if !rest.is_empty() => self.core.posts.borrow_mut().push_front(rest),
+            done => self.core.spare_row.set(done.filter(|row| row.is_small())),
+        }
+    }
 }
 
 /// A closing turn, which is given again unless it is done: after a panic.

@@ -49,6 +49,44 @@ fn posts_run_on_the_loops_thread_in_the_order_in_which_they_were_made() {
 }
 
 #[test]
+fn posts_of_one_kind_and_of_many_run_in_the_order_in_which_they_were_made() {
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    for _ in 0..3 {
+        for entry in 0..30 {
+            // Rows of many of one kind, then of one, then of a kind that owns something.
+            let text = entry.to_string();
+            let posted = match entry {
+                0..10 => remote.post(move |lp| note(lp, entry)),
+                10..20 if entry % 2 == 0 => remote.post(move |lp| lp.local(Log::new).add(entry)),
+                _ => remote.post(move |lp| note(lp, text.parse().unwrap())),
+            };
+            posted.unwrap();
+        }
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(noted(&lp), Vec::from_iter(0..30));
+    }
+}
+
+#[test]
+fn posts_of_one_kind_allocate_nothing_in_the_long_run() {
+    let lp = Loop::new().unwrap();
+    let remote = lp.remote();
+    let pass = |posts: usize| {
+        for _ in 0..posts {
+            let owned = [posts; 4];
+            remote
+                .post(move |_| assert_eq!(owned[0], owned[3]))
+                .unwrap();
+        }
+        lp.run(RunMode::NoWait).unwrap();
+    };
+    (0..3).for_each(|_| pass(500));
+    let allocated = allocation_counter::measure(|| (0..100).for_each(|_| pass(500)));
+    assert_eq!(allocated.count_total, 0, "{allocated:?}");
+}
+
+#[test]
 fn posts_made_before_an_iteration_run_in_it_and_those_made_by_a_post_in_the_next() {
     let lp = Loop::new().unwrap();
     let remote = lp.remote();
