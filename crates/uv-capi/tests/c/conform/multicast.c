@@ -96,9 +96,29 @@ static void loops(stage_t* stage) {
   ENSURE(HAS(&inbox, "to all"));
 }
 
+/* An interface or a source of the other family, or no address at all. */
+static void bad_addresses(stage_t* stage) {
+  int v4 = stage->family == AF_INET;
+  const char *group = group_of(stage), *own = v4 ? "127.0.0.1" : "::1%lo", *foreign = v4 ? "::1" : "127.0.0.1";
+  uv_udp_t *fresh = new_udp(stage), *udp = new_udp_ex(stage, (unsigned) stage->family);
+  ENSURE(uv_udp_set_membership(fresh, group, foreign, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_membership(fresh, group, "", UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_membership(fresh, "", own, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_membership(fresh, group, own, (uv_membership) 7) == UV_EINVAL);
+  ENSURE(uv_udp_set_source_membership(fresh, group, foreign, own, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_source_membership(fresh, group, own, foreign, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_source_membership(fresh, group, own, NULL, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(!has_socket(fresh));
+  ENSURE(uv_udp_set_multicast_interface(udp, "") == UV_EINVAL && uv_udp_set_multicast_interface(udp, "lo") == UV_EINVAL);
+  ENSURE(uv_udp_set_multicast_interface(udp, foreign) < 0);
+  ENSURE(uv_udp_set_multicast_interface(udp, own) == 0 && uv_udp_set_multicast_interface(udp, NULL) == 0);
+}
+
 const rule_t multicast_rules[] = {
     ISOLATED("multicast/members-hear-their-groups", members),
     ISOLATED("multicast/members-for-a-source-hear-it-alone", members_for_a_source),
     ISOLATED("multicast/loop-and-interface", loops),
+    {"multicast/bad-addresses-are-refused", "An interface or a source that is no address, or one of the other family, is refused and changes nothing.",
+     EACH_FAMILY, bad_addresses},
     END,
 };
