@@ -263,6 +263,7 @@ static void sixty_four_outstanding(stage_t* stage) {
       send_the_rest(req, 0);
     }
     TO_THE_END();
+    uv_ref((uv_handle_t*) receiver);
     settle(stage);
     ENSURE(failed == 0 && sender->send_queue_count == 0);
     ENSURE(100 * count >= 99 * ALL && count <= ALL);

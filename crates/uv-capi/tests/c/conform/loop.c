@@ -243,6 +243,23 @@ static void walk(stage_t* stage) {
   ENSURE(walked == 3);
 }
 
+/* As in libuv: with nothing to keep it alive, a loop does not turn, in whichever mode. */
+static void not_alive(stage_t* stage) {
+  static uv_timer_t timer;
+  static uv_prepare_t prepare;
+  ENSURE(uv_timer_init(&stage->loop, &timer) == 0 && uv_timer_start(&timer, on_timer, 0, 0) == 0);
+  ENSURE(uv_prepare_init(&stage->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_turn) == 0);
+  uv_unref((uv_handle_t*) &timer);
+  uv_unref((uv_handle_t*) &prepare);
+  for (int mode = 0; mode < 3; mode++) ENSURE(uv_run(&stage->loop, (uv_run_mode) mode) == 0);
+  ENSURE(entries == 0 && turns == 0);
+  uv_stop(&stage->loop);
+  ENSURE(uv_run(&stage->loop, UV_RUN_NOWAIT) == 0);
+  /* The run that was stopped is over. */
+  uv_ref((uv_handle_t*) &timer);
+  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0 && entries == 1 && turns == 1);
+}
+
 const rule_t loop_rules[] = {
     {"loop/phases-run-in-order",
      "One iteration runs timers, completions, idle, prepare, flush, dispatch with async handles, check and closing, in this order.",
@@ -250,6 +267,8 @@ const rule_t loop_rules[] = {
     {"loop/run-inside-a-callback-is-edeadlk", "uv_run inside a callback is -EDEADLK, not a hang.", NO_FAMILY, nested_run},
     ONCE("loop/stop-ends-run-after-the-iteration", stop),
     ONCE("loop/once-waits-and-no-wait-does-not", run_modes),
+    {"loop/what-is-not-alive-does-not-turn", "uv_run does nothing on a loop that only unreferenced handles are on, in every mode.", NO_FAMILY,
+     not_alive},
     EACH("loop/can-be-embedded-in-another", embedded),
     {"loop/closes-when-its-handles-are", "uv_loop_close is UV_EBUSY while there is a handle, and works in the last close callback.", NO_FAMILY,
      close_loop_in_callback},
