@@ -99,6 +99,8 @@ impl Receiver {
     pub(crate) fn stop(&self) {
         self.epoch.set(self.epoch.get().wrapping_add(1));
         self.callbacks.set(None);
+        // Whoever starts anew has not read anything yet.
+        self.round.set(false);
     }
 
     /// A datagram from the loop's memory.
@@ -135,7 +137,8 @@ impl Receiver {
     }
 
     fn end_round_later(&self) {
-        if !self.round.replace(true) {
+        // The callback may have stopped: then nobody is owed anything.
+        if self.callbacks.get().is_some() && !self.round.replace(true) {
             self.handle.schedule(Phase::Completions);
         }
     }
@@ -310,11 +313,14 @@ impl Receiver {
         }
     }
 
-    /// Gives back what is still here, and says that there is nothing more to read.
+    /// Gives back what is still here, and says that there is nothing more to read, if that is so.
     fn end_round(&self) {
-        self.round.set(false);
+        let owed = self.round.replace(false);
         self.free_large();
-        if let Some(callbacks) = self.callbacks.get() {
+        if let Some(callbacks) = self.callbacks.get()
+            && owed
+            && self.kept.borrow().is_empty()
+        {
             let buf = self.alloc(callbacks);
             let empty = buf.base.is_null() || buf.len == 0;
             self.give_back(callbacks, &buf, if empty { -libc::ENOBUFS } else { 0 });
