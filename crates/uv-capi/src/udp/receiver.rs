@@ -244,7 +244,8 @@ impl Receiver {
             self.give_back(callbacks, &buf, 0);
             return Offer::Refused;
         }
-        if self.large_buffers && buf.len >= 2 * SUGGESTED {
+        // As in libuv also where there is room for no more than one.
+        if self.large_buffers && buf.len >= SUGGESTED {
             let large = Large {
                 whole: buf,
                 used: 0,
