@@ -26,7 +26,7 @@ pub struct Options {
     pub rounds: usize,
     /// What one round is.
     pub params: Params,
-    /// The whole run is to end within this time: each workload gets an equal share of what is left and does fewer
+    /// The rounds are to end within this time, which begins when every peer is prepared: each workload gets an equal share of what is left and does fewer
     /// rounds (but one at least) when its share is used up.
     pub budget: Option<Duration>,
 }
@@ -179,6 +179,15 @@ pub fn run(selection: &Selection, options: &Options, progress: &mut dyn FnMut(Pr
             .copied()
             .map(cells)
             .sum::<usize>();
+    for peer in &selection.peers {
+        let runs = |workload: &Workload| peer.bench(*workload).is_ok();
+        if let Some(prepare) = peer
+            .prepare
+            .filter(|_| selection.workloads.iter().any(runs))
+        {
+            prepare();
+        }
+    }
     let mut done = 0;
     let ends = options.budget.map(|budget| Instant::now() + budget);
     let mut report = Report::new();
@@ -298,6 +307,7 @@ mod tests {
             runs,
             lacks: &[],
             otherwise: "cannot",
+            prepare: None,
         }
     }
 
@@ -363,6 +373,20 @@ mod tests {
     fn a_peer_that_is_no_candidate_is_not_mentioned() {
         let (report, _) = run_posts(&[&OURS, &ELSEWHERE], None);
         assert_eq!(report.workloads[0].missing, []);
+    }
+
+    #[test]
+    fn a_peer_is_prepared_once_before_anybodys_round_and_only_if_it_has_one() {
+        static PREPARED: Peer = Peer {
+            prepare: Some(|| ORDER.with_borrow_mut(|order| order.push('P'))),
+            ..peer("prepared", &[(Workload::Posts, |_| note('p', 5.0))])
+        };
+        static IDLE: Peer = Peer {
+            prepare: Some(|| ORDER.with_borrow_mut(|order| order.push('I'))),
+            ..peer("idle", &[(Workload::Burst45, |_| note('i', 5.0))])
+        };
+        run_posts(&[&OURS, &PREPARED, &IDLE], Some(Duration::ZERO));
+        assert_eq!(ORDER.take(), "Pop");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::conform::{Report, instances};
+use crate::conform::{self, Report, Selection};
 
 /// One step.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +45,12 @@ pub static STEPS: [Step; 8] = [
     },
     Step {
         name: "conform",
-        about: "the conformance suite",
+        about: "the conformance suite, through Rust and through compiled C",
         run: conform,
     },
     Step {
         name: "inject",
-        about: "the conformance suite under injected system call errors",
+        about: "the conformance suite in Rust under injected system call errors",
         run: inject,
     },
     Step {
@@ -194,7 +194,7 @@ fn test() -> Result<Done, Failed> {
 }
 
 fn conform() -> Result<Done, Failed> {
-    let report = Report::new(instances().iter().map(|instance| instance.run()).collect());
+    let report = conform::run(&Selection::all())?;
     if report.failed > 0 {
         return Err(Failed(report.failures_and_count()));
     }
@@ -219,7 +219,9 @@ fn inject() -> Result<Done, Failed> {
         command
             .args(["-f", "-qq", "-o", "/dev/null", "-e"])
             .arg(format!("inject={injected}"));
-        command.arg(&this).args(["conform", "--format", "json"]);
+        command
+            .arg(&this)
+            .args(["conform", "--face", "rust", "--format", "json"]);
         let output = command.stderr(Stdio::inherit()).output()?;
         let report: Report = serde_json::from_slice(&output.stdout)
             .map_err(|error| Failed(format!("{error}: {}", shown(&command))))?;

@@ -7,7 +7,6 @@ pub mod bench;
 pub mod c_face;
 pub mod ci;
 pub mod conform;
-pub mod conform_c;
 pub mod demo;
 
 /// How results are printed.

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use xtask::conform::{self, Report};
+use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci, conform_c};
+use xtask::{Format, bench, c_face, ci};
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -42,9 +42,9 @@ enum Command {
         /// For people or for programs.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
-        /// Through which face: the Rust one, or compiled C.
-        #[arg(long, value_enum, default_value_t)]
-        face: Face,
+        /// Through one face only: the Rust one, or compiled C in both its forms.
+        #[arg(long, value_enum)]
+        face: Option<Face>,
     },
     /// Build the C libraries, and put them, the headers and the pkg-config files in place.
     Install {
@@ -64,9 +64,8 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Face {
-    #[default]
     Rust,
     C,
 }
@@ -85,10 +84,14 @@ fn main() -> ExitCode {
             list,
             format,
             face,
-        } => match face {
-            Face::Rust => conform(&filter, list, format),
-            Face::C => conform_c(&filter, list, format),
-        },
+        } => {
+            let selection = Selection {
+                rust: face != Some(Face::C),
+                c: face != Some(Face::Rust),
+                filter,
+            };
+            conform(&selection, list, format)
+        }
         Command::Install { prefix } => install(&prefix),
     }
 }
@@ -111,43 +114,19 @@ fn demo(options: Options) -> ExitCode {
     }
 }
 
-fn conform(filter: &str, list: bool, format: Format) -> ExitCode {
-    let chosen: Vec<_> = conform::instances()
-        .into_iter()
-        .filter(|instance| {
-            filter
-                .split_whitespace()
-                .all(|word| instance.to_string().contains(word))
-        })
-        .collect();
-    if list {
-        for instance in chosen {
-            println!("{instance:60} {}", instance.rule.title);
-        }
-        return ExitCode::SUCCESS;
-    }
-    let report = Report::new(chosen.iter().map(|instance| instance.run()).collect());
-    print(&report, format)
-}
-
-fn conform_c(filter: &str, list: bool, format: Format) -> ExitCode {
-    match conform_c::run(filter) {
-        Ok(report) if list => {
-            for rule in report.rules {
-                println!(
-                    "{:60} {}",
-                    format!("{} {}", rule.id, rule.family),
-                    rule.title
-                );
-            }
+fn conform(selection: &Selection, list: bool, format: Format) -> ExitCode {
+    let done = if list {
+        conform::list(selection).map(|lines| {
+            lines.iter().for_each(|line| println!("{line}"));
             ExitCode::SUCCESS
-        }
-        Ok(report) => print(&report, format),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+        })
+    } else {
+        conform::run(selection).map(|report| print(&report, format))
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
 }
 
 fn install(prefix: &Path) -> ExitCode {

@@ -32,6 +32,7 @@ pub const PEER: Peer = Peer {
     runs: RUNS,
     lacks: &[(Workload::Timers1m, "mio has no timers")],
     otherwise: "",
+    prepare: None,
 };
 
 const RUNS: &[(Workload, Bench)] = &[

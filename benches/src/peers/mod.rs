@@ -29,6 +29,8 @@ pub struct Peer {
     pub lacks: &'static [(Workload, &'static str)],
     /// Why it does not do any workload in neither list. If empty, it is no candidate for them: reports leave it out.
     pub otherwise: &'static str,
+    /// What takes time and is to be over before anybody's first round: building a program, say. It fails when a round does.
+    pub prepare: Option<fn()>,
 }
 
 impl Peer {

@@ -31,6 +31,7 @@ pub const PEER: Peer = Peer {
     runs: RUNS,
     lacks: &[],
     otherwise: "quinn-udp has system calls only, no loop",
+    prepare: None,
 };
 
 const RUNS: &[(Workload, Bench)] = &[

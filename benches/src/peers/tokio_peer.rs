@@ -40,6 +40,7 @@ pub const PEER: Peer = Peer {
     runs: RUNS,
     lacks: &[],
     otherwise: "",
+    prepare: None,
 };
 
 const RUNS: &[(Workload, Bench)] = &[

@@ -328,7 +328,7 @@ enum uv_udp_flags {
   UV_UDP_LINUX_RECVERR = 32,
   /* For uv_udp_bind(): SO_REUSEPORT. */
   UV_UDP_REUSEPORT = 64,
-  /* For uv_udp_init_ex(): fill buffers of at least 128 KiB with several datagrams, 64 KiB for each. */
+  /* For uv_udp_init_ex(): fill buffers of 64 KiB and more with as many datagrams as there is room for, 64 KiB for each. */
   UV_UDP_RECVMMSG = 256
 };
 

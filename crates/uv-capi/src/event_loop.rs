@@ -187,9 +187,13 @@ pub unsafe extern "C" fn uv_run(loop_: *mut uv_loop_t, mode: c_uint) -> c_int {
         2 => RunMode::NoWait,
         _ => return -libc::EINVAL,
     };
-    if !lp.alive() {
+    let mode = if lp.alive() {
+        mode
+    } else {
         lp.update_time();
-    }
+        // libuv does not turn a loop that is not alive; the other modes would do so once.
+        RunMode::Default
+    };
     match lp.run(mode) {
         Ok(alive) => alive.into(),
         Err(error) => -error.raw(),

@@ -4,18 +4,23 @@
 //! the public API, and is told one family of addresses. Where the network itself must misbehave (no route, an unanswered
 //! neighbour, a small MTU), the thread moves into a network namespace first.
 //!
-//! Rules stand in `rules/`, one file for each thing promised; what they work with is in `stage` and `network`.
+//! Rules stand in `rules/`, one file for each thing promised; what they work with is in `stage` and `network`. The same
+//! promises, as far as C can express them, are checked a second time through compiled C: `c_rules` and `suite`.
 
+mod c_rules;
 mod network;
+mod not_in_c;
 mod report;
 mod router;
 mod rules;
 mod run;
 mod stage;
+mod suite;
 mod watch;
 
-pub use report::{Outcome, Report, Status};
+pub use report::{Face, Outcome, Report, Status};
 pub use run::{Instance, instances};
+pub use suite::{Selection, list, run};
 
 pub(crate) use stage::DeadPeer;
 

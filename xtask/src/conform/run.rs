@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use uv_udp::Family;
 
 use super::network::{self, Near};
-use super::report::{Outcome, Status};
+use super::report::{Face, Outcome, Status};
 use super::stage::{Broken, Stage};
 use super::{Check, Rule, rules};
 
@@ -76,6 +76,7 @@ impl Instance {
         };
         Outcome {
             id: self.rule.id.into(),
+            face: Face::Rust,
             title: self.rule.title.into(),
             family: self.family_name().into(),
             status,

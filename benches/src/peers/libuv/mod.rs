@@ -32,6 +32,7 @@ pub const PEER: Peer = Peer {
     #[cfg(not(feature = "libuv"))]
     otherwise: ABSENT,
     lacks: &[],
+    prepare: None,
 };
 
 /// libuv with direct sends and batched receives.
@@ -47,6 +48,7 @@ pub const TRY: Peer = Peer {
     #[cfg(not(feature = "libuv"))]
     otherwise: ABSENT,
     lacks: &[],
+    prepare: None,
 };
 
 /// The version of the C library that is linked, if one is.

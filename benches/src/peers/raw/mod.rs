@@ -34,6 +34,7 @@ pub const PEER: Peer = Peer {
         (Workload::PostsSend, "any thread may call sendmsg itself"),
     ],
     otherwise: "",
+    prepare: None,
 };
 
 /// The same without message headers.
@@ -57,6 +58,7 @@ pub const PLAIN: Peer = Peer {
     ],
     lacks: &[],
     otherwise: "",
+    prepare: None,
 };
 
 /// A hand-written epoll loop.
@@ -68,6 +70,7 @@ pub const EPOLL: Peer = Peer {
     })],
     lacks: &[],
     otherwise: "",
+    prepare: None,
 };
 
 /// A hand-written epoll loop without message headers.
@@ -79,6 +82,7 @@ pub const EPOLL_PLAIN: Peer = Peer {
     })],
     lacks: &[],
     otherwise: "",
+    prepare: None,
 };
 
 const RUNS: &[(Workload, Bench)] = &[

@@ -30,21 +30,22 @@ unsafe fn parse(ip: *const c_char) -> Result<(IpAddr, u32), c_int> {
     Ok((ip.into(), scope.map_or(0, scope_id)))
 }
 
-/// The interface that libuv's callers mean for a family: an IPv4 one by its address, an IPv6 one by the scope of any
-/// address, and null for any.
+/// The interface that libuv's callers mean: an IPv4 one by its address, an IPv6 one by the scope of any address, and null
+/// for any; and the family of that address.
 ///
 /// # Safety
 ///
 /// As [`text`].
-unsafe fn interface(address: *const c_char) -> Result<Interface, c_int> {
+unsafe fn interface(address: *const c_char) -> Result<(Interface, Option<Family>), c_int> {
     if address.is_null() {
-        return Ok(Interface::Any);
+        return Ok((Interface::Any, None));
     }
     // SAFETY: as the caller vouches.
     Ok(match unsafe { parse(address) }? {
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), _) | (IpAddr::V6(_), 0) => Interface::Any,
-        (IpAddr::V4(address), _) => Interface::Address(address),
-        (IpAddr::V6(_), scope) => Interface::Index(scope),
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), _) => (Interface::Any, Some(Family::V4)),
+        (IpAddr::V4(address), _) => (Interface::Address(address), Some(Family::V4)),
+        (IpAddr::V6(_), 0) => (Interface::Any, Some(Family::V6)),
+        (IpAddr::V6(_), scope) => (Interface::Index(scope), Some(Family::V6)),
     })
 }
 
@@ -75,8 +76,13 @@ unsafe fn change(
     // SAFETY: as the caller vouches.
     let source = source.map(|source| unsafe { parse(source) }).transpose()?;
     // SAFETY: as the caller vouches.
-    let on = unsafe { interface(interface_addr) }?;
-    if source.is_some_and(|(source, _)| source.is_ipv4() != group.is_ipv4()) {
+    let (on, named) = unsafe { interface(interface_addr) }?;
+    let family = Family::of(&(group, 0).into());
+    let is_foreign = |ip: IpAddr| Family::of(&(ip, 0).into()) != family;
+    if source.is_some_and(|(source, _)| is_foreign(source))
+        || named.is_some_and(|named| named != family)
+        || !matches!(membership, UV_JOIN_GROUP | UV_LEAVE_GROUP)
+    {
         return Err(-libc::EINVAL);
     }
     make_socket(udp, group)?;
@@ -136,9 +142,15 @@ pub unsafe extern "C" fn uv_udp_set_multicast_interface(
     interface_addr: *const c_char,
 ) -> c_int {
     // SAFETY: as the crate says.
-    match unsafe { interface(interface_addr) } {
-        // SAFETY: as the crate says.
-        Ok(interface) => unsafe { set(handle, |udp| udp.set_multicast_interface(interface)) },
-        Err(error) => error,
-    }
+    code(unsafe {
+        udp_box(handle).and_then(|udp| {
+            let (interface, named) = interface(interface_addr)?;
+            let own = udp.udp.local_addr().map(|local| Family::of(&local));
+            // "Any" is of no family, but the address that said so is: the kernel's answer to libuv.
+            if named.is_some_and(|named| own.is_ok_and(|own| own != named)) {
+                return Err(-libc::ENOPROTOOPT);
+            }
+            udp.udp.set_multicast_interface(interface).map_err(number)
+        })
+    })
 }

@@ -99,6 +99,8 @@ impl Receiver {
     pub(crate) fn stop(&self) {
         self.epoch.set(self.epoch.get().wrapping_add(1));
         self.callbacks.set(None);
+        // Whoever starts anew has not read anything yet.
+        self.round.set(false);
     }
 
     /// The handle has another peer, or none: who may be heard is to be asked anew.
@@ -148,7 +150,8 @@ impl Receiver {
     }
 
     fn end_round_later(&self) {
-        if !self.round.replace(true) {
+        // The callback may have stopped: then nobody is owed anything.
+        if self.callbacks.get().is_some() && !self.round.replace(true) {
             self.handle.schedule(Phase::Completions);
         }
     }
@@ -255,7 +258,8 @@ impl Receiver {
             self.give_back(callbacks, &buf, 0);
             return Offer::Refused;
         }
-        if self.large_buffers && buf.len >= 2 * SUGGESTED {
+        // As in libuv also where there is room for no more than one.
+        if self.large_buffers && buf.len >= SUGGESTED {
             let large = Large {
                 whole: buf,
                 used: 0,
@@ -325,11 +329,14 @@ impl Receiver {
         }
     }
 
-    /// Gives back what is still here, and says that there is nothing more to read.
+    /// Gives back what is still here, and says that there is nothing more to read, if that is so.
     fn end_round(&self) {
-        self.round.set(false);
+        let owed = self.round.replace(false);
         self.free_large();
-        if let Some(callbacks) = self.callbacks.get() {
+        if let Some(callbacks) = self.callbacks.get()
+            && owed
+            && self.kept.borrow().is_empty()
+        {
             let buf = self.alloc(callbacks);
             let empty = buf.base.is_null() || buf.len == 0;
             self.give_back(callbacks, &buf, if empty { -libc::ENOBUFS } else { 0 });

@@ -1,8 +1,9 @@
 //! The conformance suite in C, in both forms of the calls.
 
+use std::path::Path;
 use std::process::Command;
 
-use super::toolchain::{Against, Compile, conformance, has, workshop};
+use super::toolchain::{Against, Compile, conformance, expect_success, has, workshop};
 
 /// Runs the suite, and lists what does not hold.
 fn every_rule_holds(form: &str) {
@@ -16,7 +17,7 @@ fn every_rule_holds(form: &str) {
         against: Against::Ours,
     };
     compile.program(&conformance(), &program);
-    let output = Command::new(program).output().unwrap();
+    let output = Command::new(&program).output().unwrap();
     let report = String::from_utf8(output.stdout).unwrap();
     let not_passed: Vec<_> = report
         .lines()
@@ -24,7 +25,14 @@ fn every_rule_holds(form: &str) {
         .collect();
     eprintln!("{}", not_passed.join("\n"));
     assert!(output.status.success());
-    assert!(report.lines().count() > 80);
+    let listed = run_with(&program, "--list");
+    assert!(listed.lines().count() > 350);
+    assert_eq!(report.lines().count(), listed.lines().count());
+}
+
+fn run_with(program: &Path, argument: &str) -> String {
+    let output = expect_success(Command::new(program).arg(argument));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -15,38 +15,42 @@ const PROGRAMS: [&str; 7] = [
     "events",
 ];
 
-/// Every program, and the conformance suite in both forms, compiled with these flags.
-fn compiled(dir: &Path, flags: &[&str]) -> Vec<PathBuf> {
-    let compile = |name: &str, sources: &[PathBuf], form: &str, against| {
+const FORMS: [&str; 2] = ["-DPROPOSAL", "-DUV_UDP_V1"];
+
+/// Every program, compiled with these flags.
+fn programs(dir: &Path, flags: &[&str]) -> Vec<PathBuf> {
+    let compiled = PROGRAMS.map(|name| {
         let program = dir.join(name);
-        let flags: Vec<_> = flags.iter().copied().chain([form]).collect();
         let compile = Compile {
             compiler: "cc",
-            flags: &flags,
-            against,
+            flags,
+            against: Against::OursAsLibuv,
         };
-        compile.program(sources, &program);
+        compile.program(&[source(&format!("{name}.c"))], &program);
         program
-    };
-    let mut programs: Vec<_> = PROGRAMS
-        .map(|name| {
-            let source = source(&format!("{name}.c"));
-            compile(name, &[source], "-DPROGRAM", Against::OursAsLibuv)
-        })
-        .into();
-    for (name, form) in [("conform", "-DPROPOSAL"), ("conform1", "-DUV_UDP_V1")] {
-        programs.push(compile(name, &conformance(), form, Against::Ours));
-    }
-    programs
+    });
+    compiled.into()
 }
 
-#[test]
-fn valgrind_finds_no_leak_and_no_error() {
+/// The conformance suite in one form, compiled with these flags.
+fn suite(dir: &Path, flags: &[&str], form: &str) -> PathBuf {
+    let program = dir.join(format!("conform{form}"));
+    let flags: Vec<_> = flags.iter().copied().chain([form]).collect();
+    let compile = Compile {
+        compiler: "cc",
+        flags: &flags,
+        against: Against::Ours,
+    };
+    compile.program(&conformance(), &program);
+    program
+}
+
+/// Runs the programs that are compiled in a workshop of that name.
+fn clean_under_valgrind(name: &str, compiled: impl FnOnce(&Path) -> Vec<PathBuf>) {
     if !has("cc") || !has("valgrind") {
         return;
     }
-    let dir = workshop("valgrind");
-    for program in compiled(&dir, &["-std=c11"]) {
+    for program in compiled(&workshop(name)) {
         let mut valgrind = Command::new("valgrind");
         valgrind.args([
             "--quiet",
@@ -57,6 +61,28 @@ fn valgrind_finds_no_leak_and_no_error() {
         ]);
         expect_success(valgrind.arg(program));
     }
+}
+
+#[test]
+fn valgrind_finds_no_leak_and_no_error() {
+    clean_under_valgrind("valgrind", |dir| programs(dir, &["-std=c11"]));
+}
+
+// One for each form, so that they run beside each other: valgrind is slow.
+#[test]
+fn valgrind_finds_nothing_in_the_rules_in_the_proposals_form() {
+    let [form, _] = FORMS;
+    clean_under_valgrind("valgrind-rules", |dir| {
+        vec![suite(dir, &["-std=c11"], form)]
+    });
+}
+
+#[test]
+fn valgrind_finds_nothing_in_the_rules_in_the_form_of_libuv_1() {
+    let [_, form] = FORMS;
+    clean_under_valgrind("valgrind-rules1", |dir| {
+        vec![suite(dir, &["-std=c11"], form)]
+    });
 }
 
 #[test]
@@ -80,7 +106,9 @@ fn address_sanitizer_finds_no_leak_and_no_error() {
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=all",
     ];
-    for program in compiled(&dir, &flags) {
+    let mut compiled = programs(&dir, &flags);
+    compiled.extend(FORMS.map(|form| suite(&dir, &flags, form)));
+    for program in compiled {
         expect_success(&mut Command::new(program));
     }
 }

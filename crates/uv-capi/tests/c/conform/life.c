@@ -1,60 +1,68 @@
-/* The life of loops and handles. */
+/* The life of handles: closing, stopping, and what callbacks may do to their own and to others. */
 #include "conform.h"
 
-static int calls;
+static int calls, closes, received_at_close;
 
 static void count_close(uv_handle_t* handle) {
   (void) handle;
-  calls++;
+  closes++;
+  received_at_close = calls;
 }
 
-static void count_send(uv_udp_send_t* req, int status) {
-  (void) req, (void) status;
-  calls++;
+static address_t freed;
+
+static void note_free_address(uv_handle_t* handle) {
+  closes++;
+  ENSURE(uv_is_closing(handle) && !uv_is_active(handle));
+  /* The socket is gone by now. */
+  raw_at(freed);
 }
 
-static void count_timer(uv_timer_t* handle) {
+static void close_calls_back(stage_t* stage) {
+  uv_udp_t udp;
+  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  freed = local_of(&udp);
+  uv_close((uv_handle_t*) &udp, note_free_address);
+  ENSURE(uv_is_closing((uv_handle_t*) &udp) && !uv_is_active((uv_handle_t*) &udp) && closes == 0);
+  ENSURE(uv_loop_alive(&stage->loop));
+  UNTIL(closes > 0);
+  settle(stage);
+  ENSURE(closes == 1);
+}
+
+static void never_called(uv_handle_t* handle) {
   (void) handle;
-  calls++;
+  FAIL("the second callback is never called");
 }
 
-static verdict_t not_inside(stage_t* stage) {
-  uv_udp_t *receiver = bound_udp(stage), *udp = new_udp(stage);
-  address_t to = local_of(receiver);
-  uv_udp_send_t reqs[3];
-  uv_buf_t buf = text("x");
-  uv_timer_t timer;
-  calls = 0;
-  ENSURE(uv_timer_init(&stage->loop, &timer) == 0 && uv_timer_start(&timer, count_timer, 0, 0) == 0);
-  ENSURE(send_to(&reqs[0], udp, &buf, 1, at(to), count_send) == 0);
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
-  ENSURE(send_to_peer(&reqs[1], udp, &buf, 1, count_send) == 0 && send_to_peer(&reqs[2], udp, &buf, 1, count_send) == 0);
-  ENSURE(disconnect(udp) == 0);
-  uv_close((uv_handle_t*) &timer, count_close);
-  ENSURE(calls == 0);
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(calls == 4);
-  return HOLDS;
+static void close_twice(stage_t* stage) {
+  uv_udp_t udp;
+  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  uv_close((uv_handle_t*) &udp, count_close);
+  uv_close((uv_handle_t*) &udp, never_called);
+  TO_THE_END();
+  uv_close((uv_handle_t*) &udp, never_called);
+  TO_THE_END();
+  ENSURE(closes == 1);
 }
 
 static void recv_and_close(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
   inbox_recv(udp, nread, buf, addr, flags);
+  calls++;
+  ENSURE(!uv_is_closing((uv_handle_t*) udp));
   uv_close((uv_handle_t*) udp, count_close);
 }
 
-static verdict_t close_in_receive(stage_t* stage) {
-  uv_udp_t udp, *sender = new_udp(stage);
+static void close_in_receive(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t udp;
   inbox_t inbox = {0};
-  uv_buf_t buf = text("x");
-  calls = 0;
   ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
-  address_t to = local_of(&udp);
   udp.data = &inbox;
+  for (int i = 0; i < 10; i++) raw_say(&peer, "hello", local_of(&udp));
   ENSURE(uv_udp_recv_start(&udp, inbox_alloc, recv_and_close) == 0);
-  for (int i = 0; i < 5; i++) ENSURE(try_send_to(sender, &buf, 1, at(to)) == 1);
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(inbox.count == 1 && inbox.lent == 0 && calls == 1);
-  return HOLDS;
+  TO_THE_END();
+  ENSURE(calls == 1 && inbox.count == 1 && inbox.lent == 0 && closes == 1 && received_at_close == 1);
 }
 
 static void alloc_and_close(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
@@ -62,112 +70,184 @@ static void alloc_and_close(uv_handle_t* handle, size_t suggested, uv_buf_t* buf
   uv_close(handle, count_close);
 }
 
-static verdict_t close_in_alloc(stage_t* stage) {
-  uv_udp_t udp, *sender = new_udp(stage);
+static void close_in_alloc(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t udp;
   inbox_t inbox = {0};
-  uv_buf_t buf = text("x");
-  calls = 0;
   ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
-  address_t to = local_of(&udp);
   udp.data = &inbox;
   ENSURE(uv_udp_recv_start(&udp, alloc_and_close, inbox_recv) == 0);
-  ENSURE(try_send_to(sender, &buf, 1, at(to)) == 1);
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(inbox.count == 0 && inbox.lent == 0 && calls == 1);
-  return HOLDS;
+  raw_say(&peer, "hello", local_of(&udp));
+  TO_THE_END();
+  ENSURE(inbox.count == 0 && inbox.lent == 0 && closes == 1);
 }
 
-static uv_udp_t* victim;
+static outbox_t* watched;
 
-static void close_victim(uv_udp_send_t* req, int status) {
-  (void) status;
-  calls++;
-  if (victim != NULL) close_udp(victim);
-  victim = NULL;
-  if (!uv_is_closing((uv_handle_t*) req->handle)) uv_close((uv_handle_t*) req->handle, count_close);
+static void close_when_sent(uv_udp_send_t* req, int status) {
+  ENSURE(watched->count == 0);
+  watched->order[0] = 0;
+  watched->status[watched->count++] = status;
+  uv_close((uv_handle_t*) req->handle, count_close);
 }
 
-static verdict_t close_in_send(stage_t* stage) {
-  uv_udp_t udp;
-  uv_udp_send_t reqs[3];
-  inbox_t inbox = {0};
-  uv_buf_t buf = text("x");
-  calls = 0;
-  victim = bound_udp(stage);
-  address_t to = local_of(victim);
-  ENSURE(receive(victim, &inbox) == 0 && uv_udp_init(&stage->loop, &udp) == 0);
-  for (int i = 0; i < 3; i++) ENSURE(send_to(&reqs[i], &udp, &buf, 1, at(to), close_victim) == 0);
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(calls == 4 && inbox.lent == 0);
-  return HOLDS;
-}
-
-static uv_loop_t* outer;
-
-static void run_inside(uv_timer_t* handle) {
+static void note_completed(uv_handle_t* handle) {
   (void) handle;
-  calls = uv_run(outer, UV_RUN_DEFAULT);
+  closes++;
 }
 
-static verdict_t nested_run(stage_t* stage) {
-  uv_timer_t timer;
-  calls = 0;
-  outer = &stage->loop;
-  ENSURE(uv_timer_init(&stage->loop, &timer) == 0 && uv_timer_start(&timer, run_inside, 0, 0) == 0);
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(calls == -EDEADLK);
-  uv_close((uv_handle_t*) &timer, NULL);
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  return HOLDS;
-}
-
-static void close_loop(uv_handle_t* handle) {
-  calls = uv_loop_close(handle->loop);
-}
-
-static verdict_t close_loop_in_callback(stage_t* stage) {
-  uv_loop_t loop;
-  uv_timer_t timer;
-  (void) stage;
-  calls = 1;
-  ENSURE(uv_loop_init(&loop) == 0 && uv_timer_init(&loop, &timer) == 0);
-  ENSURE(uv_loop_close(&loop) == UV_EBUSY);
-  uv_close((uv_handle_t*) &timer, close_loop);
-  ENSURE(uv_run(&loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(calls == 0);
-  return HOLDS;
-}
-
-static verdict_t default_loop(stage_t* stage) {
-  (void) stage;
-  uv_loop_t* loop = uv_default_loop();
-  ENSURE(loop != NULL && uv_default_loop() == loop);
-  ENSURE(uv_run(loop, UV_RUN_DEFAULT) == 0 && uv_loop_close(loop) == 0);
-  loop = uv_default_loop();
-  ENSURE(loop != NULL && !uv_loop_alive(loop) && uv_loop_close(loop) == 0);
-  return HOLDS;
-}
-
-static verdict_t requests_keep_alive(stage_t* stage) {
-  uv_udp_t *receiver = bound_udp(stage), *udp = new_udp(stage);
+static void close_in_send(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
   outbox_t outbox = {0};
-  address_t to = local_of(receiver);
-  uv_unref((uv_handle_t*) udp);
-  ENSURE(mail_to(&outbox, 0, udp, "x", at(to)) == 0 && mail_to(&outbox, 1, udp, "y", at(to)) == 0);
-  ENSURE(uv_loop_alive(&stage->loop));
-  ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(outbox.count == 2 && !uv_loop_alive(&stage->loop));
-  return HOLDS;
+  uv_udp_t udp;
+  uv_udp_send_t req;
+  uv_buf_t buf = uv_buf_init((char*) numbered(0, 10), 10);
+  watched = &outbox;
+  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_connect(&udp, at(peer.address)) == 0);
+  ENSURE(send_to_peer(&req, &udp, &buf, 1, close_when_sent) == 0);
+  for (int i = 1; i < 20; i++) ENSURE(mail(&outbox, i, &udp, numbered(i, 10), 10, NULL) == 0);
+  TO_THE_END();
+  ENSURE(closes == 1 && udp.send_queue_count == 0 && udp.send_queue_size == 0);
+  THERE_OR_NOWHERE(&outbox, 20, &peer);
+}
+
+static uv_udp_t several[5];
+
+static void recv_and_close_all(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  (void) udp, (void) nread, (void) flags;
+  free(buf->base);
+  if (addr == NULL) return;
+  calls++;
+  for (int i = 0; i < 5; i++) uv_close((uv_handle_t*) &several[i], note_completed);
+}
+
+static void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) handle;
+  *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
+}
+
+static void close_another(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  for (int i = 0; i < 5; i++) {
+    ENSURE(uv_udp_init(&stage->loop, &several[i]) == 0);
+    ENSURE(uv_udp_bind(&several[i], at(loopback_of(stage->family, 0)), 0) == 0);
+    ENSURE(uv_udp_recv_start(&several[i], alloc_some, recv_and_close_all) == 0);
+  }
+  /* All of them are ready in the same poll. */
+  for (int i = 0; i < 5; i++) raw_say(&peer, "hello", local_of(&several[i]));
+  TO_THE_END();
+  ENSURE(calls == 1 && closes == 5);
+}
+
+static void free_and_count(uv_handle_t* handle) {
+  closes++;
+  memset(handle, '#', sizeof(uv_udp_t));
+  free(handle);
+}
+
+static void memory_is_free(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  inbox_t inbox = {0};
+  for (int i = 0; i < 3; i++) {
+    uv_udp_t* udp = bound_udp(stage);
+    ENSURE(receive(udp, &inbox) == 0 && say_to(udp, "x", peer.address) == 1);
+    raw_say(&peer, "never heard", local_of(udp));
+    uv_close((uv_handle_t*) udp, free_and_count);
+  }
+  TO_THE_END();
+  ENSURE(closes == 3 && inbox.count == 0 && inbox.lent == 0 && !uv_loop_alive(&stage->loop));
+}
+
+static void made_again(uv_handle_t* handle) {
+  uv_loop_t* loop = handle->loop;
+  if (++closes == 5) return;
+  ENSURE(uv_udp_init(loop, (uv_udp_t*) handle) == 0 && !uv_is_closing(handle));
+  ENSURE(((uv_udp_t*) handle)->send_queue_count == 0);
+  uv_close(handle, made_again);
+}
+
+static void used_again(stage_t* stage) {
+  uv_udp_t udp;
+  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  uv_close((uv_handle_t*) &udp, made_again);
+  TO_THE_END();
+  ENSURE(closes == 5);
+}
+
+const rule_t close_rules[] = {
+    EACH("life/close-calls-back-once", close_calls_back),
+    {"life/closing-twice-is-ebadf", "A second uv_close, which has no result, does nothing; its callback is never called, and the first one is.",
+     EACH_FAMILY, close_twice},
+    EACH("life/a-receive-callback-may-close-its-handle", close_in_receive),
+    {"life/an-alloc-callback-may-close-its-handle", "An alloc callback may close its handle; its buffer comes back.", EACH_FAMILY, close_in_alloc},
+    EACH("life/a-send-callback-may-close-its-handle", close_in_send),
+    EACH("life/a-callback-may-close-another-handle", close_another),
+    {"life/memory-is-the-programs-in-the-close-callback", "A handle's memory may be overwritten and freed in its close callback.", EACH_FAMILY,
+     memory_is_free},
+    {"life/a-close-callback-may-use-the-memory-again", "A handle's memory may become another handle in its close callback.", EACH_FAMILY,
+     used_again},
+    END,
+};
+
+static void second_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  calls += addr != NULL;
+  inbox_recv(udp, nread, buf, addr, flags);
+}
+
+static void replace_callback(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  inbox_recv(udp, nread, buf, addr, flags);
+  ENSURE(uv_udp_recv_stop(udp) == 0 && uv_udp_recv_start(udp, inbox_alloc, second_recv) == 0);
+}
+
+static void stop_and_start(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  for (int i = 0; i < 4; i++) raw_say(&peer, numbered(i, 4), local_of(udp));
+  udp->data = &inbox;
+  ENSURE(uv_udp_recv_start(udp, inbox_alloc, replace_callback) == 0);
+  UNTIL(inbox.count == 4);
+  settle(stage);
+  ENSURE(calls == 3 && inbox.lent == 0);
+  for (int i = 0; i < 4; i++) ENSURE(number_in(inbox.letters[i].text) == i);
+}
+
+static void waits_while_stopped(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  ENSURE(receive(udp, &inbox) == 0);
+  raw_say(&peer, numbered(0, 4), local_of(udp));
+  UNTIL(inbox.count == 1);
+  ENSURE(uv_udp_recv_stop(udp) == 0);
+  for (int i = 1; i < 50; i++) {
+    raw_say(&peer, numbered(i, 4), local_of(udp));
+    settle(stage);
+  }
+  ENSURE(inbox.count == 1 && receive(udp, &inbox) == 0);
+  UNTIL(inbox.count == 50);
+  for (int i = 0; i < 50; i++) ENSURE(number_in(inbox.letters[i].text) == i);
+}
+
+static void loop_ends(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  inbox_t inbox = {0};
+  outbox_t outbox = {0};
+  uv_udp_t *bound = bound_udp(stage), *sender = connected_udp(stage, peer.address);
+  ENSURE(!uv_loop_alive(&stage->loop) && mail_to_peer(&outbox, 0, sender, "x") == 0 && uv_loop_alive(&stage->loop));
+  TO_THE_END();
+  ENSURE(outbox.count == 1 && receive(bound, &inbox) == 0 && uv_loop_alive(&stage->loop));
+  uv_unref((uv_handle_t*) bound);
+  ENSURE(uv_is_active((uv_handle_t*) bound) && !uv_has_ref((uv_handle_t*) bound) && !uv_loop_alive(&stage->loop));
+  TO_THE_END();
+  uv_ref((uv_handle_t*) bound);
+  ENSURE(uv_has_ref((uv_handle_t*) bound) && uv_loop_alive(&stage->loop) && uv_udp_recv_stop(bound) == 0);
+  TO_THE_END();
 }
 
 const rule_t life_rules[] = {
-    {"callbacks/none-inside-a-call", "No callback runs inside a call, but uv_run.", not_inside},
-    {"life/a-receive-callback-may-close-its-handle", "A receive callback may close its handle, and is not called again.", close_in_receive},
-    {"life/an-alloc-callback-may-close-its-handle", "An alloc callback may close its handle; its buffer comes back.", close_in_alloc},
-    {"life/a-send-callback-may-close-its-handle", "A send callback may close its handle and others.", close_in_send},
-    {"life/requests-keep-the-loop-alive", "Sends under way keep the loop running also if their handle does not.", requests_keep_alive},
-    {"loop/run-inside-a-callback-is-edeadlk", "uv_run inside a callback is -EDEADLK.", nested_run},
-    {"loop/closes-when-its-handles-are", "uv_loop_close is UV_EBUSY while there is a handle, and works in the last close callback.", close_loop_in_callback},
-    {"loop/the-default-loop-can-be-closed", "uv_default_loop gives one loop until that is closed.", default_loop},
-    {NULL, NULL, NULL},
+    EACH("life/a-callback-may-stop-and-start-receiving", stop_and_start),
+    EACH("life/what-arrives-while-stopped-waits", waits_while_stopped),
+    EACH("life/a-handle-without-work-keeps-no-loop-alive", loop_ends),
+    END,
 };

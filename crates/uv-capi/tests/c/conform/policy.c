@@ -1,272 +1,276 @@
-/* The policy table: what each call does without a socket, unconnected, connected, closed. */
+/* The policy table, part one: binding, connecting and disconnecting without a socket, unconnected, connected, closed. */
 #include "conform.h"
 
 static void on_ignored(uv_udp_send_t* req, int status) {
   (void) req, (void) status;
 }
 
-static verdict_t bind_creates(stage_t* stage) {
-  uv_udp_t* udp = bound_udp(stage);
-  int fd;
-  ENSURE(uv_fileno((uv_handle_t*) udp, &fd) == 0 && fd >= 0);
-  ENSURE(port_of(local_of(udp)) != 0 && !is_wildcard(local_of(udp)));
-  return HOLDS;
+static void bind_creates(stage_t* stage) {
+  uv_udp_t *udp = new_udp(stage), *other = new_udp(stage);
+  ENSURE(!has_socket(udp));
+  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  ENSURE(has_socket(udp) && same_ip(local_of(udp), loopback_of(stage->family, 0)) && port_of(local_of(udp)) != 0);
+  ENSURE(uv_udp_bind(other, at(local_of(udp)), 0) == UV_EADDRINUSE);
 }
 
-static verdict_t bind_bound(stage_t* stage) {
-  uv_udp_t* udp = bound_udp(stage);
+static void bind_bound(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* handles[] = {bound_udp(stage), new_udp(stage)};
+  ENSURE(say_to(handles[1], "x", peer.address) == 1);
+  for (int i = 0; i < 2; i++) {
+    address_t before = local_of(handles[i]);
+    ENSURE(uv_udp_bind(handles[i], at(loopback_of(stage->family, 0)), 0) == UV_EINVAL);
+    ENSURE(same_address(local_of(handles[i]), before));
+  }
+}
+
+static void bind_connected(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* udp = connected_udp(stage, peer.address);
   address_t before = local_of(udp);
   ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == UV_EINVAL);
-  ENSURE(same_address(local_of(udp), before));
-  return HOLDS;
+  ENSURE(same_address(local_of(udp), before) && say(udp, "still there") == 11);
+  GETS_ONLY(&peer, "still there");
 }
 
-static verdict_t bind_connected(stage_t* stage) {
-  uv_udp_t *peer = bound_udp(stage), *udp = new_udp(stage);
-  address_t to = local_of(peer);
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
+static void bind_unbound(stage_t* stage) {
+  uv_udp_t* udp = new_udp_ex(stage, (unsigned) stage->family);
+  ENSURE(has_socket(udp));
+  ENSURE(uv_udp_bind(udp, at(loopback_of(other_family(stage), 0)), 0) == UV_EAFNOSUPPORT);
+  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0 && port_of(local_of(udp)) != 0);
   ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == UV_EINVAL);
-  return HOLDS;
 }
 
-static verdict_t bind_flags(stage_t* stage) {
-  uv_udp_t *one = new_udp(stage), *other = new_udp(stage), *third = new_udp(stage);
+static void bind_flags(stage_t* stage) {
+  uv_udp_t* udp = new_udp(stage);
   address_t any = loopback_of(stage->family, 0);
-  ENSURE(uv_udp_bind(one, at(any), 1u << 20) == UV_EINVAL);
-  ENSURE(uv_udp_bind(one, at(any), UV_UDP_PARTIAL) == UV_EINVAL);
-  ENSURE(uv_udp_bind(one, at(any), UV_UDP_IPV6ONLY) == (stage->family == AF_INET ? UV_EINVAL : 0));
-  if (stage->family == AF_INET) ENSURE(uv_udp_bind(one, at(any), UV_UDP_LINUX_RECVERR) == 0);
-  address_t taken = local_of(one);
-  ENSURE(uv_udp_bind(other, at(taken), 0) == UV_EADDRINUSE);
-  ENSURE(uv_udp_bind(other, at(any), UV_UDP_REUSEADDR) == 0);
-  address_t shared = local_of(other);
-  ENSURE(uv_udp_bind(third, at(shared), UV_UDP_REUSEADDR) == 0);
-  return HOLDS;
+  ENSURE(uv_udp_bind(udp, at(any), 1u << 20) == UV_EINVAL);
+  ENSURE(uv_udp_bind(udp, at(any), UV_UDP_PARTIAL) == UV_EINVAL);
+  ENSURE(uv_udp_bind(udp, at(any), UV_UDP_RECVMMSG) == UV_EINVAL);
+  ENSURE(!has_socket(udp));
+  ENSURE(uv_udp_bind(udp, at(any), UV_UDP_LINUX_RECVERR | UV_UDP_REUSEADDR | UV_UDP_REUSEPORT) == 0);
 }
 
-static verdict_t connect_creates(stage_t* stage) {
-  uv_udp_t *peer = bound_udp(stage), *udp = new_udp(stage);
-  address_t to = local_of(peer), name;
-  int len = sizeof name.any;
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
-  ENSURE(uv_udp_getpeername(udp, (struct sockaddr*) &name, &len) == 0);
-  ENSURE(len == (stage->family == AF_INET ? (int) sizeof(struct sockaddr_in) : (int) sizeof(struct sockaddr_in6)));
-  ENSURE(same_address(name, to) && port_of(local_of(udp)) != 0);
-  return HOLDS;
+static void connect_creates(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* udp = connected_udp(stage, peer.address);
+  ENSURE(say(udp, "hello") == 5);
+  letter_t letter = raw_recv(&peer);
+  ENSURE(strcmp(letter.text, "hello") == 0 && same_address(letter.from, local_of(udp)));
 }
 
-static verdict_t connect_unconnected(stage_t* stage) {
-  uv_udp_t *peer = bound_udp(stage), *udp = bound_udp(stage);
-  address_t to = local_of(peer), before = local_of(udp);
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
-  ENSURE(same_address(local_of(udp), before));
-  return HOLDS;
+static void connect_unconnected(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* udp = bound_udp(stage);
+  address_t before = local_of(udp);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == 0 && same_address(local_of(udp), before));
+  ENSURE(say(udp, "hello") == 5 && same_address(raw_recv(&peer).from, before));
+}
+
+static void connect_unbound(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* udp = new_udp_ex(stage, (unsigned) stage->family);
+  ENSURE(uv_udp_connect(udp, at(loopback_of(other_family(stage), 9))) == UV_EAFNOSUPPORT);
+  ENSURE(disconnect(udp) == UV_ENOTCONN);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == 0);
+  int port = port_of(local_of(udp));
+  ENSURE(port != 0 && disconnect(udp) == 0 && port_of(local_of(udp)) == port);
+  ENSURE(say_to(udp, "hello", peer.address) == 5 && port_of(raw_recv(&peer).from) == port);
+}
+
+static void connect_connected(stage_t* stage) {
+  raw_t first = raw_socket(stage), second = raw_socket(stage);
+  raw_t* peers[] = {&first, &second, &second, &first};
+  uv_udp_t* udp = connected_udp(stage, first.address);
+  int port = port_of(local_of(udp));
+  for (int i = 0; i < 4; i++) {
+    ENSURE(connect_anew(udp, at(peers[i]->address)) == 0 && same_address(peer_of(udp), peers[i]->address));
+    ENSURE(port_of(local_of(udp)) == port && say(udp, "moved") == 5);
+    GETS(peers[i], "moved");
+  }
+  ENSURE(raw_rest(&first) == 0 && raw_rest(&second) == 0);
 }
 
 #ifdef UV_UDP_V1
-static verdict_t connect_connected(stage_t* stage) {
-  uv_udp_t *peer = bound_udp(stage), *udp = new_udp(stage);
-  address_t to = local_of(peer), name;
-  int len = sizeof name.any;
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
-  ENSURE(uv_udp_connect(udp, at(loopback_of(stage->family, 9))) == UV_EISCONN);
-  ENSURE(uv_udp_getpeername(udp, (struct sockaddr*) &name, &len) == 0 && same_address(name, to));
-  return HOLDS;
-}
-#else
-static verdict_t connect_connected(stage_t* stage) {
-  uv_udp_t *one = bound_udp(stage), *other = bound_udp(stage), *udp = new_udp(stage);
-  address_t first = local_of(one), second = local_of(other), name;
-  inbox_t inbox = {0};
-  uv_buf_t buf = text("moved");
-  int len = sizeof name.any;
-  ENSURE(uv_udp_connect(udp, at(first)) == 0);
+static void connect_is_refused(stage_t* stage) {
+  raw_t peer = raw_socket(stage), other = raw_socket(stage);
+  uv_udp_t* udp = connected_udp(stage, peer.address);
   address_t before = local_of(udp);
-  ENSURE(uv_udp_connect(udp, at(first)) == 0);
-  ENSURE(uv_udp_connect(udp, at(second)) == 0);
-  ENSURE(uv_udp_getpeername(udp, (struct sockaddr*) &name, &len) == 0 && same_address(name, second));
-  ENSURE(port_of(local_of(udp)) == port_of(before));
-  ENSURE(receive(other, &inbox) == 0 && uv_udp_try_send(udp, &buf, 1) == 5);
-  run_until(stage, &inbox.count, 1);
-  ENSURE(inbox.count == 1 && strcmp(inbox.data[0], "moved") == 0);
-  return HOLDS;
+  ENSURE(uv_udp_connect(udp, at(other.address)) == UV_EISCONN);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == UV_EISCONN);
+  ENSURE(same_address(peer_of(udp), peer.address) && same_address(local_of(udp), before));
+  ENSURE(say(udp, "still there") == 11 && raw_rest(&other) == 0);
+  GETS_ONLY(&peer, "still there");
 }
 #endif
 
-static verdict_t connect_bad(stage_t* stage) {
+/* An address that no socket can be connected to without further ado, and what the kernel says then. */
+static address_t refused_peer(stage_t* stage, int* error) {
+  /* Everybody on loopback, without SO_BROADCAST; a link-local address without a link. */
+  *error = stage->family == AF_INET ? UV_EACCES : UV_EINVAL;
+  return address_of(stage->family, stage->family == AF_INET ? "127.255.255.255" : "fe80::1", 9);
+}
+
+static void connect_failing(stage_t* stage) {
+  raw_t peer = raw_socket(stage), other = raw_socket(stage);
+  inbox_t inbox = {0};
+  int error;
+  address_t refused = refused_peer(stage, &error);
+  uv_udp_t* udp = connected_udp(stage, peer.address);
+  int port = port_of(local_of(udp));
+  ENSURE(connect_anew(udp, at(refused)) == error);
+  ENSURE(!is_connected(udp) && say(udp, "x") == UV_EDESTADDRREQ && port_of(local_of(udp)) == port);
+  ENSURE(say_to(udp, "hello", other.address) == 5);
+  letter_t letter = raw_recv(&other);
+  ENSURE(strcmp(letter.text, "hello") == 0 && port_of(letter.from) == port && receive(udp, &inbox) == 0);
+  raw_say(&other, "answer", letter.from);
+  UNTIL(inbox.count == 1);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == 0 && say(udp, "again") == 5);
+  GETS_ONLY(&peer, "again");
+}
+
+static void first_connect_failing(stage_t* stage) {
+  int error;
+  address_t refused = refused_peer(stage, &error);
   uv_udp_t* udp = new_udp(stage);
-  address_t local = loopback_of(stage->family, 0), other = loopback_of(stage->family == AF_INET ? AF_INET6 : AF_INET, 9);
+  ENSURE(uv_udp_connect(udp, at(refused)) == error);
+  ENSURE(!has_socket(udp) && say(udp, "x") == UV_EDESTADDRREQ);
+  /* Not even the family is decided. */
+  int family = has_family(other_family(stage)) ? other_family(stage) : stage->family;
+  ENSURE(uv_udp_bind(udp, at(loopback_of(family, 0)), 0) == 0);
+}
+
+static void connect_bad(stage_t* stage) {
+  uv_udp_t* udp = new_udp(stage);
+  address_t local = loopback_of(stage->family, 9);
+  local.any.ss_family = AF_UNIX;
   ENSURE(uv_udp_connect(udp, at(local)) == UV_EINVAL);
 #ifndef UV_UDP_V1
   ENSURE(uv_udp_connect(udp, NULL) == UV_EINVAL);
 #endif
-  other.any.ss_family = AF_UNIX;
-  ENSURE(uv_udp_connect(udp, at(other)) == UV_EINVAL);
-  ENSURE(uv_udp_bind(udp, at(local), 0) == 0);
-  return HOLDS;
+  ENSURE(!has_socket(udp));
 }
 
-static verdict_t disconnect_unconnected(stage_t* stage) {
-  uv_udp_t *fresh = new_udp(stage), *bound = bound_udp(stage);
-  ENSURE(disconnect(fresh) == UV_ENOTCONN);
-  ENSURE(disconnect(bound) == UV_ENOTCONN);
-  return HOLDS;
-}
-
-static verdict_t disconnect_connected(stage_t* stage) {
-  uv_udp_t *peer = bound_udp(stage), *udp = bound_udp(stage);
-  address_t to = local_of(peer), before = local_of(udp);
-  uv_buf_t buf = text("x");
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
-  ENSURE(disconnect(udp) == 0);
-  ENSURE(disconnect(udp) == UV_ENOTCONN);
-  ENSURE(same_address(local_of(udp), before));
-  ENSURE(try_send_to_peer(udp, &buf, 1) == UV_EDESTADDRREQ);
-  ENSURE(try_send_to(udp, &buf, 1, at(to)) == 1);
-  return HOLDS;
-}
-
-static verdict_t peer_unconnected(stage_t* stage) {
-  uv_udp_t *fresh = new_udp(stage), *bound = bound_udp(stage);
-  address_t name;
-  int len = sizeof name.any;
-  ENSURE(uv_udp_getpeername(fresh, (struct sockaddr*) &name, &len) == UV_ENOTCONN);
-  ENSURE(uv_udp_getpeername(bound, (struct sockaddr*) &name, &len) == UV_ENOTCONN);
-  ENSURE(uv_udp_getsockname(fresh, (struct sockaddr*) &name, &len) == UV_EBADF);
-  return HOLDS;
-}
-
-static verdict_t send_unconnected(stage_t* stage) {
-  uv_udp_t *fresh = new_udp(stage), *bound = bound_udp(stage);
-  uv_udp_send_t req;
-  uv_buf_t buf = text("x");
-  int fd;
-  ENSURE(send_to_peer(&req, fresh, &buf, 1, on_ignored) == UV_EDESTADDRREQ);
-  ENSURE(try_send_to_peer(fresh, &buf, 1) == UV_EDESTADDRREQ);
-  ENSURE(uv_fileno((uv_handle_t*) fresh, &fd) == UV_EBADF);
-  ENSURE(send_to_peer(&req, bound, &buf, 1, on_ignored) == UV_EDESTADDRREQ);
-  ENSURE(try_send_to_peer(bound, &buf, 1) == UV_EDESTADDRREQ);
-  ENSURE(bound->send_queue_count == 0 && !uv_is_active((uv_handle_t*) bound));
-  return HOLDS;
-}
-
-static verdict_t send_to_connected(stage_t* stage) {
-  uv_udp_t *peer = bound_udp(stage), *udp = new_udp(stage);
-  address_t to = local_of(peer), unix_address = to;
-  uv_udp_send_t req;
-  uv_buf_t buf = text("x");
-  unix_address.any.ss_family = AF_UNIX;
-  ENSURE(uv_udp_connect(udp, at(to)) == 0);
-  ENSURE(send_to(&req, udp, &buf, 1, at(to), on_ignored) == UV_EISCONN);
-  ENSURE(try_send_to(udp, &buf, 1, at(to)) == UV_EISCONN);
-  ENSURE(try_send_to(udp, &buf, 1, at(unix_address)) == UV_EISCONN);
-  ENSURE(udp->send_queue_count == 0);
-  return HOLDS;
-}
-
-static verdict_t send_to_fresh(stage_t* stage) {
-  uv_udp_t *receiver = bound_udp(stage), *udp = new_udp(stage), *tried = new_udp(stage);
-  address_t to = local_of(receiver);
-  inbox_t inbox = {0};
-  outbox_t outbox = {0};
-  uv_buf_t bufs[3] = {text("o"), uv_buf_init(NULL, 0), text("ne")};
-  ENSURE(receive(receiver, &inbox) == 0);
-  ENSURE(mail_to(&outbox, 1, udp, "queued", at(to)) == 0);
-  ENSURE(try_send_to(tried, bufs, 3, at(to)) == 3);
-  ENSURE(is_wildcard(local_of(udp)) && port_of(local_of(udp)) != 0);
-  ENSURE(is_wildcard(local_of(tried)) && port_of(local_of(tried)) != 0);
-  run_until(stage, &inbox.count, 2);
-  settle(stage);
-  ENSURE(inbox.count == 2 && outbox.count == 1 && outbox.status[0] == 0);
-  ENSURE(strcmp(inbox.data[0], "queued") == 0 && strcmp(inbox.data[1], "one") == 0);
-  ENSURE(port_of(inbox.from[0]) == port_of(local_of(udp)));
-  return HOLDS;
-}
-
-static verdict_t recv_fresh(stage_t* stage) {
+static void disconnect_without_socket(stage_t* stage) {
   uv_udp_t* udp = new_udp(stage);
-  inbox_t inbox = {0};
-  ENSURE(uv_udp_recv_start(udp, NULL, inbox_recv) == UV_EINVAL);
-  ENSURE(uv_udp_recv_start(udp, inbox_alloc, NULL) == UV_EINVAL);
-  ENSURE(receive(udp, &inbox) == 0);
-  ENSURE(receive(udp, &inbox) == UV_EALREADY);
-  ENSURE(is_wildcard(local_of(udp)) && port_of(local_of(udp)) != 0);
-  ENSURE(uv_udp_recv_stop(udp) == 0 && uv_udp_recv_stop(udp) == 0);
-  return HOLDS;
+  ENSURE(disconnect(udp) == UV_ENOTCONN && !has_socket(udp));
 }
 
-static verdict_t closed_calls(stage_t* stage) {
-  uv_udp_t udp;
-  address_t to = loopback_of(stage->family, 9);
-  inbox_t inbox = {0};
-  uv_udp_send_t req;
-  uv_buf_t buf = text("x");
-  int len = sizeof to.any, fd, size = 0;
-  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
-  uv_close((uv_handle_t*) &udp, NULL);
-  /* While it closes, and once it is closed. */
-  for (int i = 0; i < 2; i++) {
-    ENSURE(uv_is_closing((uv_handle_t*) &udp) && !uv_is_active((uv_handle_t*) &udp));
-    ENSURE(uv_udp_bind(&udp, at(to), 0) == UV_EBADF);
-    ENSURE(uv_udp_connect(&udp, at(to)) == UV_EBADF);
-    ENSURE(disconnect(&udp) == UV_EBADF);
-    ENSURE(send_to_peer(&req, &udp, &buf, 1, on_ignored) == UV_EBADF);
-    ENSURE(send_to(&req, &udp, &buf, 1, at(to), on_ignored) == UV_EBADF);
-    ENSURE(try_send_to_peer(&udp, &buf, 1) == UV_EBADF);
-    ENSURE(try_send_to(&udp, &buf, 1, at(to)) == UV_EBADF);
-    ENSURE(uv_udp_recv_start(&udp, inbox_alloc, inbox_recv) == UV_EBADF);
-    ENSURE(uv_udp_getsockname(&udp, (struct sockaddr*) &inbox.from[0], &len) == UV_EBADF);
-    ENSURE(uv_udp_getpeername(&udp, (struct sockaddr*) &inbox.from[0], &len) == UV_EBADF);
-    ENSURE(uv_udp_set_ttl(&udp, 64) == UV_EBADF && uv_udp_set_broadcast(&udp, 1) == UV_EBADF);
-    ENSURE(uv_fileno((uv_handle_t*) &udp, &fd) == UV_EBADF);
-    ENSURE(uv_recv_buffer_size((uv_handle_t*) &udp, &size) == UV_EBADF);
-    uv_close((uv_handle_t*) &udp, NULL);
-    uv_run(&stage->loop, UV_RUN_DEFAULT);
-  }
-  return HOLDS;
-}
-
-static verdict_t null_pointers(stage_t* stage) {
+static void disconnect_unconnected(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
   uv_udp_t* udp = bound_udp(stage);
-  uv_buf_t buf = text("x");
+  address_t before = local_of(udp);
+  ENSURE(disconnect(udp) == UV_ENOTCONN);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == 0 && disconnect(udp) == 0);
+  ENSURE(disconnect(udp) == UV_ENOTCONN && same_address(local_of(udp), before));
+}
+
+static void disconnect_connected(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* udp = bound_udp(stage);
+  address_t before = local_of(udp);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == 0 && disconnect(udp) == 0);
+  ENSURE(same_address(local_of(udp), before) && !is_connected(udp));
+}
+
+static int getpeername_of(uv_udp_t* udp) {
+  address_t name;
+  int len = sizeof name;
+  return uv_udp_getpeername(udp, (struct sockaddr*) &name, &len);
+}
+
+static void peer_without_socket(stage_t* stage) {
+  ENSURE(getpeername_of(new_udp(stage)) == UV_ENOTCONN);
+}
+
+static void peer_unconnected(stage_t* stage) {
+  ENSURE(getpeername_of(bound_udp(stage)) == UV_ENOTCONN);
+}
+
+static void peer_connected(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t* udp = connected_udp(stage, peer.address);
+  address_t name;
+  int len = sizeof name, little = 2;
+  ENSURE(uv_udp_getpeername(udp, (struct sockaddr*) &name, &len) == 0 && same_address(name, peer.address));
+  ENSURE(len == (int) length_of(peer.address));
+  /* What there is no room for is left out, and the whole length told. */
+  ENSURE(uv_udp_getpeername(udp, (struct sockaddr*) &name, &little) == 0 && little == len);
+  /* Connecting to the wildcard address is connecting to loopback. */
+  ENSURE(connect_anew(udp, at(wildcard_of(stage->family, port_of(peer.address)))) == 0);
+  ENSURE(same_address(peer_of(udp), peer.address) && say(udp, "hello") == 5);
+  GETS_ONLY(&peer, "hello");
+}
+
+static void refuses_everything(uv_udp_t* udp, address_t to) {
   uv_udp_send_t req;
-  address_t to = local_of(udp);
-  int value = 0;
-  ENSURE(uv_udp_init(&stage->loop, NULL) == UV_EINVAL && uv_udp_init(NULL, udp) == UV_EINVAL);
-  ENSURE(uv_udp_bind(udp, NULL, 0) == UV_EINVAL && uv_udp_bind(NULL, at(to), 0) == UV_EINVAL);
-  ENSURE(send_to(NULL, udp, &buf, 1, at(to), on_ignored) == UV_EINVAL);
-  ENSURE(send_to(&req, udp, NULL, 1, at(to), on_ignored) == UV_EINVAL);
-  ENSURE(send_to(&req, udp, &buf, 0, at(to), on_ignored) == UV_EINVAL);
-  ENSURE(try_send_to(udp, &buf, 0, at(to)) == UV_EINVAL);
-  ENSURE(uv_udp_getsockname(udp, NULL, &value) == UV_EINVAL);
-  ENSURE(uv_recv_buffer_size((uv_handle_t*) udp, NULL) == UV_EINVAL);
-  ENSURE(uv_recv_buffer_size((uv_handle_t*) udp, &value) == 0 && value > 0);
-  ENSURE(uv_fileno(NULL, &value) == UV_EINVAL);
-  uv_close(NULL, NULL), uv_ref(NULL), uv_unref(NULL);
-  return HOLDS;
+  uv_buf_t buf = text("x"), *bufs[] = {&buf};
+  unsigned nbufs[] = {1};
+  int len = sizeof to, fd, size = 0;
+  address_t name;
+  ENSURE(uv_is_closing((uv_handle_t*) udp) && !uv_is_active((uv_handle_t*) udp));
+  ENSURE(uv_udp_bind(udp, at(to), 0) == UV_EBADF && uv_udp_connect(udp, at(to)) == UV_EBADF);
+  ENSURE(disconnect(udp) == UV_EBADF);
+  ENSURE(send_to_peer(&req, udp, &buf, 1, on_ignored) == UV_EBADF);
+  ENSURE(send_to(&req, udp, &buf, 1, at(to), on_ignored) == UV_EBADF);
+  ENSURE(try_send_to_peer(udp, &buf, 1) == UV_EBADF && try_send_to(udp, &buf, 1, at(to)) == UV_EBADF);
+  ENSURE(uv_udp_try_send2(udp, 1, bufs, nbufs, NULL, 0) == UV_EBADF);
+  ENSURE(uv_udp_recv_start(udp, inbox_alloc, inbox_recv) == UV_EBADF);
+  ENSURE(uv_udp_getsockname(udp, (struct sockaddr*) &name, &len) == UV_EBADF && getpeername_of(udp) == UV_EBADF);
+  ENSURE(uv_udp_set_ttl(udp, 64) == UV_EBADF && uv_udp_set_broadcast(udp, 1) == UV_EBADF);
+  ENSURE(uv_udp_set_multicast_loop(udp, 1) == UV_EBADF && uv_udp_set_multicast_ttl(udp, 1) == UV_EBADF);
+  ENSURE(uv_fileno((uv_handle_t*) udp, &fd) == UV_EBADF && uv_recv_buffer_size((uv_handle_t*) udp, &size) == UV_EBADF);
+  uv_close((uv_handle_t*) udp, NULL);
+}
+
+static int closed;
+
+static void count_close(uv_handle_t* handle) {
+  (void) handle;
+  closed++;
+}
+
+static void closed_calls(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  uv_udp_t handles[3];
+  closed = 0;
+  for (int i = 0; i < 3; i++) ENSURE(uv_udp_init(&stage->loop, &handles[i]) == 0);
+  ENSURE(uv_udp_bind(&handles[1], at(loopback_of(stage->family, 0)), 0) == 0);
+  ENSURE(uv_udp_connect(&handles[2], at(peer.address)) == 0);
+  for (int i = 0; i < 3; i++) {
+    uv_close((uv_handle_t*) &handles[i], count_close);
+    refuses_everything(&handles[i], peer.address);
+    UNTIL(closed == i + 1);
+    refuses_everything(&handles[i], peer.address);
+  }
+  settle(stage);
+  ENSURE(closed == 3 && raw_rest(&peer) == 0);
 }
 
 const rule_t policy_rules[] = {
-    {"bind/no-socket-creates-and-binds", "uv_udp_bind makes a socket of the address's family and binds it.", bind_creates},
-    {"bind/bound-is-einval", "uv_udp_bind on a bound handle is UV_EINVAL.", bind_bound},
-    {"bind/connected-is-einval", "uv_udp_bind on a connected handle is UV_EINVAL.", bind_connected},
-    {"bind/flags", "uv_udp_bind knows its flags, and refuses others with UV_EINVAL.", bind_flags},
-    {"connect/no-socket-creates-and-connects", "uv_udp_connect makes a socket of the peer's family and connects it.", connect_creates},
-    {"connect/unconnected-connects", "uv_udp_connect on a bound handle connects it, and keeps its port.", connect_unconnected},
+    EACH("bind/no-socket-creates-and-binds", bind_creates),
+    EACH("bind/bound-is-einval", bind_bound),
+    EACH("bind/connected-is-einval", bind_connected),
+    EACH("bind/unbound-binds", bind_unbound),
+    {"bind/flags", "uv_udp_bind knows its flags, and refuses others with UV_EINVAL.", EACH_FAMILY, bind_flags},
+    EACH("connect/no-socket-creates-and-connects", connect_creates),
+    EACH("connect/unconnected-connects", connect_unconnected),
+    EACH("connect/unbound-connects", connect_unbound),
+    EACH("connect/connected-connects-anew", connect_connected),
 #ifdef UV_UDP_V1
-    {"connect/connected-is-eisconn", "uv_udp_connect on a connected handle is UV_EISCONN, and changes nothing.", connect_connected},
-#else
-    {"connect/connected-connects-anew", "uv_udp_connect on a connected handle moves it to the new peer.", connect_connected},
+    {"connect/connected-is-eisconn", "uv_udp_connect on a connected handle is UV_EISCONN, and changes nothing.", EACH_FAMILY,
+     connect_is_refused},
 #endif
-    {"connect/bad-input-changes-nothing", "uv_udp_connect with bad input is UV_EINVAL, and changes nothing.", connect_bad},
-    {"disconnect/unconnected-is-enotconn", "Disconnecting without a peer is UV_ENOTCONN.", disconnect_unconnected},
-    {"disconnect/connected-keeps-the-local-address", "Disconnecting dissolves the association and keeps the local address.", disconnect_connected},
-    {"peer-addr/unconnected-is-enotconn", "uv_udp_getpeername without a peer is UV_ENOTCONN.", peer_unconnected},
-    {"send/unconnected-is-edestaddrreq", "Sending to the peer without one is UV_EDESTADDRREQ, and accepts nothing.", send_unconnected},
-    {"send-to/connected-is-eisconn", "Sending to an address on a connected handle is UV_EISCONN, whatever the address.", send_to_connected},
-    {"send-to/no-socket-binds-to-the-wildcard", "Sending to an address without a socket makes one, bound to the wildcard address.", send_to_fresh},
-    {"recv-start/no-socket-binds-to-the-wildcard", "uv_udp_recv_start without a socket makes one; a second start is UV_EALREADY.", recv_fresh},
-    {"closed/every-call-is-ebadf", "Every call on a handle that was closed is UV_EBADF.", closed_calls},
-    {"input/null-pointers-are-einval", "A null pointer where there must be none is UV_EINVAL.", null_pointers},
-    {NULL, NULL, NULL},
+    EACH("connect/failure-leaves-it-unconnected", connect_failing),
+    EACH("connect/failed-first-call-changes-nothing", first_connect_failing),
+    {"connect/bad-input-is-einval", "uv_udp_connect with no address, or one of no family it knows, is UV_EINVAL.", EACH_FAMILY,
+     connect_bad},
+    EACH("disconnect/no-socket-is-enotconn", disconnect_without_socket),
+    EACH("disconnect/unconnected-is-enotconn", disconnect_unconnected),
+    EACH("disconnect/connected-keeps-the-local-address", disconnect_connected),
+    EACH("peer-addr/no-socket-is-enotconn", peer_without_socket),
+    EACH("peer-addr/unconnected-is-enotconn", peer_unconnected),
+    EACH("peer-addr/connected-is-the-peer", peer_connected),
+    EACH("closed/every-call-is-ebadf", closed_calls),
+    END,
 };

@@ -1,0 +1,210 @@
+/* Receiving into the program's memory: what is asked for, and what comes back with it. */
+#include "conform.h"
+
+static void into_buffers(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  ENSURE(receive(udp, &inbox) == 0 && uv_is_active((uv_handle_t*) udp));
+  raw_say(&sender, "one", local_of(udp));
+  raw_say(&sender, "", local_of(udp));
+  UNTIL(inbox.count == 2);
+  settle(stage);
+  ENSURE(HAS(&inbox, "one", "") && inbox.lent == 0 && inbox.flags == 0 && inbox.errors == 0);
+  ENSURE(same_address(inbox.letters[0].from, sender.address) && same_address(inbox.letters[1].from, sender.address));
+}
+
+static void round_ends(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  ENSURE(receive(udp, &inbox) == 0);
+  for (int i = 0; i < 5; i++) raw_say(&sender, "one", local_of(udp));
+  UNTIL(inbox.ends == 1);
+  settle(stage);
+  ENSURE(inbox.count == 5 && inbox.ends == 1 && inbox.errors == 0 && inbox.lent == 0);
+}
+
+static void alloc_two_bytes(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) suggested;
+  inbox_alloc(handle, 16, buf);
+  buf->len = 2;
+}
+
+static void partial(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  udp->data = &inbox;
+  ENSURE(uv_udp_recv_start(udp, alloc_two_bytes, inbox_recv) == 0);
+  raw_say(&sender, "ab", local_of(udp));
+  UNTIL(inbox.count == 1);
+  ENSURE(inbox.flags == 0);
+  raw_say(&sender, "abc", local_of(udp));
+  UNTIL(inbox.count == 2);
+  ENSURE(inbox.flags == UV_UDP_PARTIAL && HAS(&inbox, "ab", "ab") && inbox.letters[1].len == 2);
+}
+
+/* 1,200-byte bursts, which the kernel carries as one: nothing of that is seen. */
+static void one_each(stage_t* stage) {
+  for (int small = 0; small < 2; small++) {
+    inbox_t inbox = {0};
+    outbox_t outbox = {0};
+    int size = small ? 45 : 1200;
+    uv_udp_t* udp = bound_udp(stage);
+    uv_udp_t* sender = connected_udp(stage, local_of(udp));
+    ENSURE(receive(udp, &inbox) == 0);
+    for (int i = 0; i < 64; i++) ENSURE(mail(&outbox, i, sender, numbered(i, size), size, NULL) == 0);
+    UNTIL(inbox.count >= 64 && outbox.count == 64);
+    settle(stage);
+    ENSURE(all_well(&outbox, 64) && inbox.count == 64 && inbox.lent == 0 && inbox.flags == 0);
+    for (int i = 0; i < 64; i++) {
+      const letter_t* letter = &inbox.letters[i];
+      ENSURE(letter->len == size && letter->sum == sum_of(numbered(i, size), size) && same_address(letter->from, local_of(sender)));
+    }
+    ENSURE(uv_udp_recv_stop(udp) == 0);
+  }
+}
+
+static int refuse;
+
+static void alloc_at_times(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  if (refuse-- > 0) return;
+  inbox_alloc(handle, suggested, buf);
+}
+
+static void no_memory(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  for (int refusals = 1; refusals <= 3; refusals++) {
+    inbox_t inbox = {0};
+    uv_udp_t* udp = bound_udp(stage);
+    refuse = refusals;
+    udp->data = &inbox;
+    ENSURE(uv_udp_recv_start(udp, alloc_at_times, inbox_recv) == 0);
+    raw_say(&sender, "one", local_of(udp));
+    raw_say(&sender, "two", local_of(udp));
+    raw_say(&sender, "three", local_of(udp));
+    UNTIL(inbox.count == 3);
+    ENSURE(inbox.error == UV_ENOBUFS && inbox.errors == refusals && inbox.lent == 0);
+    ENSURE(HAS(&inbox, "one", "two", "three"));
+    settle(stage);
+    /* That there is nothing more to read is told when that is so, and not with the refusals. */
+    ENSURE(inbox.ends == 1 && uv_udp_recv_stop(udp) == 0);
+  }
+}
+
+static void strangers(stage_t* stage) {
+  raw_t peer = raw_socket(stage), stranger = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  raw_say(&stranger, "stranger", local_of(udp));
+  raw_say(&peer, "peer", local_of(udp));
+  refuse = 2;
+  udp->data = &inbox;
+  /* Also those that wait for memory when the handle is connected. */
+  ENSURE(uv_udp_recv_start(udp, alloc_at_times, inbox_recv) == 0);
+  UNTIL(inbox.errors > 0);
+  ENSURE(uv_udp_connect(udp, at(peer.address)) == 0);
+  UNTIL(inbox.count > 0);
+  settle(stage);
+  ENSURE(HAS(&inbox, "peer") && inbox.lent == 0);
+}
+
+static int stop_after;
+
+static void recv_and_stop(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  inbox_t* inbox = (inbox_t*) udp->data;
+  inbox_recv(udp, nread, buf, addr, flags);
+  if (inbox->count == stop_after && addr != NULL) ENSURE(uv_udp_recv_stop(udp) == 0);
+}
+
+static int began_with_the_end = -1;
+
+static void note_the_first(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  if (began_with_the_end < 0) began_with_the_end = addr == NULL;
+  inbox_recv(udp, nread, buf, addr, flags);
+}
+
+static void half_way(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t* udp = bound_udp(stage);
+  for (int i = 0; i < 6; i++) raw_say(&sender, numbered(i, 4), local_of(udp));
+  /* In the middle of what one system call receives, and not at its beginning. */
+  stop_after = 2;
+  udp->data = &inbox;
+  ENSURE(uv_udp_recv_start(udp, inbox_alloc, recv_and_stop) == 0);
+  UNTIL(inbox.count >= 2);
+  settle(stage);
+  ENSURE(inbox.count == 2 && inbox.lent == 0 && !uv_is_active((uv_handle_t*) udp) && inbox.ends == 0);
+  ENSURE(uv_udp_recv_start(udp, inbox_alloc, note_the_first) == 0);
+  UNTIL(inbox.count == 6);
+  /* It is not told that there is nothing to read before it is given what there is. */
+  ENSURE(began_with_the_end == 0);
+  for (int i = 0; i < 6; i++) ENSURE(number_in(inbox.letters[i].text) == i);
+}
+
+static void alloc_for_three(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  inbox_alloc(handle, 3 * suggested, buf);
+}
+
+static void stopped_in_large(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  inbox_t inbox = {0};
+  uv_udp_t *udp = new_udp_ex(stage, (unsigned) stage->family | UV_UDP_RECVMMSG), *plain = new_udp(stage);
+  ENSURE(uv_udp_using_recvmmsg(udp) == 1 && uv_udp_using_recvmmsg(plain) == 0);
+  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  stop_after = 2;
+  udp->data = &inbox;
+  ENSURE(uv_udp_recv_start(udp, alloc_for_three, recv_and_stop) == 0);
+  for (int i = 0; i < 5; i++) raw_say(&sender, "x", local_of(udp));
+  UNTIL(inbox.count == 2);
+  settle(stage);
+  ENSURE(inbox.count == 2 && inbox.lent == 0 && (inbox.flags & UV_UDP_MMSG_FREE) && (inbox.flags & UV_UDP_MMSG_CHUNK));
+  stop_after = -1;
+  ENSURE(uv_udp_recv_start(udp, alloc_for_three, recv_and_stop) == 0);
+  UNTIL(inbox.count == 5);
+  settle(stage);
+  ENSURE(inbox.count == 5 && inbox.lent == 0);
+}
+
+static void small_with_recvmmsg(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  for (int tiny = 0; tiny < 2; tiny++) {
+    inbox_t inbox = {0};
+    uv_udp_t* udp = new_udp_ex(stage, (unsigned) stage->family | UV_UDP_RECVMMSG);
+    ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+    udp->data = &inbox;
+    ENSURE(uv_udp_recv_start(udp, tiny ? alloc_two_bytes : inbox_alloc, inbox_recv) == 0);
+    for (int i = 0; i < 5; i++) raw_say(&sender, "x", local_of(udp));
+    UNTIL(inbox.count == 5);
+    settle(stage);
+    ENSURE(inbox.flags == (tiny ? 0 : UV_UDP_MMSG_CHUNK | UV_UDP_MMSG_FREE) && inbox.lent == 0);
+    ENSURE(uv_udp_recv_stop(udp) == 0);
+  }
+}
+
+static void bad_flags(stage_t* stage) {
+  uv_udp_t udp;
+  ENSURE(uv_udp_init_ex(&stage->loop, &udp, 77) == UV_EINVAL);
+  ENSURE(uv_udp_init_ex(&stage->loop, &udp, AF_INET | 512) == UV_EINVAL);
+  ENSURE(!uv_loop_alive(&stage->loop));
+}
+
+const rule_t memory_rules[] = {
+    {"memory/a-buffer-comes-back-with-a-datagram", "Each buffer of alloc_cb comes back once: with a datagram and its source, or unused.",
+     EACH_FAMILY, into_buffers},
+    {"memory/a-round-ends-with-nothing", "When there is nothing more to read, the buffer comes back with 0 bytes and no address.",
+     EACH_FAMILY, round_ends},
+    {"memory/what-does-not-fit-is-partial", "A datagram that is longer than the buffer comes with UV_UDP_PARTIAL.", EACH_FAMILY, partial},
+    EACH("memory/datagrams-are-not-coalesced", one_each),
+    EACH("memory/without-a-buffer-it-is-enobufs", no_memory),
+    EACH("memory/strangers-get-no-buffer", strangers),
+    EACH("memory/stopping-half-way-loses-nothing", half_way),
+    {"memory/a-large-buffer-comes-back-after-a-stop",
+     "A buffer for several datagrams comes back with UV_UDP_MMSG_FREE also if receiving stops meanwhile.", EACH_FAMILY, stopped_in_large},
+    {"memory/a-small-buffer-is-for-one-datagram", "With UV_UDP_RECVMMSG a buffer of 64 KiB takes one datagram and comes back with UV_UDP_MMSG_FREE, a smaller one is for one as without.",
+     EACH_FAMILY, small_with_recvmmsg},
+    {"input/bad-init-flags-are-einval", "uv_udp_init_ex knows its flags, and refuses others with UV_EINVAL.", NO_FAMILY, bad_flags},
+    END,
+};

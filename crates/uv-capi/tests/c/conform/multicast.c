@@ -1,0 +1,124 @@
+/* Groups: who hears them, where they are sent, and what a reconnect leaves of that. */
+#include <net/if.h>
+
+#include "conform.h"
+
+static const char* group_of(const stage_t* stage) {
+  return stage->family == AF_INET ? "232.7.7.7" : "ff02::7:7";
+}
+
+/* The cable's near end as libuv's functions take an interface. */
+static const char* interface_of(const stage_t* stage) {
+  return stage->family == AF_INET ? "192.0.2.1" : "2001:db8::1%near";
+}
+
+static const char* sender_of(const stage_t* stage, int far) {
+  if (stage->family == AF_INET) return far ? "192.0.2.2" : "192.0.2.1";
+  return far ? "2001:db8::2" : "2001:db8::1";
+}
+
+static void reconnect(uv_udp_t* udp, address_t to) {
+  ENSURE(uv_udp_connect(udp, at(to)) == 0 && connect_anew(udp, at(to)) == 0 && disconnect(udp) == 0);
+}
+
+static void membership(stage_t* stage, int by_source) {
+  inbox_t inbox = {0};
+  int off = 0, v4 = stage->family == AF_INET;
+  cable(stage);
+  const char *group = group_of(stage), *here = interface_of(stage), *source = sender_of(stage, 0);
+  int index = (int) if_nametoindex("near");
+  uv_udp_t* udp = wildcard_udp(stage);
+  /* Without this, Linux gives a socket every group that anybody on the host is a member of. */
+  ENSURE(setsockopt(fd_of(udp), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? 49 /* IP_MULTICAST_ALL */ : 29 /* IPV6_MULTICAST_ALL */, &off, sizeof off) == 0);
+  address_t to = address_of(stage->family, group, port_of(local_of(udp)));
+  raw_t sender = raw_at(near_of(stage->family, 0));
+  struct in_addr own = ((struct sockaddr_in*) &sender.address)->sin_addr;
+  ENSURE(v4 ? setsockopt(sender.fd, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof own) == 0
+            : setsockopt(sender.fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) == 0);
+  ENSURE(receive(udp, &inbox) == 0);
+  if (by_source) {
+    ENSURE(uv_udp_set_source_membership(udp, group, here, sender_of(stage, 1), UV_JOIN_GROUP) == 0);
+    raw_say(&sender, "from another source", to);
+    settle(stage);
+    ENSURE(uv_udp_set_source_membership(udp, group, here, source, UV_JOIN_GROUP) == 0);
+    ENSURE(uv_udp_set_source_membership(udp, group, here, source, UV_JOIN_GROUP) == UV_EADDRNOTAVAIL);
+  } else {
+    raw_say(&sender, "early", to);
+    settle(stage);
+    ENSURE(uv_udp_set_membership(udp, group, here, UV_JOIN_GROUP) == 0);
+    ENSURE(uv_udp_set_membership(udp, group, here, UV_JOIN_GROUP) == UV_EADDRINUSE);
+  }
+  raw_say(&sender, "one", to);
+  settle(stage);
+  reconnect(udp, sender.address);
+  raw_say(&sender, "two", to);
+  settle(stage);
+  if (by_source) {
+    ENSURE(uv_udp_set_source_membership(udp, group, here, source, UV_LEAVE_GROUP) == 0);
+  } else {
+    ENSURE(uv_udp_set_membership(udp, group, here, UV_LEAVE_GROUP) == 0);
+    ENSURE(uv_udp_set_membership(udp, group, here, UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
+  }
+  raw_say(&sender, "late", to);
+  settle(stage);
+  reconnect(udp, sender.address);
+  raw_say(&sender, "later", to);
+  settle(stage);
+  ENSURE(HAS(&inbox, "one", "two"));
+}
+
+static void members(stage_t* stage) {
+  membership(stage, 0);
+}
+
+static void members_for_a_source(stage_t* stage) {
+  membership(stage, 1);
+}
+
+static void loops(stage_t* stage) {
+  inbox_t inbox = {0};
+  int v4 = stage->family == AF_INET;
+  cable(stage);
+  uv_udp_t *member = wildcard_udp(stage), *udp = wildcard_udp(stage);
+  ENSURE(uv_udp_set_membership(member, group_of(stage), interface_of(stage), UV_JOIN_GROUP) == 0 && receive(member, &inbox) == 0);
+  address_t to = address_of(stage->family, group_of(stage), port_of(local_of(member)));
+  raw_t there = far_raw(wildcard_of(stage->family, port_of(to)));
+  /* A membership is of the socket's namespace, whichever the process is in. */
+  struct ip_mreq four = {((struct sockaddr_in*) &to)->sin_addr, ((struct sockaddr_in*) at(far_of(stage->family, 0)))->sin_addr};
+  struct ipv6_mreq six = {((struct sockaddr_in6*) &to)->sin6_addr, far_index()};
+  ENSURE(v4 ? setsockopt(there.fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &four, sizeof four) == 0
+            : setsockopt(there.fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &six, sizeof six) == 0);
+  ENSURE(uv_udp_set_multicast_interface(udp, interface_of(stage)) == 0);
+  ENSURE(say_to(udp, "to all", to) == 6);
+  ENSURE(uv_udp_set_multicast_loop(udp, 0) == 0 && say_to(udp, "not here", to) == 8);
+  GETS_ONLY(&there, "to all", "not here");
+  settle(stage);
+  ENSURE(HAS(&inbox, "to all"));
+}
+
+/* An interface or a source of the other family, or no address at all. */
+static void bad_addresses(stage_t* stage) {
+  int v4 = stage->family == AF_INET;
+  const char *group = group_of(stage), *own = v4 ? "127.0.0.1" : "::1%lo", *foreign = v4 ? "::1" : "127.0.0.1";
+  uv_udp_t *fresh = new_udp(stage), *udp = new_udp_ex(stage, (unsigned) stage->family);
+  ENSURE(uv_udp_set_membership(fresh, group, foreign, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_membership(fresh, group, "", UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_membership(fresh, "", own, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_membership(fresh, group, own, (uv_membership) 7) == UV_EINVAL);
+  ENSURE(uv_udp_set_source_membership(fresh, group, foreign, own, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_source_membership(fresh, group, own, foreign, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(uv_udp_set_source_membership(fresh, group, own, NULL, UV_JOIN_GROUP) == UV_EINVAL);
+  ENSURE(!has_socket(fresh));
+  ENSURE(uv_udp_set_multicast_interface(udp, "") == UV_EINVAL && uv_udp_set_multicast_interface(udp, "lo") == UV_EINVAL);
+  ENSURE(uv_udp_set_multicast_interface(udp, foreign) < 0);
+  ENSURE(uv_udp_set_multicast_interface(udp, own) == 0 && uv_udp_set_multicast_interface(udp, NULL) == 0);
+}
+
+const rule_t multicast_rules[] = {
+    ISOLATED("multicast/members-hear-their-groups", members),
+    ISOLATED("multicast/members-for-a-source-hear-it-alone", members_for_a_source),
+    ISOLATED("multicast/loop-and-interface", loops),
+    {"multicast/bad-addresses-are-refused", "An interface or a source that is no address, or one of the other family, is refused and changes nothing.",
+     EACH_FAMILY, bad_addresses},
+    END,
+};

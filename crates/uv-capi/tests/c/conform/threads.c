@@ -1,0 +1,134 @@
+/* Several threads: one loop each, and waking another one's. */
+#include <pthread.h>
+
+#include "conform.h"
+
+#define THREADS 4
+
+static int woken;
+static uv_async_t async;
+/* What the threads did before they sent, under a lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int done;
+
+static void close_when_all_did(uv_async_t* handle) {
+  woken++;
+  pthread_mutex_lock(&lock);
+  int all = done == THREADS * 1000;
+  pthread_mutex_unlock(&lock);
+  if (all && !uv_is_closing((uv_handle_t*) handle)) uv_close((uv_handle_t*) handle, NULL);
+}
+
+static void* send_often(void* arg) {
+  for (int i = 0; i < 1000; i++) {
+    pthread_mutex_lock(&lock);
+    done++;
+    pthread_mutex_unlock(&lock);
+    if (uv_async_send(&async) != 0) return arg;
+  }
+  return NULL;
+}
+
+static void many_threads(stage_t* stage) {
+  pthread_t threads[THREADS];
+  void* failed;
+  ENSURE(uv_async_init(&stage->loop, &async, close_when_all_did) == 0);
+  for (int i = 0; i < THREADS; i++) ENSURE(pthread_create(&threads[i], NULL, send_often, NULL) == 0);
+  /* Ends only if no wake-up is lost: after the last one all is done. */
+  TO_THE_END();
+  for (int i = 0; i < THREADS; i++) ENSURE(pthread_join(threads[i], &failed) == 0 && failed == NULL);
+  ENSURE(done == THREADS * 1000 && woken > 0 && woken <= THREADS * 1000);
+}
+
+static void close_it(uv_async_t* handle) {
+  woken++;
+  uv_close((uv_handle_t*) handle, NULL);
+}
+
+static void* wake_up(void* arg) {
+  (void) arg;
+  return uv_async_send(&async) == 0 ? &async : NULL;
+}
+
+static void keep_alive(stage_t* stage) {
+  pthread_t thread;
+  void* sent;
+  ENSURE(uv_async_init(&stage->loop, &async, close_it) == 0 && uv_loop_alive(&stage->loop));
+  ENSURE(uv_is_active((uv_handle_t*) &async));
+  uv_unref((uv_handle_t*) &async);
+  ENSURE(!uv_loop_alive(&stage->loop));
+  uv_ref((uv_handle_t*) &async);
+  ENSURE(pthread_create(&thread, NULL, wake_up, NULL) == 0);
+  TO_THE_END();
+  ENSURE(pthread_join(thread, &sent) == 0 && sent == &async && woken == 1 && !uv_loop_alive(&stage->loop));
+}
+
+static void coalesced(stage_t* stage) {
+  ENSURE(uv_async_init(&stage->loop, &async, close_it) == 0);
+  for (int i = 0; i < 100; i++) ENSURE(uv_async_send(&async) == 0);
+  ENSURE(woken == 0);
+  TO_THE_END();
+  ENSURE(woken == 1);
+}
+
+/* One thread's part: it echoes with itself. */
+typedef struct {
+  int family, rounds;
+} part_t;
+
+static void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) handle;
+  *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
+}
+
+static void send_on(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  part_t* part = (part_t*) udp->data;
+  (void) nread, (void) flags;
+  if (addr != NULL) {
+    uv_buf_t again = text("again");
+    if (++part->rounds == 500 || try_send_to_peer(udp, &again, 1) != 5) uv_close((uv_handle_t*) udp, NULL);
+  }
+  free(buf->base);
+}
+
+static void* live(void* arg) {
+  part_t* part = (part_t*) arg;
+  uv_loop_t loop;
+  uv_udp_t udp;
+  struct sockaddr_storage own;
+  int len = sizeof own;
+  uv_buf_t first = text("first");
+  memset(&own, 0, sizeof own);
+  if (part->family == AF_INET) uv_ip4_addr("127.0.0.1", 0, (struct sockaddr_in*) &own);
+  if (part->family == AF_INET6) uv_ip6_addr("::1", 0, (struct sockaddr_in6*) &own);
+  if (uv_loop_init(&loop) != 0 || uv_udp_init(&loop, &udp) != 0) return NULL;
+  udp.data = part;
+  if (uv_udp_bind(&udp, (struct sockaddr*) &own, 0) != 0) return NULL;
+  if (uv_udp_getsockname(&udp, (struct sockaddr*) &own, &len) != 0 || uv_udp_connect(&udp, (struct sockaddr*) &own) != 0) return NULL;
+  if (uv_udp_recv_start(&udp, alloc_some, send_on) != 0 || try_send_to_peer(&udp, &first, 1) != 5) return NULL;
+  if (uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&loop) != 0) return NULL;
+  return part;
+}
+
+static void loops_of_their_own(stage_t* stage) {
+  pthread_t threads[THREADS];
+  part_t parts[THREADS];
+  void* lived;
+  for (int i = 0; i < THREADS; i++) {
+    parts[i] = (part_t) {stage->family, 0};
+    ENSURE(pthread_create(&threads[i], NULL, live, &parts[i]) == 0);
+  }
+  for (int i = 0; i < THREADS; i++) {
+    ENSURE(pthread_join(threads[i], &lived) == 0 && lived == &parts[i] && parts[i].rounds == 500);
+  }
+}
+
+const rule_t thread_rules[] = {
+    {"remote/keep-alive-keeps-the-loop-running", "A loop with nothing but a referenced async handle runs until another thread wakes it.",
+     NO_FAMILY, keep_alive},
+    {"remote/no-wake-up-is-lost", "However many threads call uv_async_send, the callback runs after the last call.", NO_FAMILY, many_threads},
+    {"remote/wake-ups-are-coalesced", "uv_async_send calls nothing back itself, and many calls before a turn make one callback.", NO_FAMILY,
+     coalesced},
+    {"remote/each-thread-has-its-loop", "Loops of several threads run beside each other.", EACH_FAMILY, loops_of_their_own},
+    END,
+};
