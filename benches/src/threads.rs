@@ -18,6 +18,9 @@ use crate::{
     net::ANY_PORT,
 };
 
+/// A round in which nothing was delivered goes on for so long at most: on a busy machine the threads may not have run at all.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// What the threads of one round share.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -42,10 +45,16 @@ impl Shared {
     fn sample(&self, params: &Params) -> Measurement {
         thread::sleep(params.warmup);
         let first = Mark::of(&self.counters, Instant::now());
+        let begun = Instant::now();
         thread::sleep(params.duration);
-        let last = Mark::of(&self.counters, Instant::now());
+        let measure = || first.until(Mark::of(&self.counters, Instant::now()));
+        let mut measured = measure();
+        while measured.rate == 0.0 && begun.elapsed() < LONGEST_WAIT {
+            thread::sleep(params.duration);
+            measured = measure();
+        }
         self.stop.store(true, Ordering::Relaxed);
-        first.until(last)
+        measured
     }
 }
 
