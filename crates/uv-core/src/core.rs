@@ -168,6 +168,7 @@ impl Core {
             .set(if up { live + 1 } else { live.saturating_sub(1) });
     }
 
+    #[inline]
     pub(crate) fn schedule(&self, phase: Phase, source: Weak<dyn Source>) {
         let queue = match phase {
             Phase::Completions => &self.completions,

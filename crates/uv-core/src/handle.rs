@@ -152,7 +152,13 @@ impl Handle {
     /// that is being made or dropped: the loop could not hold it.
     #[inline]
     pub fn set_active(&self, active: bool) {
-        if self.is_active() == active || self.is_closing() {
+        if self.is_active() != active {
+            self.turn_active(active);
+        }
+    }
+
+    fn turn_active(&self, active: bool) {
+        if self.is_closing() {
             return;
         }
         let (Ok(core), Some(this)) = (self.core(), self.this.upgrade()) else {
@@ -262,9 +268,12 @@ impl Handle {
     #[inline]
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
-        if self.flags().intersects(flag | Flags::CLOSING) {
-            return;
+        if !self.flags().intersects(flag | Flags::CLOSING) {
+            self.schedule_anew(phase, flag);
         }
+    }
+
+    fn schedule_anew(&self, phase: Phase, flag: Flags) {
         if let Ok(core) = self.core() {
             self.with(flag, true);
             core.schedule(phase, self.this.clone());

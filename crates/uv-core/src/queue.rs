@@ -271,7 +271,11 @@ impl<T, C> RequestQueue<T, C> {
             result,
             callback,
         };
-        self.requests.insert(self.completed, request);
+        if self.completed == self.requests.len() {
+            self.requests.push_back(request);
+        } else {
+            self.requests.insert(self.completed, request);
+        }
         self.completed += 1;
         self.bytes += len as usize;
     }

@@ -168,8 +168,7 @@ impl Receiver {
         self.forget_kept();
     }
 
-    pub(crate) fn options(&self) -> RecvOptions {
-        let filter = self.filter.get();
+    pub(crate) fn options(&self, filter: &Filter) -> RecvOptions {
         RecvOptions {
             source: filter.peer.is_none() || filter.backlog,
             control: self.coalescing.get() || self.wanted.any(),
@@ -235,7 +234,7 @@ impl Inner {
             let filter = receiver.filter.get();
             let epoch = receiver.epoch.get();
             self.tally.recv_call();
-            match memory.recv(&*socket, width, receiver.options()) {
+            match memory.recv(&*socket, width, receiver.options(&filter)) {
                 Ok(count) => {
                     if count < width && filter.backlog {
                         // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
@@ -245,7 +244,7 @@ impl Inner {
                             ..filter
                         });
                     }
-                    let delivered = self.deliver(&udp, &memory, count, filter);
+                    let delivered = self.deliver(&udp, &memory, count, &filter);
                     if delivered > 1 {
                         self.tally.received_batch();
                     }
@@ -296,7 +295,7 @@ impl Inner {
 
     /// Calls the callback with the datagrams of the first `count` messages in `memory`, and says how many there were. What
     /// it does not get to, because it stopped receiving or changed the peer or panicked, is kept.
-    fn deliver(&self, udp: &Udp, memory: &RecvBatch, count: usize, filter: Filter) -> usize {
+    fn deliver(&self, udp: &Udp, memory: &RecvBatch, count: usize, filter: &Filter) -> usize {
         let receiver = &self.receiver;
         let epoch = receiver.epoch.get();
         let mut delivered = 0;
@@ -323,7 +322,7 @@ impl Inner {
             Receiving::Each(callback) => {
                 let mut rest = Rest {
                     inner: self,
-                    batch: Batch::new(memory, count, filter),
+                    batch: Batch::new(memory, count, *filter),
                     datagrams: 0,
                     bytes: 0,
                 };
@@ -337,7 +336,7 @@ impl Inner {
                 delivered = rest.datagrams;
             }
             Receiving::Batch(callback) => {
-                let batch = Batch::new(memory, count, filter);
+                let batch = Batch::new(memory, count, *filter);
                 let (datagrams, bytes) = batch.totals();
                 delivered = datagrams;
                 if delivered > 0 {
@@ -347,7 +346,7 @@ impl Inner {
             }
             // The next turn copies them into the user's memory, for which the loop's own must be free.
             Receiving::Into(_) => {
-                let batch = Batch::new(memory, count, filter);
+                let batch = Batch::new(memory, count, *filter);
                 delivered = batch.totals().0;
                 self.keep(batch);
             }
@@ -356,7 +355,7 @@ impl Inner {
     }
 
     /// Counts what is told beside the datagrams: who is turned away, and what the kernel dropped.
-    fn count_beside(&self, memory: &RecvBatch, count: usize, filter: Filter) {
+    fn count_beside(&self, memory: &RecvBatch, count: usize, filter: &Filter) {
         for (_, received) in (0..count).filter_map(|index| memory.get(index)) {
             if filter.admit(received.source).is_none() {
                 self.tally.strangers(1);

@@ -144,8 +144,6 @@ pub(crate) struct Ring {
     last: usize,
     /// How many slots may hold metadata; those after them have none.
     reported: usize,
-    /// What the last call asked for.
-    options: RecvOptions,
 }
 
 /// What the kernel says of one datagram, as it says it and decoded.
@@ -153,6 +151,44 @@ struct Slot {
     name: RawAddr,
     control: ControlBuffer,
     received: Received,
+}
+
+impl Slot {
+    /// Points a header at what `options` asks for, which also undoes what the kernel wrote into it.
+    #[inline]
+    fn arm(&mut self, header: &mut libc::msghdr, options: RecvOptions) {
+        (header.msg_name, header.msg_namelen) = if options.source {
+            ((&raw mut self.name).cast(), RawAddr::SIZE)
+        } else {
+            (ptr::null_mut(), 0)
+        };
+        (header.msg_control, header.msg_controllen) = if options.control {
+            ((&raw mut self.control).cast(), CONTROL_SIZE as _)
+        } else {
+            (ptr::null_mut(), 0)
+        };
+    }
+
+    /// Reads what the kernel wrote, and says whether that was any metadata.
+    #[inline]
+    fn decode(&mut self, message: &libc::mmsghdr, options: RecvOptions, room: usize) -> bool {
+        let received = &mut self.received;
+        received.full_len = message.msg_len as usize;
+        received.len = received.full_len.min(room);
+        received.truncated = received.full_len > room;
+        received.source = if options.source {
+            self.name.decode(message.msg_hdr.msg_namelen)
+        } else {
+            None
+        };
+        let reported = options.control && message.msg_hdr.msg_controllen > 0;
+        if reported {
+            let control = self.control.0.get(..super::control_len(&message.msg_hdr));
+            let messages = ControlMessages::new(control.unwrap_or_default());
+            received.metadata = Metadata::from_control(messages);
+        }
+        reported
+    }
 }
 
 // SAFETY: every pointer is to the ring's own heap memory, which moves with it.
@@ -193,11 +229,6 @@ impl Ring {
             slot_len,
             last: 0,
             reported: 0,
-            options: RecvOptions {
-                source: false,
-                control: false,
-                peek: false,
-            },
         }
     }
 
@@ -209,25 +240,6 @@ impl Ring {
         self.slot_len
     }
 
-    /// Points the first `count` headers at what `options` asks for, which also undoes what the kernel wrote into them.
-    #[inline]
-    fn arm(&mut self, count: usize, options: RecvOptions) {
-        for (message, slot) in self.headers.iter_mut().zip(&mut self.slots).take(count) {
-            let header = &mut message.msg_hdr;
-            (header.msg_name, header.msg_namelen) = if options.source {
-                ((&raw mut slot.name).cast(), RawAddr::SIZE)
-            } else {
-                (ptr::null_mut(), 0)
-            };
-            (header.msg_control, header.msg_controllen) = if options.control {
-                ((&raw mut slot.control).cast(), CONTROL_SIZE as _)
-            } else {
-                (ptr::null_mut(), 0)
-            };
-        }
-        self.options = options;
-    }
-
     /// `max` must not be 0.
     #[inline]
     pub(crate) fn recv(
@@ -237,17 +249,12 @@ impl Ring {
         options: RecvOptions,
     ) -> Result<usize> {
         self.last = 0;
-        let max = max.min(self.headers.len());
-        self.arm(max, options);
-        let Some(first) = self.headers.first_mut() else {
-            return Err(Errno::EINVAL);
-        };
         if max == 1 {
-            // SAFETY: the header's pointers are to this ring's own memory, which is exclusively borrowed, and as long
-            // as said: see `new` and `arm`.
-            let len = unsafe { recv_one(fd, &mut first.msg_hdr, flags(options)) }?;
-            first.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
-            return Ok(self.decode(1));
+            return self.recv_single(fd, options);
+        }
+        let max = max.min(self.headers.len());
+        for (message, slot) in self.headers.iter_mut().zip(&mut self.slots).take(max) {
+            slot.arm(&mut message.msg_hdr, options);
         }
         #[cfg(feature = "fault-injection")]
         let max =
@@ -264,39 +271,39 @@ impl Ring {
         })?;
         match usize::try_from(count) {
             Ok(0) => Err(Errno::EAGAIN),
-            Ok(count) => Ok(self.decode(count)),
+            Ok(count) => {
+                self.decode(count, options);
+                Ok(count)
+            }
             Err(_) => Err(Errno::EIO),
         }
     }
 
+    #[inline]
+    fn recv_single(&mut self, fd: BorrowedFd<'_>, options: RecvOptions) -> Result<usize> {
+        let (Some(message), Some(slot)) = (self.headers.first_mut(), self.slots.first_mut()) else {
+            return Err(Errno::EINVAL);
+        };
+        slot.arm(&mut message.msg_hdr, options);
+        // SAFETY: the header's pointers are to this ring's own memory, which is exclusively borrowed, and as long as said: see
+        // `new` and `Slot::arm`.
+        let len = unsafe { recv_one(fd, &mut message.msg_hdr, flags(options)) }?;
+        message.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.decode(1, options);
+        Ok(1)
+    }
+
     /// Reads what the kernel wrote for the first `count` slots.
     #[inline]
-    fn decode(&mut self, count: usize) -> usize {
+    fn decode(&mut self, count: usize, options: RecvOptions) {
         self.last = count;
         for (message, slot) in self.headers.iter().zip(&mut self.slots).take(count) {
-            let Slot {
-                name,
-                control,
-                received,
-            } = slot;
-            received.full_len = message.msg_len as usize;
-            received.len = received.full_len.min(self.slot_len);
-            received.truncated = received.full_len > received.len;
-            received.source = if self.options.source {
-                name.decode(message.msg_hdr.msg_namelen)
-            } else {
-                None
-            };
-            if self.options.control && message.msg_hdr.msg_controllen > 0 {
-                let control = control.0.get(..super::control_len(&message.msg_hdr));
-                let messages = ControlMessages::new(control.unwrap_or_default());
-                received.metadata = Metadata::from_control(messages);
+            if slot.decode(message, options, self.slot_len) {
                 self.reported = self.reported.max(count);
             } else if self.reported > 0 {
-                received.metadata = Metadata::default();
+                slot.received.metadata = Metadata::default();
             }
         }
-        count
     }
 
     #[inline]
