@@ -121,8 +121,9 @@ impl Inner {
     }
 
     /// Takes a datagram like the one queued last: as long, for the same destination, and with nothing else said of it. What
-    /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued;
-    /// and its flush takes this one along. Gives the callback back if there is no such one.
+    /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued
+    /// (but for a loop that goes while something is); and its flush takes this one along. Gives the callback back if there is
+    /// no such one.
     fn follow(
         &self,
         payload: &[u8],
@@ -130,7 +131,7 @@ impl Inner {
         callback: SendCallback,
         token: usize,
     ) -> std::result::Result<(), SendCallback> {
-        if self.defaults.get().is_some() {
+        if self.defaults.get().is_some() || self.handle.is_closing() {
             return Err(callback);
         }
         let completion = Completion { callback, token };
