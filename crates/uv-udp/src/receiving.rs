@@ -110,6 +110,12 @@ impl Receiver {
         self.filter.set(Filter { backlog, ..filter });
     }
 
+    /// An error was told, to whatever call: a read that brought little may have stopped for it, and not because there was
+    /// nothing more.
+    pub(crate) fn doubt_backlog(&self) {
+        self.set_backlog(self.filter.get().peer.is_some());
+    }
+
     /// What comes beside the datagrams.
     pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -239,7 +245,7 @@ impl Inner {
                 Ok(count) => {
                     if count < width && filter.backlog {
                         // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
-                        // then that comes with the next read, which puts the backlog back.)
+                        // whoever is told that, this handle's next read or send, puts the backlog back.)
                         receiver.filter.set(Filter {
                             backlog: false,
                             ..filter
@@ -278,10 +284,7 @@ impl Inner {
                     return;
                 }
                 Err(error) => {
-                    receiver.filter.set(Filter {
-                        backlog: filter.peer.is_some(),
-                        ..filter
-                    });
+                    receiver.doubt_backlog();
                     if !self.collect_reports() {
                         self.deliver_error(&udp, NetworkError::new(error));
                     }

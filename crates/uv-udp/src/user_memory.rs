@@ -232,7 +232,7 @@ impl Inner {
                     return false;
                 }
                 Err(error) => {
-                    receiver.set_backlog(filter.peer.is_some());
+                    receiver.doubt_backlog();
                     if self.collect_reports() {
                         // They are told next, without a buffer.
                         buffers.give_back(udp, Ok(None));

@@ -92,6 +92,7 @@ impl Receiver {
 impl Inner {
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
+        self.receiver.doubt_backlog();
         self.tally.error(error.errno());
         let mut errors = self.receiver.kept().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
