@@ -65,6 +65,15 @@ impl Receiver {
         kept.unwrap_or_default()
     }
 
+    /// How many datagrams are kept, and the bytes in them.
+    pub(crate) fn kept_size(&self) -> (usize, usize) {
+        self.kept.get().map_or((0, 0), |kept| {
+            let datagrams = kept.datagrams.borrow();
+            let bytes = datagrams.iter().map(|waiting| waiting.data.len()).sum();
+            (datagrams.len(), bytes)
+        })
+    }
+
     #[inline]
     pub(crate) fn has_waiting(&self) -> bool {
         self.kept.get().is_some_and(|kept| {

@@ -188,6 +188,36 @@ fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
     }
 }
 
+/// An IPv6 handle keeps what its old socket holds, whenever it disconnects.
+#[test]
+fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
+    const ROUNDS: usize = 70;
+    for ip in loopbacks() {
+        for length in [1, 60_000] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let (peer, to_peer) = raw(ip);
+            let mut sent = 0;
+            for _ in 0..ROUNDS {
+                udp.connect(to_peer).unwrap();
+                let bytes = vec![7; length];
+                for _ in 0..100_000 / (length + 1_000) {
+                    sent += peer.send_to(&bytes, address).unwrap();
+                }
+                udp.disconnect().unwrap();
+            }
+            let heard = Log::new();
+            let log = heard.clone();
+            udp.recv_start(move |_, received| log.add(received.unwrap().data.len()))
+                .unwrap();
+            settle(&lp);
+            let kept: usize = heard.get().iter().sum();
+            assert!((1..=4_096 + 300).contains(&heard.len()), "{}", heard.len());
+            assert!(kept <= 5 << 20, "{kept} bytes of {sent}");
+        }
+    }
+}
+
 #[test]
 fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
     for ip in loopbacks() {
