@@ -252,7 +252,7 @@ impl Inner {
                         });
                     }
                     let delivered = self.deliver(&udp, &memory, count, filter);
-                    if delivered > 1 {
+                    if count.max(delivered) > 1 {
                         self.tally.received_batch();
                     }
                     receiver.rhythm.found(count, delivered);

@@ -249,7 +249,15 @@ impl Inner {
     }
 
     fn count_arrival(&self, arrival: &Arrival) {
-        self.tally.received(1, arrival.len);
+        let size = arrival
+            .metadata
+            .segment_size
+            .map_or(usize::MAX, usize::from);
+        let datagrams = arrival.len.div_ceil(size).max(1);
+        self.tally.received(datagrams, arrival.len);
+        if datagrams > 1 {
+            self.tally.received_batch();
+        }
         if arrival.truncated {
             self.tally.truncated();
         }
