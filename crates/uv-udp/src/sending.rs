@@ -407,7 +407,7 @@ impl Inner {
         let largest = self.sender.largest_segment.get();
         Limits {
             messages,
-            segments: self.scratch.max_segments,
+            segments: self.scratch.max_segments.min(MAX_FLUSH_DATAGRAMS),
             segment_size: if segments { largest } else { 0 },
         }
     }

@@ -502,6 +502,26 @@ fn try_send_segments_cuts_one_buffer_into_datagrams() {
 }
 
 #[test]
+fn try_send_segments_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        // There is room for two messages of 128.
+        uv_sys::set_recv_buffer_size(&peer, 212_992).unwrap();
+        let udp = connected(&lp, address);
+        let most = uv_udp::capabilities().max_segments;
+        let data: Vec<u8> = (0..).map(|number| number as u8).take(2 * most).collect();
+        let before = calls();
+        assert_eq!(
+            udp.try_send_segments(&data, NonZeroU16::MIN, None),
+            Ok(data.len())
+        );
+        assert_eq!(calls() - before, 2, "{most} segments at a time");
+        assert_eq!(all(&peer).concat(), data);
+    }
+}
+
+#[test]
 fn a_closed_port_costs_an_unconnected_handle_nothing() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
