@@ -407,3 +407,35 @@ impl Drop for Rest<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use uv_core::{Loop, RunMode};
+
+    use super::*;
+
+    #[test]
+    fn a_connected_handle_asks_for_no_sources_once_what_came_before_is_read() {
+        let lp = Loop::new().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let udp = Udp::new(&lp);
+        udp.connect(peer.local_addr().unwrap()).unwrap();
+        udp.recv_start(|_, _| ()).unwrap();
+        let receiver = &udp.inner.receiver;
+        assert!(receiver.options().source);
+        // Once by a read that brings less than it asks for, and once by one that brings nothing.
+        for datagrams in [1, 0] {
+            receiver.doubt_backlog();
+            for _ in 0..datagrams {
+                peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
+            }
+            udp.inner.handle.schedule(Phase::Dispatch);
+            lp.run(RunMode::NoWait).unwrap();
+            assert!(!receiver.options().source, "after {datagrams}");
+        }
+        udp.disconnect().unwrap();
+        assert!(receiver.options().source, "everybody is heard");
+    }
+}

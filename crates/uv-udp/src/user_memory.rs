@@ -266,7 +266,7 @@ impl Inner {
     /// Delivers a datagram that was kept. `false` if the user has no buffer for it, or no longer wants it: it is kept again.
     pub(crate) fn copy_into(&self, udp: &Udp, buffers: &mut dyn Buffers, waiting: Waiting) -> bool {
         let epoch = self.receiver.epoch();
-        let mut kept = Kept {
+        let mut unclaimed = Unclaimed {
             inner: self,
             waiting: Some(waiting),
         };
@@ -279,15 +279,14 @@ impl Inner {
             buffers.give_back(udp, Ok(None));
             return false;
         }
-        let memory = buffers.memory();
-        let Some(waiting) = kept.waiting.take() else {
+        let Some(waiting) = unclaimed.waiting.take() else {
             return true;
         };
         let datagram = waiting.datagram();
-        let mut len = 0;
-        for (to, from) in memory.iter_mut().zip(datagram.data) {
-            *to = *from;
-            len += 1;
+        let memory = buffers.memory();
+        let len = memory.len().min(datagram.data.len());
+        if let (Some(to), Some(from)) = (memory.get_mut(..len), datagram.data.get(..len)) {
+            to.copy_from_slice(from);
         }
         let arrival = Arrival {
             len,
@@ -303,12 +302,12 @@ impl Inner {
 }
 
 /// A datagram without a buffer yet: unless it is taken it goes back to where it came from, also after a panic.
-struct Kept<'a> {
+struct Unclaimed<'a> {
     inner: &'a Inner,
     waiting: Option<Waiting>,
 }
 
-impl Drop for Kept<'_> {
+impl Drop for Unclaimed<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.waiting.take()
             && !self.inner.handle.is_closing()
