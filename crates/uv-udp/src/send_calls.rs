@@ -138,7 +138,8 @@ impl Udp {
     }
 
     /// Sends several datagrams now, each to its own destination (or all to the peer), from the caller's own memory. Says
-    /// how many went: the first so many of `batch`. Runs that fit are segmented as in [`send`](Self::send).
+    /// how many went: the first so many of `batch`. Runs that fit are segmented as in [`send`](Self::send). Nothing is copied
+    /// but, where the handle has a [default source](Self::set_send_source), the list.
     ///
     /// # Errors
     ///

@@ -91,6 +91,10 @@ impl Udp {
     /// - `Err`: an error that the network reports, or one of receiving itself, as in the other forms. It may come without a
     ///   buffer, when there is nothing to read for it.
     ///
+    /// Nothing is copied and nothing allocated, unless the kernel puts datagrams together for this handle: because bursts came
+    /// while it received in another form, or because it was adopted so. Each of them is copied twice then;
+    /// [`set_recv_runs`](Self::set_recv_runs) spares that.
+    ///
     /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost: `supply` is asked
     /// again in the next iteration. To wait for buffers without being asked, stop receiving.
     ///
