@@ -267,8 +267,6 @@ impl RecvBatch {
 
     /// A datagram of the last [`recv`](Self::recv): its bytes, and what came with them. `None` if `index` is not below
     /// what that returned.
-    ///
-    /// Address and control messages are decoded here, not before.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<(&[u8], &Received)> {

@@ -1,7 +1,6 @@
 //! Sending many datagrams at once from the caller's own memory: now or not at all, and copied nowhere.
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use uv_core::PollSource;
@@ -110,20 +109,16 @@ impl Inner {
         }
     }
 
+    /// Sends `data` in segments as the `first` of them says, which was checked.
     pub(crate) fn send_segments_now(
         &self,
         data: &[u8],
         segment_size: NonZeroU16,
-        destination: Option<SocketAddr>,
+        first: &Transmit<'_>,
     ) -> Result<usize> {
         let size = usize::from(segment_size.get());
-        let mut header = Transmit {
-            destination,
-            ..Transmit::new(Payload::Bytes(&[]))
-        };
-        self.complete_header(&mut header);
         if data.is_empty() {
-            return self.send_now(&header);
+            return self.send_now(first);
         }
         let socket = self.socket_without_queue()?;
         let mut sent = 0;
@@ -133,7 +128,7 @@ impl Inner {
                 &socket,
                 &Transmit {
                     payload: message.into(),
-                    ..header
+                    ..*first
                 },
                 segment_size,
             ) {

@@ -49,12 +49,10 @@ pub(crate) struct Filter {
 impl Filter {
     /// Where a datagram came from, or `None` if it is a stranger's.
     pub(crate) fn admit(&self, source: Option<SocketAddr>) -> Option<SocketAddr> {
-        match (self.peer, source) {
-            (None, source) => source,
-            (Some(peer), Some(source)) if self.backlog => {
-                same_peer(&peer, &source).then_some(source)
-            }
-            (Some(peer), _) => Some(peer),
+        match self.peer {
+            None => source,
+            Some(peer) if self.backlog => source.filter(|source| same_peer(&peer, source)),
+            Some(peer) => Some(peer),
         }
     }
 }

@@ -84,8 +84,9 @@ impl Udp {
         self.inner.defaults.get()?.source.get()
     }
 
-    /// Cuts everything that is sent into datagrams of so many bytes, of which the last may be shorter; `None` for not. For one
-    /// buffer alone, see [`Transmit::segments_of`] and [`try_send_segments`](Self::try_send_segments), which take precedence.
+    /// Cuts everything that is sent into datagrams of so many bytes, of which the last may be shorter; `None` for not. That goes
+    /// for what is queued already, too, as it does for the options of the socket. For one buffer alone, see
+    /// [`Transmit::segments_of`] and [`try_send_segments`](Self::try_send_segments), which take precedence.
     ///
     /// # Errors
     ///

@@ -270,11 +270,13 @@ impl Inner {
     pub(crate) fn judge<T>(&self, attempt: &mut Attempt, result: Result<T>) -> Option<Result<T>> {
         self.tally.send_call();
         if let Err(error) = result
-            && self.receiver.has_full_reports()
-            && attempt.excuses(error)
-            && self.collect_reports()
+            && error != Errno::EAGAIN
         {
-            return None;
+            self.receiver.doubt_backlog();
+            if self.receiver.has_full_reports() && attempt.excuses(error) && self.collect_reports()
+            {
+                return None;
+            }
         }
         attempt.judge(result, |error| self.report(error))
     }

@@ -14,7 +14,7 @@
 //! 2. Datagrams leave a handle in the order of acceptance; [`try_send`](Udp::try_send) never overtakes.
 //! 3. A datagram goes to the peer that it was accepted for, or nowhere.
 //! 4. A connected handle delivers its peer's datagrams only, also of those that arrived before it was connected.
-//! 5. The local port survives disconnecting and reconnecting.
+//! 5. The local address survives disconnecting and reconnecting, or the error says why it did not.
 //! 6. A network error about one datagram does not cost another: the next one still goes out, and the receive callback gets
 //!    the error as a [`NetworkError`].
 //! 7. One flooded handle leaves room for timers, other handles and its own other direction in every iteration.
@@ -26,7 +26,7 @@
 //! leaves at the end of the iteration in batches: runs of equal size to one destination as one message that the kernel
 //! segments (`UDP_SEGMENT`), the rest with sendmmsg(2). Receiving takes coalesced datagrams (`UDP_GRO`) and batches
 //! (recvmmsg(2)) into memory that the loop owns, and lends them to the callback one by one. Nothing is allocated per
-//! datagram.
+//! datagram, but for the box of a send's callback that captures something.
 //!
 //! # What goes beside the datagrams
 //!
@@ -40,8 +40,8 @@
 //!
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
 //! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `defaults.rs`, `metadata.rs`, `errors.rs`,
-//! `counters.rs`. The way out: `sending.rs`, `request.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in: `receiving.rs`,
-//! `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`, `settings.rs`.
+//! `counters.rs`, `remote.rs`. The way out: `sending.rs`, `request.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in:
+//! `receiving.rs`, `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`, `settings.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -79,7 +79,7 @@ pub use sockets::BindOptions;
 pub use udp::Udp;
 pub use user_memory::Arrival;
 
-pub use uv_core::{Check, Idle, KeepAlive, Loop, Prepare, Remote, RunMode, Timer};
+pub use uv_core::{Check, HandleId, Idle, KeepAlive, Loop, Prepare, Remote, RunMode, Timer};
 pub use uv_sys::{
     Capabilities, Ecn, Errno, Family, Interface, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo,
     PathMtuDiscovery, Payload, Result, Transmit, TxTimeClock, capabilities, interface_index,

@@ -158,8 +158,8 @@ impl Udp {
     }
 
     /// Lends the handle's descriptor for what this crate does not wrap: options of other crates, filters. To read, write, bind
-    /// or connect is the handle's own business, and so is the error queue, which it empties. The socket may be another one after `disconnect`, to which only the options are
-    /// copied that this crate knows.
+    /// or connect is the handle's own business, and so is the error queue, which it empties. The socket may be another one after
+    /// `disconnect`, to which only the options are copied that this crate knows.
     ///
     /// ```
     /// use uv_udp::{Loop, Udp};

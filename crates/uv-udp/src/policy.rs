@@ -135,6 +135,17 @@ impl State {
         Ok(plan)
     }
 
+    /// The state once a plan of `send_to` is carried out, which makes a socket, binds it, or both.
+    pub(crate) fn after_sending(self, plan: &Plan) -> Self {
+        match plan.create.or(self.family()) {
+            Some(family) => Self::Unconnected {
+                family,
+                bound: true,
+            },
+            None => self,
+        }
+    }
+
     pub(crate) fn recv_start(self) -> Result<Plan> {
         match self {
             Self::NoSocket => Ok(Plan::first(Family::V4)),

@@ -110,6 +110,12 @@ impl Receiver {
         self.filter.set(Filter { backlog, ..filter });
     }
 
+    /// An error was told, to whatever call: a read that brought little may have stopped for it, and not because there was
+    /// nothing more.
+    pub(crate) fn doubt_backlog(&self) {
+        self.set_backlog(self.filter.get().peer.is_some());
+    }
+
     /// What comes beside the datagrams.
     pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -238,14 +244,14 @@ impl Inner {
                 Ok(count) => {
                     if count < width && filter.backlog {
                         // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
-                        // then that comes with the next read, which puts the backlog back.)
+                        // whoever is told that, this handle's next read or send, puts the backlog back.)
                         receiver.filter.set(Filter {
                             backlog: false,
                             ..filter
                         });
                     }
                     let delivered = self.deliver(&udp, &memory, count, &filter);
-                    if delivered > 1 {
+                    if count.max(delivered) > 1 {
                         self.tally.received_batch();
                     }
                     receiver.rhythm.found(count, delivered);
@@ -277,10 +283,7 @@ impl Inner {
                     return;
                 }
                 Err(error) => {
-                    receiver.filter.set(Filter {
-                        backlog: filter.peer.is_some(),
-                        ..filter
-                    });
+                    receiver.doubt_backlog();
                     if !self.collect_reports() {
                         self.deliver_error(&udp, NetworkError::new(error));
                     }
@@ -401,5 +404,43 @@ impl Drop for Rest<'_> {
         if !later.is_empty() {
             self.inner.receiver.keep_last(later);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use uv_core::{Loop, RunMode};
+
+    use super::*;
+
+    #[test]
+    fn a_connected_handle_asks_for_no_sources_once_what_came_before_is_read() {
+        let lp = Loop::new().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let udp = Udp::new(&lp);
+        udp.connect(peer.local_addr().unwrap()).unwrap();
+        udp.recv_start(|_, _| ()).unwrap();
+        let receiver = &udp.inner.receiver;
+        assert!(receiver.options(&receiver.filter()).source);
+        // Once by a read that brings less than it asks for, and once by one that brings nothing.
+        for datagrams in [1, 0] {
+            receiver.doubt_backlog();
+            for _ in 0..datagrams {
+                peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
+            }
+            udp.inner.handle.schedule(Phase::Dispatch);
+            lp.run(RunMode::NoWait).unwrap();
+            assert!(
+                !receiver.options(&receiver.filter()).source,
+                "after {datagrams}"
+            );
+        }
+        udp.disconnect().unwrap();
+        assert!(
+            receiver.options(&receiver.filter()).source,
+            "everybody is heard"
+        );
     }
 }

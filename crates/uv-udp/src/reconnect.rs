@@ -19,8 +19,13 @@ use crate::scratch::RECV_SLOT;
 use crate::settings::Settings;
 use crate::udp::Inner;
 
-/// Datagrams that are kept from a socket that is given up: more than a default buffer holds.
-const MAX_DRAINED: usize = 4096;
+/// Datagrams that may be kept already when another one is kept from a socket that is given up: more than a default buffer
+/// holds. A handle that nobody receives from would keep those of every connection otherwise.
+const MAX_KEPT: usize = 4096;
+/// Bytes of them.
+const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Reads from such a socket: one for each that may be kept, and some for errors.
+const MAX_READS: usize = MAX_KEPT + 16;
 
 impl Inner {
     /// Lets go of the peer. If the kernel will not, the handle stays connected; after any other error it is unconnected, and the
@@ -154,13 +159,22 @@ impl Inner {
             peek: false,
         };
         let mut memory = RecvBatch::new(1, RECV_SLOT);
-        for _ in 0..MAX_DRAINED {
+        let (mut datagrams, mut bytes) = self.receiver.kept_size();
+        for _ in 0..MAX_READS {
+            if datagrams >= MAX_KEPT || bytes >= MAX_KEPT_BYTES {
+                // The others are lost, as those are that the kernel has no room for.
+                break;
+            }
             match memory.recv(&fd, 1, options) {
                 Ok(count) => {
                     if let Some((_, received)) = memory.get(0) {
                         self.tally.kernel_drops(received.metadata.kernel_drops);
                     }
-                    self.keep(Batch::new(&memory, count, everybody));
+                    let batch = Batch::new(&memory, count, everybody);
+                    let totals = batch.totals();
+                    datagrams += totals.0;
+                    bytes += totals.1;
+                    self.keep(batch);
                 }
                 Err(Errno::EAGAIN) => break,
                 Err(error) => self.report(error),

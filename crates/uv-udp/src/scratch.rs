@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::runs::MAX_FLUSH_DATAGRAMS;
 use uv_core::Pool;
 use uv_sys::{RecvBatch, SendBatch};
 
@@ -28,7 +27,7 @@ impl Scratch {
         Self {
             recv: RefCell::new(RecvBatch::new(RECV_SLOTS, RECV_SLOT)),
             send: RefCell::new(SendBatch::new()),
-            max_segments: uv_sys::capabilities().max_segments.min(MAX_FLUSH_DATAGRAMS),
+            max_segments: uv_sys::capabilities().max_segments,
             bursts: Cell::new(0),
             pool: Rc::default(),
         }

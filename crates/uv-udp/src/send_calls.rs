@@ -138,7 +138,8 @@ impl Udp {
     }
 
     /// Sends several datagrams now, each to its own destination (or all to the peer), from the caller's own memory. Says
-    /// how many went: the first so many of `batch`. Runs that fit are segmented as in [`send`](Self::send).
+    /// how many went: the first so many of `batch`. Runs that fit are segmented as in [`send`](Self::send). Nothing is copied
+    /// but, where the handle has a [default source](Self::set_send_source), the list.
     ///
     /// # Errors
     ///
@@ -146,18 +147,16 @@ impl Udp {
     /// anywhere in `batch` is found before the first one goes.
     #[doc(alias = "uv_udp_try_send2")]
     pub fn try_send_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
-        let completed;
-        let batch = if let Some(defaults) = self.inner.defaults.get() {
-            let mut copy = batch.to_vec();
-            copy.iter_mut().for_each(|one| defaults.complete(one));
-            completed = copy;
+        let mut completed = Vec::new();
+        let batch = if self.send_source().is_some() {
+            completed.extend_from_slice(batch);
+            let each = completed.iter_mut();
+            each.for_each(|transmit| self.inner.complete_header(transmit));
             &completed
         } else {
             batch
         };
-        for transmit in batch {
-            self.inner.prepare_to_send(transmit)?;
-        }
+        self.inner.prepare_to_send_all(batch)?;
         self.inner.send_batch_now(batch)
     }
 
@@ -176,9 +175,9 @@ impl Udp {
     ) -> Result<usize> {
         let mut first = Transmit::new(data.get(..usize::from(segment_size.get())).unwrap_or(data));
         first.destination = destination;
+        self.inner.complete_header(&mut first);
         self.inner.prepare_to_send(&first)?;
-        self.inner
-            .send_segments_now(data, segment_size, destination)
+        self.inner.send_segments_now(data, segment_size, &first)
     }
 
     /// Bytes in the sends that were accepted and whose callbacks were not called yet.

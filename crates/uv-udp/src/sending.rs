@@ -8,6 +8,7 @@ use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, Payload, Result, SendBatch, Transmit};
 
 use crate::attempt::Attempt;
+use crate::policy::{Plan, State};
 use crate::request::{Completion, SendCallback, SendQueue};
 use crate::runs::{Limits, MAX_FLUSH_DATAGRAMS, Runs, Share};
 use crate::udp::{Inner, Udp};
@@ -121,8 +122,9 @@ impl Inner {
     }
 
     /// Takes a datagram like the one queued last: as long, for the same destination, and with nothing else said of it. What
-    /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued;
-    /// and its flush takes this one along. Gives the callback back if there is no such one.
+    /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued
+    /// (but for a loop that goes while something is); and its flush takes this one along. Gives the callback back if there is
+    /// no such one.
     fn follow(
         &self,
         payload: &[u8],
@@ -130,7 +132,7 @@ impl Inner {
         callback: SendCallback,
         token: usize,
     ) -> std::result::Result<(), SendCallback> {
-        if self.defaults.get().is_some() {
+        if self.defaults.get().is_some() || self.handle.is_closing() {
             return Err(callback);
         }
         let completion = Completion { callback, token };
@@ -139,11 +141,10 @@ impl Inner {
         accepted.map_err(|completion| completion.callback)
     }
 
-    /// Checks a send against the policy, and does what must be done first.
+    /// Checks a send against the policy, and says what must be done first, if anything.
     #[inline]
-    pub(crate) fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
+    fn check_send(&self, transmit: &Transmit<'_>, state: State) -> Result<Option<Plan>> {
         self.handle.check_open()?;
-        let state = self.state.get();
         let plan = match transmit.destination {
             None => state.send().map(|()| None)?,
             Some(destination) => Some(state.send_to(destination)?),
@@ -152,10 +153,28 @@ impl Inner {
         if !transmit.is_plain() {
             self.check_header(transmit, state)?;
         }
-        match plan {
-            Some(plan) if !plan.is_nothing() => self.carry_out(plan),
-            _ => Ok(()),
+        Ok(plan.filter(|plan| !plan.is_nothing()))
+    }
+
+    /// Checks a send, and does what must be done first.
+    #[inline]
+    pub(crate) fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
+        match self.check_send(transmit, self.state.get())? {
+            Some(plan) => self.carry_out(plan),
+            None => Ok(()),
         }
+    }
+
+    /// The same for several sends: nothing is done unless all of them may be made.
+    pub(crate) fn prepare_to_send_all(&self, batch: &[Transmit<'_>]) -> Result<()> {
+        let (mut state, mut first) = (self.state.get(), None);
+        for transmit in batch {
+            if let Some(plan) = self.check_send(transmit, state)? {
+                state = state.after_sending(&plan);
+                first = Some(plan);
+            }
+        }
+        first.map_or(Ok(()), |plan| self.carry_out(plan))
     }
 
     /// Accepts a datagram, or says why not. Compiled into the call of whoever sends: what is not said of the datagram there
@@ -196,8 +215,9 @@ impl Inner {
 
     fn send_checked(&self, mut transmit: Transmit<'_>, completion: Completion) -> Result<()> {
         self.complete_header(&mut transmit);
-        self.prepare_to_send(&transmit)?;
+        let plan = self.check_send(&transmit, self.state.get())?;
         self.check_room(transmit.payload.len())?;
+        plan.map_or(Ok(()), |plan| self.carry_out(plan))?;
         self.accept(&transmit, completion);
         Ok(())
     }
@@ -387,7 +407,7 @@ impl Inner {
         let largest = self.sender.largest_segment.get();
         Limits {
             messages,
-            segments: self.scratch.max_segments,
+            segments: self.scratch.max_segments.min(MAX_FLUSH_DATAGRAMS),
             segment_size: if segments { largest } else { 0 },
         }
     }

@@ -205,7 +205,8 @@ impl Udp {
     ///
     /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
     /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
-    /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take completes with `ECANCELED`.
+    /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take
+    /// completes with `ECANCELED`.
     ///
     /// # Errors
     ///
@@ -227,8 +228,9 @@ impl Udp {
     /// `ENOTCONN` when the handle has no peer. Where the kernel refuses to let go of the peer, its error: the handle stays
     /// connected. After any other error the handle is unconnected, as [`is_connected`](Self::is_connected) tells, and something
     /// was not kept: `EADDRINUSE` for the local port if another socket took it, `EACCES` for a privileged one; `ENODEV`, `EPERM`
-    /// for the device; `ENODEV` for a group whose interface is gone. An IPv6 handle needs another socket (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, and `EPERM` for a mark or
-    /// a priority whose privilege is gone): without it it keeps the old one, which hears the former peer's address alone.
+    /// for the device; `ENODEV` for a group whose interface is gone. An IPv6 handle needs another socket (`EMFILE`, `ENFILE`,
+    /// `ENOBUFS`, `ENOMEM`, and `EPERM` for a mark or a priority whose privilege is gone): without it it keeps the old one,
+    /// which hears the former peer's address alone.
     #[doc(alias = "uv_udp_disconnect")]
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;

@@ -91,6 +91,10 @@ impl Udp {
     /// - `Err`: an error that the network reports, or one of receiving itself, as in the other forms. It may come without a
     ///   buffer, when there is nothing to read for it.
     ///
+    /// Nothing is copied and nothing allocated, unless the kernel puts datagrams together for this handle: because bursts came
+    /// while it received in another form, or because it was adopted so. Each of them is copied twice then;
+    /// [`set_recv_runs`](Self::set_recv_runs) spares that.
+    ///
     /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost: `supply` is asked
     /// again in the next iteration. To wait for buffers without being asked, stop receiving.
     ///
@@ -232,7 +236,7 @@ impl Inner {
                     return false;
                 }
                 Err(error) => {
-                    receiver.set_backlog(filter.peer.is_some());
+                    receiver.doubt_backlog();
                     if self.collect_reports() {
                         // They are told next, without a buffer.
                         buffers.give_back(udp, Ok(None));
@@ -249,7 +253,15 @@ impl Inner {
     }
 
     fn count_arrival(&self, arrival: &Arrival) {
-        self.tally.received(1, arrival.len);
+        let size = arrival
+            .metadata
+            .segment_size
+            .map_or(usize::MAX, usize::from);
+        let datagrams = arrival.len.div_ceil(size).max(1);
+        self.tally.received(datagrams, arrival.len);
+        if datagrams > 1 {
+            self.tally.received_batch();
+        }
         if arrival.truncated {
             self.tally.truncated();
         }
@@ -258,7 +270,7 @@ impl Inner {
     /// Delivers a datagram that was kept. `false` if the user has no buffer for it, or no longer wants it: it is kept again.
     pub(crate) fn copy_into(&self, udp: &Udp, buffers: &mut dyn Buffers, waiting: Waiting) -> bool {
         let epoch = self.receiver.epoch();
-        let mut kept = Kept {
+        let mut unclaimed = Unclaimed {
             inner: self,
             waiting: Some(waiting),
         };
@@ -271,15 +283,14 @@ impl Inner {
             buffers.give_back(udp, Ok(None));
             return false;
         }
-        let memory = buffers.memory();
-        let Some(waiting) = kept.waiting.take() else {
+        let Some(waiting) = unclaimed.waiting.take() else {
             return true;
         };
         let datagram = waiting.datagram();
-        let mut len = 0;
-        for (to, from) in memory.iter_mut().zip(datagram.data) {
-            *to = *from;
-            len += 1;
+        let memory = buffers.memory();
+        let len = memory.len().min(datagram.data.len());
+        if let (Some(to), Some(from)) = (memory.get_mut(..len), datagram.data.get(..len)) {
+            to.copy_from_slice(from);
         }
         let arrival = Arrival {
             len,
@@ -295,12 +306,12 @@ impl Inner {
 }
 
 /// A datagram without a buffer yet: unless it is taken it goes back to where it came from, also after a panic.
-struct Kept<'a> {
+struct Unclaimed<'a> {
     inner: &'a Inner,
     waiting: Option<Waiting>,
 }
 
-impl Drop for Kept<'_> {
+impl Drop for Unclaimed<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.waiting.take()
             && !self.inner.handle.is_closing()

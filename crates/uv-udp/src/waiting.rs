@@ -65,6 +65,15 @@ impl Receiver {
         kept.unwrap_or_default()
     }
 
+    /// How many datagrams are kept, and the bytes in them.
+    pub(crate) fn kept_size(&self) -> (usize, usize) {
+        self.kept.get().map_or((0, 0), |kept| {
+            let datagrams = kept.datagrams.borrow();
+            let bytes = datagrams.iter().map(|waiting| waiting.data.len()).sum();
+            (datagrams.len(), bytes)
+        })
+    }
+
     #[inline]
     pub(crate) fn has_waiting(&self) -> bool {
         self.kept.get().is_some_and(|kept| {
@@ -92,6 +101,7 @@ impl Receiver {
 impl Inner {
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
+        self.receiver.doubt_backlog();
         self.tally.error(error.errno());
         let mut errors = self.receiver.kept().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {

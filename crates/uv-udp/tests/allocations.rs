@@ -85,6 +85,9 @@ fn a_direct_send_allocates_nothing() {
     }
     let count = allocations(|| assert_eq!(unconnected.try_send_batch(&addressed), Ok(64)));
     assert_eq!(count, 0, "try_send_batch with destinations");
+    connected.set_send_queue_limit(Some(1_000_000));
+    let count = allocations(|| assert_eq!(connected.try_send_batch(&run), Ok(64)));
+    assert_eq!(count, 0, "try_send_batch with a limit");
     let count = allocations(|| {
         let sent = connected.try_send_segments(&segmented, segments(), None);
         assert_eq!(sent, Ok(6_400));

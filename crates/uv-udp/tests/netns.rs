@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 use uv_sys::fault::{self, Call};
-use uv_udp::{Errno, Loop, Result, RunMode, Timer, Udp};
+use uv_udp::{Errno, Loop, PathMtuDiscovery, Result, RunMode, Timer, Udp};
 
 /// Datagrams in a burst.
 const BURST: usize = 64;
@@ -156,9 +156,38 @@ fn check(receiver: &UdpSocket) {
     }
     assert_eq!(burst(&lp, &udp, receiver, 1_400), (1, 2));
 
+    too_large_ones_among_others(&lp, &udp, receiver);
     lp.run(RunMode::NoWait).unwrap();
     assert_eq!(*told.borrow(), [], "the network has nothing to say of it");
     assert!(udp.counters().fallbacks >= 1);
+}
+
+/// Datagrams that must not be fragmented, some of them larger than the path allows: each has its own result.
+fn too_large_ones_among_others(lp: &Loop, udp: &Udp, receiver: &UdpSocket) {
+    udp.set_path_mtu_discovery(PathMtuDiscovery::Do).unwrap();
+    let lengths = [
+        1_000, 1_000, 1_000, 1_400, 1_000, 1_000, 1_400, 1_400, 1_400, 900, 1_000, 1_400, 0,
+    ];
+    let results: Rc<RefCell<Vec<Result<()>>>> = Rc::default();
+    for length in lengths {
+        let results = Rc::clone(&results);
+        let callback = move |_: &Udp, result| results.borrow_mut().push(result);
+        udp.send(&vec![7; length], callback).unwrap();
+    }
+    while udp.send_queue_count() > 0 {
+        lp.run(RunMode::Once).unwrap();
+    }
+    let result = |length| {
+        if length == 1_400 {
+            Err(Errno::EMSGSIZE)
+        } else {
+            Ok(())
+        }
+    };
+    assert_eq!(*results.borrow(), lengths.map(result));
+    for length in lengths.into_iter().filter(|&length| length != 1_400) {
+        assert_eq!(receiver.recv(&mut [0; 2_000]).unwrap(), length);
+    }
 }
 
 #[test]

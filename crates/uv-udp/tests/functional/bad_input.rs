@@ -180,3 +180,48 @@ fn receiving_twice_is_ealready_and_stopping_twice_is_nothing() {
     udp.recv_stop().unwrap();
     udp.recv_start(|_, _| ()).unwrap();
 }
+
+#[test]
+fn a_refused_first_send_makes_no_socket() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = Udp::new(&lp);
+        let (address, zero) = (raw(ip).1, SocketAddr::new(ip, 0));
+        let other = if ip.is_ipv4() {
+            "[::1]:9"
+        } else {
+            "127.0.0.1:9"
+        };
+        let good = Transmit::new(b"good").to(address);
+        for (bad, error) in [
+            (good.to(zero), Errno::EINVAL),
+            (good.to(other.parse().unwrap()), Errno::EAFNOSUPPORT),
+            (Transmit::new(b"bad"), Errno::EDESTADDRREQ),
+            (good.with_ttl(0), Errno::EINVAL),
+        ] {
+            assert_eq!(udp.try_send_batch(&[good, bad]), Err(error));
+            assert_eq!(udp.local_addr(), Err(Errno::EBADF), "{error:?}");
+        }
+        udp.set_send_queue_limit(Some(3));
+        let full = udp.send_to(b"long", address, |_, _| unreachable!());
+        assert_eq!(full, Err(Errno::ENOBUFS));
+        assert_eq!(udp.local_addr(), Err(Errno::EBADF));
+        udp.bind(SocketAddr::new(ip, 0)).unwrap();
+    }
+}
+
+#[test]
+fn a_default_source_of_another_family_than_the_peer_is_refused_in_every_form_of_sending() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::new(&lp);
+    let source: std::net::IpAddr = "::1".parse().unwrap();
+    udp.set_send_source(Some(source.into())).unwrap();
+    udp.connect(raw(loopbacks()[0]).1).unwrap();
+    let refused = Errno::EAFNOSUPPORT;
+    assert_eq!(udp.send(b"x", |_, _| unreachable!()), Err(refused));
+    assert_eq!(udp.try_send(b"x"), Err(refused));
+    assert_eq!(udp.try_send_batch(&[Transmit::new(b"x")]), Err(refused));
+    let size = NonZeroU16::MIN;
+    assert_eq!(udp.try_send_segments(b"xx", size, None), Err(refused));
+    assert_eq!(udp.try_send_segments(b"", size, None), Err(refused));
+}

@@ -150,6 +150,74 @@ fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
     }
 }
 
+/// A read that stops early may have stopped for an error, which a send is then told.
+#[test]
+fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
+    for ip in loopbacks() {
+        for queued in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
+            peer.send_to(b"peer", address).unwrap();
+            stranger.send_to(b"stranger", address).unwrap();
+            udp.connect(to_peer).unwrap();
+            let heard = Log::new();
+            let log = heard.clone();
+            udp.recv_start(move |udp, received| {
+                let heard = received.map(|datagram| datagram.data.to_vec());
+                if log.len() == 0 {
+                    let refused = Fault::Errno(Errno::ECONNREFUSED);
+                    fault::script(Call::Sendmsg, [refused]);
+                    if queued {
+                        udp.send(b"x", |_, result| result.unwrap()).unwrap();
+                    } else {
+                        udp.try_send(b"x").unwrap();
+                    }
+                }
+                log.add(heard.map_err(|error| error.errno()));
+            })
+            .unwrap();
+            fault::script(Call::Recvmmsg, [Fault::Partial(1)]);
+            run_until(&lp, || heard.len() >= 2);
+            settle(&lp);
+            fault::clear();
+            let expected = [Ok(b"peer".to_vec()), Err(Errno::ECONNREFUSED)];
+            assert_eq!(heard.get(), expected);
+            assert_eq!(udp.counters().strangers, 1);
+        }
+    }
+}
+
+/// An IPv6 handle keeps what its old socket holds, whenever it disconnects.
+#[test]
+fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
+    const ROUNDS: usize = 70;
+    for ip in loopbacks() {
+        for length in [1, 60_000] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let (peer, to_peer) = raw(ip);
+            let mut sent = 0;
+            for _ in 0..ROUNDS {
+                udp.connect(to_peer).unwrap();
+                let bytes = vec![7; length];
+                for _ in 0..100_000 / (length + 1_000) {
+                    sent += peer.send_to(&bytes, address).unwrap();
+                }
+                udp.disconnect().unwrap();
+            }
+            let heard = Log::new();
+            let log = heard.clone();
+            udp.recv_start(move |_, received| log.add(received.unwrap().data.len()))
+                .unwrap();
+            settle(&lp);
+            let kept: usize = heard.get().iter().sum();
+            assert!((1..=4_096 + 300).contains(&heard.len()), "{}", heard.len());
+            assert!(kept <= 5 << 20, "{kept} bytes of {sent}");
+        }
+    }
+}
+
 #[test]
 fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
     for ip in loopbacks() {

@@ -294,3 +294,50 @@ fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
         assert_eq!(all(&peer).len(), 20);
     }
 }
+
+#[test]
+fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
+    for ip in loopbacks() {
+        for form in ["each", "batch", "into"] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            udp.set_recv_runs(true).unwrap();
+            // From here on the kernel may put datagrams together, for the other forms too.
+            udp.recv_into_start(|_, _| Some(vec![0; 65_536]), |_, _, _| ())
+                .unwrap();
+            if form != "into" {
+                udp.recv_stop().unwrap();
+            }
+            match form {
+                "each" => udp.recv_start(|_, _| ()).unwrap(),
+                "batch" => udp.recv_batch_start(|_, _| ()).unwrap(),
+                _ => {}
+            }
+            let sender = connected(&lp, address);
+            let size = NonZeroU16::new(10).unwrap();
+            sender.try_send_segments(&[7; 95], size, None).unwrap();
+            settle(&lp);
+            let counted = udp.counters();
+            let seen = (counted.datagrams_received, counted.bytes_received);
+            assert_eq!((seen, counted.batches_received), ((10, 95), 1), "{form}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_counted_also_where_the_callback_stops_in_it() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        for _ in 0..3 {
+            raw(ip).0.send_to(b"x", address).unwrap();
+        }
+        udp.recv_start(|udp, _| udp.recv_stop().unwrap()).unwrap();
+        settle(&lp);
+        let counted = udp.counters();
+        assert_eq!(
+            (counted.datagrams_received, counted.batches_received),
+            (1, 1)
+        );
+    }
+}

@@ -231,3 +231,30 @@ fn running_the_loop_inside_a_callback_is_an_error() {
     lp.run(RunMode::Default).unwrap();
     assert_eq!(answers.get(), [Err(Errno::EDEADLK)]);
 }
+
+#[test]
+fn a_handle_takes_nothing_while_its_loop_goes() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_peer, address) = raw(ip);
+        let udps = [connected(&lp, address), connected(&lp, address)];
+        let answers = Log::new();
+        for (udp, other) in [(&udps[0], &udps[1]), (&udps[1], &udps[0])] {
+            // Whichever of them goes first, the other one still has something queued like what it is then given.
+            udp.send(b"at once", |_, _| ()).unwrap();
+            let last_will = LastWill(other.clone(), answers.clone());
+            udp.send(b"queued", move |_, _| drop(last_will)).unwrap();
+        }
+        drop(lp);
+        assert_eq!(answers.get(), [Err(Errno::EBADF); 2]);
+    }
+}
+
+/// Sends once more when it is dropped.
+struct LastWill(Udp, Log<Result<()>>);
+
+impl Drop for LastWill {
+    fn drop(&mut self) {
+        self.1.add(self.0.send(b"queued", |_, _| unreachable!()));
+    }
+}

@@ -16,11 +16,13 @@ const PEERS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// As many equal datagrams in a row, to the peer or else there. In the last one's callback something more is done.
+    /// As many equal datagrams in a row, to the peer or else there; but for one of them, perhaps. In the last one's callback
+    /// something more is done.
     Send {
         to: usize,
         length: usize,
         count: usize,
+        odd: Option<(usize, Odd)>,
         then: Option<Box<Step>>,
     },
     TrySend {
@@ -50,7 +52,23 @@ enum Step {
     Run(usize),
     /// What the next system calls of a kind answer.
     Fail(Call, Vec<Fault>),
+    /// Bytes that may be under way, from here on.
+    Limit(Option<usize>),
+    /// Whether datagrams leave from an address that is named, from here on.
+    Source(bool),
     Close,
+}
+
+/// In what a datagram differs from those before and after it.
+#[derive(Clone, Copy, Debug)]
+enum Odd {
+    Length(usize),
+    /// Where there is no peer.
+    To(usize),
+    /// Something is said of it.
+    Tos,
+    /// In nothing, but it comes in pieces.
+    Pieces,
 }
 
 /// The ways to receive.
@@ -77,6 +95,36 @@ fn length() -> impl Strategy<Value = usize> {
 
 fn count() -> impl Strategy<Value = usize> {
     prop_oneof![3 => Just(1_usize), 2 => 2..5_usize, 1 => 5..80_usize]
+}
+
+fn odd(count: usize) -> impl Strategy<Value = Option<(usize, Odd)>> {
+    let odd = prop_oneof![
+        3 => length().prop_map(Odd::Length),
+        2 => to().prop_map(Odd::To),
+        1 => Just(Odd::Tos),
+        1 => Just(Odd::Pieces),
+    ];
+    prop::option::of((1..=count, odd))
+}
+
+/// Datagrams in a row. One that is odd is mostly among those that are alike.
+fn burst(then: BoxedStrategy<Option<Box<Step>>>) -> impl Strategy<Value = Step> {
+    let counted = count().prop_flat_map(|count| (Just(count), odd(count)));
+    (to(), length(), counted, then).prop_map(|(to, length, (count, odd), then)| Step::Send {
+        to,
+        length,
+        count,
+        odd,
+        then,
+    })
+}
+
+fn setting() -> impl Strategy<Value = Step> {
+    let limit = prop_oneof![0..2_000_usize, 2_000..100_000_usize];
+    prop_oneof![
+        prop::option::of(limit).prop_map(Step::Limit),
+        any::<bool>().prop_map(Step::Source),
+    ]
 }
 
 fn form() -> impl Strategy<Value = Form> {
@@ -112,14 +160,14 @@ fn fail() -> impl Strategy<Value = Step> {
 /// What is done in a callback: something in so many cases to three.
 fn reaction(often: u32) -> impl Strategy<Value = Option<Box<Step>>> {
     let step = prop_oneof![
-        6 => (to(), length(), 1..4_usize)
-            .prop_map(|(to, length, count)| Step::Send { to, length, count, then: None }),
+        6 => burst(Just(None).boxed()),
         3 => (to(), length()).prop_map(|(to, length)| Step::TrySend { to, length }),
         3 => to().prop_map(Step::Connect),
         2 => Just(Step::Disconnect),
         2 => form().prop_map(Step::RecvStart),
         2 => Just(Step::RecvStop),
         2 => fail(),
+        1 => setting(),
         1 => Just(Step::Close),
     ];
     prop_oneof![3 => Just(None), often => step.prop_map(|step| Some(Box::new(step)))]
@@ -127,8 +175,7 @@ fn reaction(often: u32) -> impl Strategy<Value = Option<Box<Step>>> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => (to(), length(), count(), reaction(1))
-            .prop_map(|(to, length, count, then)| Step::Send { to, length, count, then }),
+        12 => burst(reaction(1).boxed()),
         3 => (to(), length()).prop_map(|(to, length)| Step::TrySend { to, length }),
         2 => prop::collection::vec((to(), length()), 1..8).prop_map(Step::TryBatch),
         2 => (to(), 1..1_500_usize, 1..20_000_usize)
@@ -142,6 +189,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, length, count, then)| Step::Hear { from, length, count, then }),
         8 => (1..4_usize).prop_map(Step::Run),
         6 => fail(),
+        // Seldom: a handle that was once told any of it looks at each datagram.
+        1 => setting(),
     ]
 }
 

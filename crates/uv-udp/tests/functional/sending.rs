@@ -139,6 +139,59 @@ fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
 }
 
 #[test]
+fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let lengths = (0..4_000).map(|number| match number % 500 {
+            // A run ends with a shorter one, with an empty one, and before a longer one.
+            100 => 44,
+            200 | 201 => 0,
+            300 => 1_200,
+            400 => 65_507,
+            _ => 45,
+        });
+        let payload = |(number, length): (usize, usize)| {
+            let mut payload = vec![number as u8; length];
+            payload
+                .iter_mut()
+                .zip(number.to_le_bytes())
+                .for_each(|(to, from)| *to = from);
+            payload
+        };
+        let payloads: Vec<_> = lengths.enumerate().map(payload).collect();
+        // What the kernel has no room for, or says of an earlier datagram, costs none of them.
+        let script = [
+            Fault::Pass,
+            Fault::Pass,
+            Fault::Errno(Errno::EAGAIN),
+            Fault::Errno(Errno::ECONNREFUSED),
+            Fault::Pass,
+            Fault::Errno(Errno::ENOBUFS),
+        ];
+        fault::script(Call::Sendmsg, script);
+        fault::script(
+            Call::Sendmmsg,
+            [Fault::Partial(2), Fault::Pass, Fault::Partial(1)],
+        );
+        let results = send_all(&udp, &payloads);
+        let mut arrived = Vec::new();
+        run_until(&lp, || {
+            arrived.extend(all(&peer));
+            results.len() == payloads.len()
+        });
+        fault::clear();
+        arrived.extend(all(&peer));
+        assert_eq!(results.get(), vec![Ok(()); payloads.len()]);
+        assert!(arrived == payloads, "{} arrived", arrived.len());
+        let counters = udp.counters();
+        assert_eq!(counters.datagrams_sent, 4_000);
+        assert!(counters.segments > 3_000, "{counters:?}");
+    }
+}
+
+#[test]
 fn try_send_never_overtakes_what_is_queued() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
@@ -498,6 +551,26 @@ fn try_send_segments_cuts_one_buffer_into_datagrams() {
             assert_eq!(udp.try_send_segments(b"", size, Some(address)), Ok(0));
             assert_eq!(all(&peer), [b""]);
         }
+    }
+}
+
+#[test]
+fn try_send_segments_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        // There is room for two messages of 128.
+        uv_sys::set_recv_buffer_size(&peer, 212_992).unwrap();
+        let udp = connected(&lp, address);
+        let most = uv_udp::capabilities().max_segments;
+        let data: Vec<u8> = (0..).map(|number| number as u8).take(2 * most).collect();
+        let before = calls();
+        assert_eq!(
+            udp.try_send_segments(&data, NonZeroU16::MIN, None),
+            Ok(data.len())
+        );
+        assert_eq!(calls() - before, 2, "{most} segments at a time");
+        assert_eq!(all(&peer).concat(), data);
     }
 }
 

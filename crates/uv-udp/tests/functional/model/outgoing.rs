@@ -1,28 +1,58 @@
 //! What the handle sends.
 
+use std::io::IoSlice;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use uv_udp::{Errno, Result, Transmit, Udp};
 
-use super::Step;
 use super::world::{MAX_UNDER_WAY, Sent, World, payload, weight};
+use super::{Odd, Step};
 
 impl World {
-    pub(super) fn send(self: &Rc<Self>, to: usize, length: usize, then: Option<Step>) {
+    pub(super) fn send(
+        self: &Rc<Self>,
+        (to, length): (usize, usize),
+        odd: Option<Odd>,
+        then: Option<Step>,
+    ) {
+        let (to, length) = match odd {
+            Some(Odd::To(to)) => (to, length),
+            Some(Odd::Length(length)) => (to, length),
+            Some(Odd::Tos | Odd::Pieces) | None => (to, length),
+        };
         if self.under_way() + weight(length) > MAX_UNDER_WAY {
             return;
         }
         let (id, waits) = (self.sent.borrow().len(), self.udp.send_queue_count() > 0);
         let payload = payload(id, length);
         let world = Rc::clone(self);
-        let callback = move |_: &Udp, result| world.complete(id, result, then);
+        let callback = move |_: &Udp, token, result| {
+            world.expect(token == id, || format!("the token of {id} is {token}"));
+            world.complete(id, result, then);
+        };
         let (peer, address) = (self.peer.get(), self.sockets[to].1);
-        let result = self.call(|udp| match peer {
-            Some(_) => udp.send(&payload, callback),
-            None => udp.send_to(&payload, address, callback),
-        });
-        self.expect_open(result);
+        let (one, other) = payload.split_at(length / 2);
+        let pieces = [IoSlice::new(one), IoSlice::new(other)];
+        let mut transmit = match odd {
+            Some(Odd::Pieces) => Transmit::new(&pieces),
+            _ => Transmit::new(&payload),
+        };
+        transmit.tos = matches!(odd, Some(Odd::Tos)).then_some(0x10);
+        transmit.destination = peer.is_none().then_some(address);
+        let (_, under_way) = self.open();
+        let result = self.call(|udp| udp.transmit_with_token(transmit, id, callback));
+        let full = self
+            .limit
+            .get()
+            .is_some_and(|limit| under_way + length > limit);
+        if full && !self.closing.get() {
+            self.expect(result == Err(Errno::ENOBUFS), || {
+                format!("{result:?} beyond the limit")
+            });
+        } else {
+            self.expect_open(result);
+        }
         if result.is_ok() {
             self.accept(peer.unwrap_or(to), length, None);
             // In a callback nobody knows how long it stays queued.

@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) cancelled: Cell<usize>,
     /// Whether a send is certain to be queued.
     pub(super) queued: Cell<bool>,
+    /// Bytes that may be under way.
+    pub(super) limit: Cell<Option<usize>>,
     pub(super) injected: RefCell<Vec<Errno>>,
     /// Whether a call of the handle is under way.
     pub(super) calling: Cell<bool>,
@@ -123,6 +125,7 @@ impl World {
             heard: RefCell::default(),
             cancelled: Cell::new(0),
             queued: Cell::new(false),
+            limit: Cell::new(None),
             injected: RefCell::default(),
             calling: Cell::new(false),
             running: Cell::new(false),
@@ -141,6 +144,7 @@ impl World {
         world.run_until(|world| world.closed.get());
         world.expect(!world.lp.alive(), || "the loop lives on".into());
         world.compare_arrivals();
+        world.compare_counters();
         world.verdict()
     }
 
@@ -179,11 +183,13 @@ impl World {
                 to,
                 length,
                 count,
+                odd,
                 then,
             } => {
                 for index in 1..=*count {
                     let then = then.as_deref().filter(|_| index == *count);
-                    self.send(*to, *length, then.cloned());
+                    let odd = odd.filter(|(position, _)| index == *position);
+                    self.send((*to, *length), odd.map(|(_, odd)| odd), then.cloned());
                 }
             }
             Step::TrySend { to, length } => self.try_send(*to, *length),
@@ -210,6 +216,15 @@ impl World {
                 }
             }
             Step::Fail(call, faults) => self.inject(*call, faults),
+            Step::Limit(limit) => {
+                self.udp.set_send_queue_limit(*limit);
+                self.limit.set(*limit);
+            }
+            Step::Source(named) => {
+                let source = named.then(|| self.local.ip().into());
+                let result = self.call(|udp| udp.set_send_source(source));
+                self.expect_open(result);
+            }
             Step::Close => self.close(),
         }
     }
@@ -242,14 +257,12 @@ impl World {
         if self.closing.get() {
             return;
         }
-        let sent = self.sent.borrow();
-        let open = sent.iter().filter(|sent| sent.outcome.is_none());
-        let (count, size) = open.fold((0, 0), |(count, size), sent| {
-            (count + 1, size + sent.length)
-        });
-        let shown = (self.udp.send_queue_count(), self.udp.send_queue_size());
-        self.expect(shown == (count, size), || {
-            format!("{shown:?} under way instead of {:?}", (count, size))
+        let (open, shown) = (
+            self.open(),
+            (self.udp.send_queue_count(), self.udp.send_queue_size()),
+        );
+        self.expect(shown == open, || {
+            format!("{shown:?} under way instead of {open:?}")
         });
         self.expect(
             self.udp.local_addr().map(|own| own.port()) == Ok(self.local.port()),
@@ -257,6 +270,15 @@ impl World {
         );
         let peer = self.peer.get().map(|peer| self.sockets[peer].1);
         self.expect(self.udp.peer_addr().ok() == peer, || "another peer".into());
+    }
+
+    /// How many sends are under way, and the bytes in them.
+    pub(super) fn open(&self) -> (usize, usize) {
+        let sent = self.sent.borrow();
+        let open = sent.iter().filter(|sent| sent.outcome.is_none());
+        open.fold((0, 0), |(count, size), sent| {
+            (count + 1, size + sent.length)
+        })
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -420,5 +442,25 @@ impl World {
                 )
             });
         }
+    }
+
+    /// What the handle says it did is what it did.
+    fn compare_counters(&self) {
+        let counters = self.udp.counters();
+        let sum =
+            |lengths: Vec<usize>| (lengths.len() as u64, lengths.iter().sum::<usize>() as u64);
+        let (sent, heard) = (self.sent.borrow(), self.heard.borrow());
+        let went = sent.iter().filter(|sent| sent.outcome == Some(Ok(())));
+        let went = sum(went.map(|sent| sent.length).collect());
+        let counted = (counters.datagrams_sent, counters.bytes_sent);
+        self.expect(counted == went, || {
+            format!("{counted:?} sent, not {went:?}")
+        });
+        let came = heard.iter().filter(|heard| heard.fate == Fate::Delivered);
+        let came = sum(came.map(|heard| heard.length).collect());
+        let counted = (counters.datagrams_received, counters.bytes_received);
+        self.expect(counted == came, || {
+            format!("{counted:?} received, not {came:?}")
+        });
     }
 }
