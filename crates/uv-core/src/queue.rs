@@ -15,6 +15,8 @@ const SMALL_CHUNK: usize = 4 * 1024;
 /// Free chunks that a pool keeps of each size; more are given back to the allocator. 16 large ones are 1 MiB, or 2 where
 /// payloads were larger than a chunk.
 const KEPT_CHUNKS: usize = 16;
+/// Requests, and runs of them, that a queue has room for when it was drained; what it needed for more is given back.
+const KEPT_REQUESTS: usize = 4096;
 
 /// Memory for the payloads of all queues of a loop: chunks that come back are handed out again. A loop has one, as
 /// [`lp.local(Pool::default)`](crate::Loop::local).
@@ -332,6 +334,8 @@ impl<T, C> RequestQueue<T, C> {
             let last = mem::take(&mut self.last);
             self.large = mem::take(&mut self.spilled) || last.len() > SMALL_CHUNK;
             self.pool.give_back(last);
+            shrink(&mut self.requests);
+            shrink(&mut self.runs);
         }
     }
 
@@ -371,6 +375,12 @@ impl<T, C> RequestQueue<T, C> {
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > KEPT_REQUESTS {
+        queue.shrink_to(KEPT_REQUESTS);
     }
 }
 

@@ -13,6 +13,9 @@ use crate::udp::Inner;
 
 impl Inner {
     pub(crate) fn send_batch_now(&self, batch: &[Transmit<'_>]) -> Result<usize> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
         let socket = self.socket_without_queue()?;
         let mut sent = 0;
         while let Some(rest) = batch.get(sent..).filter(|rest| !rest.is_empty()) {

@@ -314,6 +314,12 @@ mod tests {
                 assert_eq!(state.bind(to), bind, "bind({to}) in {state:?}");
                 assert_eq!(state.connect(to), connect, "connect({to}) in {state:?}");
                 assert_eq!(state.send_to(to), send_to, "send_to({to}) in {state:?}");
+                let after = send_to.map(|plan| state.after_sending(&plan));
+                let bound = State::Unconnected {
+                    family: own,
+                    bound: true,
+                };
+                assert_eq!(after, send_to.map(|_| bound), "after send_to in {state:?}");
             }
             let closed = state == State::Closed;
             let unless_connected = |errno| if closed { Errno::EBADF } else { errno };

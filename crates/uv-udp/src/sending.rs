@@ -167,6 +167,7 @@ impl Inner {
 
     /// The same for several sends: nothing is done unless all of them may be made.
     pub(crate) fn prepare_to_send_all(&self, batch: &[Transmit<'_>]) -> Result<()> {
+        self.handle.check_open()?;
         let (mut state, mut first) = (self.state.get(), None);
         for transmit in batch {
             if let Some(plan) = self.check_send(transmit, state)? {

@@ -383,6 +383,23 @@ fn a_pool_keeps_a_bounded_amount_of_memory() {
 }
 
 #[test]
+fn a_drained_queue_does_not_keep_what_many_requests_needed() {
+    const MANY: usize = 200_000;
+    let mut queue = queue::<usize, [usize; 4]>();
+    let kept = kept(|| {
+        for tag in 0..MANY {
+            queue.push(Payload::from(b"x"), tag, [tag; 4]).unwrap();
+        }
+        for _ in 0..MANY / 50 {
+            queue.complete(50, Ok(()));
+            while queue.pop_completed().is_some() {}
+        }
+        assert_eq!(queue.count(), 0);
+    });
+    assert!(kept < 2 << 20, "{kept}");
+}
+
+#[test]
 fn a_pool_does_not_keep_what_one_huge_payload_needed() {
     let mut queue = queue();
     let payload = bytes(100 * CHUNK, 0);

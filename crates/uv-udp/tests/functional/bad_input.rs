@@ -211,6 +211,27 @@ fn a_refused_first_send_makes_no_socket() {
 }
 
 #[test]
+fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
+    let lp = Loop::new().unwrap();
+    let udp = Udp::new(&lp);
+    assert_eq!(udp.try_send_batch(&[]), Ok(0));
+    assert_eq!(
+        udp.local_addr(),
+        Err(Errno::EBADF),
+        "nothing was made for it"
+    );
+    let (_peer, address) = raw(loopbacks()[0]);
+    udp.connect(address).unwrap();
+    assert_eq!(udp.try_send_batch(&[]), Ok(0));
+    for _ in 0..2 {
+        udp.send(b"queued", |_, _| ()).unwrap();
+    }
+    assert_eq!(udp.try_send_batch(&[]), Ok(0), "it overtakes nobody");
+    udp.close(|_| ()).unwrap();
+    assert_eq!(udp.try_send_batch(&[]), Err(Errno::EBADF));
+}
+
+#[test]
 fn a_default_source_of_another_family_than_the_peer_is_refused_in_every_form_of_sending() {
     let lp = Loop::new().unwrap();
     let udp = Udp::new(&lp);
