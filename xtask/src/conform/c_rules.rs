@@ -78,7 +78,7 @@ fn rules_in(source: &str) -> Vec<Listed> {
         let (Some(before), Some(id)) = (quoted.next(), quoted.next()) else {
             continue;
         };
-        let scopes = ["EACH(", "ONCE(", "V6(", "ISOLATED(", "{"];
+        let scopes = ["EACH(", "ONCE(", "V6(", "ISOLATED(", "ISOLATED_V4(", "{"];
         if !scopes.contains(&before) || !id.contains('/') {
             continue;
         }
@@ -87,6 +87,7 @@ fn rules_in(source: &str) -> Vec<Listed> {
             ("ONCE(", _) => &["-"],
             ("{", scope) if scope.contains("NO_FAMILY") => &["-"],
             ("V6(", _) => &["v6"],
+            ("ISOLATED_V4(", _) => &["v4"],
             _ => &["v4", "v6"],
         };
         for &family in families {
@@ -218,6 +219,7 @@ const rule_t some_rules[] = {
     EACH("a/one", check_one),
     ONCE("a/two", check_two),
     V6("a/three", check_three),
+    ISOLATED_V4("a/only", check_only),
 #ifdef UV_UDP_V1
     {"a/four", "It holds.",
      NO_FAMILY, check_four},
@@ -241,6 +243,8 @@ const rule_t some_rules[] = {
                 "a/two - c-v1",
                 "a/three v6 c",
                 "a/three v6 c-v1",
+                "a/only v4 c",
+                "a/only v4 c-v1",
                 "a/four - c-v1",
             ]
         );

@@ -30,7 +30,9 @@ enum scope {
   /* One that makes sense for IPv6 only. */
   ONLY_V6,
   /* One for both families, each in a network namespace of its own. */
-  IN_NAMESPACE
+  IN_NAMESPACE,
+  /* The same for one that makes sense for IPv4 only. */
+  V4_IN_NAMESPACE
 };
 
 typedef struct {
@@ -46,6 +48,7 @@ typedef struct {
 #define ONCE(id, check) {id, NULL, NO_FAMILY, check}
 #define V6(id, check) {id, NULL, ONLY_V6, check}
 #define ISOLATED(id, check) {id, NULL, IN_NAMESPACE, check}
+#define ISOLATED_V4(id, check) {id, NULL, V4_IN_NAMESPACE, check}
 #define END {NULL, NULL, EACH_FAMILY, NULL}
 
 /* The rules of each file, up to one without an id. */

@@ -1,4 +1,6 @@
 /* An error about an earlier datagram does not cost a later one, and the receive callback hears of it. */
+#include <poll.h>
+
 #include "conform.h"
 
 /* Some more iterations, after which there was so many times that error, and no other. */
@@ -261,6 +263,42 @@ static void survive(stage_t* stage) {
   errors_are(stage, &inbox, UV_ECONNREFUSED, 1);
 }
 
+/* The host beyond the cable says so, not the one that the handle is on. */
+static void far_port(stage_t* stage) {
+  cable(stage);
+  for (int connect = 0; connect < 2; connect++) {
+    inbox_t inbox = {0}, later = {0};
+    outbox_t outbox = {0};
+    raw_t gone = far_raw(far_of(stage->family, 0));
+    ENSURE(close(gone.fd) == 0);
+    address_t to = gone.address;
+    const struct sockaddr* peer = connect ? NULL : at(to);
+    uv_udp_t* udp = hearing_udp(stage, wildcard_of(stage->family, 0), &inbox);
+    if (connect) ENSURE(uv_udp_connect(udp, at(to)) == 0);
+    ENSURE((connect ? say(udp, "anyone?") : say_to(udp, "anyone?", to)) == 7);
+    errors_are(stage, &inbox, UV_ECONNREFUSED, 1);
+    ENSURE(inbox.count == 0 && is_connected(udp) == connect);
+    /* And once more: the refusal is there before the next datagram is sent, and before anybody hears of it. */
+    ENSURE(uv_udp_recv_stop(udp) == 0 && (connect ? say(udp, "anyone?") : say_to(udp, "anyone?", to)) == 7);
+    struct pollfd refusal = {fd_of(udp), 0, 0};
+    waiting(__FILE__, __LINE__, "the second refusal");
+    while (poll(&refusal, 1, -1) < 0) ENSURE(errno == EINTR);
+    ENSURE(refusal.revents == POLLERR);
+    raw_t live = far_raw(to);
+    ENSURE((connect ? say(udp, "next") : say_to(udp, "next", to)) == 4);
+    ENSURE(mail(&outbox, 0, udp, "last", 4, peer) == 0);
+    UNTIL(outbox.count == 1);
+    ENSURE(all_well(&outbox, 1));
+    GETS_ONLY(&live, "next", "last");
+    ENSURE(receive(udp, &later) == 0);
+    errors_are(stage, &later, UV_ECONNREFUSED, 1);
+    raw_say(&live, "answer", with_port(near_of(stage->family, 0), port_of(local_of(udp))));
+    UNTIL(later.count == 1);
+    ENSURE(HAS(&later, "answer") && later.errors == 1 && inbox.errors == 1);
+    ENSURE(uv_udp_recv_stop(udp) == 0);
+  }
+}
+
 /* Where a router reports what, and as which error. */
 typedef struct {
   const char *v4, *v6;
@@ -321,6 +359,7 @@ const rule_t report_rules[] = {
     EACH("reports/cost-no-datagram-of-another-peer", cost_nothing),
     EACH("reports/come-once-each", once_each),
     EACH("reports/survive-disconnecting", survive),
+    ISOLATED("reports/port-unreachable", far_port),
     ISOLATED("reports/host-unreachable", host_unreachable),
     ISOLATED("reports/network-unreachable", network_unreachable),
     ISOLATED("reports/prohibited", prohibited),

@@ -88,7 +88,7 @@ static void perform(const rule_t* rule, int family) {
   signal(SIGALRM, on_alarm);
   alarm(PATIENCE);
   if (!has_family(family)) skip("no loopback address of the family here");
-  if (rule->scope == IN_NAMESPACE) enter_namespace();
+  if (rule->scope == IN_NAMESPACE || rule->scope == V4_IN_NAMESPACE) enter_namespace();
   ENSURE(uv_loop_init(&stage.loop) == 0);
   stage.family = family;
   rule->check(&stage);
@@ -167,7 +167,8 @@ int main(int argc, char** argv) {
   if (!list) rehearse();
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
     for (const rule_t* rule = all[i]; rule->id != NULL; rule++) {
-      for (int version = rule->scope == ONLY_V6; version < (rule->scope == NO_FAMILY ? 1 : 2); version++) {
+      int one = rule->scope == NO_FAMILY || rule->scope == V4_IN_NAMESPACE;
+      for (int version = rule->scope == ONLY_V6; version < (one ? 1 : 2); version++) {
         const char* name = rule->scope == NO_FAMILY ? "-" : version == 0 ? "v4" : "v6";
         if (!is_chosen(rule, name, argv + 1 + list)) continue;
         if (list) {

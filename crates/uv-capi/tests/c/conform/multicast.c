@@ -96,6 +96,96 @@ static void loops(stage_t* stage) {
   ENSURE(HAS(&inbox, "to all"));
 }
 
+/* The next datagram that a raw socket gets, which has this text, source and number of hops. */
+static void comes_with_hops(const raw_t* raw, const char* words, int port, int hops) {
+  char bytes[TEXT] = "";
+  union {
+    struct cmsghdr aligned;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  address_t from;
+  struct iovec part = {bytes, sizeof bytes - 1};
+  struct msghdr message;
+  int told = -1;
+  memset(&from, 0, sizeof from);
+  memset(&message, 0, sizeof message);
+  message.msg_name = &from;
+  message.msg_namelen = sizeof from;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = &control;
+  message.msg_controllen = sizeof control;
+  ENSURE(recvmsg(raw->fd, &message, 0) == (ssize_t) strlen(words) && strcmp(bytes, words) == 0);
+  struct cmsghdr* beside = CMSG_FIRSTHDR(&message);
+  ENSURE(beside != NULL && (beside->cmsg_level == IPPROTO_IP ? beside->cmsg_type == IP_TTL : beside->cmsg_type == IPV6_HOPLIMIT));
+  memcpy(&told, CMSG_DATA(beside), sizeof told);
+  ENSURE(told == hops && port_of(from) == port);
+}
+
+/* A second cable, with nobody at its other end. */
+static const char* another_cable(const stage_t* stage, address_t to_all) {
+  int v4 = stage->family == AF_INET;
+  ip("link add other type veth peer name end");
+  ip("link set other up");
+  ip("link set end up");
+  ip(v4 ? "addr add 198.51.100.1/24 dev other" : "addr add 2001:db8:7::1/64 dev other nodad");
+  /* The kernel is done with it a while after `ip` is. */
+  raw_t raw = raw_at(wildcard_of(stage->family, 0));
+  struct ip_mreqn out = {.imr_ifindex = (int) if_nametoindex("other")};
+  ENSURE(v4 ? setsockopt(raw.fd, IPPROTO_IP, IP_MULTICAST_IF, &out, sizeof out) == 0
+            : setsockopt(raw.fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &out.imr_ifindex, sizeof out.imr_ifindex) == 0);
+  waiting(__FILE__, __LINE__, "the other cable is there");
+  while (sendto(raw.fd, "hello", 5, 0, at(to_all), length_of(to_all)) < 0) ENSURE(errno == ENETUNREACH || errno == EADDRNOTAVAIL);
+  return v4 ? "198.51.100.1" : "2001:db8:7::1%other";
+}
+
+static void hops_and_interfaces(stage_t* stage) {
+  /* What was set for groups before each is sent; at first nothing was. */
+  static const int set[] = {0, 5, 255, 1};
+  inbox_t inbox = {0};
+  int on = 1, v4 = stage->family == AF_INET;
+  cable(stage);
+  /* A port that is not one of the kernel's choice, so that nobody on this side has it too. */
+  raw_t there = far_raw(wildcard_of(stage->family, 4242));
+  ENSURE(v4 ? setsockopt(there.fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof on) == 0
+            : setsockopt(there.fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &on, sizeof on) == 0);
+  /* Every host on a network is a member, so that nobody need join. */
+  address_t to_all = address_of(stage->family, v4 ? "224.0.0.1" : "ff02::1", port_of(there.address));
+  const char *near = interface_of(stage), *other = another_cable(stage, to_all), *group = v4 ? "239.9.9.9" : "ff02::9:9";
+  uv_udp_t* udp = wildcard_udp(stage);
+  int port = port_of(local_of(udp));
+  for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) {
+    if (set[i] != 0) ENSURE(uv_udp_set_multicast_ttl(udp, set[i]) == 0);
+    /* What is for single hosts is another matter. */
+    ENSURE(uv_udp_set_ttl(udp, 77) == 0);
+    ENSURE(uv_udp_set_multicast_interface(udp, other) == 0 && say_to(udp, "elsewhere", to_all) == 9);
+    ENSURE(uv_udp_set_multicast_interface(udp, near) == 0 && say_to(udp, "to all", to_all) == 6);
+    ENSURE(say_to(udp, "to one", far_of(stage->family, port_of(there.address))) == 6);
+    comes_with_hops(&there, "to all", port, set[i] == 0 ? 1 : set[i]);
+    comes_with_hops(&there, "to one", port, 77);
+  }
+  /* A member by address hears what comes over that cable, for as long as it is one. */
+  unsigned index = far_index();
+  struct ip_mreqn out = {.imr_ifindex = (int) index};
+  ENSURE(v4 ? setsockopt(there.fd, IPPROTO_IP, IP_MULTICAST_IF, &out, sizeof out) == 0
+            : setsockopt(there.fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) == 0);
+  address_t to = address_of(stage->family, group, port);
+  ENSURE(receive(udp, &inbox) == 0);
+  for (int round = 0; round < 3; round++) {
+    static const char* const ends[] = {"before", "while it is", "after"};
+    if (round == 1) ENSURE(uv_udp_set_membership(udp, group, near, UV_JOIN_GROUP) == 0);
+    if (round == 2) ENSURE(uv_udp_set_membership(udp, group, near, UV_LEAVE_GROUP) == 0);
+    /* To be a member on the other cable is of no use. */
+    ENSURE(uv_udp_set_membership(udp, group, other, UV_JOIN_GROUP) == 0);
+    raw_say(&there, "to members", to);
+    /* The cable keeps the order. */
+    raw_say(&there, ends[round], near_of(stage->family, port));
+    UNTIL(ends_with(&inbox, ends[round]));
+    ENSURE(uv_udp_set_membership(udp, group, other, UV_LEAVE_GROUP) == 0);
+  }
+  ENSURE(HAS(&inbox, "before", "to members", "while it is", "after"));
+}
+
 /* An interface or a source of the other family, or no address at all. */
 static void bad_addresses(stage_t* stage) {
   int v4 = stage->family == AF_INET;
@@ -118,6 +208,7 @@ const rule_t multicast_rules[] = {
     ISOLATED("multicast/members-hear-their-groups", members),
     ISOLATED("multicast/members-for-a-source-hear-it-alone", members_for_a_source),
     ISOLATED("multicast/loop-and-interface", loops),
+    ISOLATED("multicast/hops-and-interfaces-by-address", hops_and_interfaces),
     {"multicast/bad-addresses-are-refused", "An interface or a source that is no address, or one of the other family, is refused and changes nothing.",
      EACH_FAMILY, bad_addresses},
     END,

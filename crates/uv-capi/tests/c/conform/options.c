@@ -77,12 +77,84 @@ static void broadcast(stage_t* stage) {
   ENSURE(uv_udp_set_broadcast(udp, 1) == 0 && say_to(udp, "hello", everybody) != UV_EACCES);
 }
 
+static void broadcast_arrives(stage_t* stage) {
+  outbox_t outbox = {0};
+  uv_buf_t data[2] = {text("to all"), text("to all")}, *bufs[2] = {&data[0], &data[1]};
+  unsigned nbufs[2] = {1, 1};
+  cable(stage);
+  raw_t there = far_raw(wildcard_of(AF_INET, 0));
+  address_t everybody = address_of(AF_INET, "192.0.2.255", port_of(there.address));
+  struct sockaddr* addresses[2] = {(struct sockaddr*) &everybody, (struct sockaddr*) &everybody};
+  uv_udp_t* udp = wildcard_udp(stage);
+  ENSURE(say_to(udp, "x", everybody) == UV_EACCES && mail_to(&outbox, 0, udp, "x", at(everybody)) == 0);
+  UNTIL(outbox.count == 1);
+  ENSURE(outbox.status[0] == UV_EACCES);
+  /* Every form: at once, in a batch, directly and from the queue. */
+  memset(&outbox, 0, sizeof outbox);
+  ENSURE(uv_udp_set_broadcast(udp, 1) == 0 && say_to(udp, "to all", everybody) == 6);
+  ENSURE(uv_udp_try_send2(udp, 2, bufs, nbufs, addresses, 0) == 2);
+  for (int i = 0; i < 3; i++) ENSURE(mail_to(&outbox, i, udp, "to all", at(everybody)) == 0);
+  UNTIL(outbox.count == 3);
+  ENSURE(all_well(&outbox, 3));
+  for (int i = 0; i < 6; i++) {
+    letter_t letter = raw_recv(&there);
+    ENSURE(strcmp(letter.text, "to all") == 0 && same_address(letter.from, near_of(AF_INET, port_of(local_of(udp)))));
+  }
+  /* Permission can be taken back. */
+  ENSURE(uv_udp_set_broadcast(udp, 0) == 0 && say_to(udp, "x", everybody) == UV_EACCES);
+  ENSURE(say_to(udp, "to one", far_of(AF_INET, port_of(there.address))) == 6);
+  GETS_ONLY(&there, "to one");
+}
+
+/* The interface for groups, as the kernel tells it: its address, or its number. */
+static int interface_for_groups(const stage_t* stage, const uv_udp_t* udp) {
+  return stage->family == AF_INET ? option_of(udp, IPPROTO_IP, IP_MULTICAST_IF) : option_of(udp, IPPROTO_IPV6, IPV6_MULTICAST_IF);
+}
+
+static void not_there(stage_t* stage) {
+  int v4 = stage->family == AF_INET;
+  /* Addresses for documentation are nobody's, and there are fewer interfaces. */
+  const char *group = v4 ? "239.9.9.9" : "ff02::9", *foreign = v4 ? "ff02::9" : "239.9.9.9", *own = v4 ? "127.0.0.1" : "::1";
+  const char *lo = v4 ? "127.0.0.1" : "::1%lo", *nowhere = v4 ? "192.0.2.200" : "::1%999999";
+  address_t absent = address_of(stage->family, v4 ? "192.0.2.200" : "2001:db8::200", 0);
+  raw_t raw = raw_socket(stage);
+  uv_udp_t *udp = bound_udp(stage), *fresh = new_udp(stage);
+  ENSURE(uv_udp_set_multicast_interface(udp, nowhere) == (v4 ? UV_EADDRNOTAVAIL : UV_ENODEV));
+  ENSURE(interface_for_groups(stage, udp) == 0);
+  ENSURE(uv_udp_set_multicast_interface(udp, lo) == 0 && uv_udp_set_membership(udp, group, lo, UV_JOIN_GROUP) == 0);
+  int before = interface_for_groups(stage, udp);
+  ENSURE(before != 0 && uv_udp_set_multicast_interface(udp, nowhere) < 0 && interface_for_groups(stage, udp) == before);
+
+  ENSURE(uv_udp_set_membership(udp, group, nowhere, UV_JOIN_GROUP) == UV_ENODEV);
+  ENSURE(uv_udp_set_source_membership(udp, group, nowhere, own, UV_JOIN_GROUP) == UV_ENODEV);
+  ENSURE(uv_udp_set_membership(udp, foreign, NULL, UV_JOIN_GROUP) == UV_EAFNOSUPPORT);
+  ENSURE(uv_udp_set_membership(udp, group, nowhere, UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
+  /* The one that was joined is a member still, and then no more. */
+  ENSURE(uv_udp_set_membership(udp, group, lo, UV_LEAVE_GROUP) == 0);
+  ENSURE(uv_udp_set_membership(udp, group, lo, UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
+
+  ENSURE(uv_udp_bind(fresh, at(absent), 0) == UV_EADDRNOTAVAIL && !has_socket(fresh));
+  ENSURE(uv_udp_bind(fresh, at(loopback_of(stage->family, 0)), 0) == 0 && port_of(local_of(fresh)) != 0);
+  if (!v4) {
+    /* What cannot be sent there is the send's own error, and the kernel's. */
+    address_t beyond = address_of(AF_INET6, "fe80::1", 9);
+    ((struct sockaddr_in6*) &beyond)->sin6_scope_id = 999999;
+    ENSURE(sendto(raw.fd, "x", 1, 0, at(beyond), length_of(beyond)) < 0 && errno == ENETUNREACH);
+    ENSURE(say_to(udp, "x", beyond) == UV_ENETUNREACH);
+    ENSURE(uv_udp_bind(new_udp(stage), at(with_port(beyond, 0)), 0) == UV_ENODEV);
+  }
+  ENSURE(say_to(udp, "hello", raw.address) == 5);
+  GETS_ONLY(&raw, "hello");
+}
+
 const rule_t option_rules[] = {
     EACH("options/reach-the-socket", reach_the_socket),
     EACH("options/survive-disconnecting", survive),
     EACH("options/have-named-errors", named_errors),
     EACH("options/need-a-socket", need_a_socket),
     ONCE("options/broadcast-needs-permission", broadcast),
+    ISOLATED_V4("options/a-broadcast-arrives", broadcast_arrives),
+    EACH("options/what-is-not-there-has-its-own-name", not_there),
     END,
 };
 
