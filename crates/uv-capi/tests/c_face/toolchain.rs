@@ -139,15 +139,21 @@ impl Compile<'_> {
     }
 }
 
-/// Runs a command that must succeed.
+/// Runs a command that must succeed. If it does not, what it said is shown without the rules that hold.
 pub(crate) fn expect_success(command: &mut Command) -> Output {
     let output = command.output().unwrap();
+    let said = |text| String::from_utf8_lossy(text).into_owned();
+    let of_interest: Vec<_> = said(&output.stdout)
+        .lines()
+        .filter(|line| !line.starts_with("passed\t"))
+        .map(String::from)
+        .collect();
     assert!(
         output.status.success(),
-        "{command:?} ended with {}\n{}{}",
+        "{command:?} ended with {}\n{}\n{}",
         output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
+        of_interest.join("\n"),
+        said(&output.stderr)
     );
     output
 }

@@ -299,6 +299,9 @@ void enter_namespace(void);
 /* Runs `ip` here, or at the far end of the cable. */
 void ip(const char* arguments);
 void far_ip(const char* arguments);
+/* Gives this machine an address beside the loopback address, and waits until it is reached; that address. */
+void add_second_address(const stage_t* stage);
+address_t second_address(const stage_t* stage, int port);
 /* Lays a cable to a second namespace. */
 void cable(stage_t* stage);
 /* Makes a router of the far end, and sends everything there that has no other way. */

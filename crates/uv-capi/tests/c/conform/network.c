@@ -137,6 +137,18 @@ void wake(stage_t* stage) {
   ip(arguments);
 }
 
+address_t second_address(const stage_t* stage, int port) {
+  return address_of(stage->family, stage->family == AF_INET ? "127.0.0.2" : "fd00::2", port);
+}
+
+void add_second_address(const stage_t* stage) {
+  /* All of 127.0.0.0/8 is there already. */
+  if (stage->family == AF_INET6) ip("addr add fd00::2/128 dev lo nodad");
+  raw_t own = raw_at(second_address(stage, 0));
+  reaches(&own, &own);
+  close(own.fd);
+}
+
 static void set_there(const char* name, const char* value) {
   char path[100];
   snprintf(path, sizeof path, "/proc/sys/net/%s", name);

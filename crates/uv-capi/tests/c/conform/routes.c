@@ -1,16 +1,6 @@
 /* Networks with traps: several addresses, other networks, no route, small packets. */
 #include "conform.h"
 
-/* A second address of this machine, beside the loopback address. */
-static address_t second_address(stage_t* stage, int port) {
-  return address_of(stage->family, stage->family == AF_INET ? "127.0.0.2" : "fd00::2", port);
-}
-
-static void add_second_address(stage_t* stage) {
-  /* All of 127.0.0.0/8 is there already. */
-  if (stage->family == AF_INET6) ip("addr add fd00::2/128 dev lo nodad");
-}
-
 static void another_network(stage_t* stage) {
   cable(stage);
   raw_t local = raw_socket(stage), remote = far_raw(far_of(stage->family, 0));
