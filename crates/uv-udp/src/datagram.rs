@@ -1,7 +1,8 @@
 //! What the receive callback gets.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use uv_sys::{Metadata, RecvBatch};
 
@@ -28,14 +29,109 @@ pub struct Datagram<'a> {
 pub struct Batch<'a> {
     /// The messages that were not looked at yet: the next one, and how many there are.
     messages: Option<(&'a RecvBatch, usize, usize)>,
-    /// The message that is being split, and what is left of it. Beside each other, so that to take a datagram changes nothing
-    /// that the next one reads right away but a pointer and a length.
-    message: Option<Datagram<'a>>,
-    left: &'a [u8],
-    /// Bytes from one datagram to the next in that message.
-    stride: usize,
+    /// The message that is being split, at first none.
+    run: Run<'a>,
     filter: Filter,
 }
+
+/// Datagrams that the kernel received together (`UDP_GRO`, udp(7)), in order: from one source, with the same metadata and of
+/// one size; only the last may be shorter. A datagram that came by itself is a run of one.
+///
+/// ```
+/// use uv_udp::{Loop, RunMode, Udp};
+///
+/// let lp = Loop::new()?;
+/// let udp = Udp::new(&lp);
+/// udp.bind("127.0.0.1:0".parse().unwrap())?;
+/// udp.recv_batch_start(|udp, received| {
+///     let mut batch = received.expect("nothing was sent that could fail");
+///     while let Some(run) = batch.next_run() {
+///         println!("{} bytes from {}", run.bytes().len(), run.source());
+///         for datagram in run {
+///             assert_eq!(datagram.data, b"hello");
+///         }
+///     }
+///     udp.close(|_| ()).expect("it is open");
+/// })?;
+/// udp.try_send_to(b"hello", udp.local_addr()?)?;
+/// lp.run(RunMode::Default)?;
+/// # Ok::<(), uv_udp::Errno>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// All of it as one.
+    whole: Datagram<'a>,
+    /// What was not taken yet: `None` once the last datagram was, which may be an empty one.
+    left: Option<&'a [u8]>,
+    /// Bytes from one datagram to the next.
+    stride: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Nothing at all.
+    const SPENT: Self = Self {
+        whole: Datagram {
+            data: &[],
+            source: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
+            truncated: false,
+            metadata: &Metadata::NONE,
+        },
+        left: None,
+        stride: usize::MAX,
+    };
+
+    fn new(whole: Datagram<'a>, stride: usize) -> Self {
+        Self {
+            whole,
+            left: Some(whole.data),
+            stride,
+        }
+    }
+
+    /// Who sent them. On a connected handle that is always the peer.
+    pub fn source(&self) -> SocketAddr {
+        self.whole.source
+    }
+
+    /// What else came with each of them.
+    pub fn metadata(&self) -> &'a Metadata {
+        self.whole.metadata
+    }
+
+    /// The bytes of the datagrams that were not taken yet, one behind the other.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.left.unwrap_or_default()
+    }
+}
+
+impl<'a> Iterator for Run<'a> {
+    type Item = Datagram<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Datagram<'a>> {
+        let left = self.left?;
+        let (data, left) = match left.split_at_checked(self.stride) {
+            Some((data, left)) if !left.is_empty() => (data, Some(left)),
+            _ => (left, None),
+        };
+        self.left = left;
+        Some(Datagram {
+            data,
+            // Only the last one can be cut short by the end of the memory.
+            truncated: self.whole.truncated && left.is_none(),
+            ..self.whole
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // An empty datagram is one, too.
+        let count = |left: &[u8]| left.len().div_ceil(self.stride).max(1);
+        let count = self.left.map_or(0, count);
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for Run<'_> {}
 
 /// Whose datagrams are delivered, and from whom they come if the kernel was not asked.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +170,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
         Self {
             messages: Some((memory, 0, count)),
-            message: None,
-            left: &[],
-            stride: usize::MAX,
+            run: Run::SPENT,
             filter,
         }
     }
@@ -89,31 +183,34 @@ impl<'a> Batch<'a> {
         };
         Self {
             messages: None,
-            message: Some(datagram),
-            left: datagram.data,
-            stride: usize::MAX,
+            run: Run::new(datagram, usize::MAX),
             filter,
+        }
+    }
+
+    /// Takes what is left of the next run, for those who look at the source or the metadata once for all of its datagrams.
+    #[doc(alias = "UDP_GRO")]
+    pub fn next_run(&mut self) -> Option<Run<'a>> {
+        let begun = mem::replace(&mut self.run, Run::SPENT);
+        match begun.left {
+            Some(_) => Some(begun),
+            None => self.refill(),
         }
     }
 
     /// How many datagrams and bytes there are, without a walk along them.
     pub(crate) fn totals(&self) -> (usize, usize) {
-        let mut batch = self.clone();
-        let mut totals = (0, 0);
-        while batch.message.is_some() || batch.refill() {
-            // An empty datagram is one, too.
-            totals.0 += batch.left.len().div_ceil(batch.stride).max(1);
-            totals.1 += batch.left.len();
-            batch.message = None;
+        let (mut batch, mut totals) = (self.clone(), (0, 0));
+        while let Some(run) = batch.next_run() {
+            totals.0 += run.len();
+            totals.1 += run.bytes().len();
         }
         totals
     }
 
-    /// Goes on to the next message that is not a stranger's.
-    fn refill(&mut self) -> bool {
-        let Some((memory, next, count)) = &mut self.messages else {
-            return false;
-        };
+    /// The next message that is not a stranger's.
+    fn refill(&mut self) -> Option<Run<'a>> {
+        let (memory, next, count) = self.messages.as_mut()?;
         while *next < *count
             && let Some((data, received)) = memory.get(*next)
         {
@@ -121,18 +218,16 @@ impl<'a> Batch<'a> {
             if let Some(source) = self.filter.admit(received.source) {
                 // `UDP_GRO` puts datagrams of one size together; the last may be shorter.
                 let size = received.metadata.segment_size.filter(|&size| size > 0);
-                self.stride = size.map_or(usize::MAX, usize::from);
-                self.left = data;
-                self.message = Some(Datagram {
+                let whole = Datagram {
                     data,
                     source,
                     truncated: received.truncated,
                     metadata: &received.metadata,
-                });
-                return true;
+                };
+                return Some(Run::new(whole, size.map_or(usize::MAX, usize::from)));
             }
         }
-        false
+        None
     }
 }
 
@@ -141,27 +236,12 @@ impl<'a> Iterator for Batch<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Datagram<'a>> {
-        if self.message.is_none() && !self.refill() {
-            return None;
+        loop {
+            if let Some(datagram) = self.run.next() {
+                return Some(datagram);
+            }
+            self.run = self.refill()?;
         }
-        let message = self.message.as_ref()?;
-        let (data, left) = match self.left.split_at_checked(self.stride) {
-            Some((data, left)) if !left.is_empty() => (data, left),
-            _ => (self.left, &[][..]),
-        };
-        let last = left.is_empty();
-        let datagram = Datagram {
-            data,
-            source: message.source,
-            // Only the last one can be cut short by the end of the memory.
-            truncated: message.truncated && last,
-            metadata: message.metadata,
-        };
-        self.left = left;
-        if last {
-            self.message = None;
-        }
-        Some(datagram)
     }
 }
 
@@ -187,7 +267,7 @@ mod tests {
 
     fn split(data: &[u8], stride: usize) -> Vec<Vec<u8>> {
         let mut batch = Batch::one(datagram(data));
-        batch.stride = stride;
+        batch.run = Run::new(datagram(data), stride);
         let bytes: usize = batch.clone().map(|datagram| datagram.data.len()).sum();
         assert_eq!(batch.totals(), (batch.clone().count(), bytes));
         batch.map(|datagram| datagram.data.to_vec()).collect()
@@ -206,13 +286,14 @@ mod tests {
 
     #[test]
     fn only_the_last_datagram_of_a_truncated_buffer_is_truncated() {
-        let mut batch = Batch::one(Datagram {
+        let whole = Datagram {
             truncated: true,
             ..datagram(b"aab")
-        });
-        batch.stride = 2;
+        };
         assert_eq!(
-            batch.map(|datagram| datagram.truncated).collect::<Vec<_>>(),
+            Run::new(whole, 2)
+                .map(|datagram| datagram.truncated)
+                .collect::<Vec<_>>(),
             [false, true]
         );
     }

@@ -72,7 +72,7 @@ mod user_memory;
 mod waiting;
 
 pub use counters::Counters;
-pub use datagram::{Batch, Datagram};
+pub use datagram::{Batch, Datagram, Run};
 pub use errors::{ErrorKind, ErrorReport, NetworkError};
 pub use remote::UdpRemote;
 pub use sockets::BindOptions;

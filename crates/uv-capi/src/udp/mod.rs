@@ -17,7 +17,7 @@ use std::rc::Rc;
 use uv_core::KeepAlive;
 use uv_udp::Udp;
 
-use crate::object::{Kind, open};
+use crate::object::{Kind, object};
 use crate::types::uv_udp_t;
 
 #[cfg(test)]
@@ -75,18 +75,33 @@ impl fmt::Debug for UdpBox {
     }
 }
 
+/// What is behind a handle that is not closing, or closing but not closed; the error for others.
+///
+/// # Safety
+///
+/// As [`object`].
+#[inline]
+unsafe fn any_udp_box<'a>(handle: *const uv_udp_t) -> Result<&'a UdpBox, i32> {
+    // SAFETY: as the caller vouches; a `uv_udp_t` begins with a `uv_handle_t`.
+    match unsafe { object(handle.cast()) }.map(|object| &object.kind) {
+        Some(Kind::Udp(udp)) => Ok(udp),
+        None if !handle.is_null() => Err(-libc::EBADF),
+        _ => Err(-libc::EINVAL),
+    }
+}
+
 /// What is behind a handle that is not closing; the error for others.
 ///
 /// # Safety
 ///
 /// As [`open`].
 unsafe fn udp_box<'a>(handle: *const uv_udp_t) -> Result<&'a UdpBox, i32> {
-    // SAFETY: as the caller vouches; a `uv_udp_t` begins with a `uv_handle_t`.
-    match unsafe { open(handle.cast()) } {
-        Some(Kind::Udp(udp)) => Ok(udp),
-        None if !handle.is_null() => Err(-libc::EBADF),
-        _ => Err(-libc::EINVAL),
+    // SAFETY: as the caller vouches.
+    let udp = unsafe { any_udp_box(handle) }?;
+    if udp.udp.is_closing() {
+        return Err(-libc::EBADF);
     }
+    Ok(udp)
 }
 
 /// What a function returns for a result without a value.

@@ -8,13 +8,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_uint};
+use std::iter;
 use std::net::SocketAddr;
 use std::ptr;
 use std::rc::{Rc, Weak};
 
 use libc::sockaddr;
 use uv_core::{Handle, Loop, Phase, Source};
-use uv_udp::{Batch, Datagram, Errno};
+use uv_udp::{Batch, Datagram, Errno, Run};
 
 use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
 use super::udp_box;
@@ -112,28 +113,44 @@ impl Receiver {
     pub(crate) fn take(&self, mut batch: Batch<'_>) {
         let epoch = self.epoch.get();
         self.end_round_later();
+        let mut refused = None;
         // What is kept came first.
         let callbacks = self.callbacks.get();
         if let Some(callbacks) = callbacks.filter(|_| self.kept.borrow().is_empty()) {
-            while self.epoch.get() == epoch
-                && let Some(datagram) = batch.next()
+            while refused.is_none()
+                && let Some(run) = batch.next_run()
             {
-                let Datagram {
-                    data,
-                    source,
-                    truncated,
-                    ..
-                } = &datagram;
-                if self.offer(callbacks, data, source, *truncated) == Offer::Refused {
-                    self.keep(&datagram);
-                    break;
-                }
+                refused = self.offer_run(callbacks, run, epoch);
             }
         }
         // SAFETY: the structure is in place: the close callback does not come in the turn of a delivery.
         if unsafe { udp_box(self.this) }.is_ok() {
-            batch.for_each(|datagram| self.keep(&datagram));
+            let run = refused.map(|(first, run)| iter::once(first).chain(run));
+            let rest = run.into_iter().flatten().chain(batch);
+            rest.for_each(|datagram| self.keep(&datagram));
         }
+    }
+
+    /// Offers datagrams that came together; gives back what the program refused, and what was behind it. A loop of its own,
+    /// in which all that it needs is in registers.
+    #[inline(never)]
+    fn offer_run<'a>(
+        &self,
+        callbacks: Callbacks,
+        mut run: Run<'a>,
+        epoch: u32,
+    ) -> Option<(Datagram<'a>, Run<'a>)> {
+        let source = Raw::from(&run.source());
+        let source = source.as_ptr();
+        while let Some(datagram) = run.next() {
+            if self.epoch.get() != epoch
+                || self.offer(callbacks, datagram.data, source, datagram.truncated)
+                    == Offer::Refused
+            {
+                return Some((datagram, run));
+            }
+        }
+        None
     }
 
     /// The network's answer to an earlier datagram, or an error of receiving. libuv has asked for memory by then.
@@ -179,7 +196,9 @@ impl Receiver {
             if !self.admits(&next.source) {
                 continue;
             }
-            if self.offer(callbacks, &next.data, &next.source, next.truncated) == Offer::Refused {
+            let source = Raw::from(&next.source);
+            if self.offer(callbacks, &next.data, source.as_ptr(), next.truncated) == Offer::Refused
+            {
                 self.kept.borrow_mut().push_front(next);
                 break;
             }
@@ -236,7 +255,7 @@ impl Receiver {
         &self,
         callbacks: Callbacks,
         data: &[u8],
-        source: &SocketAddr,
+        source: *const sockaddr,
         truncated: bool,
     ) -> Offer {
         let large = if self.large_buffers {
@@ -282,7 +301,7 @@ impl Receiver {
         supplier: Callbacks,
         large: Large,
         data: &[u8],
-        source: &SocketAddr,
+        source: *const sockaddr,
         truncated: bool,
     ) {
         let chunk = uv_buf_t {
@@ -305,7 +324,7 @@ impl Receiver {
         callbacks: Callbacks,
         buf: &uv_buf_t,
         data: &[u8],
-        source: &SocketAddr,
+        source: *const sockaddr,
         flags: c_uint,
     ) {
         let len = data.len().min(buf.len);
@@ -317,10 +336,7 @@ impl Receiver {
         };
         let flags = flags | if len < data.len() { UV_UDP_PARTIAL } else { 0 };
         let nread = len.try_into().unwrap_or(isize::MAX);
-        match Raw::from(source) {
-            Raw::V4(addr) => self.recv(callbacks, nread, buf, (&raw const addr).cast(), flags),
-            Raw::V6(addr) => self.recv(callbacks, nread, buf, (&raw const addr).cast(), flags),
-        }
+        self.recv(callbacks, nread, buf, source, flags);
     }
 
     fn free_large(&self) {

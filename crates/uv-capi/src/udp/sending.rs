@@ -10,7 +10,7 @@ use libc::sockaddr;
 use uv_sys::{MAX_DATAGRAM, MAX_SLICES};
 use uv_udp::{Payload, Transmit, Udp};
 
-use super::{UdpBox, number, udp_box};
+use super::{UdpBox, any_udp_box, number, udp_box};
 use crate::address;
 use crate::object::{Kind, object};
 use crate::types::{UV_UDP_SEND, uv_buf_t, uv_udp_send_cb, uv_udp_send_t, uv_udp_t};
@@ -132,19 +132,23 @@ unsafe fn send(
         return Err(-libc::EINVAL);
     }
     // SAFETY: as the caller vouches.
-    let udp = unsafe { udp_box(handle) }?;
+    let udp = unsafe { any_udp_box(handle) }?;
     // SAFETY: as the caller vouches.
-    let destination = unsafe { to.destination(udp) }?;
-    // SAFETY: as the caller vouches.
-    let bytes = unsafe {
-        if nbufs == 1 && !bufs.is_null() {
-            accept(udp, Payload::Bytes(bytes(*bufs)?), destination, req)
-        } else {
-            with_payload(bufs, nbufs, |payload| {
-                accept(udp, payload, destination, req)
-            })
-        }
-    }?;
+    let accepted = match unsafe { to.destination(udp) } {
+        // SAFETY: as the caller vouches.
+        Ok(to) if nbufs == 1 && !bufs.is_null() => match unsafe { bytes(*bufs) } {
+            Ok(payload) => accept(udp, Payload::Bytes(payload), to, req),
+            Err(error) => Err(error),
+        },
+        // SAFETY: as the caller vouches.
+        Ok(to) => unsafe { with_payload(bufs, nbufs, |payload| accept(udp, payload, to, req)) },
+        Err(error) => Err(error),
+    };
+    // Asked only now: the handle itself takes nothing when it is closing.
+    let bytes = accepted.map_err(|error| match udp.udp.is_closing() {
+        true => -libc::EBADF,
+        false => error,
+    })?;
     // SAFETY: the caller gives room for a request; members are written one by one, so that none is read. `data` is its own.
     unsafe {
         (&raw mut (*req).base.type_).write(UV_UDP_SEND);
