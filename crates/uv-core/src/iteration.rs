@@ -217,8 +217,9 @@ impl Core {
     pub(crate) fn alive(&self) -> bool {
         self.live.get() > 0
             || !self.closing.borrow().is_empty()
-            || self.has_posts()
+            // In this order: what was posted before the last `KeepAlive` was dropped is seen once that is.
             || self.shared.kept_alive()
+            || self.has_posts()
     }
 
     fn dispatch_events(&self) {

@@ -189,6 +189,35 @@ fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
     thread.join().unwrap();
 }
 
+/// Whoever looks while another thread posts and lets go sees the one or the other.
+#[test]
+fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
+    const ROUNDS: usize = 20_000;
+    let lp = Loop::new().unwrap();
+    let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
+    let done = AtomicUsize::new(0);
+    let remote = lp.remote();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for alive in told {
+                remote.post(|_| ()).unwrap();
+                drop(alive);
+                done.fetch_add(1, SeqCst);
+            }
+        });
+        let mut gaps = 0;
+        for round in 0..ROUNDS {
+            tell.send(lp.remote().keep_alive()).unwrap();
+            while done.load(SeqCst) <= round {
+                gaps += usize::from(!lp.alive());
+            }
+            assert_eq!(lp.run(RunMode::Default), Ok(false));
+        }
+        drop(tell);
+        assert_eq!(gaps, 0);
+    });
+}
+
 #[test]
 fn a_loop_that_is_gone_refuses_posts_and_drops_the_closure() {
     let lp = Loop::new().unwrap();
