@@ -7,7 +7,7 @@ use uv_core::PollSource;
 use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
 use crate::request::same_header;
-use crate::runs::run_length;
+use crate::runs::{Share, run_length};
 use crate::sending::{no_room_in_device, segments_in};
 use crate::udp::Inner;
 
@@ -47,21 +47,15 @@ impl Inner {
         singles: impl Iterator<Item = Transmit<'a>> + Clone,
     ) -> Result<usize> {
         let sent = self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone()))?;
-        let (mut datagrams, mut sum) = (0, 0);
-        for single in singles.take(sent) {
+        let taken = singles.take(sent).map(|single| {
             let bytes = single.payload.len();
-            let segments = segments_in(&single, bytes);
-            if segments > 1 {
-                self.tally.segmented(segments);
+            Share {
+                datagrams: 1,
+                segments: segments_in(&single, bytes),
+                bytes,
             }
-            datagrams += segments;
-            sum += bytes;
-        }
-        self.tally.sent(datagrams, sum);
-        if datagrams > 1 {
-            self.tally.sent_batch();
-        }
-        Ok(sent)
+        });
+        Ok(self.count_taken(taken))
     }
 
     /// How many datagrams at the start of `batch` can leave as one message.
