@@ -138,7 +138,7 @@ impl Inner {
         Ok(sent)
     }
 
-    /// Sends one message in segments, or datagram by datagram where that is refused.
+    /// Sends one message in segments, or datagram by datagram where that is refused and the socket does not cut those.
     fn send_segmented(
         &self,
         socket: &PollSource,
@@ -148,14 +148,17 @@ impl Inner {
         let Payload::Bytes(data) = message.payload else {
             return Err(Errno::EINVAL);
         };
-        let may_segment = size.get() <= self.sender.largest_segment.get() || self.is_segmented();
-        if data.len() > usize::from(size.get()) && may_segment {
+        let may_segment = size.get() <= self.sender.largest_segment.get();
+        // A socket that cuts all that it sends would cut single datagrams, too.
+        let cuts = self.is_segmented();
+        if cuts || data.len() > usize::from(size.get()) && may_segment {
+            let length = data.len().try_into().ok().and_then(NonZeroU16::new);
             let segmented = Transmit {
-                segment_size: Some(size),
+                segment_size: Some(length.map_or(size, |length| size.min(length))),
                 ..*message
             };
             match self.insist(|| uv_sys::sendmsg(socket, &segmented)) {
-                Err(error) if error != Errno::EAGAIN && !no_room_in_device(error) => {
+                Err(error) if !cuts && error != Errno::EAGAIN && !no_room_in_device(error) => {
                     self.sender.segments_refused(error, size.get());
                     self.tally.fallback();
                 }
