@@ -38,6 +38,8 @@ pub(crate) struct Core {
     hooks: [HookList; 3],
     /// Posts taken over from other threads that have not run yet.
     pub(crate) posts: RefCell<Rows>,
+    /// Whether the row that is running has posts left.
+    pub(crate) row_goes_on: Cell<bool>,
     /// A row of posts that has run: its memory serves for the next.
     pub(crate) spare_row: Cell<Option<Box<dyn Row>>>,
     pub(crate) changes: RefCell<Vec<Weak<Polled>>>,
@@ -88,6 +90,7 @@ impl Core {
             closing: RefCell::default(),
             hooks: Default::default(),
             posts: RefCell::default(),
+            row_goes_on: Cell::new(false),
             spare_row: Cell::default(),
             changes: RefCell::default(),
             events: RefCell::new(PollEvents::with_capacity(EVENTS)),

@@ -134,7 +134,7 @@ impl Core {
                 row: Some(row),
             };
             if let Some(row) = &mut turn.row {
-                row.run(lp);
+                row.run(lp, &self.row_goes_on);
             }
         }
         any
@@ -204,18 +204,22 @@ impl Core {
             || !self.flushes.borrow().is_empty()
             || !self.closing.borrow().is_empty()
             || !self.due.borrow().is_empty()
-            || !self.posts.borrow().is_empty()
+            || self.has_posts()
             || !self.hooks(HookPhase::Idle).is_empty()
             || self.stopping.get()
-            || self.shared.pending()
+    }
+
+    /// Whether there is a post that has not run.
+    fn has_posts(&self) -> bool {
+        !self.posts.borrow().is_empty() || self.row_goes_on.get() || self.shared.pending()
     }
 
     pub(crate) fn alive(&self) -> bool {
         self.live.get() > 0
             || !self.closing.borrow().is_empty()
-            || !self.posts.borrow().is_empty()
-            || self.shared.pending()
+            // In this order: what was posted before the last `KeepAlive` was dropped is seen once that is.
             || self.shared.kept_alive()
+            || self.has_posts()
     }
 
     fn dispatch_events(&self) {
@@ -275,6 +279,7 @@ struct RowTurn<'a> {
 
 impl Drop for RowTurn<'_> {
     fn drop(&mut self) {
+        self.core.row_goes_on.set(false);
         match self.row.take() {
             Some(rest) if !rest.is_empty() => self.core.posts.borrow_mut().push_front(rest),
             done => self.core.spare_row.set(done.filter(|row| row.is_small())),

@@ -1,6 +1,7 @@
 //! The end of a loop that other threads hold.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +18,9 @@ const KEPT_ROW: usize = 64 * 1024;
 /// Closures of one type that were posted one after another. They share an allocation: one for each closure, made by one thread
 /// and freed by another, would be three quarters of what a post costs.
 pub(crate) trait Row: Send {
-    /// Runs the closures in order. After a panic in one, those after it are still there.
-    fn run(&mut self, lp: &Loop);
+    /// Runs the closures in order, each of which may know whether it `goes_on`. After a panic in one, those after it are still
+    /// there.
+    fn run(&mut self, lp: &Loop, goes_on: &Cell<bool>);
 
     fn is_empty(&self) -> bool;
 
@@ -31,8 +33,9 @@ pub(crate) trait Row: Send {
 struct Alike<F>(VecDeque<F>);
 
 impl<F: FnOnce(&Loop) + Send + 'static> Row for Alike<F> {
-    fn run(&mut self, lp: &Loop) {
+    fn run(&mut self, lp: &Loop, goes_on: &Cell<bool>) {
         while let Some(closure) = self.0.pop_front() {
+            goes_on.set(!self.0.is_empty());
             closure(lp);
         }
     }

@@ -7,7 +7,7 @@ use uv_core::PollSource;
 use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
 use crate::request::same_header;
-use crate::runs::run_length;
+use crate::runs::{Share, run_length};
 use crate::sending::{no_room_in_device, segments_in};
 use crate::udp::Inner;
 
@@ -47,21 +47,15 @@ impl Inner {
         singles: impl Iterator<Item = Transmit<'a>> + Clone,
     ) -> Result<usize> {
         let sent = self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone()))?;
-        let (mut datagrams, mut sum) = (0, 0);
-        for single in singles.take(sent) {
+        let taken = singles.take(sent).map(|single| {
             let bytes = single.payload.len();
-            let segments = segments_in(&single, bytes);
-            if segments > 1 {
-                self.tally.segmented(segments);
+            Share {
+                datagrams: 1,
+                segments: segments_in(&single, bytes),
+                bytes,
             }
-            datagrams += segments;
-            sum += bytes;
-        }
-        self.tally.sent(datagrams, sum);
-        if datagrams > 1 {
-            self.tally.sent_batch();
-        }
-        Ok(sent)
+        });
+        Ok(self.count_taken(taken))
     }
 
     /// How many datagrams at the start of `batch` can leave as one message.
@@ -144,7 +138,7 @@ impl Inner {
         Ok(sent)
     }
 
-    /// Sends one message in segments, or datagram by datagram where that is refused.
+    /// Sends one message in segments, or datagram by datagram where that is refused and the socket does not cut those.
     fn send_segmented(
         &self,
         socket: &PollSource,
@@ -154,14 +148,17 @@ impl Inner {
         let Payload::Bytes(data) = message.payload else {
             return Err(Errno::EINVAL);
         };
-        let may_segment = size.get() <= self.sender.largest_segment.get() || self.is_segmented();
-        if data.len() > usize::from(size.get()) && may_segment {
+        let may_segment = size.get() <= self.sender.largest_segment.get();
+        // A socket that cuts all that it sends would cut single datagrams, too.
+        let cuts = self.is_segmented();
+        if cuts || data.len() > usize::from(size.get()) && may_segment {
+            let length = data.len().try_into().ok().and_then(NonZeroU16::new);
             let segmented = Transmit {
-                segment_size: Some(size),
+                segment_size: Some(length.map_or(size, |length| size.min(length))),
                 ..*message
             };
             match self.insist(|| uv_sys::sendmsg(socket, &segmented)) {
-                Err(error) if error != Errno::EAGAIN && !no_room_in_device(error) => {
+                Err(error) if !cuts && error != Errno::EAGAIN && !no_room_in_device(error) => {
                     self.sender.segments_refused(error, size.get());
                     self.tally.fallback();
                 }

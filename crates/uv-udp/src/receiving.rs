@@ -245,10 +245,7 @@ impl Inner {
                     if count < width && filter.backlog {
                         // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
                         // whoever is told that, this handle's next read or send, puts the backlog back.)
-                        receiver.filter.set(Filter {
-                            backlog: false,
-                            ..filter
-                        });
+                        receiver.set_backlog(false);
                     }
                     let delivered = self.deliver(&udp, &memory, count, &filter);
                     if count.max(delivered) > 1 {
@@ -269,10 +266,7 @@ impl Inner {
                     }
                 }
                 Err(Errno::EAGAIN) => {
-                    receiver.filter.set(Filter {
-                        backlog: false,
-                        ..filter
-                    });
+                    receiver.set_backlog(false);
                     receiver.rhythm.read(why, false);
                     if matches!(why, Why::Told) {
                         self.empty_error_queue();

@@ -108,8 +108,12 @@ impl Inner {
     fn replace(&self, old: &PollSource, address: SocketAddr) -> Result<()> {
         let family = Family::of(&address);
         let replacement = self.hold_port(old, address).and_then(|held| {
-            self.settings().move_to(old, &held.fd)?;
-            Ok(held)
+            let moved = self.settings().move_to(old, &held.fd);
+            if moved.is_err() {
+                // The old socket has its port to itself again.
+                let _ = uv_sys::set_reuse_address(old, held.reuse);
+            }
+            moved.map(|()| held)
         });
         let held = match replacement {
             Ok(held) => held,

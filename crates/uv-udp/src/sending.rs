@@ -359,7 +359,7 @@ impl Inner {
             match result {
                 Ok(messages) => {
                     sender.pauses.set(0);
-                    let taken = self.count_taken(counts.iter().take(messages));
+                    let taken = self.count_taken(counts.iter().take(messages).copied());
                     let bursts = &self.scratch.bursts;
                     bursts.set(bursts.get().wrapping_add(u32::from(taken > 1)));
                     queue.complete(taken, Ok(()));
@@ -414,7 +414,7 @@ impl Inner {
     }
 
     /// Counts the messages that the kernel took, and says how many requests they had.
-    fn count_taken<'a>(&self, messages: impl Iterator<Item = &'a Share>) -> usize {
+    pub(crate) fn count_taken(&self, messages: impl Iterator<Item = Share>) -> usize {
         let (mut requests, mut datagrams, mut bytes) = (0, 0, 0);
         for message in messages {
             requests += message.datagrams;

@@ -161,7 +161,7 @@ impl Udp {
     ///
     /// `EALREADY` when the handle has a socket already. `ENOTSOCK` for what is no socket, `EINVAL` for one of streams,
     /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6, `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or
-    /// UDP-Lite. The descriptor is closed then.
+    /// UDP-Lite, `ENODEV` for one that is tied to an interface that is gone. The descriptor is closed then.
     #[doc(alias = "uv_udp_open")]
     #[doc(alias = "uv_udp_open_ex")]
     pub fn open(&self, fd: OwnedFd) -> Result<()> {
@@ -183,16 +183,17 @@ impl Udp {
             Err(error) => return Err(error),
         };
         let state = State::of_socket(family, &local, peer);
-        uv_sys::set_nonblocking(&fd, true)?;
-        inner.receiver.recognise(&fd);
-        if matches!(uv_sys::segment_size(&fd), Ok(Some(_))) {
-            inner.defaults().set_segmented(true);
-        }
         let device = match peer {
             // The interface may be a link-local peer's.
             Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
             _ => uv_sys::bound_device(&fd)?,
         };
+        uv_sys::set_nonblocking(&fd, true)?;
+        // It is taken: from here on the handle is another.
+        inner.receiver.recognise(&fd);
+        if matches!(uv_sys::segment_size(&fd), Ok(Some(_))) {
+            inner.defaults().set_segmented(true);
+        }
         // Whether the port was asked for by number is not known; that it is not is the safe guess.
         let address = SocketAddr::new(local.ip(), 0);
         inner.adopt(fd, state)?;

@@ -229,8 +229,8 @@ impl Udp {
     /// connected. After any other error the handle is unconnected, as [`is_connected`](Self::is_connected) tells, and something
     /// was not kept: `EADDRINUSE` for the local port if another socket took it, `EACCES` for a privileged one; `ENODEV`, `EPERM`
     /// for the device; `ENODEV` for a group whose interface is gone. An IPv6 handle needs another socket (`EMFILE`, `ENFILE`,
-    /// `ENOBUFS`, `ENOMEM`, and `EPERM` for a mark or a priority whose privilege is gone): without it it keeps the old one,
-    /// which hears the former peer's address alone.
+    /// `ENOBUFS`, `ENOMEM`, `EPERM` for a mark or a priority whose privilege is gone, and `ENODEV` for a multicast interface that
+    /// is): without it it keeps the old one, which hears the former peer's address alone.
     #[doc(alias = "uv_udp_disconnect")]
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;

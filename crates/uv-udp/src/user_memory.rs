@@ -208,7 +208,7 @@ impl Inner {
             let filter = receiver.filter();
             self.tally.recv_call();
             let room = &mut [IoSliceMut::new(buffers.memory())];
-            match uv_sys::recvmsg(&*socket, room, receiver.options(&receiver.filter())) {
+            match uv_sys::recvmsg(&*socket, room, receiver.options(&filter)) {
                 Ok(received) => {
                     // A stranger's datagram leaves the buffer to the next one.
                     if let Some(source) = filter.admit(received.source) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uv_core::{Errno, KeepAlive, Loop, Remote, RunMode, Timer};
 
 use super::embedding::is_readable;
-use super::support::{Log, inside};
+use super::support::{Log, inside, run_to_panic};
 
 /// What ran on a loop, for posts to find.
 fn note(lp: &Loop, entry: usize) {
@@ -65,6 +65,26 @@ fn posts_of_one_kind_and_of_many_run_in_the_order_in_which_they_were_made() {
         }
         lp.run(RunMode::NoWait).unwrap();
         assert_eq!(noted(&lp), Vec::from_iter(0..30));
+    }
+}
+
+#[test]
+fn a_post_sees_the_loop_kept_alive_by_those_after_it() {
+    let lp = Loop::new().unwrap();
+    for panics in [false, true] {
+        for last in [false, false, true] {
+            let post = move |lp: &Loop| {
+                assert_eq!(lp.alive(), !last);
+                assert_eq!(lp.poll_timeout(), Ok((!last).then_some(Duration::ZERO)));
+                assert!(!panics || last, "oops");
+            };
+            lp.remote().post(post).unwrap();
+        }
+        for _ in 0..2 * usize::from(panics) {
+            assert_eq!(run_to_panic(&lp, RunMode::Default), "oops");
+            assert!(lp.alive(), "the panic was of one alone");
+        }
+        assert_eq!(lp.run(RunMode::Default), Ok(false));
     }
 }
 
@@ -167,6 +187,35 @@ fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
         "what was posted before it was dropped has run"
     );
     thread.join().unwrap();
+}
+
+/// Whoever looks while another thread posts and lets go sees the one or the other.
+#[test]
+fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
+    const ROUNDS: usize = 20_000;
+    let lp = Loop::new().unwrap();
+    let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
+    let done = AtomicUsize::new(0);
+    let remote = lp.remote();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for alive in told {
+                remote.post(|_| ()).unwrap();
+                drop(alive);
+                done.fetch_add(1, SeqCst);
+            }
+        });
+        let mut gaps = 0;
+        for round in 0..ROUNDS {
+            tell.send(lp.remote().keep_alive()).unwrap();
+            while done.load(SeqCst) <= round {
+                gaps += usize::from(!lp.alive());
+            }
+            assert_eq!(lp.run(RunMode::Default), Ok(false));
+        }
+        drop(tell);
+        assert_eq!(gaps, 0);
+    });
 }
 
 #[test]

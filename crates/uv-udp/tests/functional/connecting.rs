@@ -3,9 +3,10 @@
 use std::net::{SocketAddr, UdpSocket};
 
 use uv_sys::fault::{self, Call, Fault};
-use uv_udp::{Errno, Loop, Result, Udp};
+use uv_udp::{Errno, Interface, Loop, Result, Udp};
 
 use super::harness::*;
+use super::network::with_device;
 
 #[test]
 fn a_connected_handle_sends_to_its_peer_and_hears_its_peer() {
@@ -480,6 +481,28 @@ fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
             udp.close(|_| ()).unwrap();
         }
     }
+}
+
+/// What the old socket has and a new one cannot have: here an interface that is gone.
+#[test]
+fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_its_port() {
+    with_device(|remove| {
+        for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
+            let lp = Loop::new().unwrap();
+            let (peer, to_peer) = raw(ip);
+            let (udp, address) = bound(&lp, ip);
+            let gone = uv_sys::interface_index("gone").unwrap();
+            udp.set_multicast_interface(Interface::Index(gone)).unwrap();
+            udp.connect(to_peer).unwrap();
+            remove();
+            assert_eq!(udp.disconnect(), Err(Errno::ENODEV));
+            assert!(!udp.is_connected());
+            assert_eq!(udp.local_addr(), Ok(address));
+            is_exclusive(&udp);
+            assert_eq!(udp.try_send_to(b"x", to_peer), Ok(1));
+            assert_eq!(next(&peer), b"x");
+        }
+    });
 }
 
 #[test]

@@ -172,18 +172,36 @@ fn warm_up(v6: bool) {
     panic!("the router does not answer");
 }
 
+/// Runs a test in a thread of its own, whose network it may change.
+fn apart(test: impl FnOnce() -> Result<(), String> + Send + 'static) {
+    let attempt = thread::spawn(|| {
+        if let Err(reason) = test() {
+            println!("skipped: no network of one's own here: {reason}");
+        }
+    });
+    if let Err(panic) = attempt.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// Runs a test for each family in a network of its own.
 pub(super) fn with_router(test: fn(v6: bool)) {
     for v6 in [false, true] {
-        let attempt = thread::spawn(move || match network() {
-            Ok(_router) => {
-                warm_up(v6);
-                test(v6);
-            }
-            Err(reason) => println!("skipped: no network with a router here: {reason}"),
+        apart(move || {
+            let _router = network()?;
+            warm_up(v6);
+            test(v6);
+            Ok(())
         });
-        if let Err(panic) = attempt.join() {
-            std::panic::resume_unwind(panic);
-        }
     }
+}
+
+/// Runs a test in a network of its own, which has a device `gone` beside loopback until the test calls `remove`.
+pub(super) fn with_device(test: fn(remove: &dyn Fn())) {
+    apart(move || {
+        namespace()?;
+        ip("link add gone type veth peer name end")?;
+        test(&|| ip("link del gone").unwrap());
+        Ok(())
+    });
 }

@@ -317,6 +317,41 @@ fn a_refused_segment_size_leaves_smaller_ones() {
 }
 
 #[test]
+fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        udp.set_send_segment_size(NonZeroU16::new(2)).unwrap();
+        for (length, size, expected) in [
+            (25, 10, vec![10, 10, 5]),
+            (10, 10, vec![10]),
+            (6, 10, vec![6]),
+            (6, u16::MAX, vec![6]),
+        ] {
+            let size = NonZeroU16::new(size).unwrap();
+            let sent = udp.try_send_segments(&vec![7; length], size, None);
+            assert_eq!(sent, Ok(length));
+            let lengths = all(&peer).iter().map(Vec::len).collect::<Vec<_>>();
+            assert_eq!(lengths, expected);
+        }
+        // Nor are they where the path refuses them, and what is sent later is cut as before.
+        fault::script(Call::Sendmsg, [Fault::Errno(Errno::EMSGSIZE); 2]);
+        let size = NonZeroU16::new(10).unwrap();
+        let refused = udp.try_send_segments(&[7; 30], size, None);
+        fault::clear();
+        assert_eq!(refused, Err(Errno::EMSGSIZE));
+        let results = Log::new();
+        for _ in 0..5 {
+            udp.send(b"aabb", note(&results)).unwrap();
+        }
+        run_until(&lp, || results.len() == 5);
+        assert_eq!(results.get(), [Ok(()); 5]);
+        assert_eq!(all(&peer), [b"aa", b"bb"].repeat(5));
+    }
+}
+
+#[test]
 fn each_datagram_of_a_refused_batch_has_a_result_of_its_own() {
     let lp = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use uv_udp::{BindOptions, Errno, Family, Loop, Udp};
 
 use super::harness::*;
+use super::network::with_device;
 
 fn options() -> BindOptions {
     BindOptions::default()
@@ -245,6 +246,28 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
         run_until(&lp, || errors.len() == 1);
         assert_eq!(errors.get(), [true]);
     }
+}
+
+#[test]
+fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
+    with_device(|remove| {
+        let sockets = loopbacks().into_iter().map(|ip| raw(ip).0);
+        let sockets = Vec::from_iter(sockets.inspect(|socket| {
+            uv_sys::bind_to_device(socket, Some("gone")).unwrap();
+            uv_sys::set_recv_ttl(socket, true).unwrap();
+            uv_sys::set_recv_errors(socket, true).unwrap();
+            uv_sys::set_gro(socket, true).unwrap();
+        }));
+        remove();
+        for (ip, socket) in loopbacks().into_iter().zip(sockets) {
+            let lp = Loop::new().unwrap();
+            let udp = Udp::new(&lp);
+            assert_eq!(udp.open(socket.into()), Err(Errno::ENODEV));
+            assert!(!udp.recv_ttl());
+            udp.bind(SocketAddr::new(ip, 0)).unwrap();
+            assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)), Ok(Ok(false)));
+        }
+    });
 }
 
 #[test]

@@ -259,7 +259,8 @@ impl Ring {
         #[cfg(feature = "fault-injection")]
         let max =
             crate::fault::before(crate::fault::Call::Recvmmsg)?.map_or(max, |most| most.min(max));
-        // SAFETY: as above for each of them; `max` does not exceed the array, and no timeout is given.
+        // SAFETY: the pointers of each header are to this ring's own memory, which is exclusively borrowed, and as long as said: see
+        // `new` and `Slot::arm`; `max` does not exceed the array, and no timeout is given.
         let count = syscall!(unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -285,8 +286,7 @@ impl Ring {
             return Err(Errno::EINVAL);
         };
         slot.arm(&mut message.msg_hdr, options);
-        // SAFETY: the header's pointers are to this ring's own memory, which is exclusively borrowed, and as long as said: see
-        // `new` and `Slot::arm`.
+        // SAFETY: as in `recv` for the one header, which has one buffer.
         let len = unsafe { recv_one(fd, &mut message.msg_hdr, flags(options)) }?;
         message.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
         self.decode(1, options);
