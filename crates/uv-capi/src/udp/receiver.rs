@@ -156,7 +156,8 @@ impl Receiver {
     /// The network's answer to an earlier datagram, or an error of receiving. libuv has asked for memory by then.
     pub(crate) fn take_error(&self, error: Errno) {
         if let Some(callbacks) = self.callbacks.get() {
-            let buf = self.alloc(callbacks);
+            let mut buf = uv_buf_t::NONE;
+            self.alloc(callbacks, &mut buf);
             self.give_back(callbacks, &buf, -error.raw());
         }
     }
@@ -223,11 +224,9 @@ impl Receiver {
     }
 
     /// Asks the program for memory.
-    fn alloc(&self, callbacks: Callbacks) -> uv_buf_t {
-        let mut buf = uv_buf_t::NONE;
+    fn alloc(&self, callbacks: Callbacks, buf: &mut uv_buf_t) {
         // SAFETY: the program's own function, with a handle that is in place, and room for a buffer.
-        unsafe { (callbacks.alloc)(self.this.cast(), SUGGESTED, &raw mut buf) };
-        buf
+        unsafe { (callbacks.alloc)(self.this.cast(), SUGGESTED, &raw mut *buf) };
     }
 
     fn recv(
@@ -268,7 +267,8 @@ impl Receiver {
             return Offer::Taken;
         }
         let epoch = self.epoch.get();
-        let buf = self.alloc(callbacks);
+        let mut buf = uv_buf_t::NONE;
+        self.alloc(callbacks, &mut buf);
         if buf.base.is_null() || buf.len == 0 {
             self.give_back(callbacks, &buf, -libc::ENOBUFS);
             return Offer::Refused;
@@ -335,7 +335,7 @@ impl Receiver {
                 .copy_from_nonoverlapping(data.as_ptr(), len)
         };
         let flags = flags | if len < data.len() { UV_UDP_PARTIAL } else { 0 };
-        let nread = len.try_into().unwrap_or(isize::MAX);
+        let nread = len.cast_signed();
         self.recv(callbacks, nread, buf, source, flags);
     }
 
@@ -353,7 +353,8 @@ impl Receiver {
             && owed
             && self.kept.borrow().is_empty()
         {
-            let buf = self.alloc(callbacks);
+            let mut buf = uv_buf_t::NONE;
+            self.alloc(callbacks, &mut buf);
             let empty = buf.base.is_null() || buf.len == 0;
             self.give_back(callbacks, &buf, if empty { -libc::ENOBUFS } else { 0 });
         }
