@@ -49,10 +49,10 @@ static void membership(stage_t* stage, const char* source) {
   ENSURE(take_part(stage, udp, source, UV_JOIN_GROUP) == 0);
   ENSURE(take_part(stage, udp, source, UV_JOIN_GROUP) == (source == NULL ? UV_EADDRINUSE : UV_EADDRNOTAVAIL));
   raw_say(&sender, "one", to);
-  settle(stage);
+  UNTIL(ends_with(&inbox, "one"));
   reconnect(udp, sender.address);
   raw_say(&sender, "two", to);
-  settle(stage);
+  UNTIL(ends_with(&inbox, "two"));
   ENSURE(take_part(stage, udp, source, UV_LEAVE_GROUP) == 0);
   ENSURE(take_part(stage, udp, source, UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
   raw_say(&sender, "late", to);
@@ -88,6 +88,7 @@ static void loops(stage_t* stage) {
   ENSURE(say_to(udp, "to all", to) == 6);
   ENSURE(uv_udp_set_multicast_loop(udp, 0) == 0 && say_to(udp, "not here", to) == 8);
   GETS_ONLY(&there, "to all", "not here");
+  UNTIL(inbox.count > 0);
   settle(stage);
   ENSURE(HAS(&inbox, "to all"));
 }
