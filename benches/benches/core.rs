@@ -1,5 +1,7 @@
 //! The layer of the loop: iterations, timers, posts, requests and the dispatch of readiness.
 
+mod config;
+
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};
@@ -173,9 +175,7 @@ fn dispatch(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+    config = config::config();
     targets = iterations, timers, posts, requests, dispatch
 }
 criterion_main!(benches);

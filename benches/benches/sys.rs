@@ -1,10 +1,11 @@
 //! The layer of system calls: what one datagram costs, alone, in a batch, and as one of a segmented message.
 
+mod config;
+
 use std::hint::black_box;
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use uv_sys::{
@@ -119,9 +120,7 @@ fn control(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+    config = config::config();
     targets = single, batches, control
 }
 criterion_main!(benches);

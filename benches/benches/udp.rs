@@ -1,11 +1,12 @@
 //! The layer of UDP handles: what a datagram costs on the way out, on the way in, and there and back.
 
+mod config;
+
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::rc::Rc;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use uv_udp::{Errno, Loop, RunMode, Udp};
@@ -209,9 +210,7 @@ fn beside(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+    config = config::config();
     targets = out, each, split, ping_pong, beside
 }
 criterion_main!(benches);

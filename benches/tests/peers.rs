@@ -1,6 +1,7 @@
 //! Every peer's every workload, for a few milliseconds each: it delivers something, and what it reports makes sense.
 
 use std::collections::HashSet;
+use std::process::Command;
 
 use uv_benches::{
     Options, Selection, Workload, list,
@@ -36,6 +37,15 @@ fn every_workload_of(name: &str) {
 #[test]
 fn ours() {
     every_workload_of("uv-udp");
+}
+
+#[test]
+fn c_face() {
+    if Command::new("cc").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no `cc` here");
+        return;
+    }
+    every_workload_of("uv-udp (C)");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! This project through its C face: a C program of `crates/uv-capi` does the workloads in a process of its own, linked with
-//! the shared library of a release build. The libraries of both faces would clash in one program, and libuv's with either.
+//! the shared library, which is optimized if this is. The libraries of both faces would clash in one program, and libuv's with
+//! either.
 
 use std::{
     fs, io,
@@ -110,9 +111,13 @@ fn compile() -> io::Result<PathBuf> {
 
 fn build_library() -> io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "uv-capi"])
-        .args(["--lib", "--message-format=json"])
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "uv-capi", "--lib"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let output = build
+        .arg("--message-format=json")
         .current_dir(PACKAGE)
         .stderr(Stdio::inherit())
         .output()?;

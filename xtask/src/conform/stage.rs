@@ -374,8 +374,9 @@ pub(crate) struct DeadPeer {
 impl DeadPeer {
     pub(crate) fn new(family: Family) -> Result<Self, Errno> {
         let holder = uv_sys::socket(family)?;
-        uv_sys::set_reuse_address(&holder, true)?;
         uv_sys::bind(&holder, &loopback(family))?;
+        // Not before: the kernel might choose the port of another one that may be reused.
+        uv_sys::set_reuse_address(&holder, true)?;
         let address = uv_sys::local_addr(&holder)?;
         uv_sys::connect(&holder, &address)?;
         Ok(Self {

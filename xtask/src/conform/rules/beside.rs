@@ -419,8 +419,10 @@ fn membership(stage: &Stage, near_side: &Near, by_source: bool) -> Verdict {
     };
     ensure_eq!(twice, Err(expected), "joining twice");
     say("one")?;
+    stage.until("the first is heard", || inbox.len() == 1)?;
     reconnect()?;
     say("two")?;
+    stage.until("the second is heard", || inbox.len() == 2)?;
     if by_source {
         udp.leave_source(group, source, interface)?;
     } else {
@@ -455,6 +457,7 @@ fn loops(stage: &Stage, near_side: &Near) -> Verdict {
         ["to all", "not here"],
         "what was heard there"
     );
+    stage.until("it is heard here", || inbox.len() > 0)?;
     stage.a_little_longer()?;
     ensure_eq!(inbox.texts(), ["to all"], "what was heard here");
     Ok(())

@@ -123,10 +123,8 @@ static void alloc_for_sixteen(uv_handle_t* handle, size_t suggested, uv_buf_t* b
 static void recv_large(stage_t* stage) {
   raw_t first = raw_socket(stage), second = raw_socket(stage);
   inbox_t inbox = {0};
-  uv_udp_t* udp = new_udp_ex(stage, UV_UDP_RECVMMSG);
-  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, alloc_for_sixteen, inbox_recv) == 0);
+  uv_udp_t* udp = bound_udp_ex(stage, UV_UDP_RECVMMSG);
+  ENSURE(receive_with(udp, &inbox, alloc_for_sixteen, inbox_recv) == 0);
   for (int i = 0; i < 100; i++) raw_say(i % 7 == 0 ? &first : &second, numbered(i, 4), local_of(udp));
   UNTIL(inbox.count >= 100);
   settle(stage);
@@ -145,11 +143,6 @@ static void echo_back(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const s
   (void) flags;
   if (addr != NULL) ENSURE(mail(&answers, answers.count, udp, buf->base, (int) nread, addr) == 0);
   free(buf->base);
-}
-
-static void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  (void) handle;
-  *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
 }
 
 static void echo(stage_t* stage) {

@@ -24,9 +24,7 @@ static void on_sent(uv_udp_send_t* req, int status) {
 }
 
 static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  static char memory[65536];
-  (void) handle, (void) suggested;
-  *buf = uv_buf_init(memory, sizeof memory);
+  alloc_the_same(handle, suggested, buf);
   inside += under_way;
 }
 

@@ -89,6 +89,8 @@ void waiting(const char* file, int line, const char* what);
   } while (0)
 /* Some more iterations, in which nothing of note should happen. */
 void settle(stage_t* stage);
+/* How often the loop turns in so many milliseconds. */
+int turns_in(stage_t* stage, unsigned ms);
 
 /* ---- both forms ---- */
 
@@ -169,6 +171,7 @@ uv_udp_t* new_udp(stage_t* stage);
 uv_udp_t* new_udp_ex(stage_t* stage, unsigned flags);
 /* One that is bound to the loopback or to the wildcard address. */
 uv_udp_t* bound_udp(stage_t* stage);
+uv_udp_t* bound_udp_ex(stage_t* stage, unsigned flags);
 uv_udp_t* wildcard_udp(stage_t* stage);
 /* One that has a peer. */
 uv_udp_t* connected_udp(stage_t* stage, address_t peer);
@@ -218,10 +221,14 @@ typedef struct {
 } inbox_t;
 
 unsigned sum_of(const char* bytes, int len);
-/* Receives into an inbox, whose address goes into udp->data. */
+/* Receives into an inbox, whose address goes into udp->data; also with callbacks of the rule's own. */
 int receive(uv_udp_t* udp, inbox_t* inbox);
+int receive_with(uv_udp_t* udp, inbox_t* inbox, uv_alloc_cb alloc, uv_udp_recv_cb recv);
 void inbox_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
 void inbox_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags);
+/* For receive callbacks without an inbox: memory that they free, and memory that is the same each time. */
+void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
+void alloc_the_same(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
 /* Enters what a callback of the rule's own got. */
 void inbox_enter(inbox_t* inbox, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr);
 /* Whether an inbox has these texts, and no more. */

@@ -7,12 +7,6 @@ static int received, fired, stop_when;
 static uv_loop_t* running;
 static address_t here;
 
-static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  static char memory[65536];
-  (void) handle, (void) suggested;
-  *buf = uv_buf_init(memory, sizeof memory);
-}
-
 static void free_request(uv_udp_send_t* req, int status) {
   (void) status;
   free(req);
@@ -41,7 +35,7 @@ static uv_udp_t* endless_flood(stage_t* stage) {
   uv_udp_t* udp = bound_udp(stage);
   here = local_of(udp);
   running = &stage->loop;
-  ENSURE(uv_udp_recv_start(udp, on_alloc, count_and_send_on) == 0);
+  ENSURE(uv_udp_recv_start(udp, alloc_the_same, count_and_send_on) == 0);
   for (int i = 0; i < 100; i++) post_to(udp, "round and round", here);
   UNTIL(received > 100);
   return udp;
@@ -59,7 +53,7 @@ static void one_iteration(stage_t* stage) {
   int count = 0, most = 0;
   uv_udp_t* udp = bound_udp(stage);
   udp->data = &count;
-  ENSURE(uv_udp_recv_start(udp, on_alloc, count_received) == 0);
+  ENSURE(uv_udp_recv_start(udp, alloc_the_same, count_received) == 0);
   for (int i = 0; i < 200; i++) raw_say(&peer, "flood", local_of(udp));
   for (int turn = 0; turn < 1000 && count < 200; turn++) {
     int before = count;
@@ -106,7 +100,7 @@ static void room_for_handles(stage_t* stage) {
   /* Back and forth between two more handles. */
   uv_udp_t *one = bound_udp(stage), *other = bound_udp(stage);
   ENSURE(uv_udp_connect(one, at(local_of(other))) == 0 && uv_udp_connect(other, at(local_of(one))) == 0);
-  ENSURE(uv_udp_recv_start(one, on_alloc, answer) == 0 && uv_udp_recv_start(other, on_alloc, answer) == 0);
+  ENSURE(uv_udp_recv_start(one, alloc_the_same, answer) == 0 && uv_udp_recv_start(other, alloc_the_same, answer) == 0);
   ENSURE(say(one, "ping") == 4);
   floods_until_stopped(stage);
   ENSURE(rounds >= 40);
@@ -170,7 +164,7 @@ static void two_floods(stage_t* stage) {
   for (int each = 0; each < 2; each++) {
     flooded[each] = bound_udp(stage);
     flooded[each]->data = &shares[each];
-    ENSURE(uv_udp_recv_start(flooded[each], on_alloc, count_received) == 0);
+    ENSURE(uv_udp_recv_start(flooded[each], alloc_the_same, count_received) == 0);
   }
   ENSURE(uv_prepare_init(&stage->loop, &prepare) == 0 && uv_prepare_start(&prepare, flood_both) == 0);
   TO_THE_END();
@@ -190,7 +184,7 @@ static void endless_sending(stage_t* stage) {
   uv_udp_t* udp = connected_udp(stage, peer.address);
   uv_buf_t buf = text("again");
   udp->data = &count;
-  ENSURE(uv_udp_recv_start(udp, on_alloc, count_received) == 0);
+  ENSURE(uv_udp_recv_start(udp, alloc_the_same, count_received) == 0);
   for (int i = 0; i < 64; i++) {
     ENSURE(send_to_peer((uv_udp_send_t*) malloc(sizeof(uv_udp_send_t)), udp, &buf, 1, send_for_ever) == 0);
   }
@@ -205,17 +199,9 @@ static void endless_sending(stage_t* stage) {
   }
 }
 
-static int turns;
-
-static void count_turn(uv_prepare_t* prepare) {
-  (void) prepare;
-  turns++;
-}
-
 static void idle_loop_sleeps(stage_t* stage) {
   raw_t peer = raw_socket(stage);
   inbox_t inbox = {0}, other = {0};
-  static uv_prepare_t prepare;
   uv_udp_t *first = bound_udp(stage), *second = connected_udp(stage, peer.address);
   ENSURE(receive(first, &inbox) == 0 && receive(second, &other) == 0);
   /* Something happened before, and it is over. */
@@ -223,11 +209,8 @@ static void idle_loop_sleeps(stage_t* stage) {
   raw_say(&peer, "answer", local_of(second));
   raw_say(&peer, "hello", local_of(first));
   UNTIL(inbox.count == 1 && other.count == 1);
-  ENSURE(uv_prepare_init(&stage->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_turn) == 0);
-  stop_when = 1;
-  ENSURE(uv_timer_init(&stage->loop, &ticking) == 0 && uv_timer_start(&ticking, stop_after_some, 50, 0) == 0);
-  TO_THE_END();
-  ENSURE(fired == 1 && turns <= 10);
+  int turns = turns_in(stage, 50);
+  ENSURE(turns <= 10);
   note("%d iterations in 50 ms", turns);
 }
 
@@ -252,7 +235,7 @@ static void sixty_four_outstanding(stage_t* stage) {
     int count = 0;
     uv_udp_t *receiver = bound_udp(stage), *sender = connected_udp(stage, local_of(receiver));
     receiver->data = &count;
-    ENSURE(uv_udp_recv_start(receiver, on_alloc, count_received) == 0);
+    ENSURE(uv_udp_recv_start(receiver, alloc_the_same, count_received) == 0);
     /* So that the loop comes to an end when all are sent. */
     uv_unref((uv_handle_t*) receiver);
     left = ALL;

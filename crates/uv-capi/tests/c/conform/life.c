@@ -9,6 +9,11 @@ static void count_close(uv_handle_t* handle) {
   received_at_close = calls;
 }
 
+/* A handle in the rule's own memory, bound to the loopback address. */
+static void init_bound(stage_t* stage, uv_udp_t* udp) {
+  ENSURE(uv_udp_init(&stage->loop, udp) == 0 && uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+}
+
 static address_t freed;
 
 static void note_free_address(uv_handle_t* handle) {
@@ -20,7 +25,7 @@ static void note_free_address(uv_handle_t* handle) {
 
 static void close_calls_back(stage_t* stage) {
   uv_udp_t udp;
-  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  init_bound(stage, &udp);
   freed = local_of(&udp);
   uv_close((uv_handle_t*) &udp, note_free_address);
   ENSURE(uv_is_closing((uv_handle_t*) &udp) && !uv_is_active((uv_handle_t*) &udp) && closes == 0);
@@ -37,7 +42,7 @@ static void never_called(uv_handle_t* handle) {
 
 static void close_twice(stage_t* stage) {
   uv_udp_t udp;
-  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  init_bound(stage, &udp);
   uv_close((uv_handle_t*) &udp, count_close);
   uv_close((uv_handle_t*) &udp, never_called);
   TO_THE_END();
@@ -57,10 +62,9 @@ static void close_in_receive(stage_t* stage) {
   raw_t peer = raw_socket(stage);
   uv_udp_t udp;
   inbox_t inbox = {0};
-  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
-  udp.data = &inbox;
+  init_bound(stage, &udp);
   for (int i = 0; i < 10; i++) raw_say(&peer, "hello", local_of(&udp));
-  ENSURE(uv_udp_recv_start(&udp, inbox_alloc, recv_and_close) == 0);
+  ENSURE(receive_with(&udp, &inbox, inbox_alloc, recv_and_close) == 0);
   TO_THE_END();
   ENSURE(calls == 1 && inbox.count == 1 && inbox.lent == 0 && closes == 1 && received_at_close == 1);
 }
@@ -74,9 +78,8 @@ static void close_in_alloc(stage_t* stage) {
   raw_t peer = raw_socket(stage);
   uv_udp_t udp;
   inbox_t inbox = {0};
-  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
-  udp.data = &inbox;
-  ENSURE(uv_udp_recv_start(&udp, alloc_and_close, inbox_recv) == 0);
+  init_bound(stage, &udp);
+  ENSURE(receive_with(&udp, &inbox, alloc_and_close, inbox_recv) == 0);
   raw_say(&peer, "hello", local_of(&udp));
   TO_THE_END();
   ENSURE(inbox.count == 0 && inbox.lent == 0 && closes == 1);
@@ -121,16 +124,10 @@ static void recv_and_close_all(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf
   for (int i = 0; i < 5; i++) uv_close((uv_handle_t*) &several[i], note_completed);
 }
 
-static void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  (void) handle;
-  *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
-}
-
 static void close_another(stage_t* stage) {
   raw_t peer = raw_socket(stage);
   for (int i = 0; i < 5; i++) {
-    ENSURE(uv_udp_init(&stage->loop, &several[i]) == 0);
-    ENSURE(uv_udp_bind(&several[i], at(loopback_of(stage->family, 0)), 0) == 0);
+    init_bound(stage, &several[i]);
     ENSURE(uv_udp_recv_start(&several[i], alloc_some, recv_and_close_all) == 0);
   }
   /* All of them are ready in the same poll. */
@@ -168,7 +165,7 @@ static void made_again(uv_handle_t* handle) {
 
 static void used_again(stage_t* stage) {
   uv_udp_t udp;
-  ENSURE(uv_udp_init(&stage->loop, &udp) == 0 && uv_udp_bind(&udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  init_bound(stage, &udp);
   uv_close((uv_handle_t*) &udp, made_again);
   TO_THE_END();
   ENSURE(closes == 5);
@@ -204,8 +201,7 @@ static void stop_and_start(stage_t* stage) {
   inbox_t inbox = {0};
   uv_udp_t* udp = bound_udp(stage);
   for (int i = 0; i < 4; i++) raw_say(&peer, numbered(i, 4), local_of(udp));
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, inbox_alloc, replace_callback) == 0);
+  ENSURE(receive_with(udp, &inbox, inbox_alloc, replace_callback) == 0);
   UNTIL(inbox.count == 4);
   settle(stage);
   ENSURE(calls == 3 && inbox.lent == 0);

@@ -52,12 +52,6 @@ static void on_closed(uv_handle_t* handle) {
   enter("closing");
 }
 
-static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  static char memory[65536];
-  (void) handle, (void) suggested;
-  *buf = uv_buf_init(memory, sizeof memory);
-}
-
 static void on_received(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
   (void) udp, (void) nread, (void) buf, (void) flags;
   if (addr != NULL) enter("dispatch");
@@ -83,7 +77,7 @@ static void phases(stage_t* stage) {
   uv_buf_t now = text("at once"), later = text("flushed");
   listener = raw_socket(stage);
   uv_udp_t *receiver = bound_udp(stage), *sender = connected_udp(stage, listener.address);
-  ENSURE(uv_udp_recv_start(receiver, on_alloc, on_received) == 0);
+  ENSURE(uv_udp_recv_start(receiver, alloc_the_same, on_received) == 0);
   ENSURE(uv_async_init(&stage->loop, &async, on_async) == 0);
   /* Registering may take a poll. */
   settle(stage);

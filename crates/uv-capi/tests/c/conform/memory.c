@@ -35,8 +35,7 @@ static void partial(stage_t* stage) {
   raw_t sender = raw_socket(stage);
   inbox_t inbox = {0};
   uv_udp_t* udp = bound_udp(stage);
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, alloc_two_bytes, inbox_recv) == 0);
+  ENSURE(receive_with(udp, &inbox, alloc_two_bytes, inbox_recv) == 0);
   raw_say(&sender, "ab", local_of(udp));
   UNTIL(inbox.count == 1);
   ENSURE(inbox.flags == 0);
@@ -79,8 +78,7 @@ static void no_memory(stage_t* stage) {
     inbox_t inbox = {0};
     uv_udp_t* udp = bound_udp(stage);
     refuse = refusals;
-    udp->data = &inbox;
-    ENSURE(uv_udp_recv_start(udp, alloc_at_times, inbox_recv) == 0);
+    ENSURE(receive_with(udp, &inbox, alloc_at_times, inbox_recv) == 0);
     raw_say(&sender, "one", local_of(udp));
     raw_say(&sender, "two", local_of(udp));
     raw_say(&sender, "three", local_of(udp));
@@ -100,9 +98,8 @@ static void strangers(stage_t* stage) {
   raw_say(&stranger, "stranger", local_of(udp));
   raw_say(&peer, "peer", local_of(udp));
   refuse = 2;
-  udp->data = &inbox;
   /* Also those that wait for memory when the handle is connected. */
-  ENSURE(uv_udp_recv_start(udp, alloc_at_times, inbox_recv) == 0);
+  ENSURE(receive_with(udp, &inbox, alloc_at_times, inbox_recv) == 0);
   UNTIL(inbox.errors > 0);
   ENSURE(uv_udp_connect(udp, at(peer.address)) == 0);
   UNTIL(inbox.count > 0);
@@ -132,8 +129,7 @@ static void half_way(stage_t* stage) {
   for (int i = 0; i < 6; i++) raw_say(&sender, numbered(i, 4), local_of(udp));
   /* In the middle of what one system call receives, and not at its beginning. */
   stop_after = 2;
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, inbox_alloc, recv_and_stop) == 0);
+  ENSURE(receive_with(udp, &inbox, inbox_alloc, recv_and_stop) == 0);
   UNTIL(inbox.count >= 2);
   settle(stage);
   ENSURE(inbox.count == 2 && inbox.lent == 0 && !uv_is_active((uv_handle_t*) udp) && inbox.ends == 0);
@@ -155,8 +151,7 @@ static void stopped_in_large(stage_t* stage) {
   ENSURE(uv_udp_using_recvmmsg(udp) == 1 && uv_udp_using_recvmmsg(plain) == 0);
   ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
   stop_after = 2;
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, alloc_for_three, recv_and_stop) == 0);
+  ENSURE(receive_with(udp, &inbox, alloc_for_three, recv_and_stop) == 0);
   for (int i = 0; i < 5; i++) raw_say(&sender, "x", local_of(udp));
   UNTIL(inbox.count == 2);
   settle(stage);
@@ -172,10 +167,8 @@ static void small_with_recvmmsg(stage_t* stage) {
   raw_t sender = raw_socket(stage);
   for (int tiny = 0; tiny < 2; tiny++) {
     inbox_t inbox = {0};
-    uv_udp_t* udp = new_udp_ex(stage, (unsigned) stage->family | UV_UDP_RECVMMSG);
-    ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
-    udp->data = &inbox;
-    ENSURE(uv_udp_recv_start(udp, tiny ? alloc_two_bytes : inbox_alloc, inbox_recv) == 0);
+    uv_udp_t* udp = bound_udp_ex(stage, (unsigned) stage->family | UV_UDP_RECVMMSG);
+    ENSURE(receive_with(udp, &inbox, tiny ? alloc_two_bytes : inbox_alloc, inbox_recv) == 0);
     for (int i = 0; i < 5; i++) raw_say(&sender, "x", local_of(udp));
     UNTIL(inbox.count == 5);
     settle(stage);

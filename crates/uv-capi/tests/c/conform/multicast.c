@@ -21,44 +21,40 @@ static void reconnect(uv_udp_t* udp, address_t to) {
   ENSURE(uv_udp_connect(udp, at(to)) == 0 && connect_anew(udp, at(to)) == 0 && disconnect(udp) == 0);
 }
 
-static void membership(stage_t* stage, int by_source) {
+/* Joins or leaves the group on the near end, for what one source sends or, without one, for everything. */
+static int take_part(stage_t* stage, uv_udp_t* udp, const char* source, uv_membership membership) {
+  const char *group = group_of(stage), *here = interface_of(stage);
+  return source == NULL ? uv_udp_set_membership(udp, group, here, membership)
+                        : uv_udp_set_source_membership(udp, group, here, source, membership);
+}
+
+static void membership(stage_t* stage, const char* source) {
   inbox_t inbox = {0};
   int off = 0, v4 = stage->family == AF_INET;
   cable(stage);
-  const char *group = group_of(stage), *here = interface_of(stage), *source = sender_of(stage, 0);
   int index = (int) if_nametoindex("near");
   uv_udp_t* udp = wildcard_udp(stage);
   /* Without this, Linux gives a socket every group that anybody on the host is a member of. */
   ENSURE(setsockopt(fd_of(udp), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? 49 /* IP_MULTICAST_ALL */ : 29 /* IPV6_MULTICAST_ALL */, &off, sizeof off) == 0);
-  address_t to = address_of(stage->family, group, port_of(local_of(udp)));
+  address_t to = address_of(stage->family, group_of(stage), port_of(local_of(udp)));
   raw_t sender = raw_at(near_of(stage->family, 0));
   struct in_addr own = ((struct sockaddr_in*) &sender.address)->sin_addr;
   ENSURE(v4 ? setsockopt(sender.fd, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof own) == 0
             : setsockopt(sender.fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) == 0);
   ENSURE(receive(udp, &inbox) == 0);
-  if (by_source) {
-    ENSURE(uv_udp_set_source_membership(udp, group, here, sender_of(stage, 1), UV_JOIN_GROUP) == 0);
-    raw_say(&sender, "from another source", to);
-    settle(stage);
-    ENSURE(uv_udp_set_source_membership(udp, group, here, source, UV_JOIN_GROUP) == 0);
-    ENSURE(uv_udp_set_source_membership(udp, group, here, source, UV_JOIN_GROUP) == UV_EADDRNOTAVAIL);
-  } else {
-    raw_say(&sender, "early", to);
-    settle(stage);
-    ENSURE(uv_udp_set_membership(udp, group, here, UV_JOIN_GROUP) == 0);
-    ENSURE(uv_udp_set_membership(udp, group, here, UV_JOIN_GROUP) == UV_EADDRINUSE);
-  }
-  raw_say(&sender, "one", to);
+  /* A member for another source hears nothing either. */
+  if (source != NULL) ENSURE(take_part(stage, udp, sender_of(stage, 1), UV_JOIN_GROUP) == 0);
+  raw_say(&sender, "early", to);
   settle(stage);
+  ENSURE(take_part(stage, udp, source, UV_JOIN_GROUP) == 0);
+  ENSURE(take_part(stage, udp, source, UV_JOIN_GROUP) == (source == NULL ? UV_EADDRINUSE : UV_EADDRNOTAVAIL));
+  raw_say(&sender, "one", to);
+  UNTIL(ends_with(&inbox, "one"));
   reconnect(udp, sender.address);
   raw_say(&sender, "two", to);
-  settle(stage);
-  if (by_source) {
-    ENSURE(uv_udp_set_source_membership(udp, group, here, source, UV_LEAVE_GROUP) == 0);
-  } else {
-    ENSURE(uv_udp_set_membership(udp, group, here, UV_LEAVE_GROUP) == 0);
-    ENSURE(uv_udp_set_membership(udp, group, here, UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
-  }
+  UNTIL(ends_with(&inbox, "two"));
+  ENSURE(take_part(stage, udp, source, UV_LEAVE_GROUP) == 0);
+  ENSURE(take_part(stage, udp, source, UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
   raw_say(&sender, "late", to);
   settle(stage);
   reconnect(udp, sender.address);
@@ -68,11 +64,11 @@ static void membership(stage_t* stage, int by_source) {
 }
 
 static void members(stage_t* stage) {
-  membership(stage, 0);
+  membership(stage, NULL);
 }
 
 static void members_for_a_source(stage_t* stage) {
-  membership(stage, 1);
+  membership(stage, sender_of(stage, 0));
 }
 
 static void loops(stage_t* stage) {
@@ -80,7 +76,7 @@ static void loops(stage_t* stage) {
   int v4 = stage->family == AF_INET;
   cable(stage);
   uv_udp_t *member = wildcard_udp(stage), *udp = wildcard_udp(stage);
-  ENSURE(uv_udp_set_membership(member, group_of(stage), interface_of(stage), UV_JOIN_GROUP) == 0 && receive(member, &inbox) == 0);
+  ENSURE(take_part(stage, member, NULL, UV_JOIN_GROUP) == 0 && receive(member, &inbox) == 0);
   address_t to = address_of(stage->family, group_of(stage), port_of(local_of(member)));
   raw_t there = far_raw(wildcard_of(stage->family, port_of(to)));
   /* A membership is of the socket's namespace, whichever the process is in. */
@@ -92,6 +88,7 @@ static void loops(stage_t* stage) {
   ENSURE(say_to(udp, "to all", to) == 6);
   ENSURE(uv_udp_set_multicast_loop(udp, 0) == 0 && say_to(udp, "not here", to) == 8);
   GETS_ONLY(&there, "to all", "not here");
+  UNTIL(inbox.count > 0);
   settle(stage);
   ENSURE(HAS(&inbox, "to all"));
 }

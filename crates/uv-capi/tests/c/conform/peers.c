@@ -129,14 +129,12 @@ static void alloc_several(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) 
 static void batches_without_strangers(stage_t* stage) {
   raw_t peer = raw_socket(stage), stranger = raw_socket(stage);
   inbox_t inbox = {0};
-  uv_udp_t* udp = new_udp_ex(stage, UV_UDP_RECVMMSG);
-  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  uv_udp_t* udp = bound_udp_ex(stage, UV_UDP_RECVMMSG);
   address_t here = local_of(udp);
   for (int i = 0; i < 40; i++) raw_say(&stranger, "stranger", here);
   raw_say(&peer, "early", here);
   ENSURE(uv_udp_connect(udp, at(peer.address)) == 0);
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, alloc_several, inbox_recv) == 0);
+  ENSURE(receive_with(udp, &inbox, alloc_several, inbox_recv) == 0);
   raw_say(&peer, "late", here);
   UNTIL(ends_with(&inbox, "late"));
   settle(stage);
@@ -156,8 +154,7 @@ static void connecting_in_the_callback(stage_t* stage) {
   for (int i = 0; i < 5; i++) raw_say(&stranger, i == 0 ? "stranger" : "another", here);
   raw_say(&peer, "early", here);
   next_peer = peer.address;
-  udp->data = &inbox;
-  ENSURE(uv_udp_recv_start(udp, inbox_alloc, connect_when_heard) == 0);
+  ENSURE(receive_with(udp, &inbox, inbox_alloc, connect_when_heard) == 0);
   UNTIL(inbox.count > 0);
   raw_say(&peer, "late", here);
   UNTIL(ends_with(&inbox, "late"));

@@ -45,34 +45,11 @@ static void went_or_was_canceled(stage_t* stage) {
   note("%d of %d went", sent, MANY);
 }
 
-static int turns, ticks;
-
-static void count_turn(uv_prepare_t* prepare) {
-  (void) prepare;
-  turns++;
-}
-
-static void count_tick(uv_timer_t* timer) {
-  (void) timer;
-  ticks++;
-}
-
-/* Counts the iterations of the loop from now on. */
-static void count_iterations(stage_t* stage) {
-  static uv_prepare_t prepare;
-  ENSURE(uv_prepare_init(&stage->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_turn) == 0);
-  uv_unref((uv_handle_t*) &prepare);
-}
-
 static void full_buffer(stage_t* stage) {
-  static uv_timer_t timer;
   jam(stage);
-  count_iterations(stage);
-  int before = outbox.count;
-  ENSURE(uv_timer_init(&stage->loop, &timer) == 0 && uv_timer_start(&timer, count_tick, 50, 0) == 0);
-  UNTIL(ticks == 1);
-  ENSURE(outbox.count == before && turns <= 20);
-  note("%d iterations in 50 ms of waiting", turns);
+  int before = outbox.count, waits = turns_in(stage, 50);
+  ENSURE(outbox.count == before && waits <= 20);
+  note("%d iterations in 50 ms of waiting", waits);
   wake(stage);
   UNTIL(outbox.count == MANY);
   ENSURE(all_well(&outbox, MANY));
@@ -111,6 +88,14 @@ static void close_while_full(stage_t* stage) {
   went_or_was_canceled(stage);
 }
 
+/* What is jammed goes or is canceled, and "hello" behind it arrives where it was to go. */
+static void gives_way(stage_t* stage, const outbox_t* next, const raw_t* other) {
+  went_or_was_canceled(stage);
+  UNTIL(next->count == 1);
+  ENSURE(all_well(next, 1));
+  GETS_ONLY(other, "hello");
+}
+
 static void disconnect_while_full(stage_t* stage) {
   outbox_t next = {0};
   jam(stage);
@@ -118,10 +103,7 @@ static void disconnect_while_full(stage_t* stage) {
   ENSURE(disconnect(jammed) == 0);
   size_t queued = jammed->send_queue_size;
   ENSURE(mail_to(&next, 0, jammed, "hello", at(other.address)) == 0 && jammed->send_queue_size == queued + 5);
-  went_or_was_canceled(stage);
-  UNTIL(next.count == 1);
-  ENSURE(all_well(&next, 1));
-  GETS_ONLY(&other, "hello");
+  gives_way(stage, &next, &other);
 }
 
 static void connect_while_full(stage_t* stage) {
@@ -129,10 +111,7 @@ static void connect_while_full(stage_t* stage) {
   jam(stage);
   raw_t other = far_raw(far_of(stage->family, 0));
   ENSURE(connect_anew(jammed, at(other.address)) == 0 && mail_to_peer(&next, 0, jammed, "hello") == 0);
-  went_or_was_canceled(stage);
-  UNTIL(next.count == 1);
-  ENSURE(all_well(&next, 1));
-  GETS_ONLY(&other, "hello");
+  gives_way(stage, &next, &other);
 }
 
 static void others_while_full(stage_t* stage) {
@@ -166,8 +145,21 @@ static void note_attempts(uv_check_t* check) {
   for (; attempts < now && attempts < 100; attempts++) moments[attempts] = uv_hrtime();
 }
 
+static int turns, ticks;
+
+static void count_turn(uv_prepare_t* prepare) {
+  (void) prepare;
+  turns++;
+}
+
+static void count_tick(uv_timer_t* timer) {
+  (void) timer;
+  ticks++;
+}
+
 static void enobufs(stage_t* stage) {
   raw_t peer = raw_socket(stage);
+  static uv_prepare_t prepare;
   static uv_check_t check;
   static uv_timer_t timer;
   uv_udp_t* udp = starved(stage, &peer);
@@ -175,7 +167,8 @@ static void enobufs(stage_t* stage) {
   attempts_before = sends_without_buffers(family);
   ENSURE(uv_check_init(&stage->loop, &check) == 0 && uv_check_start(&check, note_attempts) == 0);
   uv_unref((uv_handle_t*) &check);
-  count_iterations(stage);
+  ENSURE(uv_prepare_init(&stage->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_turn) == 0);
+  uv_unref((uv_handle_t*) &prepare);
   ENSURE(uv_timer_init(&stage->loop, &timer) == 0 && uv_timer_start(&timer, count_tick, 20, 20) == 0);
   ENSURE(mail(&outbox, 0, udp, numbered(0, TOO_LARGE), TOO_LARGE, NULL) == 0 && mail_to_peer(&outbox, 1, udp, "behind it") == 0);
   ENSURE(say(udp, "overtaking") == UV_EAGAIN);

@@ -91,8 +91,9 @@ address_t dead_address(stage_t* stage) {
   int yes = 1, fd = socket(stage->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   address_t where = loopback_of(stage->family, 0);
   socklen_t len = sizeof where;
-  ENSURE(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0);
-  ENSURE(bind(fd, at(where), length_of(where)) == 0 && getsockname(fd, (struct sockaddr*) &where, &len) == 0);
+  ENSURE(fd >= 0 && bind(fd, at(where), length_of(where)) == 0 && getsockname(fd, (struct sockaddr*) &where, &len) == 0);
+  /* Not before: the kernel might choose the port of another one that may be reused. */
+  ENSURE(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0);
   ENSURE(connect(fd, at(where), length_of(where)) == 0);
   return where;
 }

@@ -76,11 +76,6 @@ typedef struct {
   int family, rounds;
 } part_t;
 
-static void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  (void) handle;
-  *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
-}
-
 static void send_on(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
   part_t* part = (part_t*) udp->data;
   (void) nread, (void) flags;

@@ -29,20 +29,21 @@ address_t wildcard_of(int family, int port) {
   return address_of(family, family == AF_INET ? "0.0.0.0" : "::", port);
 }
 
-address_t local_of(const uv_udp_t* udp) {
+/* What a call tells, or nothing but zeros. */
+static address_t told_by(int (*call)(const uv_udp_t*, struct sockaddr*, int*), const uv_udp_t* udp) {
   address_t address;
   int len = sizeof address.any;
   memset(&address, 0, sizeof address);
-  if (uv_udp_getsockname(udp, (struct sockaddr*) &address, &len) != 0) memset(&address, 0, sizeof address);
+  if (call(udp, (struct sockaddr*) &address, &len) != 0) memset(&address, 0, sizeof address);
   return address;
 }
 
+address_t local_of(const uv_udp_t* udp) {
+  return told_by(uv_udp_getsockname, udp);
+}
+
 address_t peer_of(const uv_udp_t* udp) {
-  address_t address;
-  int len = sizeof address.any;
-  memset(&address, 0, sizeof address);
-  if (uv_udp_getpeername(udp, (struct sockaddr*) &address, &len) != 0) memset(&address, 0, sizeof address);
-  return address;
+  return told_by(uv_udp_getpeername, udp);
 }
 
 int port_of(address_t address) {
@@ -96,10 +97,14 @@ uv_udp_t* new_udp(stage_t* stage) {
   return new_udp_ex(stage, 0);
 }
 
-uv_udp_t* bound_udp(stage_t* stage) {
-  uv_udp_t* udp = new_udp(stage);
+uv_udp_t* bound_udp_ex(stage_t* stage, unsigned flags) {
+  uv_udp_t* udp = new_udp_ex(stage, flags);
   ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
   return udp;
+}
+
+uv_udp_t* bound_udp(stage_t* stage) {
+  return bound_udp_ex(stage, 0);
 }
 
 uv_udp_t* wildcard_udp(stage_t* stage) {
@@ -139,6 +144,28 @@ int say_to(uv_udp_t* udp, const char* words, address_t to) {
 
 void settle(stage_t* stage) {
   for (int i = 0; i < 50; i++) ENSURE(uv_run(&stage->loop, UV_RUN_NOWAIT) >= 0);
+}
+
+static void count_turn(uv_prepare_t* prepare) {
+  ++*(int*) prepare->data;
+}
+
+static void stop_loop(uv_timer_t* timer) {
+  uv_stop(timer->loop);
+}
+
+int turns_in(stage_t* stage, unsigned ms) {
+  int turns = 0;
+  uv_prepare_t* prepare = (uv_prepare_t*) malloc(sizeof *prepare);
+  uv_timer_t* timer = (uv_timer_t*) malloc(sizeof *timer);
+  ENSURE(uv_prepare_init(&stage->loop, prepare) == 0 && uv_prepare_start(prepare, count_turn) == 0);
+  prepare->data = &turns;
+  ENSURE(uv_timer_init(&stage->loop, timer) == 0 && uv_timer_start(timer, stop_loop, ms, 0) == 0);
+  TO_THE_END();
+  ENSURE(!uv_is_active((uv_handle_t*) timer));
+  uv_close((uv_handle_t*) prepare, free_handle);
+  uv_close((uv_handle_t*) timer, free_handle);
+  return turns;
 }
 
 const char* numbered(int number, int len) {
@@ -203,9 +230,24 @@ void inbox_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct 
   }
 }
 
-int receive(uv_udp_t* udp, inbox_t* inbox) {
+int receive_with(uv_udp_t* udp, inbox_t* inbox, uv_alloc_cb alloc, uv_udp_recv_cb recv) {
   udp->data = inbox;
-  return uv_udp_recv_start(udp, inbox_alloc, inbox_recv);
+  return uv_udp_recv_start(udp, alloc, recv);
+}
+
+int receive(uv_udp_t* udp, inbox_t* inbox) {
+  return receive_with(udp, inbox, inbox_alloc, inbox_recv);
+}
+
+void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) handle;
+  *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
+}
+
+void alloc_the_same(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  static char memory[65536];
+  (void) handle, (void) suggested;
+  *buf = uv_buf_init(memory, sizeof memory);
 }
 
 int has_texts(const inbox_t* inbox, const char* const* texts) {
