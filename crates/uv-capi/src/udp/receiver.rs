@@ -257,64 +257,66 @@ impl Receiver {
         source: *const sockaddr,
         truncated: bool,
     ) -> Offer {
-        let large = if self.large_buffers {
-            self.large.take()
-        } else {
-            None
-        };
-        if let Some((supplier, large)) = large {
-            self.store_in_large(supplier, large, data, source, truncated);
-            return Offer::Taken;
+        let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
+        if self.large_buffers {
+            return self.offer_in_large(callbacks, data, source, partial);
         }
-        let epoch = self.epoch.get();
         let mut buf = uv_buf_t::NONE;
-        self.alloc(callbacks, &mut buf);
-        if buf.base.is_null() || buf.len == 0 {
-            self.give_back(callbacks, &buf, -libc::ENOBUFS);
+        if !self.supplied(callbacks, &mut buf) {
             return Offer::Refused;
         }
-        if self.epoch.get() != epoch {
-            self.give_back(callbacks, &buf, 0);
-            return Offer::Refused;
-        }
-        // As in libuv also where there is room for no more than one.
-        if self.large_buffers && buf.len >= SUGGESTED {
-            let large = Large {
-                whole: buf,
-                used: 0,
-            };
-            self.store_in_large(callbacks, large, data, source, truncated);
-        } else {
-            self.store(
-                callbacks,
-                &buf,
-                data,
-                source,
-                if truncated { UV_UDP_PARTIAL } else { 0 },
-            );
-        }
+        self.store(callbacks, &buf, data, source, partial);
         Offer::Taken
     }
 
-    fn store_in_large(
+    /// The same for a handle with buffers for several datagrams.
+    #[inline(never)]
+    fn offer_in_large(
         &self,
-        supplier: Callbacks,
-        large: Large,
+        callbacks: Callbacks,
         data: &[u8],
         source: *const sockaddr,
-        truncated: bool,
-    ) {
+        partial: c_uint,
+    ) -> Offer {
+        let (supplier, large) = match self.large.take() {
+            Some(begun) => begun,
+            None => {
+                let mut whole = uv_buf_t::NONE;
+                if !self.supplied(callbacks, &mut whole) {
+                    return Offer::Refused;
+                }
+                // As in libuv, one buffer for several also where there is room for no more than one.
+                if whole.len < SUGGESTED {
+                    self.store(callbacks, &whole, data, source, partial);
+                    return Offer::Taken;
+                }
+                (callbacks, Large { whole, used: 0 })
+            }
+        };
         let chunk = uv_buf_t {
             base: large.whole.base.wrapping_add(large.used),
             len: SUGGESTED,
         };
         let used = large.used + SUGGESTED;
         self.large.set(Some((supplier, Large { used, ..large })));
-        let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
         self.store(supplier, &chunk, data, source, UV_UDP_MMSG_CHUNK | partial);
         if large.whole.len - used < SUGGESTED || self.callbacks.get().is_none() {
             self.free_large();
         }
+        Offer::Taken
+    }
+
+    /// Asks the program for memory, and says whether a datagram may be stored there. If not, the program has it back.
+    #[inline(always)]
+    fn supplied(&self, callbacks: Callbacks, buf: &mut uv_buf_t) -> bool {
+        let epoch = self.epoch.get();
+        self.alloc(callbacks, buf);
+        let empty = buf.base.is_null() || buf.len == 0;
+        if empty || self.epoch.get() != epoch {
+            self.give_back(callbacks, buf, if empty { -libc::ENOBUFS } else { 0 });
+            return false;
+        }
+        true
     }
 
     /// Copies a datagram into the program's memory, and hands that over.
