@@ -85,6 +85,45 @@ fn a_batch_callback_gets_what_came_together() {
 }
 
 #[test]
+fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (bytes, runs) = (Log::new(), Log::new());
+        let (all, log) = (bytes.clone(), runs.clone());
+        udp.recv_batch_start(move |_, received| {
+            let mut batch = received.unwrap();
+            batch
+                .next()
+                .unwrap()
+                .data
+                .iter()
+                .for_each(|&byte| all.add(byte));
+            while let Some(run) = batch.next_run() {
+                run.bytes().iter().for_each(|&byte| all.add(byte));
+                let (source, count) = (run.source(), run.len());
+                assert!(run.clone().all(|datagram| datagram.source == source));
+                assert_eq!(run.count(), count);
+                log.add((source, count));
+            }
+        })
+        .unwrap();
+        // The first bursts tell the handle that bursts come, and only the next ones are coalesced.
+        for burst in 1..6 {
+            let (before, found) = (bytes.len(), runs.len());
+            let sender = send_coalesced(&lp, address, 20);
+            run_until(&lp, || bytes.len() - before == 200);
+            let expected: Vec<u8> = (0..20).flat_map(|number| [number; 10]).collect();
+            assert_eq!(bytes.get()[before..], expected);
+            if burst > 3 {
+                let source = sender.local_addr().unwrap();
+                assert_eq!(runs.get()[found..], [(source, 19)]);
+            }
+        }
+    }
+}
+
+#[test]
 fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
     for ip in loopbacks() {
         for coalesced in [false, true] {
