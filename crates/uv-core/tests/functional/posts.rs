@@ -208,8 +208,15 @@ fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
         let mut gaps = 0;
         for round in 0..ROUNDS {
             tell.send(lp.remote().keep_alive()).unwrap();
-            while done.load(SeqCst) <= round {
+            for look in 1.. {
+                if done.load(SeqCst) > round {
+                    break;
+                }
                 gaps += usize::from(!lp.alive());
+                // Where threads run in turn, as under valgrind, the other one gets on.
+                if look % 100 == 0 {
+                    thread::yield_now();
+                }
             }
             assert_eq!(lp.run(RunMode::Default), Ok(false));
         }
