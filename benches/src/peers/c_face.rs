@@ -22,7 +22,7 @@ use crate::{
 /// The C face.
 pub const PEER: Peer = Peer {
     name: "uv-udp (C)",
-    about: "this project's C library, used as libuv is: uv_udp_send and uv_udp_recv_start, in a process of its own",
+    about: "this project's C library, used as libuv is, in a process of its own; UV_UDP_RECVMMSG for bursts",
     runs: RUNS,
     lacks: &[],
     otherwise: "the C program does the pummels and the bursts",

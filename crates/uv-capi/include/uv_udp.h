@@ -328,7 +328,8 @@ enum uv_udp_flags {
   UV_UDP_LINUX_RECVERR = 32,
   /* For uv_udp_bind(): SO_REUSEPORT. */
   UV_UDP_REUSEPORT = 64,
-  /* For uv_udp_init_ex(): fill buffers of 64 KiB and more with as many datagrams as there is room for, 64 KiB for each. */
+  /* For uv_udp_init_ex(): receive several datagrams at a time into buffers of 64 KiB and more: 64 KiB for each, or for those of a
+   * burst that came together. A callback may use as much of the buffer as it is told of. */
   UV_UDP_RECVMMSG = 256
 };
 

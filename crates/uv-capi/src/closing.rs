@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uint};
 use std::ptr;
 
 use crate::event_loop::loop_box;
-use crate::object::{Kind, Object, object};
+use crate::object::{Kind, Object};
 use crate::types::{uv_close_cb, uv_handle_t, uv_loop_t};
 
 /// Makes `handle` a handle of the loop, with what `make` gives. `data` stays as it is: programs set it before.
@@ -60,11 +60,6 @@ pub(crate) unsafe fn close(handle: *mut uv_handle_t, kind: &Kind, close_cb: uv_c
 /// `handle` is a handle in its closing turn.
 unsafe fn finish(handle: *mut uv_handle_t) {
     // SAFETY: until the callback the handle is where it was.
-    if let Some(Kind::Udp(udp)) = unsafe { object(handle) }.map(|object| &object.kind) {
-        // A program may be called here, with its own memory.
-        udp.finish();
-    }
-    // SAFETY: as above.
     let (in_loop, inner, close_cb) = unsafe {
         (
             loop_box((*handle).loop_),

@@ -265,12 +265,56 @@ impl RecvBatch {
         self.ring.recv(fd.as_fd(), max, options)
     }
 
+    /// As [`recv`](Self::recv), into `memory` instead of the batch's own: datagram `i` is stored at `i * slot_len()`. Returns
+    /// how many, as [`received`](Self::received) tells; [`get`](Self::get) has nothing after it.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// use uv_sys::{RecvBatch, RecvOptions};
+    ///
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.send_to(b"one", socket.local_addr()?)?;
+    /// socket.send_to(b"four", socket.local_addr()?)?;
+    ///
+    /// let mut memory = vec![0; 10 * 1_500];
+    /// let mut batch = RecvBatch::new(64, 1_500);
+    /// assert_eq!(batch.recv_into(&socket, &mut memory, 10, RecvOptions::default())?, 2);
+    /// assert_eq!(batch.received(1).map(|received| received.len), Some(4));
+    /// assert_eq!(&memory[1_500..1_504], b"four");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `max` is 0, or `memory` shorter than one slot; otherwise those of [`recvmsg`].
+    pub fn recv_into(
+        &mut self,
+        fd: impl AsFd,
+        memory: &mut [u8],
+        max: usize,
+        options: RecvOptions,
+    ) -> Result<usize> {
+        let max = if options.peek { max.min(1) } else { max };
+        if max == 0 || memory.len() < self.slot_len() {
+            return Err(Errno::EINVAL);
+        }
+        self.ring.recv_into(fd.as_fd(), memory, max, options)
+    }
+
     /// A datagram of the last [`recv`](Self::recv): its bytes, and what came with them. `None` if `index` is not below
     /// what that returned.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
         self.ring.get(index)
+    }
+
+    /// What came with a datagram of the last [`recv`](Self::recv) or [`recv_into`](Self::recv_into). `None` if `index` is not
+    /// below what that returned.
+    #[inline]
+    #[must_use]
+    pub fn received(&self, index: usize) -> Option<&Received> {
+        self.ring.received(index)
     }
 }
 

@@ -68,6 +68,7 @@ mod sending;
 mod settings;
 mod sockets;
 mod udp;
+mod user_batches;
 mod user_memory;
 mod waiting;
 

@@ -36,18 +36,20 @@ pub(crate) struct Receiver {
     started: Cell<bool>,
     /// Whether datagrams are read straight into the user's memory.
     direct: Cell<bool>,
+    /// Whether several at once.
+    pub(crate) many: Cell<bool>,
     /// Whether the user's memory may get runs of datagrams.
     runs: Cell<bool>,
     /// Counts what ends a delivery under way: a stop, another peer, a close.
     epoch: Cell<u32>,
     filter: Cell<Filter>,
     pub(crate) kept: Rare<Kept>,
-    rhythm: Rhythm,
+    pub(crate) rhythm: Rhythm,
     /// Whether the poller need not watch, because the handle has a turn in every iteration.
     unwatched: Cell<bool>,
     /// Whether the kernel may put datagrams together in one buffer (`UDP_GRO`), and says how. Never taken back: what it put
     /// together before would come without its boundaries.
-    coalescing: Cell<bool>,
+    pub(crate) coalescing: Cell<bool>,
     wanted: Wanted,
     /// Whether errors are queued in full.
     full_reports: Cell<bool>,
@@ -59,6 +61,7 @@ impl Receiver {
             callback: Callback::new(),
             started: Cell::new(false),
             direct: Cell::new(false),
+            many: Cell::new(false),
             runs: Cell::new(false),
             epoch: Cell::new(0),
             filter: Cell::new(Filter {
@@ -82,7 +85,7 @@ impl Receiver {
     }
 
     /// Lets the kernel put datagrams together. Where it cannot, that is slower and nothing else.
-    fn coalesce(&self, fd: impl AsFd) {
+    pub(crate) fn coalesce(&self, fd: impl AsFd) {
         let _ = uv_sys::set_gro(fd, true);
         self.coalescing.set(true);
     }
@@ -191,12 +194,16 @@ impl Inner {
             receiver.started.set(false);
             return Err(error);
         }
-        let into = matches!(callback, Receiving::Into(_));
+        let (into, many) = match &callback {
+            Receiving::Into(buffers) => (true, buffers.take_many()),
+            _ => (false, false),
+        };
         if into && receiver.runs.get() && !receiver.coalescing.get() {
             receiver.coalesce(&*self.socket()?);
         }
-        let whole = receiver.runs.get() || !receiver.coalescing.get();
+        let whole = many || receiver.runs.get() || !receiver.coalescing.get();
         receiver.direct.set(into && whole);
+        receiver.many.set(many);
         receiver.next_epoch();
         receiver.callback.set(Box::new(callback));
         self.update_active();

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use uv_core::Pool;
 use uv_sys::{RecvBatch, SendBatch};
 
+use crate::user_memory::Arrival;
+
 /// Messages that one system call may receive.
 pub(crate) const RECV_SLOTS: usize = 32;
 /// Bytes for each: what the kernel coalesces at most, and more than any datagram has.
@@ -15,6 +17,8 @@ pub(crate) struct Scratch {
     /// Borrowed while datagrams in it are lent to a callback.
     pub(crate) recv: RefCell<RecvBatch>,
     pub(crate) send: RefCell<SendBatch>,
+    /// What a read into the user's memory brought; taken while a callback looks at it.
+    pub(crate) arrivals: Cell<Vec<Arrival>>,
     /// How many segments one message may have; 1 where the kernel does not segment.
     pub(crate) max_segments: usize,
     /// How often a handle of this loop sent several datagrams at once.
@@ -27,6 +31,7 @@ impl Scratch {
         Self {
             recv: RefCell::new(RecvBatch::new(RECV_SLOTS, RECV_SLOT)),
             send: RefCell::new(SendBatch::new()),
+            arrivals: Cell::default(),
             max_segments: uv_sys::capabilities().max_segments,
             bursts: Cell::new(0),
             pool: Rc::default(),

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use uv_core::Phase;
-use uv_sys::{Errno, Metadata};
+use uv_sys::{Errno, Metadata, Received};
 
 use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving};
@@ -19,10 +19,12 @@ use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
 use crate::waiting::Waiting;
 
-/// What was stored in a buffer that the user supplied: one datagram, at the buffer's start.
+/// A datagram, or a run of them, that was stored in a buffer that the user supplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arrival {
+    /// Where in the buffer it begins: 0, or in [`recv_batch_into_start`](Udp::recv_batch_into_start) a multiple of 65,536.
+    pub offset: usize,
     /// Bytes that were stored. 0 is an empty datagram, which is a datagram.
     pub len: usize,
     /// Bytes that the datagram had.
@@ -32,13 +34,32 @@ pub struct Arrival {
     /// Whether the datagram had more bytes than the buffer, which holds only its start then.
     #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
-    /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several
-    /// ([`set_recv_runs`](Udp::set_recv_runs)).
+    /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several,
+    /// which are of that size but for the last ([`set_recv_runs`](Udp::set_recv_runs)).
     pub metadata: Metadata,
 }
 
+impl Arrival {
+    pub(crate) fn new(received: &Received, source: SocketAddr, offset: usize) -> Self {
+        Self {
+            offset,
+            len: received.len,
+            full_len: received.full_len,
+            source,
+            truncated: received.truncated,
+            metadata: received.metadata,
+        }
+    }
+
+    /// How many datagrams it is. An empty one is one, too.
+    pub(crate) fn datagrams(&self) -> usize {
+        let size = self.metadata.segment_size.map_or(usize::MAX, usize::from);
+        self.len.div_ceil(size).max(1)
+    }
+}
+
 /// What a buffer comes back with.
-pub(crate) type Outcome = Result<Option<Arrival>, NetworkError>;
+pub(crate) type Outcome<'a> = Result<&'a [Arrival], NetworkError>;
 
 /// The two callbacks, and the buffer that is on its way from one to the other.
 pub(crate) trait Buffers {
@@ -47,20 +68,23 @@ pub(crate) trait Buffers {
     /// The memory of the buffer.
     fn memory(&mut self) -> &mut [u8];
     /// Gives the buffer back, if there is one.
-    fn give_back(&mut self, udp: &Udp, outcome: Outcome);
+    fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>);
+    /// Whether a buffer may come back with several arrivals.
+    fn take_many(&self) -> bool;
 }
 
-pub(crate) struct Pair<B, S, C> {
-    pub(crate) supply: S,
-    pub(crate) callback: C,
-    pub(crate) buffer: Option<B>,
+struct Pair<B, S, C> {
+    supply: S,
+    callback: C,
+    buffer: Option<B>,
+    many: bool,
 }
 
 impl<B, S, C> Buffers for Pair<B, S, C>
 where
     B: AsMut<[u8]>,
     S: FnMut(&Udp, usize) -> Option<B>,
-    C: FnMut(&Udp, Option<B>, Outcome),
+    C: FnMut(&Udp, Option<B>, Outcome<'_>),
 {
     fn supply(&mut self, udp: &Udp) -> bool {
         self.buffer = (self.supply)(udp, RECV_SLOT);
@@ -71,9 +95,13 @@ where
         self.buffer.as_mut().map(AsMut::as_mut).unwrap_or_default()
     }
 
-    fn give_back(&mut self, udp: &Udp, outcome: Outcome) {
+    fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>) {
         let buffer = self.buffer.take();
         (self.callback)(udp, buffer, outcome);
+    }
+
+    fn take_many(&self) -> bool {
+        self.many
     }
 }
 
@@ -126,12 +154,68 @@ impl Udp {
     pub fn recv_into_start<B: AsMut<[u8]> + 'static>(
         &self,
         supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
-        callback: impl FnMut(&Udp, Option<B>, Result<Option<Arrival>, NetworkError>) + 'static,
+        mut callback: impl FnMut(&Udp, Option<B>, Result<Option<Arrival>, NetworkError>) + 'static,
+    ) -> uv_sys::Result<()> {
+        let first = |arrivals: &[Arrival]| arrivals.first().copied();
+        self.start(Receiving::Into(Box::new(Pair {
+            supply,
+            callback: move |udp: &Udp, buffer, outcome: Outcome<'_>| {
+                callback(udp, buffer, outcome.map(first));
+            },
+            buffer: None,
+            many: false,
+        })))
+    }
+
+    /// Receives many datagrams with one system call into memory of the caller's own. As
+    /// [`recv_into_start`](Self::recv_into_start), but that a buffer may have room for several: the first arrival is stored at
+    /// its start, and each of the others 65,536 bytes after the one before. A buffer for less than two is for one.
+    ///
+    /// Where bursts come, the kernel puts datagrams of one source and size together, as in [`recv_start`](Self::recv_start):
+    /// an arrival is a run of several then, [`Metadata::segment_size`] bytes each. A buffer of less than 65,536 bytes never gets
+    /// a run.
+    ///
+    /// `callback` gets a buffer back with the arrivals in it, of which there are none where `recv_into_start` says `None`.
+    ///
+    /// ```
+    /// use uv_udp::{Loop, RunMode, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
+    /// udp.recv_batch_into_start(
+    ///     |_, slot| Some(vec![0; 8 * slot]),
+    ///     |udp, buffer, outcome| {
+    ///         let (Some(buffer), Ok(arrivals)) = (buffer, outcome) else { return };
+    ///         for arrival in arrivals {
+    ///             let bytes = &buffer[arrival.offset..][..arrival.len];
+    ///             let size = arrival.metadata.segment_size.map_or(arrival.len, usize::from);
+    ///             for datagram in bytes.chunks(size) {
+    ///                 assert_eq!(datagram, b"hello");
+    ///                 udp.close(|_| ()).unwrap();
+    ///             }
+    ///         }
+    ///     },
+    /// )?;
+    /// udp.try_send_to(b"hello", udp.local_addr()?)?;
+    /// lp.run(RunMode::Default)?;
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv_start`.
+    #[doc(alias = "UV_UDP_RECVMMSG")]
+    pub fn recv_batch_into_start<B: AsMut<[u8]> + 'static>(
+        &self,
+        supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
+        callback: impl FnMut(&Udp, Option<B>, Result<&[Arrival], NetworkError>) + 'static,
     ) -> uv_sys::Result<()> {
         self.start(Receiving::Into(Box::new(Pair {
             supply,
             callback,
             buffer: None,
+            many: true,
         })))
     }
 }
@@ -168,6 +252,9 @@ impl Inner {
     /// One turn of reading straight into the user's buffers.
     pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp, why: Why) {
         let receiver = &self.receiver;
+        if receiver.many.get() {
+            return self.receive_many(udp, why);
+        }
         let epoch = receiver.epoch();
         let mut left = MAX_RECEIVED;
         while left > 0 && receiver.is_started() && receiver.epoch() == epoch {
@@ -200,7 +287,7 @@ impl Inner {
             return false;
         }
         let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
-            buffers.give_back(udp, Ok(None));
+            buffers.give_back(udp, Ok(&[]));
             return true;
         };
         while *left > 0 {
@@ -212,52 +299,45 @@ impl Inner {
                 Ok(received) => {
                     // A stranger's datagram leaves the buffer to the next one.
                     if let Some(source) = filter.admit(received.source) {
-                        let arrival = Arrival {
-                            len: received.len,
-                            full_len: received.full_len,
-                            source,
-                            truncated: received.truncated,
-                            metadata: received.metadata,
-                        };
+                        let arrival = Arrival::new(&received, source, 0);
                         self.count_arrival(&arrival);
                         self.tally.kernel_drops(arrival.metadata.kernel_drops);
-                        buffers.give_back(udp, Ok(Some(arrival)));
+                        buffers.give_back(udp, Ok(&[arrival]));
                         return true;
                     }
                     self.tally.strangers(1);
                 }
-                Err(Errno::EAGAIN) => {
-                    receiver.set_backlog(false);
-                    match why {
-                        Why::Told => self.empty_error_queue(),
-                        Why::Guess | Why::Revisit => self.collect_reports(),
-                    };
-                    buffers.give_back(udp, Ok(None));
-                    return false;
-                }
                 Err(error) => {
-                    receiver.doubt_backlog();
-                    if self.collect_reports() {
-                        // They are told next, without a buffer.
-                        buffers.give_back(udp, Ok(None));
-                        return true;
-                    }
-                    self.tally.error(error);
-                    buffers.give_back(udp, Err(NetworkError::new(error)));
-                    return true;
+                    let outcome = self.judge_read(error, why);
+                    buffers.give_back(udp, outcome);
+                    return error != Errno::EAGAIN;
                 }
             }
         }
-        buffers.give_back(udp, Ok(None));
+        buffers.give_back(udp, Ok(&[]));
         true
     }
 
+    /// What a buffer comes back with after a read that failed. Reports that the handle asked for are told next, without one.
+    pub(crate) fn judge_read(&self, error: Errno, why: Why) -> Outcome<'static> {
+        if error == Errno::EAGAIN {
+            self.receiver.set_backlog(false);
+            match why {
+                Why::Told => self.empty_error_queue(),
+                Why::Guess | Why::Revisit => self.collect_reports(),
+            };
+            return Ok(&[]);
+        }
+        self.receiver.doubt_backlog();
+        if self.collect_reports() {
+            return Ok(&[]);
+        }
+        self.tally.error(error);
+        Err(NetworkError::new(error))
+    }
+
     fn count_arrival(&self, arrival: &Arrival) {
-        let size = arrival
-            .metadata
-            .segment_size
-            .map_or(usize::MAX, usize::from);
-        let datagrams = arrival.len.div_ceil(size).max(1);
+        let datagrams = arrival.datagrams();
         self.tally.received(datagrams, arrival.len);
         if datagrams > 1 {
             self.tally.received_batch();
@@ -280,7 +360,7 @@ impl Inner {
             return false;
         }
         if self.receiver.epoch() != epoch {
-            buffers.give_back(udp, Ok(None));
+            buffers.give_back(udp, Ok(&[]));
             return false;
         }
         let Some(waiting) = unclaimed.waiting.take() else {
@@ -293,6 +373,7 @@ impl Inner {
             to.copy_from_slice(from);
         }
         let arrival = Arrival {
+            offset: 0,
             len,
             full_len: datagram.data.len(),
             source: datagram.source,
@@ -300,7 +381,7 @@ impl Inner {
             metadata: *datagram.metadata,
         };
         self.count_arrival(&arrival);
-        buffers.give_back(udp, Ok(Some(arrival)));
+        buffers.give_back(udp, Ok(&[arrival]));
         true
     }
 }

@@ -240,6 +240,26 @@ fn receiving_into_the_users_memory_allocates_nothing() {
 }
 
 #[test]
+fn receiving_many_into_the_users_memory_allocates_nothing() {
+    for (name, count, sending) in ARRIVALS {
+        let start = |udp: &Udp, received: Rc<Cell<usize>>| {
+            let pool = Rc::new(RefCell::new(vec![vec![0; 300_000]]));
+            let supply = Rc::clone(&pool);
+            udp.recv_batch_into_start(
+                move |_, _| supply.borrow_mut().pop(),
+                move |_, buffer, outcome| {
+                    pool.borrow_mut().extend(buffer);
+                    let bytes: usize = outcome.unwrap().iter().map(|arrival| arrival.len).sum();
+                    received.set(received.get() + bytes / 100);
+                },
+            )
+            .unwrap();
+        };
+        assert_eq!(receive(start, count, sending), 0, "{name}");
+    }
+}
+
+#[test]
 fn a_ping_pong_allocates_nothing() {
     let lp = Loop::new().unwrap();
     let (one, other) = pair(&lp);

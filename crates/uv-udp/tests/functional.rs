@@ -17,5 +17,6 @@ mod functional {
     mod sending;
     mod sockets;
     mod threads;
+    mod user_batches;
     mod user_memory;
 }

@@ -48,11 +48,6 @@ impl UdpBox {
         self.receiver.stop();
     }
 
-    /// Right before the close callback.
-    pub(crate) fn finish(&self) {
-        self.receiver.finish();
-    }
-
     /// To be called when the handle's own reference changes, and while it has none when sends begin and end.
     pub(crate) fn keep_loop_alive(&self) {
         let wanted = !self.udp.has_ref() && self.udp.send_queue_count() > 0;

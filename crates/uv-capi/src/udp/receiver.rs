@@ -4,6 +4,9 @@
 //! call before the program is asked, and copies each into the program's memory: a copy costs a tenth of a system call. The
 //! program sees the same calls in the same order: `alloc_cb`, `recv_cb`, and so on, and in the end `recv_cb` with nothing,
 //! before the loop polls again. A datagram that the program has no memory for is kept, and offered in the next iteration.
+//!
+//! With `UV_UDP_RECVMMSG` nothing is copied: the kernel fills the program's large buffers, as many datagrams at a time as there
+//! are 64 KiB in one, or as many more as it puts together (`UDP_GRO`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,10 +15,11 @@ use std::iter;
 use std::net::SocketAddr;
 use std::ptr;
 use std::rc::{Rc, Weak};
+use std::slice;
 
 use libc::sockaddr;
 use uv_core::{Handle, Loop, Phase, Source};
-use uv_udp::{Batch, Datagram, Errno, Run};
+use uv_udp::{Arrival, Batch, Datagram, Errno, Run};
 
 use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
 use super::udp_box;
@@ -44,17 +48,26 @@ pub(crate) struct Receiver {
     callbacks: Cell<Option<Callbacks>>,
     /// Counts what ends a delivery: starts, stops, another peer, and the close.
     epoch: Cell<u32>,
-    /// A buffer for several datagrams that is being filled, and who supplied it.
-    large: Cell<Option<(Callbacks, Large)>>,
     /// Whether the program is owed the call that ends a round.
     round: Cell<bool>,
     kept: RefCell<VecDeque<Kept>>,
 }
 
-#[derive(Clone, Copy)]
-struct Large {
-    whole: uv_buf_t,
-    used: usize,
+/// A buffer that the program supplied, and the callbacks that it belongs to.
+pub(crate) struct Lent {
+    buf: uv_buf_t,
+    callbacks: Callbacks,
+}
+
+impl AsMut<[u8]> for Lent {
+    fn as_mut(&mut self) -> &mut [u8] {
+        if self.buf.base.is_null() {
+            return &mut [];
+        }
+        // SAFETY: the program lends so many bytes of its own until it has them back, and nobody reads them before the kernel
+        // wrote there.
+        unsafe { slice::from_raw_parts_mut(self.buf.base.cast(), self.buf.len) }
+    }
 }
 
 /// A datagram that is kept.
@@ -79,7 +92,6 @@ impl Receiver {
             large_buffers,
             callbacks: Cell::new(None),
             epoch: Cell::new(0),
-            large: Cell::new(None),
             round: Cell::new(false),
             kept: RefCell::default(),
         })
@@ -123,11 +135,96 @@ impl Receiver {
                 refused = self.offer_run(callbacks, run, epoch);
             }
         }
-        // SAFETY: the structure is in place: the close callback does not come in the turn of a delivery.
-        if unsafe { udp_box(self.this) }.is_ok() {
+        if self.is_open() {
             let run = refused.map(|(first, run)| iter::once(first).chain(run));
             let rest = run.into_iter().flatten().chain(batch);
-            rest.for_each(|datagram| self.keep(&datagram));
+            rest.for_each(|datagram| self.keep(datagram.data, datagram.source, datagram.truncated));
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        // SAFETY: the structure is in place: the close callback does not come in the turn of a delivery.
+        unsafe { udp_box(self.this) }.is_ok()
+    }
+
+    /// A buffer for several datagrams, into which they are received straight away. There is none before what is kept was taken.
+    pub(crate) fn lend(&self) -> Option<Lent> {
+        if !self.kept.borrow().is_empty() {
+            self.offer_kept();
+        }
+        let callbacks = self.callbacks.get()?;
+        if !self.kept.borrow().is_empty() {
+            return None;
+        }
+        let mut buf = uv_buf_t::NONE;
+        self.alloc(callbacks, &mut buf);
+        Some(Lent { buf, callbacks })
+    }
+
+    /// The buffer again, with what became of it.
+    pub(crate) fn take_back(&self, lent: Option<Lent>, outcome: Result<&[Arrival], Errno>) {
+        match (lent, outcome) {
+            (Some(lent), Ok(arrivals)) if !arrivals.is_empty() => self.hand_over(&lent, arrivals),
+            (Some(Lent { buf, callbacks }), outcome) => {
+                self.round.set(false);
+                let status = outcome.map_or_else(|error| -error.raw(), |_| 0);
+                self.give_back(callbacks, &buf, status);
+            }
+            // There was none because of what is kept.
+            (None, Err(Errno::ENOBUFS)) | (None, Ok(_)) => {}
+            (None, Err(error)) => self.take_error(error),
+        }
+    }
+
+    /// Hands over what was received into a buffer, one datagram after the other.
+    fn hand_over(&self, lent: &Lent, arrivals: &[Arrival]) {
+        let Lent { buf, callbacks } = lent;
+        let epoch = self.epoch.get();
+        let chunk_flag = if buf.len < SUGGESTED {
+            0
+        } else {
+            UV_UDP_MMSG_CHUNK
+        };
+        self.end_round_later();
+        for arrival in arrivals {
+            let source = Raw::from(&arrival.source);
+            let source = source.as_ptr();
+            let run = arrival
+                .metadata
+                .segment_size
+                .map_or(usize::MAX, usize::from);
+            let mut at = 0;
+            while at < arrival.len || at == 0 {
+                let len = (arrival.len - at).min(run);
+                let chunk = uv_buf_t {
+                    base: buf.base.wrapping_add(arrival.offset + at),
+                    // What else is in the slot belongs to the others of a run.
+                    len: if len < arrival.len {
+                        len
+                    } else {
+                        buf.len.min(SUGGESTED)
+                    },
+                };
+                let truncated = arrival.truncated && at + len == arrival.len;
+                if self.epoch.get() == epoch {
+                    let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
+                    self.recv(
+                        *callbacks,
+                        len.cast_signed(),
+                        &chunk,
+                        source,
+                        chunk_flag | partial,
+                    );
+                } else if self.is_open() {
+                    // SAFETY: the kernel stored so many bytes there, in memory that is lent still.
+                    let data = unsafe { slice::from_raw_parts(chunk.base.cast(), len) };
+                    self.keep(data, arrival.source, truncated);
+                }
+                at += len.max(1);
+            }
+        }
+        if chunk_flag != 0 {
+            self.recv(*callbacks, 0, buf, ptr::null(), UV_UDP_MMSG_FREE);
         }
     }
 
@@ -162,11 +259,6 @@ impl Receiver {
         }
     }
 
-    /// Before the handle goes: a buffer that is being filled is the program's.
-    pub(crate) fn finish(&self) {
-        self.free_large();
-    }
-
     fn end_round_later(&self) {
         // The callback may have stopped: then nobody is owed anything.
         if self.callbacks.get().is_some() && !self.round.replace(true) {
@@ -174,13 +266,13 @@ impl Receiver {
         }
     }
 
-    fn keep(&self, datagram: &Datagram<'_>) {
+    fn keep(&self, data: &[u8], source: SocketAddr, truncated: bool) {
         let mut kept = self.kept.borrow_mut();
         if kept.len() < MAX_KEPT {
             kept.push_back(Kept {
-                data: datagram.data.to_vec(),
-                source: datagram.source,
-                truncated: datagram.truncated,
+                data: data.to_vec(),
+                source,
+                truncated,
             });
         }
         if self.callbacks.get().is_some() {
@@ -269,7 +361,7 @@ impl Receiver {
         Offer::Taken
     }
 
-    /// The same for a handle with buffers for several datagrams.
+    /// The same for a handle with buffers for several datagrams: one of its own for each.
     #[inline(never)]
     fn offer_in_large(
         &self,
@@ -278,30 +370,19 @@ impl Receiver {
         source: *const sockaddr,
         partial: c_uint,
     ) -> Offer {
-        let (supplier, large) = match self.large.take() {
-            Some(begun) => begun,
-            None => {
-                let mut whole = uv_buf_t::NONE;
-                if !self.supplied(callbacks, &mut whole) {
-                    return Offer::Refused;
-                }
-                // As in libuv, one buffer for several also where there is room for no more than one.
-                if whole.len < SUGGESTED {
-                    self.store(callbacks, &whole, data, source, partial);
-                    return Offer::Taken;
-                }
-                (callbacks, Large { whole, used: 0 })
-            }
-        };
-        let chunk = uv_buf_t {
-            base: large.whole.base.wrapping_add(large.used),
-            len: SUGGESTED,
-        };
-        let used = large.used + SUGGESTED;
-        self.large.set(Some((supplier, Large { used, ..large })));
-        self.store(supplier, &chunk, data, source, UV_UDP_MMSG_CHUNK | partial);
-        if large.whole.len - used < SUGGESTED || self.callbacks.get().is_none() {
-            self.free_large();
+        let mut whole = uv_buf_t::NONE;
+        if !self.supplied(callbacks, &mut whole) {
+            return Offer::Refused;
+        }
+        if whole.len < SUGGESTED {
+            self.store(callbacks, &whole, data, source, partial);
+        } else {
+            let chunk = uv_buf_t {
+                len: SUGGESTED,
+                ..whole
+            };
+            self.store(callbacks, &chunk, data, source, UV_UDP_MMSG_CHUNK | partial);
+            self.recv(callbacks, 0, &whole, ptr::null(), UV_UDP_MMSG_FREE);
         }
         Offer::Taken
     }
@@ -341,16 +422,9 @@ impl Receiver {
         self.recv(callbacks, nread, buf, source, flags);
     }
 
-    fn free_large(&self) {
-        if let Some((supplier, large)) = self.large.take() {
-            self.recv(supplier, 0, &large.whole, ptr::null(), UV_UDP_MMSG_FREE);
-        }
-    }
-
-    /// Gives back what is still here, and says that there is nothing more to read, if that is so.
+    /// Says that there is nothing more to read, if that is so.
     fn end_round(&self) {
         let owed = self.round.replace(false);
-        self.free_large();
         if let Some(callbacks) = self.callbacks.get()
             && owed
             && self.kept.borrow().is_empty()

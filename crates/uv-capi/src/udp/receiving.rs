@@ -3,6 +3,8 @@
 use std::ffi::c_int;
 use std::rc::Rc;
 
+use uv_udp::Errno;
+
 use super::receiver::Callbacks;
 use super::{number, udp_box};
 use crate::types::{uv_alloc_cb, uv_udp_recv_cb, uv_udp_t};
@@ -22,10 +24,18 @@ pub unsafe extern "C" fn uv_udp_recv_start(
         Err(error) => return error,
     };
     let receiver = Rc::clone(&udp.receiver);
-    let started = udp.udp.recv_batch_start(move |_, received| match received {
-        Ok(batch) => receiver.take(batch),
-        Err(error) => receiver.take_error(error.errno()),
-    });
+    let started = if receiver.fills_large_buffers() {
+        let lender = Rc::clone(&receiver);
+        udp.udp.recv_batch_into_start(
+            move |_, _| lender.lend(),
+            move |_, lent, outcome| receiver.take_back(lent, outcome.map_err(Errno::from)),
+        )
+    } else {
+        udp.udp.recv_batch_start(move |_, received| match received {
+            Ok(batch) => receiver.take(batch),
+            Err(error) => receiver.take_error(error.errno()),
+        })
+    };
     match started {
         Ok(()) => {
             udp.receiver.start(Callbacks { alloc, recv });

@@ -192,7 +192,7 @@ fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
 /// Whoever looks while another thread posts and lets go sees the one or the other.
 #[test]
 fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
-    const ROUNDS: usize = 20_000;
+    const ROUNDS: usize = 5_000;
     let lp = Loop::new().unwrap();
     let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
     let done = AtomicUsize::new(0);

@@ -80,6 +80,61 @@ fn receiving_never_waits_even_on_a_blocking_socket() {
 }
 
 #[test]
+fn a_batch_receives_into_the_callers_memory_and_then_into_its_own_again() {
+    for family in FAMILIES {
+        let (sender, receiver) = pair(family);
+        let mut batch = RecvBatch::new(4, 100);
+        let mut memory = vec![7; 250];
+        assert_eq!(
+            batch.recv_into(&receiver, &mut memory[..99], 4, EVERYTHING),
+            Err(Errno::EINVAL)
+        );
+        for text in ["one", "four", "left"] {
+            sender.send(text.as_bytes()).unwrap();
+        }
+        wait_readable(&receiver);
+        // There is room for two slots, whatever may be asked for; and what is behind them is not touched.
+        assert_eq!(
+            batch.recv_into(&receiver, &mut memory, 4, EVERYTHING),
+            Ok(2)
+        );
+        assert_eq!(
+            (&memory[..4], &memory[100..105]),
+            (&b"one\x07"[..], &b"four\x07"[..])
+        );
+        assert!(memory[200..].iter().all(|&byte| byte == 7));
+        let lengths = [0, 1, 2].map(|index| batch.received(index).map(|received| received.len));
+        assert_eq!(lengths, [Some(3), Some(4), None]);
+        assert!(batch.get(0).is_none());
+        assert_eq!(batch.recv(&receiver, 4, EVERYTHING), Ok(1));
+        assert_eq!(batch.get(0).unwrap().0, b"left");
+        for (max, text) in [(1, "seven"), (4, "ten"), (1, "more")] {
+            sender.send(text.as_bytes()).unwrap();
+            wait_readable(&receiver);
+            memory.fill(7);
+            assert_eq!(batch.recv(&receiver, max, EVERYTHING), Ok(1));
+            assert_eq!(batch.get(0).unwrap().0, text.as_bytes());
+            assert!(
+                memory.iter().all(|&byte| byte == 7),
+                "the memory was given back"
+            );
+            sender.send(b"into").unwrap();
+            wait_readable(&receiver);
+            assert_eq!(
+                batch.recv_into(&receiver, &mut memory, max, EVERYTHING),
+                Ok(1)
+            );
+            assert_eq!(&memory[..4], b"into");
+        }
+        assert_eq!(
+            batch.recv_into(&receiver, &mut memory, 4, EVERYTHING),
+            Err(Errno::EAGAIN)
+        );
+        assert!(batch.received(0).is_none());
+    }
+}
+
+#[test]
 fn an_icmp_error_is_told_once() {
     for family in FAMILIES {
         let socket = bound(family);

@@ -77,6 +77,7 @@ enum Form {
     Each,
     Batch,
     Into,
+    IntoMany,
 }
 
 fn to() -> impl Strategy<Value = usize> {
@@ -128,7 +129,12 @@ fn setting() -> impl Strategy<Value = Step> {
 }
 
 fn form() -> impl Strategy<Value = Form> {
-    prop_oneof![Just(Form::Each), Just(Form::Batch), Just(Form::Into)]
+    prop_oneof![
+        Just(Form::Each),
+        Just(Form::Batch),
+        Just(Form::Into),
+        Just(Form::IntoMany)
+    ]
 }
 
 /// What the kernel may answer to a call. It says that there is nothing to receive, or little, only when that is so: the handle

@@ -163,6 +163,31 @@ static void stopped_in_large(stage_t* stage) {
   ENSURE(inbox.count == 5 && inbox.lent == 0);
 }
 
+/* After two bursts the kernel puts those that follow together. */
+static void bursts_in_large(stage_t* stage) {
+  inbox_t inbox = {0};
+  outbox_t outbox = {0};
+  uv_udp_t* udp = bound_udp_ex(stage, (unsigned) stage->family | UV_UDP_RECVMMSG);
+  uv_udp_t* sender = connected_udp(stage, local_of(udp));
+  stop_after = 4 * 40 + 7;
+  ENSURE(receive_with(udp, &inbox, alloc_for_three, recv_and_stop) == 0);
+  for (int burst = 0; burst < 6; burst++) {
+    for (int i = 40 * burst; i < 40 * (burst + 1); i++) ENSURE(mail(&outbox, i, sender, numbered(i, 100), 100, NULL) == 0);
+    UNTIL(outbox.count == 40 * (burst + 1) && inbox.count >= (burst < 4 ? outbox.count : stop_after));
+  }
+  settle(stage);
+  ENSURE(inbox.count == stop_after && inbox.lent == 0);
+  ENSURE(uv_udp_recv_start(udp, alloc_for_three, recv_and_stop) == 0);
+  UNTIL(inbox.count == 240);
+  settle(stage);
+  ENSURE(all_well(&outbox, 240) && inbox.count == 240 && inbox.lent == 0 && inbox.errors == 0);
+  ENSURE(inbox.flags == (UV_UDP_MMSG_CHUNK | UV_UDP_MMSG_FREE));
+  for (int i = 0; i < 240; i++) {
+    ENSURE(number_in(inbox.letters[i].text) == i && inbox.letters[i].len == 100);
+    ENSURE(same_address(inbox.letters[i].from, local_of(sender)));
+  }
+}
+
 static void small_with_recvmmsg(stage_t* stage) {
   raw_t sender = raw_socket(stage);
   for (int tiny = 0; tiny < 2; tiny++) {
@@ -196,7 +221,9 @@ const rule_t memory_rules[] = {
     EACH("memory/stopping-half-way-loses-nothing", half_way),
     {"memory/a-large-buffer-comes-back-after-a-stop",
      "A buffer for several datagrams comes back with UV_UDP_MMSG_FREE also if receiving stops meanwhile.", EACH_FAMILY, stopped_in_large},
-    {"memory/a-small-buffer-is-for-one-datagram", "With UV_UDP_RECVMMSG a buffer of 64 KiB takes one datagram and comes back with UV_UDP_MMSG_FREE, a smaller one is for one as without.",
+    {"memory/a-large-buffer-takes-bursts", "With UV_UDP_RECVMMSG every datagram of a burst comes in order, also after a stop in the middle of one.",
+     EACH_FAMILY, bursts_in_large},
+    {"memory/a-small-buffer-is-for-one-datagram", "With UV_UDP_RECVMMSG a buffer of 64 KiB comes back with UV_UDP_MMSG_FREE, a smaller one is for one datagram as without.",
      EACH_FAMILY, small_with_recvmmsg},
     {"input/bad-init-flags-are-einval", "uv_udp_init_ex knows its flags, and refuses others with UV_EINVAL.", NO_FAMILY, bad_flags},
     END,

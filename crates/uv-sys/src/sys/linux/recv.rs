@@ -131,17 +131,19 @@ unsafe fn recv_one(
 
 /// The arguments of recvmmsg(2) and the memory that they point at.
 ///
-/// The vectors never grow, and moving them does not move what they hold, so that pointers into them stay good. After a
-/// call the first `last` headers hold what the kernel wrote.
+/// The vectors never grow, and moving them does not move what they hold, so that pointers into them stay good.
 pub(crate) struct Ring {
     headers: Vec<libc::mmsghdr>,
     slots: Vec<Slot>,
-    /// Only pointed at.
-    _iovecs: Vec<libc::iovec>,
+    /// The slots of `data`, at which the headers point.
+    iovecs: Vec<libc::iovec>,
+    /// Those of a caller's memory, at which they point while that is filled.
+    lent: Vec<libc::iovec>,
     data: Vec<u8>,
     slot_len: usize,
-    /// How many slots the last call filled.
+    /// How many slots the last call filled, and how many of them are the ring's own.
     last: usize,
+    stored: usize,
     /// How many slots may hold metadata; those after them have none.
     reported: usize,
 }
@@ -224,10 +226,12 @@ impl Ring {
         Ring {
             headers,
             slots: (0..slots).map(|_| slot()).collect(),
-            _iovecs: iovecs,
+            lent: iovecs.clone(),
+            iovecs,
             data,
             slot_len,
             last: 0,
+            stored: 0,
             reported: 0,
         }
     }
@@ -248,7 +252,38 @@ impl Ring {
         max: usize,
         options: RecvOptions,
     ) -> Result<usize> {
-        self.last = 0;
+        let count = self.fill(fd, max, options);
+        self.last = count.unwrap_or(0);
+        self.stored = self.last;
+        count
+    }
+
+    /// Fills `memory` instead of the ring's own: at most `max` slots of it, of which it must have one.
+    pub(crate) fn recv_into(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        memory: &mut [u8],
+        max: usize,
+        options: RecvOptions,
+    ) -> Result<usize> {
+        let slots = max.min(memory.len() / self.slot_len);
+        let chunks = memory.chunks_exact_mut(self.slot_len);
+        let room = self.headers.iter_mut().zip(&mut self.lent);
+        for ((message, lent), chunk) in room.zip(chunks).take(slots) {
+            lent.iov_base = chunk.as_mut_ptr().cast();
+            message.msg_hdr.msg_iov = lent;
+        }
+        let count = self.fill(fd, slots, options);
+        (self.last, self.stored) = (count.unwrap_or(0), 0);
+        for (message, own) in self.headers.iter_mut().zip(&mut self.iovecs).take(slots) {
+            message.msg_hdr.msg_iov = own;
+        }
+        count
+    }
+
+    /// Fills the slots that the headers point at.
+    #[inline]
+    fn fill(&mut self, fd: BorrowedFd<'_>, max: usize, options: RecvOptions) -> Result<usize> {
         if max == 1 {
             return self.recv_single(fd, options);
         }
@@ -259,8 +294,9 @@ impl Ring {
         #[cfg(feature = "fault-injection")]
         let max =
             crate::fault::before(crate::fault::Call::Recvmmsg)?.map_or(max, |most| most.min(max));
-        // SAFETY: the pointers of each header are to this ring's own memory, which is exclusively borrowed, and as long as said: see
-        // `new` and `Slot::arm`; `max` does not exceed the array, and no timeout is given.
+        // SAFETY: the pointers of each header are to this ring's own memory or to that which `recv_into` was lent, exclusively
+        // borrowed both, and as long as said: see `new`, `recv_into` and `Slot::arm`; `max` does not exceed the array, and no
+        // timeout is given.
         let count = syscall!(unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -286,7 +322,7 @@ impl Ring {
             return Err(Errno::EINVAL);
         };
         slot.arm(&mut message.msg_hdr, options);
-        // SAFETY: as in `recv` for the one header, which has one buffer.
+        // SAFETY: as in `fill` for the one header, which has one buffer.
         let len = unsafe { recv_one(fd, &mut message.msg_hdr, flags(options)) }?;
         message.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
         self.decode(1, options);
@@ -296,7 +332,6 @@ impl Ring {
     /// Reads what the kernel wrote for the first `count` slots.
     #[inline]
     fn decode(&mut self, count: usize, options: RecvOptions) {
-        self.last = count;
         for (message, slot) in self.headers.iter().zip(&mut self.slots).take(count) {
             if slot.decode(message, options, self.slot_len) {
                 self.reported = self.reported.max(count);
@@ -307,8 +342,13 @@ impl Ring {
     }
 
     #[inline]
+    pub(crate) fn received(&self, index: usize) -> Option<&Received> {
+        Some(&self.slots.get(..self.last)?.get(index)?.received)
+    }
+
+    #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
-        let received = &self.slots.get(..self.last)?.get(index)?.received;
+        let received = &self.slots.get(..self.stored)?.get(index)?.received;
         let start = index * self.slot_len;
         Some((self.data.get(start..start + received.len)?, received))
     }

@@ -46,6 +46,27 @@ impl World {
                     world.hear_all(heard.map_err(Errno::from));
                 })
             }),
+            Form::IntoMany => self.call(|udp| {
+                // Room for one that is no run, for one, and for three.
+                let mut rooms = [2_000, 65_536, 200_000].into_iter().cycle();
+                let supply = move |_: &Udp, _| Some(vec![0; rooms.next()?]);
+                udp.recv_batch_into_start(supply, move |_, buffer, outcome| {
+                    let buffer = buffer.unwrap_or_default();
+                    let split = |arrival: &uv_udp::Arrival| {
+                        let bytes = &buffer[arrival.offset..][..arrival.len];
+                        let size = arrival
+                            .metadata
+                            .segment_size
+                            .map_or(usize::MAX, usize::from);
+                        let empty = bytes.is_empty().then(Vec::new);
+                        let all = bytes.chunks(size).map(<[u8]>::to_vec).chain(empty);
+                        let source = arrival.source;
+                        all.map(move |data| (data, source)).collect::<Vec<_>>()
+                    };
+                    let heard = outcome.map(|arrivals| arrivals.iter().flat_map(split).collect());
+                    world.hear_all(heard.map_err(Errno::from));
+                })
+            }),
         };
         self.expect(result == expected, || format!("recv_start said {result:?}"));
         self.receiving.set(self.receiving.get() || result.is_ok());

@@ -1,0 +1,163 @@
+//! Receiving many datagrams at once into memory of the user's own.
+//!
+//! The handle asks for as many as it would if it received into the loop's memory ([`Rhythm`](crate::rhythm::Rhythm)), and for
+//! no more than the buffer has room for.
+
+use std::io::IoSliceMut;
+use std::rc::Rc;
+
+use uv_core::{Phase, PollSource};
+use uv_sys::{Errno, Received, Result};
+
+use crate::datagram::{Batch, Filter};
+use crate::errors::NetworkError;
+use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::rhythm::Why;
+use crate::scratch::RECV_SLOT;
+use crate::udp::{Inner, Udp};
+use crate::user_memory::{Arrival, Buffers};
+
+impl Inner {
+    /// One turn of it.
+    pub(crate) fn receive_many(self: &Rc<Self>, udp: &Udp, why: Why) {
+        let receiver = &self.receiver;
+        let mut left = MAX_RECEIVED;
+        let mut go_on = true;
+        while go_on && receiver.is_started() && !receiver.has_waiting() {
+            go_on = false;
+            receiver.call(|receiving| {
+                if let Receiving::Into(buffers) = receiving {
+                    go_on = self.read_many(udp, buffers.as_mut(), &mut left, why);
+                }
+            });
+        }
+        if receiver.is_started() && receiver.has_waiting() {
+            self.handle.schedule(Phase::Dispatch);
+        }
+    }
+
+    /// Fills one buffer. `false` if there is no point in another read in this turn.
+    fn read_many(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize, why: Why) -> bool {
+        let receiver = &self.receiver;
+        let epoch = receiver.epoch();
+        if !buffers.supply(udp) {
+            self.tally.error(Errno::ENOBUFS);
+            buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
+            return false;
+        }
+        let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
+            buffers.give_back(udp, Ok(&[]));
+            return receiver.is_started();
+        };
+        let filter = receiver.filter();
+        let slots = buffers.memory().len() / RECV_SLOT;
+        let wanted = receiver.rhythm.width(self.scratch.bursts.get());
+        let width = wanted.min(slots.max(1));
+        let mut arrivals = self.scratch.arrivals.take();
+        arrivals.clear();
+        self.tally.recv_call();
+        let result = if slots == 0 && receiver.coalescing.get() {
+            self.keep_one(&socket, &filter)
+        } else {
+            self.fill(&socket, buffers.memory(), width, &filter, &mut arrivals)
+        };
+        let go_on = match result {
+            Ok(count) => {
+                let delivered = arrivals.iter().map(Arrival::datagrams).sum();
+                if count.max(delivered) > 1 {
+                    self.tally.received_batch();
+                }
+                if count == width && width < wanted {
+                    receiver.rhythm.filled();
+                } else {
+                    receiver.rhythm.found(count, delivered);
+                }
+                receiver.rhythm.read(why, true);
+                if count < width && filter.backlog {
+                    // As in the loop's own memory: the kernel had no more.
+                    receiver.set_backlog(false);
+                }
+                buffers.give_back(udp, Ok(&arrivals));
+                if receiver.rhythm.bursts() && slots > 0 && !receiver.coalescing.get() {
+                    receiver.coalesce(&*socket);
+                }
+                *left = left.saturating_sub(delivered.max(1));
+                let unfinished = *left == 0 || receiver.epoch() != epoch;
+                let last = count < width || wanted == 1 || unfinished;
+                if last && receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
+                    self.handle.schedule(Phase::Dispatch);
+                }
+                !last
+            }
+            Err(error) => {
+                let outcome = self.judge_read(error, why);
+                buffers.give_back(udp, outcome);
+                *left = left.saturating_sub(1);
+                if error == Errno::EAGAIN {
+                    receiver.rhythm.read(why, false);
+                    if receiver.is_started() && receiver.rhythm.guess() {
+                        self.handle.schedule(Phase::Revisit);
+                    }
+                }
+                error != Errno::EAGAIN && *left > 0
+            }
+        };
+        self.scratch.arrivals.set(arrivals);
+        go_on
+    }
+
+    /// Reads into `memory`, and says how many messages there were; `arrivals` gets those that are not strangers'.
+    fn fill(
+        &self,
+        socket: &PollSource,
+        memory: &mut [u8],
+        width: usize,
+        filter: &Filter,
+        arrivals: &mut Vec<Arrival>,
+    ) -> Result<usize> {
+        let options = self.receiver.options(filter);
+        let mut add = |received: &Received, offset| {
+            self.tally.kernel_drops(received.metadata.kernel_drops);
+            let Some(source) = filter.admit(received.source) else {
+                return self.tally.strangers(1);
+            };
+            let arrival = Arrival::new(received, source, offset);
+            self.tally.received(arrival.datagrams(), arrival.len);
+            if arrival.truncated {
+                self.tally.truncated();
+            }
+            arrivals.push(arrival);
+        };
+        if memory.len() < RECV_SLOT {
+            let received = uv_sys::recvmsg(socket, &mut [IoSliceMut::new(memory)], options)?;
+            add(&received, 0);
+            return Ok(1);
+        }
+        // Nobody else receives during this handle's turn.
+        let mut batch = self
+            .scratch
+            .recv
+            .try_borrow_mut()
+            .map_err(|_| Errno::EAGAIN)?;
+        let count = batch.recv_into(socket, memory, width, options)?;
+        for index in 0..count {
+            if let Some(received) = batch.received(index) {
+                add(received, index * RECV_SLOT);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Reads a message that may be a run into the loop's memory, because the user's is too short for one. Its datagrams are
+    /// delivered next.
+    fn keep_one(&self, socket: &PollSource, filter: &Filter) -> Result<usize> {
+        let mut batch = self
+            .scratch
+            .recv
+            .try_borrow_mut()
+            .map_err(|_| Errno::EAGAIN)?;
+        let count = batch.recv(socket, 1, self.receiver.options(filter))?;
+        self.keep(Batch::new(&batch, count, *filter));
+        Ok(count)
+    }
+}

@@ -1,0 +1,234 @@
+//! Receiving many datagrams at once into the user's own memory.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use uv_sys::fault::{self, Call};
+use uv_udp::{Arrival, Errno, Loop, Udp};
+
+use super::harness::*;
+
+const SLOT: usize = 65_536;
+
+/// What a buffer came back with: the datagrams of each arrival, and what came with them; or an error.
+type Back = Result<Vec<(Vec<Vec<u8>>, Arrival)>, Errno>;
+
+/// The datagrams of an arrival.
+fn split(buffer: &[u8], arrival: &Arrival) -> Vec<Vec<u8>> {
+    let bytes = &buffer[arrival.offset..][..arrival.len];
+    let size = arrival.metadata.segment_size.map_or(SLOT, usize::from);
+    bytes.chunks(size).map(<[u8]>::to_vec).collect()
+}
+
+/// Receives into buffers of `room` bytes.
+fn listen_into(udp: &Udp, room: usize) -> Log<Back> {
+    let log = Log::new();
+    let entries = log.clone();
+    let supply = move |_: &Udp, slot| {
+        assert_eq!(slot, SLOT);
+        Some(vec![0; room])
+    };
+    udp.recv_batch_into_start(supply, move |_, buffer, outcome| {
+        let outcome = outcome.map(|arrivals| {
+            let buffer = buffer.unwrap();
+            let all = arrivals.iter();
+            all.map(|arrival| (split(&buffer, arrival), *arrival))
+                .collect()
+        });
+        entries.add(outcome.map_err(Errno::from));
+    })
+    .unwrap();
+    log
+}
+
+fn arrivals(log: &Log<Back>) -> Vec<(Vec<Vec<u8>>, Arrival)> {
+    log.get().into_iter().flat_map(Result::unwrap).collect()
+}
+
+fn datagrams(log: &Log<Back>) -> Vec<Vec<u8>> {
+    arrivals(log)
+        .into_iter()
+        .flat_map(|(datagrams, _)| datagrams)
+        .collect()
+}
+
+fn expected(count: u8) -> Vec<Vec<u8>> {
+    (0..count).map(|number| vec![number; 10]).collect()
+}
+
+fn send_coalesced(lp: &Loop, to: SocketAddr, count: u8) -> SocketAddr {
+    let sender = connected(lp, to);
+    let data = expected(count).concat();
+    let sent = sender.try_send_segments(&data, NonZeroU16::new(10).unwrap(), None);
+    assert_eq!(sent, Ok(data.len()));
+    sender.local_addr().unwrap()
+}
+
+#[test]
+fn a_buffer_is_filled_with_several_datagrams_by_one_system_call() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (one, other) = (raw(ip), raw(ip));
+        let texts = [&b"one"[..], b"", b"three", b"four", b"five"];
+        for (text, (socket, _)) in texts.iter().zip([&one, &other].into_iter().cycle()) {
+            socket.send_to(text, address).unwrap();
+        }
+        let back = listen_into(&udp, 4 * SLOT + 100);
+        let before = fault::calls(Call::Recvmmsg);
+        run_until(&lp, || arrivals(&back).len() == 5);
+        // Four in the first buffer, and the fifth in the second, which has room for more: so there were none.
+        assert_eq!(fault::calls(Call::Recvmmsg) - before, 2);
+        let first = back.get()[0].clone().unwrap();
+        let offsets: Vec<_> = first.iter().map(|(_, arrival)| arrival.offset).collect();
+        assert_eq!(offsets, [0, SLOT, 2 * SLOT, 3 * SLOT]);
+        for ((datagrams, arrival), (text, from)) in arrivals(&back)
+            .into_iter()
+            .zip(texts.iter().zip([one.1, other.1].into_iter().cycle()))
+        {
+            assert_eq!((datagrams.concat(), arrival.source), (text.to_vec(), from));
+            assert_eq!((arrival.full_len, arrival.truncated), (text.len(), false));
+        }
+    }
+}
+
+#[test]
+fn bursts_come_as_runs_where_a_buffer_has_room_for_one_and_one_by_one_elsewhere() {
+    for ip in loopbacks() {
+        for room in [20, SLOT, 3 * SLOT] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let back = listen_into(&udp, room);
+            for burst in 1..6 {
+                let from = send_coalesced(&lp, address, 50);
+                run_until(&lp, || datagrams(&back).len() == burst * 50);
+                assert_eq!(datagrams(&back)[(burst - 1) * 50..], expected(50));
+                assert!(
+                    arrivals(&back)[burst - 1..]
+                        .iter()
+                        .all(|(_, last)| !last.truncated)
+                );
+                assert_eq!(arrivals(&back).last().unwrap().1.source, from);
+            }
+            let runs = arrivals(&back)
+                .iter()
+                .filter(|(datagrams, _)| datagrams.len() == 50)
+                .count();
+            assert_eq!(
+                runs > 0,
+                room >= SLOT,
+                "{runs} runs in buffers of {room} bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_that_waits_in_the_socket_is_split_for_buffers_that_are_too_short_for_it() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let back = listen_into(&udp, 3 * SLOT);
+        for burst in 1..6 {
+            send_coalesced(&lp, address, 50);
+            run_until(&lp, || datagrams(&back).len() == burst * 50);
+        }
+        udp.recv_stop().unwrap();
+        send_coalesced(&lp, address, 50);
+        let back = listen_into(&udp, 20);
+        run_until(&lp, || datagrams(&back).len() == 50);
+        assert_eq!(datagrams(&back), expected(50));
+        assert!(arrivals(&back).iter().all(|(_, arrival)| arrival.len == 10));
+    }
+}
+
+#[test]
+fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (errors, lengths) = (Log::new(), Log::new());
+        let (failed, found) = (errors.clone(), lengths.clone());
+        // None, one without room, and one with.
+        let supplies = Rc::new(RefCell::new(vec![
+            Some(vec![0; 2 * SLOT]),
+            Some(vec![]),
+            None,
+        ]));
+        udp.recv_batch_into_start(
+            move |_, _| supplies.borrow_mut().pop().flatten(),
+            move |udp, buffer, outcome| match outcome {
+                Ok(arrivals) => {
+                    arrivals.iter().for_each(|arrival| found.add(arrival.len));
+                    udp.recv_stop().unwrap();
+                }
+                Err(error) => failed.add((error.errno(), buffer.is_some())),
+            },
+        )
+        .unwrap();
+        let (socket, _) = raw(ip);
+        socket.send_to(b"four", address).unwrap();
+        socket.send_to(b"three", address).unwrap();
+        run_until(&lp, || lengths.len() == 2);
+        assert_eq!(lengths.get(), [4, 5]);
+        assert_eq!(
+            errors.get(),
+            [(Errno::ENOBUFS, false), (Errno::ENOBUFS, true)]
+        );
+        assert_eq!(udp.counters().errors, [(Errno::ENOBUFS, 2)]);
+    }
+}
+
+#[test]
+fn a_supply_that_stops_gets_its_buffer_back_unused() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let unused = Log::new();
+        let log = unused.clone();
+        udp.recv_batch_into_start(
+            |udp, slot| {
+                udp.recv_stop().unwrap();
+                Some(vec![0; slot])
+            },
+            move |_, buffer, outcome| {
+                log.add((buffer.map(|buffer| buffer.len()), outcome.map(<[_]>::len)))
+            },
+        )
+        .unwrap();
+        raw(ip).0.send_to(b"x", address).unwrap();
+        run_until(&lp, || unused.len() == 1);
+        settle(&lp);
+        assert!(matches!(unused.get()[..], [(Some(SLOT), Ok(0))]));
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 1);
+    }
+}
+
+#[test]
+fn strangers_leave_a_gap_and_a_network_error_costs_no_datagram() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
+        for (socket, text) in [(&peer, "one"), (&stranger, "no"), (&peer, "two")] {
+            socket.send_to(text.as_bytes(), address).unwrap();
+        }
+        udp.connect(to).unwrap();
+        let back = listen_into(&udp, 3 * SLOT);
+        run_until(&lp, || arrivals(&back).len() == 2);
+        assert_eq!(datagrams(&back), [b"one", b"two"]);
+        let offsets: Vec<_> = arrivals(&back)
+            .iter()
+            .map(|(_, arrival)| arrival.offset)
+            .collect();
+        assert_eq!(offsets, [0, 2 * SLOT]);
+        assert_eq!(udp.counters().strangers, 1);
+        // Its answer comes with the next read.
+        drop(peer);
+        assert_eq!(udp.try_send(b"x"), Ok(1));
+        run_until(&lp, || back.get().contains(&Err(Errno::ECONNREFUSED)));
+    }
+}
