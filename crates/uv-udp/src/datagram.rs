@@ -124,8 +124,11 @@ impl<'a> Iterator for Run<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // An empty datagram is one, too.
-        let count = |left: &[u8]| left.len().div_ceil(self.stride).max(1);
+        let count = |left: &[u8]| match left.len() {
+            // Mostly; and a division takes longer than all the rest. An empty datagram is one, too.
+            len if len <= self.stride => 1,
+            len => len.div_ceil(self.stride),
+        };
         let count = self.left.map_or(0, count);
         (count, Some(count))
     }

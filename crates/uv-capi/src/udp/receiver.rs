@@ -2,8 +2,8 @@
 //!
 //! libuv asks the program for memory, and then the kernel for one datagram. Here the loop has received many with one system
 //! call before the program is asked, and copies each into the program's memory: a copy costs a tenth of a system call. The
-//! program sees the same calls in the same order: `alloc_cb`, `recv_cb`, and so on, and in the end `recv_cb` with nothing,
-//! before the loop polls again. A datagram that the program has no memory for is kept, and offered in the next iteration.
+//! program sees the same calls in the same order: `alloc_cb`, `recv_cb`, and so on, and in the end `recv_cb` with nothing. A
+//! datagram that the program has no memory for is kept, and offered in the next iteration.
 //!
 //! With `UV_UDP_RECVMMSG` nothing is copied: the kernel fills the program's large buffers, as many datagrams at a time as there
 //! are 64 KiB in one, or as many more as it puts together (`UDP_GRO`).
@@ -48,8 +48,6 @@ pub(crate) struct Receiver {
     callbacks: Cell<Option<Callbacks>>,
     /// Counts what ends a delivery: starts, stops, another peer, and the close.
     epoch: Cell<u32>,
-    /// Whether the program is owed the call that ends a round.
-    round: Cell<bool>,
     kept: RefCell<VecDeque<Kept>>,
 }
 
@@ -92,7 +90,6 @@ impl Receiver {
             large_buffers,
             callbacks: Cell::new(None),
             epoch: Cell::new(0),
-            round: Cell::new(false),
             kept: RefCell::default(),
         })
     }
@@ -112,8 +109,6 @@ impl Receiver {
     pub(crate) fn stop(&self) {
         self.epoch.set(self.epoch.get().wrapping_add(1));
         self.callbacks.set(None);
-        // Whoever starts anew has not read anything yet.
-        self.round.set(false);
     }
 
     /// The handle has another peer, or none: who may be heard is to be asked anew.
@@ -124,21 +119,25 @@ impl Receiver {
     /// What one system call received, in the loop's memory.
     pub(crate) fn take(&self, mut batch: Batch<'_>) {
         let epoch = self.epoch.get();
-        self.end_round_later();
-        let mut refused = None;
         // What is kept came first.
         let callbacks = self.callbacks.get();
-        if let Some(callbacks) = callbacks.filter(|_| self.kept.borrow().is_empty()) {
-            while refused.is_none()
-                && let Some(run) = batch.next_run()
-            {
-                refused = self.offer_run(callbacks, run, epoch);
+        let Some(callbacks) = callbacks.filter(|_| self.kept.borrow().is_empty()) else {
+            return self.keep_all(batch);
+        };
+        while let Some(run) = batch.next_run() {
+            if let Some((first, run)) = self.offer_run(callbacks, run, epoch) {
+                return self.keep_all(iter::once(first).chain(run).chain(batch));
             }
         }
+        self.end_round(epoch);
+    }
+
+    #[cold]
+    fn keep_all<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
         if self.is_open() {
-            let run = refused.map(|(first, run)| iter::once(first).chain(run));
-            let rest = run.into_iter().flatten().chain(batch);
-            rest.for_each(|datagram| self.keep(datagram.data, datagram.source, datagram.truncated));
+            datagrams.for_each(|datagram| {
+                self.keep(datagram.data, datagram.source, datagram.truncated);
+            });
         }
     }
 
@@ -166,7 +165,6 @@ impl Receiver {
         match (lent, outcome) {
             (Some(lent), Ok(arrivals)) if !arrivals.is_empty() => self.hand_over(&lent, arrivals),
             (Some(Lent { buf, callbacks }), outcome) => {
-                self.round.set(false);
                 let status = outcome.map_or_else(|error| -error.raw(), |_| 0);
                 self.give_back(callbacks, &buf, status);
             }
@@ -185,7 +183,6 @@ impl Receiver {
         } else {
             UV_UDP_MMSG_CHUNK
         };
-        self.end_round_later();
         for arrival in arrivals {
             let source = Raw::from(&arrival.source);
             let source = source.as_ptr();
@@ -226,6 +223,7 @@ impl Receiver {
         if chunk_flag != 0 {
             self.recv(*callbacks, 0, buf, ptr::null(), UV_UDP_MMSG_FREE);
         }
+        self.end_round(epoch);
     }
 
     /// Offers datagrams that came together; gives back what the program refused, and what was behind it. A loop of its own,
@@ -259,13 +257,6 @@ impl Receiver {
         }
     }
 
-    fn end_round_later(&self) {
-        // The callback may have stopped: then nobody is owed anything.
-        if self.callbacks.get().is_some() && !self.round.replace(true) {
-            self.handle.schedule(Phase::Completions);
-        }
-    }
-
     fn keep(&self, data: &[u8], source: SocketAddr, truncated: bool) {
         let mut kept = self.kept.borrow_mut();
         if kept.len() < MAX_KEPT {
@@ -295,11 +286,11 @@ impl Receiver {
                 self.kept.borrow_mut().push_front(next);
                 break;
             }
-            self.end_round_later();
         }
         if self.callbacks.get().is_some() && !self.kept.borrow().is_empty() {
             self.handle.schedule(Phase::Dispatch);
         }
+        self.end_round(epoch);
     }
 
     /// Whether the program may still have a datagram that was kept: if the handle was connected meanwhile, it takes its
@@ -422,11 +413,10 @@ impl Receiver {
         self.recv(callbacks, nread, buf, source, flags);
     }
 
-    /// Says that there is nothing more to read, if that is so.
-    fn end_round(&self) {
-        let owed = self.round.replace(false);
+    /// Says that there is nothing more to read, unless something is kept, or receiving was stopped or began anew since `epoch`.
+    fn end_round(&self, epoch: u32) {
         if let Some(callbacks) = self.callbacks.get()
-            && owed
+            && self.epoch.get() == epoch
             && self.kept.borrow().is_empty()
         {
             let mut buf = uv_buf_t::NONE;
@@ -443,10 +433,8 @@ impl Source for Receiver {
     }
 
     fn turn(self: Rc<Self>, phase: Phase) {
-        match phase {
-            Phase::Dispatch => self.offer_kept(),
-            Phase::Completions => self.end_round(),
-            _ => {}
+        if phase == Phase::Dispatch {
+            self.offer_kept();
         }
     }
 }
