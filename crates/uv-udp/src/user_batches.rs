@@ -47,7 +47,11 @@ impl Inner {
         }
         let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
             buffers.give_back(udp, Ok(&[]));
-            return receiver.is_started();
+            if receiver.is_started() {
+                // With another peer.
+                self.handle.schedule(Phase::Dispatch);
+            }
+            return false;
         };
         let filter = receiver.filter();
         let slots = buffers.memory().len() / RECV_SLOT;

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::time::Duration;
 
 use uv_sys::fault::{self, Call};
-use uv_udp::{Arrival, Errno, Loop, Udp};
+use uv_udp::{Arrival, Errno, Loop, Timer, Udp};
 
 use super::harness::*;
 
@@ -204,6 +205,33 @@ fn a_supply_that_stops_gets_its_buffer_back_unused() {
         assert!(matches!(unused.get()[..], [(Some(SLOT), Ok(0))]));
         let heard = listen(&udp);
         run_until(&lp, || heard.len() == 1);
+    }
+}
+
+#[test]
+fn a_supply_that_changes_the_peer_each_time_leaves_others_their_turn() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (peer, to) = raw(ip);
+        peer.send_to(b"x", address).unwrap();
+        udp.recv_batch_into_start(
+            move |udp, slot| {
+                udp.connect(to).unwrap();
+                Some(vec![0; slot])
+            },
+            |_, _, _| (),
+        )
+        .unwrap();
+        let due = Log::new();
+        let log = due.clone();
+        let timer = Timer::new(&lp);
+        timer
+            .start(Duration::from_millis(1), Duration::ZERO, move |_| {
+                log.add(())
+            })
+            .unwrap();
+        run_until(&lp, || due.len() == 1);
     }
 }
 
