@@ -33,15 +33,17 @@
 //! A [`Transmit`] says more than where to: TOS and ECN, TTL, the source address, a segment size, a time to leave. What comes
 //! beside received datagrams is switched on by itself (`set_recv_tos` and the like) and is in their [`Metadata`]. With
 //! [full reports](Udp::set_full_reports) a [`NetworkError`] names the datagram, who could not deliver it, and why. Datagrams
-//! can be received into [memory of one's own](Udp::recv_into_start), the queue can be
-//! [limited](Udp::set_send_queue_limit), and [`Counters`] tell what was done. [`capabilities`] tells what the kernel can do.
+//! can be received into memory of one's own, [one](Udp::recv_into_start) or [many](Udp::recv_batch_into_start) at a time, the
+//! queue can be [limited](Udp::set_send_queue_limit), and [`Counters`] tell what was done. [`capabilities`] tells what the
+//! kernel can do.
 //!
 //! # Where things are
 //!
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
 //! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `defaults.rs`, `metadata.rs`, `errors.rs`,
 //! `counters.rs`, `remote.rs`. The way out: `sending.rs`, `request.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in:
-//! `receiving.rs`, `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`, `settings.rs`.
+//! `receiving.rs`, `user_batches.rs`, `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`,
+//! `settings.rs`.
 
 #![forbid(unsafe_code)]
 
