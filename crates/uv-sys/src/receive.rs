@@ -260,6 +260,7 @@ impl RecvBatch {
     pub fn recv(&mut self, fd: impl AsFd, max: usize, options: RecvOptions) -> Result<usize> {
         let max = if options.peek { max.min(1) } else { max };
         if max == 0 {
+            self.ring.forget();
             return Err(Errno::EINVAL);
         }
         self.ring.recv(fd.as_fd(), max, options)
@@ -296,6 +297,7 @@ impl RecvBatch {
     ) -> Result<usize> {
         let max = if options.peek { max.min(1) } else { max };
         if max == 0 || memory.len() < self.slot_len() {
+            self.ring.forget();
             return Err(Errno::EINVAL);
         }
         self.ring.recv_into(fd.as_fd(), memory, max, options)

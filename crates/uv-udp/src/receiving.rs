@@ -259,7 +259,11 @@ impl Inner {
                         self.tally.received_batch();
                     }
                     receiver.rhythm.found(count, delivered);
-                    if receiver.rhythm.bursts() && !receiver.coalescing.get() {
+                    // Not behind the back of who began anew in the callback, and wants them one by one.
+                    if receiver.epoch.get() == epoch
+                        && receiver.rhythm.bursts()
+                        && !receiver.coalescing.get()
+                    {
                         receiver.coalesce(&*socket);
                     }
                     receiver.rhythm.read(why, true);
@@ -359,7 +363,7 @@ impl Inner {
     }
 
     /// Counts what is told beside the datagrams: who is turned away, and what the kernel dropped.
-    fn count_beside(&self, memory: &RecvBatch, count: usize, filter: &Filter) {
+    pub(crate) fn count_beside(&self, memory: &RecvBatch, count: usize, filter: &Filter) {
         for (_, received) in (0..count).filter_map(|index| memory.get(index)) {
             if filter.admit(received.source).is_none() {
                 self.tally.strangers(1);

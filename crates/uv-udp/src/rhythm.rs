@@ -100,12 +100,6 @@ impl Rhythm {
         self.bursts.set(bursts.min(2));
     }
 
-    /// A read found as many as there was room for, which was less than it would have asked for. There may be any number.
-    pub(crate) fn filled(&self) {
-        self.streak.set(0);
-        self.bursts.set((1 + self.bursts.get()).min(2));
-    }
-
     /// Whether the last two reads found bursts.
     pub(crate) fn bursts(&self) -> bool {
         self.bursts.get() == 2
@@ -196,17 +190,6 @@ mod tests {
             rhythm.found(found, found);
             assert_eq!(rhythm.bursts(), bursts);
         }
-    }
-
-    #[test]
-    fn reads_that_filled_all_the_room_there_was_are_bursts_and_not_single() {
-        let rhythm = Rhythm::new();
-        (0..=SINGLE_STREAK).for_each(|_| rhythm.found(1, 1));
-        rhythm.filled();
-        assert_eq!(rhythm.width(0), RECV_SLOTS);
-        assert!(!rhythm.bursts());
-        rhythm.filled();
-        assert!(rhythm.bursts());
     }
 
     #[test]

@@ -17,44 +17,67 @@ use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
 use crate::user_memory::{Arrival, Buffers};
 
+/// What the reads of a turn found so far.
+#[derive(Default)]
+struct Found {
+    messages: usize,
+    datagrams: usize,
+    /// Whether the last buffer had room for a run.
+    for_runs: bool,
+}
+
 impl Inner {
     /// One turn of it.
     pub(crate) fn receive_many(self: &Rc<Self>, udp: &Udp, why: Why) {
         let receiver = &self.receiver;
-        let mut left = MAX_RECEIVED;
+        let epoch = receiver.epoch();
+        let same = || receiver.is_started() && receiver.epoch() == epoch;
+        let mut found = Found::default();
         let mut go_on = true;
-        while go_on && receiver.is_started() && !receiver.has_waiting() {
+        while go_on && same() && !receiver.has_waiting() {
             go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
-                    go_on = self.read_many(udp, buffers.as_mut(), &mut left, why);
+                    go_on = self.read_many(udp, buffers.as_mut(), &mut found, why);
                 }
             });
         }
-        if receiver.is_started() && receiver.has_waiting() {
+        if found.messages > 0 {
+            // All of them are one read that had too little room.
+            receiver.rhythm.found(found.messages, found.datagrams);
+        }
+        if same()
+            && found.for_runs
+            && receiver.rhythm.bursts()
+            && !receiver.coalescing.get()
+            && let Ok(socket) = self.socket()
+        {
+            receiver.coalesce(&*socket);
+        }
+        if receiver.is_started() && (!same() || receiver.has_waiting()) {
             self.handle.schedule(Phase::Dispatch);
         }
     }
 
     /// Fills one buffer. `false` if there is no point in another read in this turn.
-    fn read_many(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize, why: Why) -> bool {
+    fn read_many(&self, udp: &Udp, buffers: &mut dyn Buffers, found: &mut Found, why: Why) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
-        if !buffers.supply(udp) {
+        let supplied = buffers.supply(udp);
+        let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
+            if supplied {
+                buffers.give_back(udp, Ok(&[]));
+            }
+            return false;
+        };
+        if !supplied {
             self.tally.error(Errno::ENOBUFS);
             buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
             return false;
         }
-        let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
-            buffers.give_back(udp, Ok(&[]));
-            if receiver.is_started() {
-                // With another peer.
-                self.handle.schedule(Phase::Dispatch);
-            }
-            return false;
-        };
         let filter = receiver.filter();
-        let slots = buffers.memory().len() / RECV_SLOT;
+        let memory = buffers.memory();
+        let slots = memory.len() / RECV_SLOT;
         let wanted = receiver.rhythm.width(self.scratch.bursts.get());
         let width = wanted.min(slots.max(1));
         let mut arrivals = self.scratch.arrivals.take();
@@ -63,7 +86,7 @@ impl Inner {
         let result = if slots == 0 && receiver.coalescing.get() {
             self.keep_one(&socket, &filter)
         } else {
-            self.fill(&socket, buffers.memory(), width, &filter, &mut arrivals)
+            self.fill(&socket, memory, width, &filter, &mut arrivals)
         };
         let go_on = match result {
             Ok(count) => {
@@ -71,39 +94,36 @@ impl Inner {
                 if count.max(delivered) > 1 {
                     self.tally.received_batch();
                 }
-                if count == width && width < wanted {
-                    receiver.rhythm.filled();
-                } else {
-                    receiver.rhythm.found(count, delivered);
-                }
+                found.messages += count;
+                found.datagrams += delivered.max(1);
+                found.for_runs = slots > 0;
                 receiver.rhythm.read(why, true);
                 if count < width && filter.backlog {
                     // As in the loop's own memory: the kernel had no more.
                     receiver.set_backlog(false);
                 }
                 buffers.give_back(udp, Ok(&arrivals));
-                if receiver.rhythm.bursts() && slots > 0 && !receiver.coalescing.get() {
-                    receiver.coalesce(&*socket);
-                }
-                *left = left.saturating_sub(delivered.max(1));
-                let unfinished = *left == 0 || receiver.epoch() != epoch;
+                let unfinished = found.datagrams >= MAX_RECEIVED || receiver.epoch() != epoch;
                 let last = count < width || wanted == 1 || unfinished;
                 if last && receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
                     self.handle.schedule(Phase::Dispatch);
                 }
                 !last
             }
+            Err(Errno::EAGAIN) => {
+                let outcome = self.judge_read(Errno::EAGAIN, why);
+                buffers.give_back(udp, outcome);
+                receiver.rhythm.read(why, false);
+                if receiver.is_started() && receiver.rhythm.guess() {
+                    self.handle.schedule(Phase::Revisit);
+                }
+                false
+            }
             Err(error) => {
                 let outcome = self.judge_read(error, why);
                 buffers.give_back(udp, outcome);
-                *left = left.saturating_sub(1);
-                if error == Errno::EAGAIN {
-                    receiver.rhythm.read(why, false);
-                    if receiver.is_started() && receiver.rhythm.guess() {
-                        self.handle.schedule(Phase::Revisit);
-                    }
-                }
-                error != Errno::EAGAIN && *left > 0
+                found.datagrams += 1;
+                found.datagrams < MAX_RECEIVED
             }
         };
         self.scratch.arrivals.set(arrivals);
@@ -161,6 +181,7 @@ impl Inner {
             .try_borrow_mut()
             .map_err(|_| Errno::EAGAIN)?;
         let count = batch.recv(socket, 1, self.receiver.options(filter))?;
+        self.count_beside(&batch, count, filter);
         self.keep(Batch::new(&batch, count, *filter));
         Ok(count)
     }

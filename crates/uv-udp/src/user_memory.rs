@@ -175,7 +175,8 @@ impl Udp {
     /// an arrival is a run of several then, [`Metadata::segment_size`] bytes each. A buffer of less than 65,536 bytes never gets
     /// a run.
     ///
-    /// `callback` gets a buffer back with the arrivals in it, of which there are none where `recv_into_start` says `None`.
+    /// `callback` gets a buffer back with the arrivals in it. There are none where `recv_into_start` says `None`, and in a buffer
+    /// that was too short for a run: its datagrams come one by one in the next iteration.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};

@@ -223,7 +223,10 @@ impl Receiver {
         if chunk_flag != 0 {
             self.recv(*callbacks, 0, buf, ptr::null(), UV_UDP_MMSG_FREE);
         }
-        self.end_round(epoch);
+        // Behind a full buffer there is another read, which says so itself if there is nothing more.
+        if arrivals.len() < buf.len / SUGGESTED {
+            self.end_round(epoch);
+        }
     }
 
     /// Offers datagrams that came together; gives back what the program refused, and what was behind it. A loop of its own,

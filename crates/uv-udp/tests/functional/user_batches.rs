@@ -260,3 +260,107 @@ fn strangers_leave_a_gap_and_a_network_error_costs_no_datagram() {
         run_until(&lp, || back.get().contains(&Err(Errno::ECONNREFUSED)));
     }
 }
+
+/// Goes over to receiving one datagram at a time into buffers of `room` bytes.
+fn restart_single(udp: &Udp, room: usize, heard: &Log<Vec<u8>>) {
+    let log = heard.clone();
+    udp.recv_stop().unwrap();
+    let supply = move |_: &Udp, _| Some(vec![0; room]);
+    udp.recv_into_start(supply, move |_, buffer, outcome| {
+        if let (Some(buffer), Ok(Some(arrival))) = (buffer, outcome) {
+            log.add(buffer[..arrival.len].to_vec());
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_supply_that_goes_over_to_another_form_loses_nothing() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = Log::new();
+        let log = heard.clone();
+        udp.recv_batch_into_start(
+            move |udp, slot| {
+                restart_single(udp, 4 * SLOT, &log);
+                Some(vec![0; 4 * slot])
+            },
+            |_, _, _| (),
+        )
+        .unwrap();
+        let (peer, _) = raw(ip);
+        for datagram in expected(3) {
+            peer.send_to(&datagram, address).unwrap();
+        }
+        run_until(&lp, || heard.len() == 3);
+        assert_eq!(heard.get(), expected(3));
+    }
+}
+
+#[test]
+fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
+    for ip in loopbacks() {
+        for many in [true, false] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let (heard, seen) = (Log::new(), Rc::new(RefCell::new(0)));
+            let (log, total) = (heard.clone(), Rc::clone(&seen));
+            let count = move |udp: &Udp, count: usize| {
+                *total.borrow_mut() += count;
+                if *total.borrow() == 20 {
+                    restart_single(udp, 15, &log);
+                }
+            };
+            if many {
+                let supply = |_: &Udp, slot| Some(vec![0; 32 * slot]);
+                udp.recv_batch_into_start(supply, move |udp, _, outcome| {
+                    count(udp, outcome.unwrap().len());
+                })
+                .unwrap();
+            } else {
+                udp.recv_batch_start(move |udp, outcome| count(udp, outcome.unwrap().count()))
+                    .unwrap();
+            }
+            for burst in 1..3 {
+                send_coalesced(&lp, address, 10);
+                run_until(&lp, || *seen.borrow() == burst * 10);
+            }
+            send_coalesced(&lp, address, 10);
+            run_until(&lp, || heard.len() == 10);
+            assert_eq!(heard.get(), expected(10));
+        }
+    }
+}
+
+#[test]
+fn strangers_are_counted_also_where_buffers_are_too_short_for_runs() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        udp.set_recv_runs(true).unwrap();
+        let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
+        stranger.send_to(b"no", address).unwrap();
+        peer.send_to(b"one", address).unwrap();
+        udp.connect(to).unwrap();
+        let back = listen_into(&udp, 100);
+        run_until(&lp, || arrivals(&back).len() == 1);
+        assert_eq!(udp.counters().strangers, 1);
+    }
+}
+
+#[test]
+fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (peer, _) = raw(ip);
+        let back = listen_into(&udp, SLOT);
+        for count in 1..50 {
+            peer.send_to(b"x", address).unwrap();
+            run_until(&lp, || arrivals(&back).len() == count);
+            settle(&lp);
+        }
+        assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)).unwrap(), Ok(false));
+    }
+}

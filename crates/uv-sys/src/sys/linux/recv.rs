@@ -193,7 +193,8 @@ impl Slot {
     }
 }
 
-// SAFETY: every pointer is to the ring's own heap memory, which moves with it.
+// SAFETY: every pointer that is followed is to the ring's own heap memory, which moves with it; `lent` is written anew before
+// a header points at it again.
 unsafe impl Send for Ring {}
 // SAFETY: a shared reference only reads.
 unsafe impl Sync for Ring {}
@@ -339,6 +340,11 @@ impl Ring {
                 slot.received.metadata = Metadata::default();
             }
         }
+    }
+
+    /// Forgets what the last call brought.
+    pub(crate) fn forget(&mut self) {
+        (self.last, self.stored) = (0, 0);
     }
 
     #[inline]
