@@ -8,26 +8,28 @@ use crate::conform::stage::{Broken, Raw, Sockets, Stage, ensure, ensure_eq};
 use crate::conform::watch::Inbox;
 use crate::conform::{Rule, Verdict};
 
+// Those with a handle that is bound to both families' wildcard have a network of their own: while it is connected, its port
+// is free for whoever binds to an IPv4 address, and so is not to be had again.
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "local/a-port-0-binding-survives",
         "A port from a bind to port 0 survives disconnecting and connecting anew.",
         |stage| survives(stage, &stage.bound()?),
     ),
-    Rule::each(
+    Rule::isolated(
         "local/a-wildcard-binding-survives",
         "A port from a bind to the wildcard address survives disconnecting and connecting anew.",
-        |stage| survives(stage, &stage.bound_to_wildcard()?),
+        |stage, _| survives(stage, &stage.bound_to_wildcard()?),
     ),
-    Rule::each(
+    Rule::isolated(
         "local/a-binding-by-connect-survives",
         "A port that connect chose survives disconnecting and connecting anew.",
-        |stage| survives(stage, &stage.udp()),
+        |stage, _| survives(stage, &stage.udp()),
     ),
-    Rule::each(
+    Rule::isolated(
         "local/a-binding-by-send-to-survives",
         "A port that send_to chose survives disconnecting and connecting anew.",
-        |stage| {
+        |stage, _| {
             let udp = stage.udp();
             udp.try_send_to(b"x", stage.raw()?.address())?;
             survives(stage, &udp)
@@ -53,15 +55,15 @@ pub(super) const RULES: &[Rule] = &[
             )
         },
     ),
-    Rule::each(
+    Rule::isolated(
         "local/the-wildcard-comes-back",
         "A handle bound to the wildcard address is bound to it again once it is disconnected.",
-        wildcard_comes_back,
+        |stage, _| wildcard_comes_back(stage),
     ),
-    Rule::each(
+    Rule::isolated(
         "local/the-port-is-nobody-elses",
         "After disconnecting and connecting anew nobody can bind to the handle's port, not even with SO_REUSEADDR.",
-        port_stays_exclusive,
+        |stage, _| port_stays_exclusive(stage),
     ),
     Rule::each(
         "local/what-the-peer-sent-before-disconnect-arrives",

@@ -206,13 +206,13 @@ static void many_reconnects(stage_t* stage) {
 
 const rule_t local_rules[] = {
     EACH("local/a-port-0-binding-survives", port_0),
-    EACH("local/a-wildcard-binding-survives", wildcard),
-    EACH("local/a-binding-by-connect-survives", by_connect),
-    EACH("local/a-binding-by-send-to-survives", by_send_to),
+    ISOLATED("local/a-wildcard-binding-survives", wildcard),
+    ISOLATED("local/a-binding-by-connect-survives", by_connect),
+    ISOLATED("local/a-binding-by-send-to-survives", by_send_to),
     ONCE("local/a-binding-by-recv-start-survives", by_recv_start),
     EACH("local/an-adopted-binding-survives", adopted),
-    EACH("local/the-wildcard-comes-back", wildcard_comes_back),
-    EACH("local/the-port-is-nobody-elses", port_stays_exclusive),
+    ISOLATED("local/the-wildcard-comes-back", wildcard_comes_back),
+    ISOLATED("local/the-port-is-nobody-elses", port_stays_exclusive),
     EACH("local/what-the-peer-sent-before-disconnect-arrives", waiting_datagrams_survive),
     EACH("local/options-survive", options_survive),
     EACH("local/receiving-goes-on-through-it-all", receiving_goes_on),
