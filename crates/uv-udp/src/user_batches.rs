@@ -65,9 +65,7 @@ impl Inner {
         let epoch = receiver.epoch();
         let supplied = buffers.supply(udp);
         let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
-            if supplied {
-                buffers.give_back(udp, Ok(&[]));
-            }
+            buffers.give_back(udp, Ok(&[]));
             return false;
         };
         if !supplied {
@@ -110,20 +108,18 @@ impl Inner {
                 }
                 !last
             }
-            Err(Errno::EAGAIN) => {
-                let outcome = self.judge_read(Errno::EAGAIN, why);
-                buffers.give_back(udp, outcome);
-                receiver.rhythm.read(why, false);
-                if receiver.is_started() && receiver.rhythm.guess() {
-                    self.handle.schedule(Phase::Revisit);
-                }
-                false
-            }
             Err(error) => {
                 let outcome = self.judge_read(error, why);
                 buffers.give_back(udp, outcome);
-                found.datagrams += 1;
-                found.datagrams < MAX_RECEIVED
+                if error == Errno::EAGAIN {
+                    receiver.rhythm.read(why, false);
+                    if receiver.is_started() && receiver.rhythm.guess() {
+                        self.handle.schedule(Phase::Revisit);
+                    }
+                } else {
+                    found.datagrams += 1;
+                }
+                error != Errno::EAGAIN && found.datagrams < MAX_RECEIVED
             }
         };
         self.scratch.arrivals.set(arrivals);
