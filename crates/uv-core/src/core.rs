@@ -12,8 +12,9 @@ use uv_sys::{PollEvents, Poller, Result};
 
 use crate::clock;
 use crate::deadlines::{Deadline, Deadlines, HasDeadline, Moment};
-use crate::handle::{HandleId, Polled};
+use crate::handle::HandleId;
 use crate::hook_list::{HookList, HookPhase};
+use crate::poll_source::Polled;
 use crate::remote::{Row, Rows, Shared};
 use crate::source::{Phase, Source};
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use polling::{Event, PollMode};
 
 use crate::errno::{Errno, Result};
-use crate::sys::epoll as sys;
+use crate::sys::{epoll as sys, socket};
 
 bitflags::bitflags! {
     /// What a descriptor is watched for.
@@ -280,6 +280,22 @@ impl Registration {
     #[must_use]
     pub fn key(&self) -> usize {
         self.key
+    }
+
+    /// Puts what is behind `fd` in the place of the descriptor, which keeps its number; what was there is closed. The watch
+    /// ends with it, as with [`Interest::NONE`].
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`, `EINTR` where the kernel says so, which Linux does not of a descriptor that is in use: what was there is still
+    /// there, and not watched.
+    ///
+    /// See [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
+    #[doc(alias = "dup2")]
+    #[doc(alias = "dup3")]
+    pub fn replace(&self, fd: OwnedFd) -> Result<()> {
+        self.delete();
+        socket::put_in_place(fd, self.as_fd())
     }
 
     /// Ends the watch and hands the descriptor back.

@@ -5,7 +5,8 @@
 //! - The interface that the socket was tied to (`SO_BINDTODEVICE`) is given up. We tie it again.
 //! - The address of a wildcard binding goes back to the wildcard, which is what one wants.
 //! - An IPv6 socket goes on dropping what does not come from the old peer's address (`sk_v6_daddr` stays set). Connecting
-//!   anew overwrites it, nothing else does: a handle that disconnects gets another socket on the same port.
+//!   anew overwrites it, nothing else does: a handle that disconnects gets another socket on the same port, under
+//!   the same descriptor.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -104,14 +105,14 @@ impl Inner {
                 .is_some_and(|address| address.port() != 0)
     }
 
-    /// Puts a new socket on the same address in the place of the old one.
-    fn replace(&self, old: &PollSource, address: SocketAddr) -> Result<()> {
+    /// Puts a new socket on the same address in the place of the old one, under the same descriptor.
+    fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
         let family = Family::of(&address);
-        let replacement = self.hold_port(old, address).and_then(|held| {
-            let moved = self.settings().move_to(old, &held.fd);
+        let replacement = self.hold_port(socket, address).and_then(|held| {
+            let moved = self.settings().move_to(socket, &held.fd);
             if moved.is_err() {
                 // The old socket has its port to itself again.
-                let _ = uv_sys::set_reuse_address(old, held.reuse);
+                let _ = uv_sys::set_reuse_address(socket, held.reuse);
             }
             moved.map(|()| held)
         });
@@ -119,32 +120,35 @@ impl Inner {
             Ok(held) => held,
             Err(error) => {
                 // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
-                let _ = self.dissolve_in_place(old, address);
+                let _ = self.dissolve_in_place(socket, address);
                 return Err(error);
             }
         };
-        let interest = old.interest();
-        // From here on everything comes to the new socket.
-        if mute(old).is_err() {
-            // Where that fails too, the socket hears its peer until it is closed in a moment.
-            let _ = uv_sys::disconnect(old);
-        }
-        self.drain(old);
-        self.tally.socket_replaced();
         let HeldPort { fd, reuse } = held;
+        let interest = socket.interest();
+        // From here on everything comes to the new socket.
+        if mute(socket).is_err() {
+            // Where that fails too, the socket hears its peer until it is closed in a moment.
+            let _ = uv_sys::disconnect(socket);
+        }
+        self.drain(socket);
+        self.tally.socket_replaced();
         uv_sys::set_reuse_address(&fd, reuse)?;
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);
+        if let Err(error) = socket.replace(fd) {
+            let _ = socket.set_interest(interest);
+            let _ = self.dissolve_in_place(socket, address);
+            return Err(error);
+        }
+        self.receiver.prepare(socket);
         self.bound_to.set(Some(address));
-        self.adopt(
-            fd,
-            State::Unconnected {
-                family,
-                bound: true,
-            },
-        )?;
-        self.socket()?.set_interest(interest)?;
-        joined
+        self.enter(State::Unconnected {
+            family,
+            bound: true,
+        });
+        let watched = socket.set_interest(interest);
+        joined.and(watched)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {

@@ -171,8 +171,8 @@ impl Udp {
         Ok(UdpRemote::new(lp.remote(), self.inner.handle.id()?))
     }
 
-    /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's: do not
-    /// close it, and ask again after `disconnect`, which may replace it. [`with_fd`](Self::with_fd) lends it in safe code.
+    /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's until that is
+    /// closed: do not close it. [`with_fd`](Self::with_fd) lends it in safe code.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::rc::Rc;
 
@@ -145,6 +145,29 @@ fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
     );
     drop(source);
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
+    let lp = Loop::new().unwrap();
+    let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
+    let told = Count::default();
+    let counted = told.clone();
+    let probe = Probe::new(&lp, move |_, _| {
+        counted.up();
+    });
+    let source = probe.register(old.into()).unwrap();
+    source.set_interest(Interest::READABLE).unwrap();
+    source.set_interest(BOTH).unwrap();
+    let number = source.as_fd().as_raw_fd();
+    source.replace(new.into()).unwrap();
+    assert_eq!(source.as_fd().as_raw_fd(), number);
+    assert_eq!(source.interest(), Interest::NONE);
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(told.get(), 0, "nobody watches it yet");
+    source.set_interest(Interest::READABLE).unwrap();
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(told.get(), 1);
 }
 
 #[test]

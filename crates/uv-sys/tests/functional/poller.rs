@@ -1,7 +1,7 @@
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
 use std::net::UdpSocket;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -150,6 +150,27 @@ fn a_descriptor_comes_back_whole_and_is_watched_no_more() {
     // And may be registered anew.
     let _registration = register(&poller, receiver, 8, Interest::WRITABLE);
     assert_eq!(wait(&poller, LONG)[0].key, 8);
+}
+
+#[test]
+fn a_descriptor_that_is_replaced_keeps_its_number_and_key_and_is_not_watched() {
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let (sender, receiver) = pair(Family::V4);
+    let poller = Poller::new().unwrap();
+    let registration = register(&poller, one, 7, Interest::READABLE);
+    other.write_all(b"old").unwrap();
+    let number = registration.as_fd().as_raw_fd();
+    registration.replace(receiver.into()).unwrap();
+    assert_eq!(registration.as_fd().as_raw_fd(), number);
+    assert_eq!(registration.interest(), Interest::NONE);
+    sender.send(b"hello").unwrap();
+    assert_eq!(wait(&poller, NOW), []);
+    registration.set_interest(Interest::READABLE).unwrap();
+    assert_eq!(wait(&poller, LONG), [readable(7)]);
+    let gone = other.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::ConnectionReset, "it is closed");
+    let receiver = UdpSocket::from(registration.into_fd());
+    assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
 }
 
 #[test]

@@ -81,6 +81,11 @@ pub(super) const RULES: &[Rule] = &[
         receiving_goes_on,
     ),
     Rule::each(
+        "local/the-descriptor-keeps-its-number",
+        "The descriptor that a program asked for is the handle's also after disconnecting and connecting anew.",
+        descriptor_keeps_its_number,
+    ),
+    Rule::each(
         "local/hundred-reconnects-keep-the-port",
         "A hundred times of connecting anew keep the port, and cost no descriptor.",
         many_reconnects,
@@ -257,6 +262,23 @@ fn receiving_goes_on(stage: &Stage) -> Verdict {
         Err(Errno::EALREADY),
         "recv_start"
     );
+    Ok(())
+}
+
+fn descriptor_keeps_its_number(stage: &Stage) -> Verdict {
+    let (first, second) = (stage.raw()?, stage.raw()?);
+    let udp = stage.bound()?;
+    let (here, number) = (udp.local_addr()?, udp.fileno()?);
+    for _ in 0..3 {
+        udp.connect(first.address())?;
+        ensure_eq!(udp.fileno()?, number, "the descriptor, connected");
+        udp.connect(second.address())?;
+        ensure_eq!(udp.fileno()?, number, "the descriptor, connected anew");
+        udp.disconnect()?;
+        ensure_eq!(udp.fileno()?, number, "the descriptor, disconnected");
+        let local = udp.with_fd(|fd| uv_sys::local_addr(fd))?;
+        ensure_eq!(local, Ok(here), "the address of its socket");
+    }
     Ok(())
 }
 

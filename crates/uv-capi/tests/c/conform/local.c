@@ -182,6 +182,21 @@ static void receiving_goes_on(stage_t* stage) {
   ENSURE(receive(udp, &inbox) == UV_EALREADY && inbox.errors == 0);
 }
 
+static void descriptor_keeps_its_number(stage_t* stage) {
+  raw_t first = raw_socket(stage), second = raw_socket(stage);
+  uv_udp_t* udp = bound_udp(stage);
+  address_t here = local_of(udp);
+  int number = fd_of(udp);
+  for (int i = 0; i < 3; i++) {
+    ENSURE(uv_udp_connect(udp, at(first.address)) == 0 && fd_of(udp) == number);
+    ENSURE(connect_anew(udp, at(second.address)) == 0 && fd_of(udp) == number);
+    ENSURE(disconnect(udp) == 0 && fd_of(udp) == number);
+    address_t local;
+    socklen_t len = sizeof local;
+    ENSURE(getsockname(number, (struct sockaddr*) &local, &len) == 0 && same_address(local, here));
+  }
+}
+
 static int descriptors(void) {
   int count = 0;
   DIR* dir = opendir("/proc/self/fd");
@@ -216,6 +231,7 @@ const rule_t local_rules[] = {
     EACH("local/what-the-peer-sent-before-disconnect-arrives", waiting_datagrams_survive),
     EACH("local/options-survive", options_survive),
     EACH("local/receiving-goes-on-through-it-all", receiving_goes_on),
+    EACH("local/the-descriptor-keeps-its-number", descriptor_keeps_its_number),
     EACH("local/hundred-reconnects-keep-the-port", many_reconnects),
     END,
 };
