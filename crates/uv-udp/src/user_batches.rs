@@ -69,8 +69,7 @@ impl Inner {
             return false;
         };
         if !supplied {
-            self.tally.error(Errno::ENOBUFS);
-            buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
+            self.lack_buffer(udp, buffers);
             return false;
         }
         let filter = receiver.filter();

@@ -67,7 +67,7 @@ pub(crate) trait Buffers {
     fn supply(&mut self, udp: &Udp) -> bool;
     /// The memory of the buffer.
     fn memory(&mut self) -> &mut [u8];
-    /// Gives the buffer back, if there is one.
+    /// Gives the buffer back, with what became of it. Says nothing where there is neither a buffer nor anything to say.
     fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>);
     /// Whether a buffer may come back with several arrivals.
     fn take_many(&self) -> bool;
@@ -97,7 +97,9 @@ where
 
     fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>) {
         let buffer = self.buffer.take();
-        (self.callback)(udp, buffer, outcome);
+        if buffer.is_some() || !matches!(outcome, Ok([])) {
+            (self.callback)(udp, buffer, outcome);
+        }
     }
 
     fn take_many(&self) -> bool {
@@ -124,7 +126,8 @@ impl Udp {
     /// [`set_recv_runs`](Self::set_recv_runs) spares that.
     ///
     /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost: `supply` is asked
-    /// again in the next iteration. To wait for buffers without being asked, stop receiving.
+    /// again in the next iteration. To wait for buffers without being asked, stop receiving: a `supply` that does, and has no
+    /// buffer, hears nothing.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
@@ -282,15 +285,15 @@ impl Inner {
     fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize, why: Why) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
-        if !buffers.supply(udp) {
-            self.tally.error(Errno::ENOBUFS);
-            buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
-            return false;
-        }
+        let supplied = buffers.supply(udp);
         let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
             buffers.give_back(udp, Ok(&[]));
             return true;
         };
+        if !supplied {
+            self.lack_buffer(udp, buffers);
+            return false;
+        }
         while *left > 0 {
             *left -= 1;
             let filter = receiver.filter();
@@ -337,6 +340,12 @@ impl Inner {
         Err(NetworkError::new(error))
     }
 
+    /// Tells a user who has no buffer, or one without room.
+    pub(crate) fn lack_buffer(&self, udp: &Udp, buffers: &mut dyn Buffers) {
+        self.tally.error(Errno::ENOBUFS);
+        buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
+    }
+
     fn count_arrival(&self, arrival: &Arrival) {
         let datagrams = arrival.datagrams();
         self.tally.received(datagrams, arrival.len);
@@ -355,13 +364,13 @@ impl Inner {
             inner: self,
             waiting: Some(waiting),
         };
-        if !buffers.supply(udp) {
-            self.tally.error(Errno::ENOBUFS);
-            buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
-            return false;
-        }
+        let supplied = buffers.supply(udp);
         if self.receiver.epoch() != epoch {
             buffers.give_back(udp, Ok(&[]));
+            return false;
+        }
+        if !supplied {
+            self.lack_buffer(udp, buffers);
             return false;
         }
         let Some(waiting) = unclaimed.waiting.take() else {

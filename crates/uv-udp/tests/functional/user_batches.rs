@@ -183,31 +183,36 @@ fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_supply_that_stops_gets_its_buffer_back_unused() {
-    // Also one without room.
-    let rooms = [SLOT, 0];
+fn a_supply_that_stops_gets_its_buffer_back_unused_and_hears_nothing_else() {
+    // Also one without room, and none.
+    let rooms = [Some(SLOT), Some(0), None];
     for (ip, room) in loopbacks()
         .into_iter()
         .flat_map(|ip| rooms.map(|room| (ip, room)))
     {
         let lp = Loop::new().unwrap();
         let (udp, address) = bound(&lp, ip);
-        let unused = Log::new();
-        let log = unused.clone();
+        let (asked, unused) = (Log::new(), Log::new());
+        let (times, log) = (asked.clone(), unused.clone());
         udp.recv_batch_into_start(
             move |udp, _| {
                 udp.recv_stop().unwrap();
-                Some(vec![0; room])
+                times.add(());
+                room.map(|room| vec![0; room])
             },
             move |_, buffer, outcome| {
-                log.add((buffer.map(|buffer| buffer.len()), outcome.map(<[_]>::len)))
+                log.add((
+                    buffer.map(|buffer| buffer.len()),
+                    outcome.map(<[_]>::len).map_err(|error| error.errno()),
+                ))
             },
         )
         .unwrap();
         raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&lp, || unused.len() == 1);
+        run_until(&lp, || asked.len() == 1);
         settle(&lp);
-        assert!(matches!(unused.get()[..], [(Some(back), Ok(0))] if back == room));
+        let expected: Vec<_> = room.map(|room| (Some(room), Ok(0))).into_iter().collect();
+        assert_eq!(unused.get(), expected);
         let heard = listen(&udp);
         run_until(&lp, || heard.len() == 1);
     }

@@ -215,35 +215,47 @@ fn stopping_half_way_leaves_the_rest_for_the_next_start_of_any_form() {
 }
 
 #[test]
-fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused() {
-    for ip in loopbacks() {
-        for close in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
-            let back = Log::new();
-            let log = back.clone();
-            udp.recv_into_start(
-                move |udp, _| {
-                    if close {
-                        udp.close(|_| ()).unwrap();
-                    } else {
-                        udp.recv_stop().unwrap();
-                    }
-                    Some(vec![0; 16])
-                },
-                move |_, buffer, outcome| {
-                    log.add((buffer.is_some(), outcome.is_ok_and(|a| a.is_none())))
-                },
-            )
-            .unwrap();
-            send_numbered(address, 1);
-            run_until(&lp, || back.len() == 1);
-            settle(&lp);
-            assert_eq!(back.get(), [(true, true)]);
-            if !close {
-                let heard = listen(&udp);
-                run_until(&lp, || heard.len() == 1);
-            }
+fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_else() {
+    let rooms = [Some(16), Some(0), None];
+    for (ip, room, close) in loopbacks()
+        .into_iter()
+        .flat_map(|ip| rooms.map(|room| (ip, room)))
+        .flat_map(|(ip, room)| [(ip, room, false), (ip, room, true)])
+    {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (asked, back) = (Log::new(), Log::new());
+        let (log, heard) = (asked.clone(), back.clone());
+        udp.recv_into_start(
+            move |udp, _| {
+                if close {
+                    udp.close(|_| ()).unwrap();
+                } else {
+                    udp.recv_stop().unwrap();
+                }
+                log.add(());
+                room.map(|room| vec![0; room])
+            },
+            move |_, buffer, outcome| {
+                let nothing = outcome.map(|arrival| arrival.is_none());
+                heard.add((
+                    buffer.map(|buffer| buffer.len()),
+                    nothing.map_err(|error| error.errno()),
+                ))
+            },
+        )
+        .unwrap();
+        send_numbered(address, 1);
+        run_until(&lp, || asked.len() == 1);
+        settle(&lp);
+        let expected: Vec<_> = room
+            .map(|room| (Some(room), Ok(true)))
+            .into_iter()
+            .collect();
+        assert_eq!(back.get(), expected);
+        if !close {
+            let heard = listen(&udp);
+            run_until(&lp, || heard.len() == 1);
         }
     }
 }
