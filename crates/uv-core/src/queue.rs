@@ -334,7 +334,6 @@ impl<T, C> RequestQueue<T, C> {
             let last = mem::take(&mut self.last);
             self.large = mem::take(&mut self.spilled) || last.len() > SMALL_CHUNK;
             self.pool.give_back(last);
-            shrink(&mut self.requests);
             shrink(&mut self.runs);
         }
     }
@@ -350,6 +349,9 @@ impl<T, C> RequestQueue<T, C> {
         self.completed = self.completed.checked_sub(1)?;
         let request = self.requests.pop_front()?;
         self.bytes -= request.len as usize;
+        if self.requests.is_empty() {
+            shrink(&mut self.requests);
+        }
         Some((request.callback, request.result))
     }
 
@@ -450,5 +452,24 @@ impl<T, C> fmt::Debug for Pending<'_, T, C> {
         f.debug_struct("Pending")
             .field("left", &(left - self.passed))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_was_very_long_gives_its_room_back_once_it_is_drained() {
+        for result in [Ok(()), Err(Errno::ECANCELED)] {
+            let mut queue = RequestQueue::<u8, ()>::new(Rc::default());
+            for number in 0..10 * KEPT_REQUESTS {
+                queue.push("x".into(), number as u8, ()).unwrap();
+            }
+            queue.complete(queue.count(), result);
+            while queue.pop_completed().is_some() {}
+            assert!(queue.requests.capacity() <= KEPT_REQUESTS);
+            assert!(queue.runs.capacity() <= KEPT_REQUESTS);
+        }
     }
 }
