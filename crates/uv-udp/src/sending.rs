@@ -269,7 +269,7 @@ impl Inner {
         self.tally.sent(segments, bytes);
         if segments > 1 {
             self.tally.segmented(segments);
-            self.tally.sent_batch();
+            self.count_batch();
         }
     }
 
@@ -360,8 +360,6 @@ impl Inner {
                 Ok(messages) => {
                     sender.pauses.set(0);
                     let taken = self.count_taken(counts.iter().take(messages).copied());
-                    let bursts = &self.scratch.bursts;
-                    bursts.set(bursts.get().wrapping_add(u32::from(taken > 1)));
                     queue.complete(taken, Ok(()));
                     if counts.get(messages).is_some_and(|next| next.datagrams > 0) {
                         // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
@@ -426,9 +424,16 @@ impl Inner {
         }
         self.tally.sent(datagrams, bytes);
         if datagrams > 1 {
-            self.tally.sent_batch();
+            self.count_batch();
         }
         requests
+    }
+
+    /// Counts a call that took more than one datagram, of which receivers on the same loop should know.
+    fn count_batch(&self) {
+        self.tally.sent_batch();
+        let bursts = &self.scratch.bursts;
+        bursts.set(bursts.get().wrapping_add(1));
     }
 
     /// Lets the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use uv_sys::fault::{self, Call, Fault};
-use uv_udp::{Errno, Loop, RunMode, Timer, Udp};
+use uv_udp::{Errno, Loop, RunMode, Timer, Transmit, Udp};
 
 use super::harness::*;
 
@@ -281,5 +281,35 @@ fn a_handle_that_is_not_started_keeps_its_datagrams_in_the_socket() {
         let heard = listen(&udp);
         run_until(&lp, || heard.len() == 3);
         assert_eq!(first_bytes(&heard), [0, 1, 2]);
+    }
+}
+
+/// A handle that got one datagram at a time for long asks for one at a time.
+#[test]
+fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() {
+    let queued = |udp: &Udp| (0..10).for_each(|_| udp.send(b"x", |_, _| ()).unwrap());
+    let borrowed = |udp: &Udp| {
+        // Of two sizes, so that it is no run.
+        let batch = ["x", "yyy"].map(Transmit::new).repeat(5);
+        assert_eq!(udp.try_send_batch(&batch), Ok(10));
+    };
+    let ways: [(&str, &dyn Fn(&Udp)); 2] = [("queued", &queued), ("borrowed", &borrowed)];
+    for (ip, (how, send)) in loopbacks()
+        .into_iter()
+        .flat_map(|ip| ways.map(|way| (ip, way)))
+    {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        let sender = connected(&lp, address);
+        for single in 1..=20 {
+            sender.try_send(b"x").unwrap();
+            run_until(&lp, || heard.len() == single);
+        }
+        let before = udp.counters().recv_calls;
+        send(&sender);
+        run_until(&lp, || heard.len() == 30);
+        let calls = udp.counters().recv_calls - before;
+        assert!(calls <= 4, "{how}: {calls} reads for ten datagrams");
     }
 }
