@@ -15,7 +15,7 @@ const SMALL_CHUNK: usize = 4 * 1024;
 /// Free chunks that a pool keeps of each size; more are given back to the allocator. 16 large ones are 1 MiB, or 2 where
 /// payloads were larger than a chunk.
 const KEPT_CHUNKS: usize = 16;
-/// Requests, and runs of them, that a queue has room for when it was drained; what it needed for more is given back.
+/// Requests, and runs of them, that an empty queue has room for; what it needed for more is given back.
 const KEPT_REQUESTS: usize = 4096;
 
 /// Memory for the payloads of all queues of a loop: chunks that come back are handed out again. A loop has one, as
@@ -334,7 +334,6 @@ impl<T, C> RequestQueue<T, C> {
             let last = mem::take(&mut self.last);
             self.large = mem::take(&mut self.spilled) || last.len() > SMALL_CHUNK;
             self.pool.give_back(last);
-            shrink(&mut self.runs);
         }
     }
 
@@ -349,10 +348,17 @@ impl<T, C> RequestQueue<T, C> {
         self.completed = self.completed.checked_sub(1)?;
         let request = self.requests.pop_front()?;
         self.bytes -= request.len as usize;
-        if self.requests.is_empty() {
-            shrink(&mut self.requests);
-        }
         Some((request.callback, request.result))
+    }
+
+    /// Gives back what room an empty queue has for more than it mostly needs. To be called once in a while, as after a turn of
+    /// callbacks: with each of them it would cost more than them.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.requests.is_empty() && self.requests.capacity() > KEPT_REQUESTS {
+            self.requests.shrink_to(KEPT_REQUESTS);
+            self.runs.shrink_to(KEPT_REQUESTS);
+        }
     }
 
     /// How many requests are pending.
@@ -377,12 +383,6 @@ impl<T, C> RequestQueue<T, C> {
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-}
-
-fn shrink<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > KEPT_REQUESTS {
-        queue.shrink_to(KEPT_REQUESTS);
     }
 }
 
@@ -460,7 +460,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_that_was_very_long_gives_its_room_back_once_it_is_drained() {
+    fn a_queue_that_was_very_long_gives_its_room_back() {
         for result in [Ok(()), Err(Errno::ECANCELED)] {
             let mut queue = RequestQueue::<u8, ()>::new(Rc::default());
             for number in 0..10 * KEPT_REQUESTS {
@@ -468,6 +468,7 @@ mod tests {
             }
             queue.complete(queue.count(), result);
             while queue.pop_completed().is_some() {}
+            queue.trim();
             assert!(queue.requests.capacity() <= KEPT_REQUESTS);
             assert!(queue.runs.capacity() <= KEPT_REQUESTS);
         }

@@ -488,9 +488,12 @@ struct CompletionTurn<'a>(&'a Inner);
 
 impl Drop for CompletionTurn<'_> {
     fn drop(&mut self) {
-        if self.0.sender.queue.borrow().completed_count() > 0 {
+        let mut queue = self.0.sender.queue.borrow_mut();
+        if queue.completed_count() > 0 {
             self.0.handle.schedule(Phase::Completions);
         }
+        queue.trim();
+        drop(queue);
         self.0.update_active();
     }
 }
