@@ -58,7 +58,7 @@ impl PollSource {
         Self { polled }
     }
 
-    /// What the handle wants to be told of, through [`Source::ready`].
+    /// What the handle wants to be told of, through [`Source::ready`](crate::Source::ready).
     ///
     /// Changes are made just before the loop polls, so that stopping and starting again between two polls costs nothing.
     /// A descriptor that was not watched is watched at once, so that one which cannot be is refused here.

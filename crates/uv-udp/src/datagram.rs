@@ -69,7 +69,7 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Nothing at all.
-    const SPENT: Self = Self {
+    pub(crate) const SPENT: Self = Self {
         whole: Datagram {
             data: &[],
             source: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
@@ -86,6 +86,12 @@ impl<'a> Run<'a> {
             left: Some(whole.data),
             stride,
         }
+    }
+
+    /// What one message had. `UDP_GRO` puts datagrams of one size together; the last may be shorter.
+    pub(crate) fn of_message(whole: Datagram<'a>) -> Self {
+        let size = whole.metadata.segment_size.filter(|&size| size > 0);
+        Self::new(whole, size.map_or(usize::MAX, usize::from))
     }
 
     /// Who sent them. On a connected handle that is always the peer.
@@ -219,15 +225,12 @@ impl<'a> Batch<'a> {
         {
             *next += 1;
             if let Some(source) = self.filter.admit(received.source) {
-                // `UDP_GRO` puts datagrams of one size together; the last may be shorter.
-                let size = received.metadata.segment_size.filter(|&size| size > 0);
-                let whole = Datagram {
+                return Some(Run::of_message(Datagram {
                     data,
                     source,
                     truncated: received.truncated,
                     metadata: &received.metadata,
-                };
-                return Some(Run::new(whole, size.map_or(usize::MAX, usize::from)));
+                }));
             }
         }
         None

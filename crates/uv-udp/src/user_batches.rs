@@ -10,7 +10,6 @@ use uv_core::{Phase, PollSource};
 use uv_sys::{Errno, Received, Result};
 
 use crate::datagram::{Batch, Filter};
-use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving};
 use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;

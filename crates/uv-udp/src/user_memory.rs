@@ -12,6 +12,7 @@ use std::rc::Rc;
 use uv_core::Phase;
 use uv_sys::{Errno, Metadata, Received};
 
+use crate::datagram::{Datagram, Run};
 use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving};
 use crate::rhythm::Why;
@@ -35,7 +36,7 @@ pub struct Arrival {
     #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
     /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several,
-    /// which are of that size but for the last ([`set_recv_runs`](Udp::set_recv_runs)).
+    /// which are of that size but for the last ([`set_recv_runs`](Udp::set_recv_runs)): see [`run`](Self::run).
     pub metadata: Metadata,
 }
 
@@ -49,6 +50,31 @@ impl Arrival {
             truncated: received.truncated,
             metadata: received.metadata,
         }
+    }
+
+    /// The datagrams of it, one by one: mostly one, several where the kernel put them together. `buffer` is the one that it came
+    /// with; there is nothing in one that is too short to be that.
+    ///
+    /// ```no_run
+    /// # fn look(buffer: &[u8], arrival: uv_udp::Arrival) {
+    /// for datagram in arrival.run(buffer) {
+    ///     println!("{} bytes from {}", datagram.data.len(), datagram.source);
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn run<'a>(&'a self, buffer: &'a [u8]) -> Run<'a> {
+        let end = self.offset.saturating_add(self.len);
+        let Some(data) = buffer.get(self.offset..end) else {
+            return Run::SPENT;
+        };
+        let whole = Datagram {
+            data,
+            source: self.source,
+            truncated: self.truncated,
+            metadata: &self.metadata,
+        };
+        Run::of_message(whole)
     }
 
     /// How many datagrams it is. An empty one is one, too.
@@ -175,7 +201,7 @@ impl Udp {
     /// its start, and each of the others 65,536 bytes after the one before. A buffer for less than two is for one.
     ///
     /// Where bursts come, the kernel puts datagrams of one source and size together, as in [`recv_start`](Self::recv_start):
-    /// an arrival is a run of several then, [`Metadata::segment_size`] bytes each. A buffer of less than 65,536 bytes never gets
+    /// an arrival is a run of several then, which [`Arrival::run`] takes apart. A buffer of less than 65,536 bytes never gets
     /// a run.
     ///
     /// `callback` gets a buffer back with the arrivals in it. There are none where `recv_into_start` says `None`, and in a buffer
@@ -192,10 +218,8 @@ impl Udp {
     ///     |udp, buffer, outcome| {
     ///         let (Some(buffer), Ok(arrivals)) = (buffer, outcome) else { return };
     ///         for arrival in arrivals {
-    ///             let bytes = &buffer[arrival.offset..][..arrival.len];
-    ///             let size = arrival.metadata.segment_size.map_or(arrival.len, usize::from);
-    ///             for datagram in bytes.chunks(size) {
-    ///                 assert_eq!(datagram, b"hello");
+    ///             for datagram in arrival.run(&buffer) {
+    ///                 assert_eq!(datagram.data, b"hello");
     ///                 udp.close(|_| ()).unwrap();
     ///             }
     ///         }

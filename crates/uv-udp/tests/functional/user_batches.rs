@@ -18,9 +18,8 @@ type Back = Result<Vec<(Vec<Vec<u8>>, Arrival)>, Errno>;
 
 /// The datagrams of an arrival.
 fn split(buffer: &[u8], arrival: &Arrival) -> Vec<Vec<u8>> {
-    let bytes = &buffer[arrival.offset..][..arrival.len];
-    let size = arrival.metadata.segment_size.map_or(SLOT, usize::from);
-    bytes.chunks(size).map(<[u8]>::to_vec).collect()
+    let run = arrival.run(buffer);
+    run.map(|datagram| datagram.data.to_vec()).collect()
 }
 
 /// Receives into buffers of `room` bytes.
@@ -372,5 +371,40 @@ fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
             settle(&lp);
         }
         assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)).unwrap(), Ok(false));
+    }
+}
+
+#[test]
+fn an_arrival_is_taken_apart_in_the_buffer_that_it_came_with_and_in_no_shorter_one() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let parts = Log::new();
+        let log = parts.clone();
+        udp.recv_batch_into_start(
+            |_, _| Some(vec![0; 10]),
+            move |_, buffer, outcome| {
+                let buffer = buffer.unwrap();
+                for arrival in outcome.unwrap() {
+                    let run = arrival.run(&buffer);
+                    assert_eq!((run.source(), run.len()), (arrival.source, 1));
+                    let datagram = run.clone().next().unwrap();
+                    log.add((datagram.data.to_vec(), datagram.truncated));
+                    let short = &buffer[..arrival.len.saturating_sub(1)];
+                    assert_eq!(arrival.run(short).count(), usize::from(arrival.len == 0));
+                }
+            },
+        )
+        .unwrap();
+        let sender = raw(ip).0;
+        for data in [&b""[..], b"hello", b"hello, world"] {
+            sender.send_to(data, address).unwrap();
+        }
+        run_until(&lp, || parts.len() == 3);
+        let expected = [("", false), ("hello", false), ("hello, wor", true)];
+        assert_eq!(
+            parts.get(),
+            expected.map(|(data, truncated)| (data.as_bytes().to_vec(), truncated))
+        );
     }
 }

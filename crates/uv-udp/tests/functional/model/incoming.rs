@@ -53,15 +53,9 @@ impl World {
                 udp.recv_batch_into_start(supply, move |_, buffer, outcome| {
                     let buffer = buffer.unwrap_or_default();
                     let split = |arrival: &uv_udp::Arrival| {
-                        let bytes = &buffer[arrival.offset..][..arrival.len];
-                        let size = arrival
-                            .metadata
-                            .segment_size
-                            .map_or(usize::MAX, usize::from);
-                        let empty = bytes.is_empty().then(Vec::new);
-                        let all = bytes.chunks(size).map(<[u8]>::to_vec).chain(empty);
-                        let source = arrival.source;
-                        all.map(move |data| (data, source)).collect::<Vec<_>>()
+                        let all = arrival.run(&buffer);
+                        all.map(|datagram| (datagram.data.to_vec(), datagram.source))
+                            .collect::<Vec<_>>()
                     };
                     let heard = outcome.map(|arrivals| arrivals.iter().flat_map(split).collect());
                     world.hear_all(heard.map_err(Errno::from));
