@@ -80,7 +80,7 @@ pub struct Handle {
     id: Cell<Option<HandleId>>,
     flags: Cell<Flags>,
     hook: Cell<Option<HookPhase>>,
-    /// What is registered and still exists; more than one only while a handle replaces its descriptor.
+    /// What is registered and still exists.
     polled: RefCell<Vec<Weak<Polled>>>,
 }
 

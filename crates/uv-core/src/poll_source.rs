@@ -85,9 +85,9 @@ impl PollSource {
     ///
     /// # Errors
     ///
-    /// Those of [`Registration::replace`](uv_sys::Registration::replace), with which nothing has changed but the interest.
+    /// Those of [`Registration::replace`](uv_sys::Registration::replace), with `fd`; nothing has changed then but the interest.
     #[doc(alias = "dup3")]
-    pub fn replace(&self, fd: OwnedFd) -> Result<()> {
+    pub fn replace(&self, fd: OwnedFd) -> std::result::Result<(), (Errno, OwnedFd)> {
         self.polled.wanted.set(Interest::NONE);
         self.polled.registration.replace(fd)
     }

@@ -334,6 +334,8 @@ impl<T, C> RequestQueue<T, C> {
             let last = mem::take(&mut self.last);
             self.large = mem::take(&mut self.spilled) || last.len() > SMALL_CHUNK;
             self.pool.give_back(last);
+            shrink(&mut self.requests);
+            shrink(&mut self.runs);
         }
     }
 
@@ -351,13 +353,12 @@ impl<T, C> RequestQueue<T, C> {
         Some((request.callback, request.result))
     }
 
-    /// Gives back what room an empty queue has for more than it mostly needs. To be called once in a while, as after a turn of
-    /// callbacks: with each of them it would cost more than them.
+    /// Gives back what room an empty queue has for more requests than it mostly needs. Completing all that are pending does that,
+    /// too, but for those that wait for their callback: so after a turn of callbacks, this is for a queue that was cancelled.
     #[inline]
     pub fn trim(&mut self) {
-        if self.requests.is_empty() && self.requests.capacity() > KEPT_REQUESTS {
-            self.requests.shrink_to(KEPT_REQUESTS);
-            self.runs.shrink_to(KEPT_REQUESTS);
+        if self.requests.is_empty() {
+            shrink(&mut self.requests);
         }
     }
 
@@ -383,6 +384,12 @@ impl<T, C> RequestQueue<T, C> {
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > KEPT_REQUESTS {
+        queue.shrink_to(KEPT_REQUESTS);
     }
 }
 

@@ -257,8 +257,8 @@ impl Registration {
         if interest.is_empty() {
             self.poller.delete(&self.fd)?;
         } else if old.is_empty() {
-            // SAFETY: this registration owns the descriptor and deletes it from the poller before it lets go of it: in
-            // `into_fd` and in `drop`. If it is forgotten, the descriptor stays open.
+            // SAFETY: this registration owns the descriptor and deletes it from the poller before it lets go of what is behind
+            // it: in `replace`, `into_fd` and `drop`. If it is forgotten, the descriptor stays open.
             unsafe { self.poller.add_with_mode(&self.fd, event, PollMode::Level) }?;
         } else {
             self.poller
@@ -287,15 +287,17 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// `EBUSY`, `EINTR` where the kernel says so, which Linux does not of a descriptor that is in use: what was there is still
-    /// there, and not watched.
+    /// With `fd`, untouched, and what was there is still there, but not watched: `EBADF` for a number that the process may not
+    /// have any more, because `RLIMIT_NOFILE` was lowered; `EBUSY`, `EINTR` where the kernel says so.
     ///
     /// See [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
     #[doc(alias = "dup2")]
     #[doc(alias = "dup3")]
-    pub fn replace(&self, fd: OwnedFd) -> Result<()> {
+    pub fn replace(&self, fd: OwnedFd) -> std::result::Result<(), (Errno, OwnedFd)> {
         self.delete();
-        socket::put_in_place(fd, self.as_fd())
+        // If that failed, the poller knows of something that is not there any more.
+        self.interest.set(Interest::NONE);
+        socket::put_in_place(fd.as_fd(), self.as_fd()).map_err(|errno| (errno, fd))
     }
 
     /// Ends the watch and hands the descriptor back.

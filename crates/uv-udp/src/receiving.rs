@@ -374,12 +374,15 @@ impl Inner {
 }
 
 /// A turn of receiving: after it, and also after a panic in it, the poller watches the handle, or the handle has another
-/// turn and is hot.
+/// turn and is hot; and what is kept has another turn.
 struct Turn<'a>(&'a Inner);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let receiver = &self.0.receiver;
+        if receiver.is_started() && receiver.has_waiting() {
+            self.0.handle.schedule(Phase::Dispatch);
+        }
         let unwatched = receiver.rhythm.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
         if receiver.unwatched.replace(unwatched) != unwatched {
             // A descriptor that was watched before can be watched again.

@@ -133,22 +133,24 @@ impl Inner {
         }
         self.drain(socket);
         self.tally.socket_replaced();
-        uv_sys::set_reuse_address(&fd, reuse)?;
+        let unshared = uv_sys::set_reuse_address(&fd, reuse);
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);
-        if let Err(error) = socket.replace(fd) {
-            let _ = socket.set_interest(interest);
-            let _ = self.dissolve_in_place(socket, address);
-            return Err(error);
-        }
-        self.receiver.prepare(socket);
         self.bound_to.set(Some(address));
-        self.enter(State::Unconnected {
+        let state = State::Unconnected {
             family,
             bound: true,
-        });
-        let watched = socket.set_interest(interest);
-        joined.and(watched)
+        };
+        match socket.replace(fd) {
+            Ok(()) => {
+                self.receiver.prepare(socket);
+                self.enter(state);
+            }
+            // The number is not to be had. Then it is another.
+            Err((_, fd)) => self.adopt(fd, state)?,
+        }
+        let watched = self.socket()?.set_interest(interest);
+        unshared.and(joined).and(watched)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {

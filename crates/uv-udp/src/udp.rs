@@ -174,6 +174,10 @@ impl Udp {
     /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's until that is
     /// closed: do not close it. [`with_fd`](Self::with_fd) lends it in safe code.
     ///
+    /// An IPv6 handle that disconnects gets another socket, under the same number (where `RLIMIT_NOFILE` was lowered below it,
+    /// under another): what only the old socket knew of is gone, as a registration in another epoll instance, and options that
+    /// this crate has no name for.
+    ///
     /// # Errors
     ///
     /// `EBADF` also while there is no socket yet.

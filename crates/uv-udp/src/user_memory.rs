@@ -152,8 +152,8 @@ impl Udp {
     /// [`set_recv_runs`](Self::set_recv_runs) spares that.
     ///
     /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost: `supply` is asked
-    /// again in the next iteration. To wait for buffers without being asked, stop receiving: a `supply` that does, and has no
-    /// buffer, hears nothing.
+    /// again in the next iteration. To wait for buffers without being asked, stop receiving. A `supply` that has none, and stops
+    /// receiving, changes the peer or closes the handle, hears nothing.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
@@ -312,7 +312,8 @@ impl Inner {
         let supplied = buffers.supply(udp);
         let Some(socket) = self.socket().ok().filter(|_| receiver.epoch() == epoch) else {
             buffers.give_back(udp, Ok(&[]));
-            return true;
+            // Where there is no buffer either, only another datagram is a reason to ask again.
+            return supplied;
         };
         if !supplied {
             self.lack_buffer(udp, buffers);

@@ -137,7 +137,7 @@ impl Inner {
         }
     }
 
-    /// Delivers what is kept, until the callback ends that.
+    /// Delivers what is kept, until the callback ends that. The turn sees to it that what is left then comes in the next one.
     pub(crate) fn deliver_waiting(&self, udp: &Udp) {
         let receiver = &self.receiver;
         while receiver.is_started() {
@@ -171,9 +171,6 @@ impl Inner {
             if !taken {
                 break;
             }
-        }
-        if receiver.is_started() && receiver.has_waiting() {
-            self.handle.schedule(Phase::Dispatch);
         }
     }
 

@@ -164,6 +164,8 @@ impl Receiver {
     pub(crate) fn take_back(&self, lent: Option<Lent>, outcome: Result<&[Arrival], Errno>) {
         match (lent, outcome) {
             (Some(lent), Ok(arrivals)) if !arrivals.is_empty() => self.hand_over(&lent, arrivals),
+            // The program ended receiving instead of supplying one.
+            (Some(lent), Ok(_)) if is_empty(&lent.buf) => {}
             (Some(Lent { buf, callbacks }), outcome) => {
                 let status = outcome.map_or_else(|error| -error.raw(), |_| 0);
                 self.give_back(callbacks, &buf, status);
@@ -381,17 +383,19 @@ impl Receiver {
         Offer::Taken
     }
 
-    /// Asks the program for memory, and says whether a datagram may be stored there. If not, the program has it back.
+    /// Asks the program for memory, and says whether a datagram may be stored there. If not, the program has it back, and hears
+    /// that it supplied none unless it ended receiving instead.
     #[inline(always)]
     fn supplied(&self, callbacks: Callbacks, buf: &mut uv_buf_t) -> bool {
         let epoch = self.epoch.get();
         self.alloc(callbacks, buf);
-        let empty = buf.base.is_null() || buf.len == 0;
-        if empty || self.epoch.get() != epoch {
-            self.give_back(callbacks, buf, if empty { -libc::ENOBUFS } else { 0 });
-            return false;
+        match (self.epoch.get() == epoch, is_empty(buf)) {
+            (true, false) => return true,
+            (true, true) => self.give_back(callbacks, buf, -libc::ENOBUFS),
+            (false, false) => self.give_back(callbacks, buf, 0),
+            (false, true) => {}
         }
-        true
+        false
     }
 
     /// Copies a datagram into the program's memory, and hands that over.
@@ -423,11 +427,16 @@ impl Receiver {
             && self.kept.borrow().is_empty()
         {
             let mut buf = uv_buf_t::NONE;
-            self.alloc(callbacks, &mut buf);
-            let empty = buf.base.is_null() || buf.len == 0;
-            self.give_back(callbacks, &buf, if empty { -libc::ENOBUFS } else { 0 });
+            if self.supplied(callbacks, &mut buf) {
+                self.give_back(callbacks, &buf, 0);
+            }
         }
     }
+}
+
+/// Whether there is no room in it.
+fn is_empty(buf: &uv_buf_t) -> bool {
+    buf.base.is_null() || buf.len == 0
 }
 
 impl Source for Receiver {

@@ -171,6 +171,25 @@ fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
 }
 
 #[test]
+fn what_replaces_a_descriptor_is_watched_also_where_the_poller_no_longer_knew_the_old_one() {
+    let lp = Loop::new().unwrap();
+    let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
+    let told = Count::default();
+    let counted = told.clone();
+    let probe = Probe::new(&lp, move |_, _| {
+        counted.up();
+    });
+    let source = probe.register(old.into()).unwrap();
+    source.set_interest(Interest::READABLE).unwrap();
+    // As a process does that shares the poller because it was forked.
+    rustix::event::epoll::delete(&lp, &source).unwrap();
+    source.replace(new.into()).unwrap();
+    source.set_interest(Interest::READABLE).unwrap();
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(told.get(), 1);
+}
+
+#[test]
 fn a_handle_that_is_closed_by_an_earlier_report_gets_none() {
     let lp = Loop::new().unwrap();
     let (first, _a) = readable_pair();

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use uv_sys::fault::{self, Call, Fault};
@@ -316,5 +317,27 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
             calls <= 4,
             "queued: {queued}, {calls} reads for ten datagrams"
         );
+    }
+}
+
+#[test]
+fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = Log::new();
+        let log = heard.clone();
+        udp.recv_start(move |_, received| {
+            log.add(received.unwrap().data[0]);
+            assert!(log.len() > 2, "as planned");
+        })
+        .unwrap();
+        send_numbered(&raw(ip).0, address, 4);
+        let mut panics = 0;
+        for _ in 0..50 {
+            let run = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait)));
+            panics += usize::from(run.is_err());
+        }
+        assert_eq!((heard.get(), panics), (vec![0, 1, 2, 3], 2));
     }
 }

@@ -394,3 +394,33 @@ fn runs_come_whole_to_those_who_ask_for_them() {
         assert_eq!(datagrams(&back), expected(50));
     }
 }
+
+#[test]
+fn a_supply_without_a_buffer_that_changes_the_peer_is_asked_no_more_than_there_are_datagrams() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (peer, to_peer) = raw(ip);
+        udp.connect(to_peer).unwrap();
+        let asked = Log::new();
+        let log = asked.clone();
+        udp.recv_into_start(
+            move |udp, _| {
+                log.add(());
+                if log.len() == 1 {
+                    return Some(vec![0; 16]);
+                }
+                udp.connect(to_peer).unwrap();
+                None
+            },
+            |_, _, _| (),
+        )
+        .unwrap();
+        peer.send_to(b"x", address).unwrap();
+        run_until(&lp, || asked.len() > 0);
+        for _ in 0..50 {
+            lp.run(RunMode::NoWait).unwrap();
+        }
+        assert!(asked.len() <= 4, "{}", asked.len());
+    }
+}

@@ -23,8 +23,9 @@ pub(crate) fn socket(family: Family) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Puts the open file of `fd` in the place of the one behind `place`, under its number, and closes that one.
-pub(crate) fn put_in_place(fd: OwnedFd, place: BorrowedFd<'_>) -> Result<()> {
+/// Puts the open file of `fd` also in the place of the one behind `place`, under its number, and closes that one.
+#[cfg(feature = "poller")]
+pub(crate) fn put_in_place(fd: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers. Whoever owns or borrows `place` goes on with a descriptor that is open.
     syscall!(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) })?;
     Ok(())
