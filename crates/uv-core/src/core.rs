@@ -49,6 +49,10 @@ pub(crate) struct Core {
     /// The clock of this iteration, from its first use on.
     pub(crate) now: Cell<Option<u64>>,
     pub(crate) unpolled: Cell<u32>,
+    /// How many iterations were begun.
+    pub(crate) iteration: Cell<u64>,
+    /// Whether the flush of this iteration is over, whoever still waits for a turn in it.
+    pub(crate) flush_over: Cell<bool>,
     pub(crate) running: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
 }
@@ -98,6 +102,8 @@ impl Core {
             locals: RefCell::default(),
             now: Cell::new(None),
             unpolled: Cell::new(0),
+            iteration: Cell::new(0),
+            flush_over: Cell::new(false),
             running: Cell::new(false),
             stopping: Cell::new(false),
         })

@@ -11,6 +11,7 @@ use uv_sys::{Errno, Interest, Result};
 use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::hook_list::HookPhase;
+use crate::iteration::MAX_UNPOLLED_ITERATIONS;
 use crate::poll_source::{PollSource, Polled};
 use crate::source::{Phase, Source};
 
@@ -279,6 +280,27 @@ impl Handle {
             self.with(flag, true);
             core.schedule(phase, self.this.clone());
         }
+    }
+
+    /// Ends the `Flush` phase of this iteration: handles that still wait for their turn in it have it in the next one, before
+    /// those that ask later. For a handle that shares with others what may be done in one iteration.
+    pub fn end_flush(&self) {
+        if let Ok(core) = self.core() {
+            core.flush_over.set(true);
+        }
+    }
+
+    /// Lets the loop ask its poller when it next could, though it has work that it can see without asking: in this iteration, if
+    /// that has not come to it yet.
+    pub fn ask_poller(&self) {
+        if let Ok(core) = self.core() {
+            core.unpolled.set(MAX_UNPOLLED_ITERATIONS);
+        }
+    }
+
+    /// The number of the iteration that the loop is in or was in last, from 1 on; 0 without a loop.
+    pub fn iteration(&self) -> u64 {
+        self.core().map_or(0, |core| core.iteration.get())
     }
 
     /// Whether a turn in this phase was asked for and has not come yet.

@@ -33,6 +33,8 @@ enum Asked {
 impl Core {
     pub(crate) fn iterate(&self, lp: &Loop, mode: RunMode) -> Result<()> {
         self.now.set(None);
+        self.iteration.set(self.iteration.get().wrapping_add(1));
+        self.flush_over.set(false);
         // One iteration that found something to do has done its work, and need not wait for more.
         let mut worked = self.busy() | self.run_deadlines();
         self.run_scheduled(&self.completions, Phase::Completions);
@@ -44,7 +46,7 @@ impl Core {
         } else {
             FLUSHING_COUNTS
         };
-        self.run_scheduled(&self.flushes, Phase::Flush);
+        self.run_flushes();
         let asked = self.poll(mode, worked, counts)?;
         // What the reports schedule anew waits for the next iteration.
         let scheduled = self.dispatches.borrow().len();
@@ -100,6 +102,17 @@ impl Core {
     fn run_scheduled(&self, queue: &Turns, phase: Phase) {
         let scheduled = queue.borrow().len();
         self.run_some(queue, scheduled, phase);
+    }
+
+    /// Gives those who asked for a flush their turn, until one of them ends it.
+    fn run_flushes(&self) {
+        let scheduled = self.flushes.borrow().len();
+        for _ in 0..scheduled {
+            if self.flush_over.get() {
+                break;
+            }
+            self.run_first(&self.flushes, 1, Phase::Flush);
+        }
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use uv_core::PollSource;
 use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
+use crate::budget::Budget;
 use crate::request::same_header;
 use crate::runs::{Share, run_length};
 use crate::sending::{no_room_in_device, segments_in};
@@ -55,7 +56,7 @@ impl Inner {
                 bytes,
             }
         });
-        Ok(self.count_taken(taken))
+        Ok(self.count_taken(taken).datagrams)
     }
 
     /// How many datagrams at the start of `batch` can leave as one message.
@@ -67,7 +68,7 @@ impl Inner {
                 && (std::ptr::eq(first, next) || same_header(first, next));
             joins.then(|| next.payload.len())
         });
-        run_length(lengths, self.limits(SendBatch::MAX, true)).max(1)
+        run_length(lengths, self.limits(SendBatch::MAX, true, Budget::FULL)).max(1)
     }
 
     fn send_borrowed_run(&self, socket: &PollSource, run: &[Transmit<'_>]) -> Result<usize> {

@@ -49,6 +49,7 @@
 
 mod attempt;
 mod borrowed;
+mod budget;
 mod counters;
 mod datagram;
 mod defaults;

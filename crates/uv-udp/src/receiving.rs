@@ -317,7 +317,7 @@ impl Inner {
                     && let Some(source) = filter.admit(received.source)
                 {
                     delivered = 1;
-                    self.tally.received(1, data.len());
+                    self.count_received(1, data.len());
                     let datagram = Datagram {
                         data,
                         source,
@@ -348,7 +348,7 @@ impl Inner {
                 let (datagrams, bytes) = batch.totals();
                 delivered = datagrams;
                 if delivered > 0 {
-                    self.tally.received(datagrams, bytes);
+                    self.count_received(datagrams, bytes);
                     callback(udp, Ok(batch));
                 }
             }
@@ -402,7 +402,7 @@ struct Rest<'a> {
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        self.inner.tally.received(self.datagrams, self.bytes);
+        self.inner.count_received(self.datagrams, self.bytes);
         if self.inner.handle.is_closing() {
             return;
         }

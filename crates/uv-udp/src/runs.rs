@@ -2,18 +2,14 @@
 //! its stack (`UDP_SEGMENT`, udp(7)).
 
 use std::num::NonZeroU16;
+use std::ops::AddAssign;
 
 use uv_core::{Pending, Run};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
+use crate::budget::Budget;
 use crate::request::{Completion, Header, SendQueue};
 use crate::sending::segments_in;
-
-/// Datagrams that one handle may send before others have their turn. A receiver on the same loop with default buffers
-/// (208 KiB, and 768 bytes of them for the smallest datagram) has room for four times as many.
-pub(crate) const MAX_FLUSH_DATAGRAMS: usize = 64;
-/// Bytes that one handle may send before others have their turn: one full message. One with more goes alone.
-pub(crate) const MAX_FLUSH_BYTES: usize = 64 * 1024;
 
 /// How many of the payloads can leave as one message: they are as long as the first, and the last may be shorter.
 pub(crate) fn run_length(lengths: impl IntoIterator<Item = usize>, limits: Limits) -> usize {
@@ -37,9 +33,9 @@ pub(crate) struct Runs<'q, 'c> {
     /// What each message has.
     counts: &'c mut [Share; SendBatch::MAX],
     limits: Limits,
+    /// What those have that were made so far, and how many they are.
+    taken: Share,
     messages: usize,
-    datagrams: usize,
-    bytes: usize,
 }
 
 /// What may be offered to the kernel at once.
@@ -51,6 +47,8 @@ pub(crate) struct Limits {
     pub(crate) segments: usize,
     /// Bytes in a segment; 0 for no segmentation.
     pub(crate) segment_size: u16,
+    /// For all messages together; the first may exceed the bytes with one datagram.
+    pub(crate) budget: Budget,
 }
 
 impl Limits {
@@ -64,14 +62,22 @@ impl Limits {
     }
 }
 
-/// What one message has.
-#[derive(Clone, Copy, Default)]
+/// What one message has, or several.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Share {
     /// Requests.
     pub(crate) datagrams: usize,
     /// Datagrams that the kernel makes of them: more where a request is to be cut.
     pub(crate) segments: usize,
     pub(crate) bytes: usize,
+}
+
+impl AddAssign for Share {
+    fn add_assign(&mut self, other: Self) {
+        self.datagrams += other.datagrams;
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+    }
 }
 
 impl<'q, 'c> Runs<'q, 'c> {
@@ -84,9 +90,8 @@ impl<'q, 'c> Runs<'q, 'c> {
             pending: queue.pending(),
             counts,
             limits,
+            taken: Share::default(),
             messages: 0,
-            datagrams: 0,
-            bytes: 0,
         }
     }
 }
@@ -95,15 +100,17 @@ impl<'q> Iterator for Runs<'q, '_> {
     type Item = Transmit<'q>;
 
     fn next(&mut self) -> Option<Transmit<'q>> {
-        let left = MAX_FLUSH_DATAGRAMS - self.datagrams;
-        if left == 0 || self.messages >= self.limits.messages {
+        if self.messages >= self.limits.messages {
             return None;
         }
         let Run { tag, count, size } = self.pending.run()?;
         let header = &tag.transmit;
-        let count = count.min(left).min(self.limits.of(size));
-        if self.messages > 0 && self.bytes + count * size > MAX_FLUSH_BYTES {
-            return None;
+        let room = self.limits.budget.without(self.taken);
+        let mut count = count.min(room.datagrams).min(self.limits.of(size));
+        let fit = room.bytes.checked_div(size).unwrap_or(usize::MAX);
+        if count > fit {
+            // To split a run is worth it for the first message only.
+            count = if self.messages == 0 { fit.max(1) } else { 0 };
         }
         let payload = self.pending.take(count)?;
         let segment_size = if count > 1 {
@@ -116,14 +123,14 @@ impl<'q> Iterator for Runs<'q, '_> {
             segment_size,
             ..*header
         };
-        *self.counts.get_mut(self.messages)? = Share {
+        let share = Share {
             datagrams: count,
             segments: segments_in(&transmit, payload.len()),
             bytes: payload.len(),
         };
+        *self.counts.get_mut(self.messages)? = share;
         self.messages += 1;
-        self.datagrams += count;
-        self.bytes += payload.len();
+        self.taken += share;
         Some(transmit)
     }
 }
@@ -137,6 +144,7 @@ mod tests {
             messages: 1,
             segments,
             segment_size,
+            budget: Budget::FULL,
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use uv_core::Pool;
 use uv_sys::{RecvBatch, SendBatch};
 
+use crate::budget::Flushes;
 use crate::user_memory::Arrival;
 
 /// Messages that one system call may receive.
@@ -23,6 +24,7 @@ pub(crate) struct Scratch {
     pub(crate) max_segments: usize,
     /// How often a handle of this loop sent several datagrams at once.
     pub(crate) bursts: Cell<u32>,
+    pub(crate) flushes: Flushes,
     pool: Rc<Pool>,
 }
 
@@ -34,6 +36,7 @@ impl Scratch {
             arrivals: Cell::default(),
             max_segments: uv_sys::capabilities().max_segments,
             bursts: Cell::new(0),
+            flushes: Flushes::new(),
             pool: Rc::default(),
         }
     }

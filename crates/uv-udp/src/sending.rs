@@ -8,9 +8,10 @@ use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, Payload, Result, SendBatch, Transmit};
 
 use crate::attempt::Attempt;
+use crate::budget::{Budget, MAX_FLUSH_DATAGRAMS};
 use crate::policy::{Plan, State};
 use crate::request::{Completion, SendCallback, SendQueue};
-use crate::runs::{Limits, MAX_FLUSH_DATAGRAMS, Runs, Share};
+use crate::runs::{Limits, Runs, Share};
 use crate::udp::{Inner, Udp};
 
 /// How long the handle waits before it offers a datagram again that the device's queue had no room for (`ENOBUFS`); each
@@ -31,6 +32,8 @@ pub(crate) struct Sender {
     attempt: Cell<Attempt>,
     /// Pauses since the kernel last took something.
     pauses: Cell<u32>,
+    /// Whether what was flushed before the last flush was received on this loop.
+    pub(crate) heard: Cell<bool>,
     /// Bytes in the largest segment that the kernel may be offered. Smaller than at first where a path or a device refused.
     pub(crate) largest_segment: Cell<u16>,
 }
@@ -43,6 +46,7 @@ impl Sender {
             paused: Cell::new(false),
             attempt: Cell::default(),
             pauses: Cell::new(0),
+            heard: Cell::new(false),
             largest_segment: Cell::new(u16::MAX),
         }
     }
@@ -313,7 +317,7 @@ impl Inner {
         if self.sender.waits() {
             return;
         }
-        self.offer();
+        self.flush_within_budget();
         if !self.sender.waits() && self.sender.queue.borrow().pending_count() > 0 {
             self.handle.schedule(Phase::Flush);
         }
@@ -329,7 +333,7 @@ impl Inner {
         sender.blocked.set(false);
         sender.paused.set(false);
         while !sender.waits() && sender.queue.borrow().pending_count() > 0 {
-            self.offer();
+            self.offer(Budget::FULL);
         }
         self.handle.clear_deadline();
         sender.queue.borrow_mut().cancel(Errno::ECANCELED);
@@ -340,17 +344,19 @@ impl Inner {
         self.watch();
     }
 
-    /// One turn's worth of the queue. Every round completes a request, narrows what is offered next, or ends the turn.
-    fn offer(&self) {
-        let Ok(socket) = self.socket() else { return };
+    /// Offers so much of the queue, and says what is left of that. Every round completes a request, narrows what is offered
+    /// next, or ends the turn.
+    pub(crate) fn offer(&self, mut left: Budget) -> Budget {
+        let Ok(socket) = self.socket() else {
+            return left;
+        };
         let sender = &self.sender;
         let mut queue = sender.queue.borrow_mut();
         let mut batch = self.scratch.send.borrow_mut();
         let mut attempt = sender.attempt.take();
         let (mut width, mut segments) = (SendBatch::MAX, true);
-        let mut left = MAX_FLUSH_DATAGRAMS;
-        while left > 0 && queue.pending_count() > 0 {
-            let limits = self.limits(width, segments);
+        while left.datagrams > 0 && left.bytes > 0 && queue.pending_count() > 0 {
+            let limits = self.limits(width, segments, left);
             let mut counts = [Share::default(); SendBatch::MAX];
             let result = batch.send(&*socket, Runs::new(&queue, &mut counts, limits));
             let Some(result) = self.judge(&mut attempt, result) else {
@@ -360,7 +366,8 @@ impl Inner {
                 Ok(messages) => {
                     sender.pauses.set(0);
                     let taken = self.count_taken(counts.iter().take(messages).copied());
-                    queue.complete(taken, Ok(()));
+                    queue.complete(taken.datagrams, Ok(()));
+                    left = left.without(taken);
                     if counts.get(messages).is_some_and(|next| next.datagrams > 0) {
                         // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
                         // One message at a time, the next ones are not.
@@ -368,7 +375,6 @@ impl Inner {
                     } else if width > 1 {
                         break;
                     }
-                    left = left.saturating_sub(taken);
                 }
                 Err(Errno::EAGAIN) => {
                     sender.blocked.set(true);
@@ -389,7 +395,7 @@ impl Inner {
                 }
                 Err(error) => {
                     queue.complete(1, Err(error));
-                    left -= 1;
+                    left.datagrams -= 1;
                 }
             }
         }
@@ -399,34 +405,34 @@ impl Inner {
         }
         drop(queue);
         self.watch();
+        left
     }
 
-    /// What the kernel may be offered at once: so many messages, in segments or not.
-    pub(crate) fn limits(&self, messages: usize, segments: bool) -> Limits {
+    /// What the kernel may be offered at once: so many messages, in segments or not, within a budget.
+    pub(crate) fn limits(&self, messages: usize, segments: bool, budget: Budget) -> Limits {
         let largest = self.sender.largest_segment.get();
         Limits {
             messages,
             segments: self.scratch.max_segments.min(MAX_FLUSH_DATAGRAMS),
             segment_size: if segments { largest } else { 0 },
+            budget,
         }
     }
 
-    /// Counts the messages that the kernel took, and says how many requests they had.
-    pub(crate) fn count_taken(&self, messages: impl Iterator<Item = Share>) -> usize {
-        let (mut requests, mut datagrams, mut bytes) = (0, 0, 0);
+    /// Counts the messages that the kernel took, and says what they had together.
+    pub(crate) fn count_taken(&self, messages: impl Iterator<Item = Share>) -> Share {
+        let mut taken = Share::default();
         for message in messages {
-            requests += message.datagrams;
-            datagrams += message.segments;
-            bytes += message.bytes;
+            taken += message;
             if message.segments > 1 {
                 self.tally.segmented(message.segments);
             }
         }
-        self.tally.sent(datagrams, bytes);
-        if datagrams > 1 {
+        self.tally.sent(taken.segments, taken.bytes);
+        if taken.segments > 1 {
             self.count_batch();
         }
-        requests
+        taken
     }
 
     /// Counts a call that took more than one datagram, of which receivers on the same loop should know.

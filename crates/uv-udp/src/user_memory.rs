@@ -373,7 +373,7 @@ impl Inner {
 
     fn count_arrival(&self, arrival: &Arrival) {
         let datagrams = arrival.datagrams();
-        self.tally.received(datagrams, arrival.len);
+        self.count_received(datagrams, arrival.len);
         if datagrams > 1 {
             self.tally.received_batch();
         }

@@ -11,6 +11,7 @@ mod functional {
     mod metadata;
     mod model;
     mod network;
+    mod one_loop;
     mod options;
     mod receiving;
     mod regressions;
