@@ -8,9 +8,12 @@ use uv_sys::{Errno, MAX_DATAGRAM, Payload, Result, SendBatch, Transmit};
 
 use crate::budget::Budget;
 use crate::request::same_header;
-use crate::runs::{Share, run_length};
-use crate::sending::{no_room_in_device, segments_in};
+use crate::runs::{Share, run_length, segments_in};
 use crate::udp::Inner;
+
+/// How many datagrams are offered at once after sendmmsg(2) took fewer than it was offered. It keeps to itself why; if that was
+/// a pending error, the error is lost. One at a time, the next ones are not.
+pub(crate) const ONE_AFTER_ANOTHER: usize = 1;
 
 impl Inner {
     pub(crate) fn send_batch_now(&self, batch: &[Transmit<'_>]) -> Result<usize> {
@@ -18,23 +21,27 @@ impl Inner {
             return Ok(0);
         }
         let socket = self.socket_without_queue()?;
-        let mut sent = 0;
+        let (mut sent, mut width) = (0, SendBatch::MAX);
         while let Some(rest) = batch.get(sent..).filter(|rest| !rest.is_empty()) {
-            let run = self.borrowed_run(rest);
-            let result = if run > 1 {
-                self.send_borrowed_run(&socket, rest.get(..run).unwrap_or(rest))
+            let mut asked = self.borrowed_run(rest);
+            let result = if asked > 1 {
+                self.send_borrowed_run(&socket, rest.get(..asked).unwrap_or(rest))
             } else {
-                let singles = 1
-                    + (1..rest.len().min(SendBatch::MAX))
-                        .take_while(|&index| {
-                            rest.get(index..)
-                                .is_some_and(|rest| self.borrowed_run(rest) == 1)
-                        })
-                        .count();
-                self.send_singles(&socket, rest.iter().take(singles).copied())
+                let alone = |index| {
+                    let rest = rest.get(index..);
+                    rest.is_some_and(|rest| self.borrowed_run(rest) == 1)
+                };
+                let others = 1..rest.len().min(width);
+                asked += others.take_while(|&index| alone(index)).count();
+                self.send_singles(&socket, rest.iter().take(asked).copied())
             };
             match result {
-                Ok(count) => sent += count,
+                Ok(count) => {
+                    sent += count;
+                    if count < asked {
+                        width = ONE_AFTER_ANOTHER;
+                    }
+                }
                 Err(_) if sent > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -97,12 +104,14 @@ impl Inner {
                 self.count_sent(&message, bytes);
                 Ok(run.len())
             }
-            Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => Err(error),
+            Err(Errno::EAGAIN) => Err(Errno::EAGAIN),
             Err(error) => {
-                self.sender
-                    .segments_refused(error, size.map_or(0, NonZeroU16::get));
                 self.tally.fallback();
-                self.send_singles(socket, run.iter().copied())
+                let sent = self.send_singles(socket, run.iter().copied())?;
+                // It was refused because of its segments: by themselves its datagrams go.
+                let size = size.map_or(0, NonZeroU16::get);
+                self.sender.segments_refused(error, size);
+                Ok(sent)
             }
         }
     }
@@ -150,6 +159,7 @@ impl Inner {
             return Err(Errno::EINVAL);
         };
         let may_segment = size.get() <= self.sender.largest_segment.get();
+        let mut refused = None;
         // A socket that cuts all that it sends would cut single datagrams, too.
         let cuts = self.is_segmented();
         if cuts || data.len() > usize::from(size.get()) && may_segment {
@@ -159,9 +169,9 @@ impl Inner {
                 ..*message
             };
             match self.insist(|| uv_sys::sendmsg(socket, &segmented)) {
-                Err(error) if !cuts && error != Errno::EAGAIN && !no_room_in_device(error) => {
-                    self.sender.segments_refused(error, size.get());
+                Err(error) if !cuts && error != Errno::EAGAIN => {
                     self.tally.fallback();
+                    refused = Some(error);
                 }
                 Ok(bytes) => {
                     self.count_sent(&segmented, bytes);
@@ -170,15 +180,23 @@ impl Inner {
                 result => return result,
             }
         }
-        let size = usize::from(size.get());
-        let mut sent = 0;
+        let length = usize::from(size.get());
+        let (mut sent, mut width) = (0, SendBatch::MAX);
         while let Some(rest) = data.get(sent..).filter(|rest| !rest.is_empty()) {
-            let singles = rest.chunks(size).map(|payload| Transmit {
+            let singles = rest.chunks(length).take(width).map(|payload| Transmit {
                 payload: payload.into(),
                 ..*message
             });
             match self.send_singles(socket, singles) {
-                Ok(count) => sent += rest.len().min(count * size),
+                Ok(count) => {
+                    if let Some(error) = refused.take() {
+                        self.sender.segments_refused(error, size.get());
+                    }
+                    sent += rest.len().min(count * length);
+                    if count < rest.len().div_ceil(length).min(width) {
+                        width = ONE_AFTER_ANOTHER;
+                    }
+                }
                 Err(_) if sent > 0 => break,
                 Err(error) => return Err(error),
             }

@@ -7,9 +7,9 @@ use std::ops::AddAssign;
 use uv_core::{Pending, Run};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, MAX_FLUSH_DATAGRAMS};
 use crate::request::{Completion, Header, SendQueue};
-use crate::sending::segments_in;
+use crate::udp::Inner;
 
 /// How many of the payloads can leave as one message: they are as long as the first, and the last may be shorter.
 pub(crate) fn run_length(lengths: impl IntoIterator<Item = usize>, limits: Limits) -> usize {
@@ -132,6 +132,57 @@ impl<'q> Iterator for Runs<'q, '_> {
         self.messages += 1;
         self.taken += share;
         Some(transmit)
+    }
+}
+
+/// How many datagrams the kernel makes of a message of so many bytes.
+pub(crate) fn segments_in(transmit: &Transmit<'_>, bytes: usize) -> usize {
+    let size = transmit.segment_size.map(|size| size.get().into());
+    size.map_or(1, |size| bytes.div_ceil(size).max(1))
+}
+
+impl Inner {
+    /// What the kernel may be offered at once: so many messages, in segments or not, within a budget.
+    pub(crate) fn limits(&self, messages: usize, segments: bool, budget: Budget) -> Limits {
+        let largest = self.sender.largest_segment.get();
+        Limits {
+            messages,
+            segments: self.scratch.max_segments.min(MAX_FLUSH_DATAGRAMS),
+            segment_size: if segments { largest } else { 0 },
+            budget,
+        }
+    }
+
+    /// Counts the messages that the kernel took, and says what they had together.
+    pub(crate) fn count_taken(&self, messages: impl Iterator<Item = Share>) -> Share {
+        let mut taken = Share::default();
+        for message in messages {
+            taken += message;
+            if message.segments > 1 {
+                self.tally.segmented(message.segments);
+            }
+        }
+        self.tally.sent(taken.segments, taken.bytes);
+        if taken.segments > 1 {
+            self.count_batch();
+        }
+        taken
+    }
+
+    /// Counts a call that took more than one datagram, of which receivers on the same loop should know.
+    fn count_batch(&self) {
+        self.tally.sent_batch();
+        let bursts = &self.scratch.bursts;
+        bursts.set(bursts.get().wrapping_add(1));
+    }
+
+    pub(crate) fn count_sent(&self, transmit: &Transmit<'_>, bytes: usize) {
+        let segments = segments_in(transmit, bytes);
+        self.tally.sent(segments, bytes);
+        if segments > 1 {
+            self.tally.segmented(segments);
+            self.count_batch();
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, Payload, Result, SendBatch, Transmit};
 
 use crate::attempt::Attempt;
-use crate::budget::{Budget, MAX_FLUSH_DATAGRAMS};
+use crate::borrowed::ONE_AFTER_ANOTHER;
+use crate::budget::Budget;
 use crate::policy::{Plan, State};
 use crate::request::{Completion, SendCallback, SendQueue};
-use crate::runs::{Limits, Runs, Share};
+use crate::runs::{Runs, Share};
 use crate::udp::{Inner, Udp};
 
 /// How long the handle waits before it offers a datagram again that the device's queue had no room for (`ENOBUFS`); each
@@ -101,12 +102,6 @@ impl Sender {
             _ => {}
         }
     }
-}
-
-/// How many datagrams the kernel makes of a message of so many bytes.
-pub(crate) fn segments_in(transmit: &Transmit<'_>, bytes: usize) -> usize {
-    let size = transmit.segment_size.map(|size| size.get().into());
-    size.map_or(1, |size| bytes.div_ceil(size).max(1))
 }
 
 /// Bytes in the oldest pending datagram.
@@ -268,15 +263,6 @@ impl Inner {
         Ok(bytes)
     }
 
-    pub(crate) fn count_sent(&self, transmit: &Transmit<'_>, bytes: usize) {
-        let segments = segments_in(transmit, bytes);
-        self.tally.sent(segments, bytes);
-        if segments > 1 {
-            self.tally.segmented(segments);
-            self.count_batch();
-        }
-    }
-
     pub(crate) fn socket_without_queue(&self) -> Result<Rc<PollSource>> {
         if self.sender.queue.borrow().pending_count() > 0 {
             Err(Errno::EAGAIN)
@@ -355,6 +341,8 @@ impl Inner {
         let mut batch = self.scratch.send.borrow_mut();
         let mut attempt = sender.attempt.take();
         let (mut width, mut segments) = (SendBatch::MAX, true);
+        // A run that was refused, and with what: because of its segments if its datagrams go by themselves.
+        let mut refused = None;
         while left.datagrams > 0 && left.bytes > 0 && queue.pending_count() > 0 {
             let limits = self.limits(width, segments, left);
             let mut counts = [Share::default(); SendBatch::MAX];
@@ -365,14 +353,15 @@ impl Inner {
             match result {
                 Ok(messages) => {
                     sender.pauses.set(0);
+                    if let Some((error, size)) = refused.take() {
+                        sender.segments_refused(error, size);
+                    }
                     let taken = self.count_taken(counts.iter().take(messages).copied());
                     queue.complete(taken.datagrams, Ok(()));
                     left = left.without(taken);
                     if counts.get(messages).is_some_and(|next| next.datagrams > 0) {
-                        // sendmmsg(2) keeps to itself why it took no more; if that was a pending error, the error is lost.
-                        // One message at a time, the next ones are not.
-                        width = 1;
-                    } else if width > 1 {
+                        width = ONE_AFTER_ANOTHER;
+                    } else if width > ONE_AFTER_ANOTHER {
                         break;
                     }
                 }
@@ -380,20 +369,21 @@ impl Inner {
                     sender.blocked.set(true);
                     break;
                 }
+                Err(error) if counts.first().is_some_and(|first| first.datagrams > 1) => {
+                    self.tally.fallback();
+                    let size = first_length(&queue);
+                    refused = Some((error, size.try_into().unwrap_or(u16::MAX)));
+                    // Each datagram has a result of its own, and a device without room for all may have it for one.
+                    segments = false;
+                }
                 Err(error) if no_room_in_device(error) => {
                     if self.pause() {
                         break;
                     }
                     queue.complete(1, Err(error));
                 }
-                Err(error) if counts.first().is_some_and(|first| first.datagrams > 1) => {
-                    self.tally.fallback();
-                    let size = first_length(&queue);
-                    sender.segments_refused(error, size.try_into().unwrap_or(u16::MAX));
-                    // Each datagram has a result of its own.
-                    segments = false;
-                }
                 Err(error) => {
+                    refused = None;
                     queue.complete(1, Err(error));
                     left.datagrams -= 1;
                 }
@@ -406,40 +396,6 @@ impl Inner {
         drop(queue);
         self.watch();
         left
-    }
-
-    /// What the kernel may be offered at once: so many messages, in segments or not, within a budget.
-    pub(crate) fn limits(&self, messages: usize, segments: bool, budget: Budget) -> Limits {
-        let largest = self.sender.largest_segment.get();
-        Limits {
-            messages,
-            segments: self.scratch.max_segments.min(MAX_FLUSH_DATAGRAMS),
-            segment_size: if segments { largest } else { 0 },
-            budget,
-        }
-    }
-
-    /// Counts the messages that the kernel took, and says what they had together.
-    pub(crate) fn count_taken(&self, messages: impl Iterator<Item = Share>) -> Share {
-        let mut taken = Share::default();
-        for message in messages {
-            taken += message;
-            if message.segments > 1 {
-                self.tally.segmented(message.segments);
-            }
-        }
-        self.tally.sent(taken.segments, taken.bytes);
-        if taken.segments > 1 {
-            self.count_batch();
-        }
-        taken
-    }
-
-    /// Counts a call that took more than one datagram, of which receivers on the same loop should know.
-    fn count_batch(&self) {
-        self.tally.sent_batch();
-        let bursts = &self.scratch.bursts;
-        bursts.set(bursts.get().wrapping_add(1));
     }
 
     /// Lets the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.

@@ -1,7 +1,7 @@
 //! The send queue: order, batches, completions, and what happens when the kernel refuses.
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use uv_sys::fault::{self, Call, Fault};
@@ -267,11 +267,8 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
             let udp = connected(&lp, address);
             let heard = listen(&udp);
             let payloads = numbered(20, 500);
-            // The first datagram, and the run; twice, if the error might have been an earlier datagram's.
-            fault::script(
-                Call::Sendmsg,
-                [Fault::Pass, Fault::Errno(refusal), Fault::Errno(refusal)],
-            );
+            // The first datagram, and the run; again and again, if the error might have been an earlier datagram's.
+            fault::script(Call::Sendmsg, refused_from_the_second_on(refusal));
             let results = send_all(&udp, &payloads);
             run_until(&lp, || results.len() == 20);
             fault::clear();
@@ -296,15 +293,22 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
     }
 }
 
+/// Answers to sendmsg(2): one datagram goes, and what comes then is refused until that is believed.
+fn refused_from_the_second_on(refusal: Errno) -> [Fault; 9] {
+    let mut answers = [Fault::Errno(refusal); 9];
+    answers[0] = Fault::Pass;
+    answers
+}
+
 #[test]
 fn a_refused_segment_size_leaves_smaller_ones() {
     let lp = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&lp, address);
-    let too_large = Fault::Errno(Errno::EMSGSIZE);
-    fault::script(Call::Sendmsg, [Fault::Pass, too_large, too_large]);
+    fault::script(Call::Sendmsg, refused_from_the_second_on(Errno::EMSGSIZE));
     let results = send_all(&udp, &numbered(5, 500));
     run_until(&lp, || results.len() == 5);
+    fault::clear();
     let before = fault::calls(Call::Sendmmsg);
     let results = send_all(&udp, &numbered(5, 499));
     run_until(&lp, || results.len() == 5);
@@ -336,7 +340,7 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
             assert_eq!(lengths, expected);
         }
         // Nor are they where the path refuses them, and what is sent later is cut as before.
-        fault::script(Call::Sendmsg, [Fault::Errno(Errno::EMSGSIZE); 2]);
+        fault::script(Call::Sendmsg, [Fault::Errno(Errno::EMSGSIZE); 8]);
         let size = NonZeroU16::new(10).unwrap();
         let refused = udp.try_send_segments(&[7; 30], size, None);
         fault::clear();
@@ -553,10 +557,8 @@ fn try_send_batch_says_how_many_went() {
         .map(|length| vec![length; usize::from(length)])
         .collect();
     let batch: Vec<_> = payloads.iter().map(Transmit::new).collect();
-    fault::script(
-        Call::Sendmmsg,
-        [Fault::Partial(5), Fault::Errno(Errno::EAGAIN)],
-    );
+    fault::script(Call::Sendmmsg, [Fault::Partial(5)]);
+    fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN)]);
     assert_eq!(udp.try_send_batch(&batch), Ok(5));
     assert_eq!(all(&peer), payloads[..5]);
     fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EAGAIN)]);
@@ -635,5 +637,90 @@ fn a_closed_port_costs_an_unconnected_handle_nothing() {
                 .collect::<Vec<_>>()
         );
         assert_eq!(heard.get(), []);
+    }
+}
+
+/// How many datagrams of a burst leave in segments: all but the first one, unless the handle was taught otherwise.
+fn segmented(lp: &Loop, udp: &Udp) -> u64 {
+    let before = udp.counters().segments;
+    let results = send_all(udp, &numbered(32, 1_000));
+    run_until(lp, || results.len() == 32);
+    assert_eq!(results.get(), [Ok(()); 32]);
+    udp.counters().segments - before
+}
+
+#[test]
+fn errors_of_two_earlier_datagrams_cost_neither_a_later_one_nor_its_segments() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        segmented(&lp, &udp);
+        let two = [Fault::Errno(Errno::EMSGSIZE); 2];
+        fault::script(Call::Sendmsg, two);
+        assert_eq!(udp.try_send(&[0; 100]), Ok(100));
+        fault::script(Call::Sendmsg, [Fault::Pass, two[0], two[1]]);
+        assert_eq!(segmented(&lp, &udp), 31);
+        assert_eq!(segmented(&lp, &udp), 31);
+        let heard = listen(&udp);
+        settle(&lp);
+        assert_eq!(heard.get(), vec![Err(Errno::EMSGSIZE); 4]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (_peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        assert_eq!(segmented(&lp, &udp), 31);
+        // A source address that is not this host's.
+        let elsewhere: IpAddr = if ip.is_ipv4() {
+            "192.0.2.77"
+        } else {
+            "2001:db8:dead::1"
+        }
+        .parse()
+        .unwrap();
+        let message = Transmit::new(&[2; 45]).from_source(elsewhere);
+        let results = Log::new();
+        for _ in 0..3 {
+            udp.transmit(message, note(&results)).unwrap();
+        }
+        run_until(&lp, || results.len() == 3);
+        assert!(results.get().iter().all(Result::is_err));
+        assert!(udp.try_send_batch(&[message; 3]).is_err());
+        assert_eq!(segmented(&lp, &udp), 31);
+    }
+}
+
+#[test]
+fn a_run_that_the_device_has_no_room_for_goes_datagram_by_datagram() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let payloads = numbered(20, 100);
+        let full = Fault::Errno(Errno::ENOBUFS);
+        fault::script(Call::Sendmsg, [Fault::Pass, full]);
+        let before = calls();
+        let results = send_all(&udp, &payloads);
+        run_until(&lp, || results.len() == 20);
+        assert_eq!(results.get(), [Ok(()); 20]);
+        assert_eq!(all(&peer), payloads);
+        let made = calls() - before;
+        assert_eq!(made, 3, "the first, the run, and those of the run");
+        let batch: Vec<_> = payloads.iter().map(Transmit::new).collect();
+        fault::script(Call::Sendmsg, [full]);
+        assert_eq!(udp.try_send_batch(&batch), Ok(20));
+        fault::script(Call::Sendmsg, [full]);
+        let size = NonZeroU16::new(100).unwrap();
+        assert_eq!(
+            udp.try_send_segments(&payloads.concat(), size, None),
+            Ok(2_000)
+        );
+        assert_eq!(all(&peer), [payloads.clone(), payloads].concat());
+        assert_eq!(udp.counters().fallbacks, 3);
     }
 }
