@@ -210,7 +210,8 @@ impl Udp {
     /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
     /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
     /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take
-    /// completes with `ECANCELED`.
+    /// completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, but for full reports, which
+    /// say whom they are about ([`set_full_reports`](Self::set_full_reports)); [`counters`](Self::counters) counts them all.
     ///
     /// # Errors
     ///
@@ -225,7 +226,8 @@ impl Udp {
     }
 
     /// Dissolves the connection and keeps the local address. Sends that are queued are offered to the kernel once more;
-    /// what it does not take completes with `ECANCELED`.
+    /// what it does not take completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, as after
+    /// [`connect`](Self::connect).
     ///
     /// # Errors
     ///
@@ -305,7 +307,11 @@ impl Inner {
             return Ok(());
         };
         if plan.dissolve {
-            self.dissolve(family, plan.connect.is_some())?;
+            let dissolved = self.dissolve(family, plan.connect.is_some());
+            if self.state.get().peer().is_err() {
+                self.forget_errors();
+            }
+            dissolved?;
         }
         if plan.bind.is_none() && plan.connect.is_none() {
             return Ok(());

@@ -99,6 +99,21 @@ impl Receiver {
 }
 
 impl Inner {
+    /// The handle has no peer any more: what is still to be told of the former one would be taken for the next one's. Reports
+    /// say whom they are about, and stay.
+    pub(crate) fn forget_errors(&self) {
+        if let Ok(socket) = self.socket()
+            && let Ok(Some(pending)) = uv_sys::take_error(&*socket)
+            && !self.collect_reports()
+        {
+            self.tally.error(pending);
+        }
+        if let Some(kept) = self.receiver.kept.get() {
+            let mut errors = kept.errors.borrow_mut();
+            errors.retain(|error| error.report().is_some());
+        }
+    }
+
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
         self.receiver.doubt_backlog();

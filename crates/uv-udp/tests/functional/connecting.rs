@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 
 use uv_sys::fault::{self, Call, Fault};
-use uv_udp::{Errno, Interface, Loop, Result, Udp};
+use uv_udp::{Errno, Family, Interface, Loop, Result, Udp};
 
 use super::harness::*;
 use super::network::with_device;
@@ -320,14 +320,93 @@ fn a_network_error_that_nobody_sent_past_is_heard_once_too() {
 fn an_error_found_by_a_send_waits_for_somebody_who_receives() {
     let lp = Loop::new().unwrap();
     for ip in loopbacks() {
-        let udp = connected(&lp, dead(ip));
-        assert_eq!(udp.try_send(b"x"), Ok(1));
-        assert_eq!(udp.try_send(b"y"), Ok(1));
+        let udp = with_two_errors(&lp, dead(ip));
         settle(&lp);
         let heard = listen(&udp);
         run_until(&lp, || heard.len() == 2);
         assert_eq!(heard.get(), vec![Err(Errno::ECONNREFUSED); 2]);
         udp.close(|_| ()).unwrap();
+    }
+}
+
+/// Of two datagrams to nobody, one error was told to the second send and is kept, and the other one is pending in the kernel.
+fn with_two_errors(lp: &Loop, to_dead: SocketAddr) -> Udp {
+    let udp = connected(lp, to_dead);
+    assert_eq!(udp.try_send(b"x"), Ok(1));
+    assert_eq!(udp.try_send(b"y"), Ok(1));
+    udp
+}
+
+#[test]
+fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts() {
+    for (ip, disconnects) in loopbacks()
+        .into_iter()
+        .flat_map(|ip| [(ip, false), (ip, true)])
+    {
+        let lp = Loop::new().unwrap();
+        let udp = with_two_errors(&lp, dead(ip));
+        let (peer, to_peer) = raw(ip);
+        if disconnects {
+            udp.disconnect().unwrap();
+        } else {
+            udp.connect(to_peer).unwrap();
+        }
+        let heard = listen(&udp);
+        peer.send_to(b"alive", udp.local_addr().unwrap()).unwrap();
+        run_until(&lp, || heard.len() == 1);
+        settle(&lp);
+        assert_eq!(heard.get(), [Ok((b"alive".to_vec(), to_peer))]);
+        assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 2)]);
+    }
+}
+
+#[test]
+fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (to_dead, (_peer, to_peer)) = (dead(ip), raw(ip));
+        let udp = Udp::for_family(&lp, Family::of(&to_dead)).unwrap();
+        udp.set_full_reports(true).unwrap();
+        udp.connect(to_dead).unwrap();
+        assert_eq!(udp.try_send(b"x"), Ok(1));
+        assert_eq!(udp.try_send(b"y"), Ok(1));
+        udp.connect(to_peer).unwrap();
+        let about = Log::new();
+        let log = about.clone();
+        udp.recv_start(move |_, received| {
+            let error = received.unwrap_err();
+            log.add(error.report().and_then(|report| report.destination));
+        })
+        .unwrap();
+        run_until(&lp, || about.len() == 2);
+        settle(&lp);
+        assert_eq!(about.get(), [Some(to_dead); 2]);
+    }
+}
+
+#[test]
+fn who_goes_on_to_the_next_server_for_each_error_passes_over_none() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (server, to_server) = raw(ip);
+        let servers = [dead(ip), to_server, dead(ip)];
+        let udp = connected(&lp, servers[0]);
+        let tried = Log::new();
+        let log = tried.clone();
+        udp.recv_start(move |udp, received| {
+            received.unwrap_err();
+            log.add(());
+            udp.connect(servers[log.len()]).unwrap();
+            udp.send(b"question", |_, result| result.unwrap()).unwrap();
+        })
+        .unwrap();
+        for _ in 0..2 {
+            udp.send(b"question", |_, result| result.unwrap()).unwrap();
+        }
+        run_until(&lp, || tried.len() == 1);
+        settle(&lp);
+        assert_eq!(next(&server), b"question");
+        assert_eq!((tried.len(), udp.peer_addr()), (1, Ok(to_server)));
     }
 }
 
