@@ -53,6 +53,11 @@ pub(super) const RULES: &[Rule] = &[
         former_peer,
     ),
     Rule::each(
+        "errors/of-a-former-peer-are-not-told-of-the-next",
+        "After connecting anew, the receive callback hears no refusal of the peer before.",
+        former_peers_errors,
+    ),
+    Rule::each(
         "errors/unconnected-handles-send-on",
         "A port where nobody listens costs an unconnected handle nothing towards other ports.",
         unconnected,
@@ -273,6 +278,23 @@ fn former_peer(stage: &Stage) -> Verdict {
         ["1", "2", "3", "4"],
         "what the next peer got"
     );
+    Ok(())
+}
+
+fn former_peers_errors(stage: &Stage) -> Verdict {
+    let (dead, live) = (DeadPeer::new(stage.family)?, stage.raw()?);
+    let udp = stage.connected(dead.address())?;
+    for _ in 0..3 {
+        ensure_eq!(udp.try_send(b"lost"), Ok(4), "try_send to the dead peer");
+    }
+    udp.connect(live.address())?;
+    let inbox = Inbox::of(&udp)?;
+    live.send("alive", udp.local_addr()?)?;
+    stage.until("the next peer is heard", || inbox.len() == 1)?;
+    stage.a_little_longer()?;
+    ensure_eq!(inbox.errors(), [], "errors reported");
+    let counted = udp.counters().errors;
+    ensure_eq!(counted, [(Errno::ECONNREFUSED, 3)], "errors counted");
     Ok(())
 }
 

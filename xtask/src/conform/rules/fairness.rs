@@ -57,6 +57,11 @@ pub(super) const RULES: &[Rule] = &[
         "With 64 sends outstanding at any time, 99 % and more reach a receiver on the same loop.",
         sixty_four_outstanding,
     ),
+    Rule::each(
+        "traps/many-senders-reach-a-receiver-on-the-same-loop",
+        "What sixteen handles queue at once, 64 datagrams each, all reaches a receiver on the same loop with a default buffer.",
+        many_senders,
+    ),
 ];
 
 /// A handle that sends to itself whatever it receives, so that it is never without: 100 datagrams go round for ever.
@@ -318,5 +323,35 @@ fn sixty_four_outstanding(stage: &Stage) -> Verdict {
         stage.note(format_args!("{share:.1} % of those of {size} bytes"));
         receiver.close(|_| ())?;
     }
+    Ok(())
+}
+
+fn many_senders(stage: &Stage) -> Verdict {
+    const SENDERS: usize = 16;
+    const EACH: usize = 64;
+    let receiver = stage.bound()?;
+    let (received, failed) = (Counter::default(), Counter::default());
+    let count = received.clone();
+    receiver.recv_start(move |_, datagram| {
+        if datagram.is_ok() {
+            count.up();
+        }
+    })?;
+    receiver.unreference();
+    let senders = (0..SENDERS)
+        .map(|_| stage.connected(receiver.local_addr()?))
+        .collect::<std::result::Result<Vec<_>, Broken>>()?;
+    for sender in senders.iter().cycle().take(SENDERS * EACH) {
+        let failures = failed.clone();
+        sender.send(&[7; 1200], move |_, result| {
+            if result.is_err() {
+                failures.up();
+            }
+        })?;
+    }
+    stage.to_the_end()?;
+    stage.a_little_longer()?;
+    ensure_eq!(failed.get(), 0, "sends that failed");
+    ensure_eq!(received.get(), SENDERS * EACH, "datagrams that arrived");
     Ok(())
 }

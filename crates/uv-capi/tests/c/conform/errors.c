@@ -160,6 +160,19 @@ static void former_peer(stage_t* stage) {
   GETS_ONLY(&live, "1", "2", "3", "4");
 }
 
+static void former_peers_errors(stage_t* stage) {
+  raw_t live = raw_socket(stage);
+  inbox_t inbox = {0};
+  address_t dead = dead_address(stage);
+  uv_udp_t* udp = connected_udp(stage, dead);
+  for (int i = 0; i < 3; i++) ENSURE(say(udp, "lost") == 4);
+  ENSURE(connect_anew(udp, at(live.address)) == 0 && receive(udp, &inbox) == 0);
+  raw_say(&live, "alive", local_of(udp));
+  UNTIL(inbox.count == 1);
+  settle(stage);
+  ENSURE(inbox.count == 1 && inbox.errors == 0);
+}
+
 static void unconnected(stage_t* stage) {
   raw_t live = raw_socket(stage);
   inbox_t inbox = {0};
@@ -187,6 +200,7 @@ const rule_t error_rules[] = {
     EACH("errors/what-a-send-meets-reaches-a-later-receiver", reported_later),
     EACH("errors/receiving-goes-on-after-an-error", receiving_goes_on),
     EACH("errors/of-a-former-peer-cost-the-next-nothing", former_peer),
+    EACH("errors/of-a-former-peer-are-not-told-of-the-next", former_peers_errors),
     EACH("errors/unconnected-handles-send-on", unconnected),
     END,
 };

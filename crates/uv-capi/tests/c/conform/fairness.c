@@ -256,6 +256,30 @@ static void sixty_four_outstanding(stage_t* stage) {
   }
 }
 
+static void freed(uv_udp_send_t* req, int status) {
+  failed += status != 0;
+  free(req);
+}
+
+static void many_senders(stage_t* stage) {
+  enum { SENDERS = 16, EACH_ONE = 64 };
+  static char data[1200];
+  uv_buf_t buf = uv_buf_init(data, sizeof data);
+  int count = 0;
+  uv_udp_t *receiver = bound_udp(stage), *senders[SENDERS];
+  receiver->data = &count;
+  ENSURE(uv_udp_recv_start(receiver, alloc_the_same, count_received) == 0);
+  uv_unref((uv_handle_t*) receiver);
+  for (int i = 0; i < SENDERS; i++) senders[i] = connected_udp(stage, local_of(receiver));
+  failed = 0;
+  for (int i = 0; i < SENDERS * EACH_ONE; i++)
+    ENSURE(send_to_peer((uv_udp_send_t*) malloc(sizeof(uv_udp_send_t)), senders[i % SENDERS], &buf, 1, freed) == 0);
+  TO_THE_END();
+  uv_ref((uv_handle_t*) receiver);
+  settle(stage);
+  ENSURE(failed == 0 && count == SENDERS * EACH_ONE);
+}
+
 const rule_t fairness_rules[] = {
     EACH("fairness/one-iteration-does-not-drain-a-flood", one_iteration),
     EACH("fairness/a-flood-leaves-room-for-timers", room_for_timers),
@@ -267,5 +291,6 @@ const rule_t fairness_rules[] = {
     EACH("fairness/sending-without-end-leaves-room-for-receiving", endless_sending),
     ONCE("fairness/an-idle-loop-sleeps", idle_loop_sleeps),
     EACH("traps/64-outstanding-reach-a-receiver-on-the-same-loop", sixty_four_outstanding),
+    EACH("traps/many-senders-reach-a-receiver-on-the-same-loop", many_senders),
     END,
 };
