@@ -182,6 +182,15 @@ impl Inner {
         }
     }
 
+    /// Whether a datagram of so many bytes may be accepted with nothing added.
+    #[inline]
+    pub(crate) fn takes_as_it_is(&self, bytes: usize) -> bool {
+        match self.defaults.get() {
+            None => true,
+            Some(defaults) => defaults.source.get().is_none() && self.check_room(bytes).is_ok(),
+        }
+    }
+
     /// Whether the socket cuts what it sends by itself.
     pub(crate) fn is_segmented(&self) -> bool {
         let defaults = self.defaults.get();

@@ -131,7 +131,7 @@ impl Inner {
         callback: SendCallback,
         token: usize,
     ) -> std::result::Result<(), SendCallback> {
-        if self.defaults.get().is_some() || self.handle.is_closing() {
+        if !self.takes_as_it_is(payload.len()) || self.handle.is_closing() {
             return Err(callback);
         }
         let completion = Completion { callback, token };

@@ -387,9 +387,18 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
     let mut expected = vec![loopback_3; 8];
     (expected[0], expected[3]) = (loopback_2, loopback_2);
     assert_eq!(from(8), expected);
-    udp.set_send_source(None).unwrap();
+    // It holds for what is sent from then on, also among datagrams that are alike otherwise.
+    let sources = [None, None, None, Some(loopback_3), Some(loopback_3), None];
+    for source in sources {
+        udp.set_send_source(source.map(PacketInfo::from)).unwrap();
+        udp.send_to(b"x", address, |_, result| result.unwrap())
+            .unwrap();
+    }
+    settle(&lp);
+    let loopback_1 = IpAddr::from([127, 0, 0, 1]);
+    assert_eq!(from(6), sources.map(|source| source.unwrap_or(loopback_1)));
     udp.try_send_to(b"x", address).unwrap();
-    assert_eq!(from(1), [IpAddr::from([127, 0, 0, 1])]);
+    assert_eq!(from(1), [loopback_1]);
     let not_ours: IpAddr = "192.0.2.200".parse().unwrap();
     let result = udp.try_transmit(&plain.from_source(not_ours));
     assert!(result.is_err(), "{result:?}");

@@ -203,7 +203,6 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     // A case in which something never comes takes a while, and there are many on the way to the smallest one.
     #![proptest_config(ProptestConfig {
-        cases: 200,
         max_shrink_time: 60_000,
         ..ProptestConfig::default()
     })]
