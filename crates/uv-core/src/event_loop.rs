@@ -183,8 +183,9 @@ impl Loop {
         Ok(self.core.prepare_to_wait())
     }
 
-    /// The source with this name, unless it is closed or dropped, or belongs to another loop. Its type is known to whoever
-    /// knows the name: see [`HandleId`].
+    /// The source with this name, unless it is closed or dropped, or belongs to another loop. One that is closing is found until
+    /// its [`Phase::Closing`](crate::Phase::Closing) turn is over; [`Handle::is_closing`](crate::Handle::is_closing) tells. Its
+    /// type is known to whoever knows the name: see [`HandleId`].
     pub fn source(&self, id: HandleId) -> Option<Rc<dyn Source>> {
         let slots = self.core.slots.borrow();
         let slot = slots

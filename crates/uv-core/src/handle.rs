@@ -49,11 +49,12 @@ bitflags! {
 /// let door = Rc::new_cyclic(|this: &Weak<Door>| Door(Handle::new(&lp, this.clone())));
 /// let (remote, id) = (lp.remote(), door.0.id()?);
 /// let thread = std::thread::spawn(move || {
-///     // `None` if the door was closed or dropped by the time.
+///     // `None` if the door is closed or dropped by the time.
 ///     remote.post(move |lp| {
 ///         let found: Option<Rc<dyn Any>> = lp.source(id).map(|source| source as _);
 ///         if let Some(door) = found.and_then(|door| door.downcast::<Door>().ok()) {
-///             door.0.close().unwrap();
+///             // One that is closing is found, too, and answers `EBADF`.
+///             let _ = door.0.close();
 ///         }
 ///     })
 /// });
@@ -103,11 +104,12 @@ impl Handle {
         self.core.upgrade().map(Loop::from_core)
     }
 
-    /// A name for this handle that threads may carry, good until the handle is closed or dropped.
+    /// A name for this handle that threads may carry, good until the handle is dropped, or closed and its
+    /// [`Phase::Closing`] turn over: it names a closing handle, too.
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closed or its loop is gone.
+    /// `EBADF` when the handle is closed, with that turn over, or its loop is gone.
     pub fn id(&self) -> Result<HandleId> {
         let core = self.core()?;
         Ok(self.slot(&core))

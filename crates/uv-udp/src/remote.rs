@@ -11,7 +11,7 @@ use crate::udp::{Inner, Udp};
 
 /// Reaches a [`Udp`] from any thread: the `Send + Sync` end of a handle, from [`Udp::remote`].
 ///
-/// What is asked for runs on the handle's loop, in order. Nothing happens if the handle is closed or dropped by then.
+/// What is asked for runs on the handle's loop, in order. Nothing happens if the handle is closing, closed or dropped by then.
 #[derive(Clone, Debug)]
 pub struct UdpRemote {
     remote: Remote,
@@ -64,8 +64,10 @@ fn count(udp: &Udp, accepted: Result<()>) {
     }
 }
 
+/// The handle, if it is still open: the loop knows it also while it is closing.
 fn find(lp: &Loop, id: HandleId) -> Option<Udp> {
     let source: Rc<dyn Any> = lp.source(id)?;
     let inner = source.downcast::<Inner>().ok()?;
+    inner.handle.check_open().ok()?;
     Some(Udp { inner })
 }

@@ -42,3 +42,21 @@ fn a_remote_of_a_closed_handle_reaches_nothing_and_one_of_a_gone_loop_says_so() 
     drop(lp);
     assert_eq!(remote.send(vec![1]), Err(Errno::ECANCELED));
 }
+
+#[test]
+fn a_remote_of_a_handle_that_is_closing_reaches_nothing_either() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let remote = udp.remote().unwrap();
+        udp.close(|_| ()).unwrap();
+        // They run before the closing callback.
+        remote.post(|_| unreachable!()).unwrap();
+        remote.send(vec![1]).unwrap();
+        remote.send_to(vec![2], address).unwrap();
+        lp.run(RunMode::Default).unwrap();
+        assert_eq!(udp.counters().errors, [], "nothing was refused");
+        assert!(all(&peer).is_empty());
+    }
+}
