@@ -211,7 +211,8 @@ fn same_family(family: Family, address: &SocketAddr) -> Result<Option<Family>> {
     }
 }
 
-fn has_port(address: &SocketAddr) -> Result<()> {
+/// `EINVAL` for port 0, which is nobody's.
+pub(crate) fn has_port(address: &SocketAddr) -> Result<()> {
     if address.port() == 0 {
         Err(Errno::EINVAL)
     } else {

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use uv_core::{HandleId, Loop, Remote};
-use uv_sys::Result;
+use uv_sys::{Payload, Result};
 
+use crate::policy::has_port;
 use crate::udp::{Inner, Udp};
 
 /// Reaches a [`Udp`] from any thread: the `Send + Sync` end of a handle, from [`Udp::remote`].
@@ -37,13 +38,15 @@ impl UdpRemote {
         })
     }
 
-    /// Sends a datagram to the peer, as [`Udp::send`] does. Whoever must know its fate posts a closure that sends; that it was
-    /// refused, as `ENOBUFS` beyond the limit of the queue, is counted in [`Counters::errors`](crate::Counters::errors).
+    /// Sends a datagram to the peer, as [`Udp::send`] does. Whoever must know its fate posts a closure that sends: what only
+    /// the handle can tell, as `EDESTADDRREQ` without a peer or `ENOBUFS` beyond the limit of the queue, is counted in
+    /// [`Counters::errors`](crate::Counters::errors).
     ///
     /// # Errors
     ///
-    /// `ECANCELED` when the loop is gone.
+    /// `EMSGSIZE` for more than 65,507 bytes; `ECANCELED` when the loop is gone. Nothing was asked for then.
     pub fn send(&self, payload: Vec<u8>) -> Result<()> {
+        Payload::from(&payload).check()?;
         self.post(move |udp| count(udp, udp.send(&payload, |_, _| ())))
     }
 
@@ -51,8 +54,10 @@ impl UdpRemote {
     ///
     /// # Errors
     ///
-    /// `ECANCELED` when the loop is gone.
+    /// `EINVAL` for port 0; those of `send`.
     pub fn send_to(&self, payload: Vec<u8>, destination: SocketAddr) -> Result<()> {
+        has_port(&destination)?;
+        Payload::from(&payload).check()?;
         self.post(move |udp| count(udp, udp.send_to(&payload, destination, |_, _| ())))
     }
 }

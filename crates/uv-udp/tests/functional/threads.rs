@@ -1,6 +1,8 @@
 //! Handles reached from other threads.
 
-use uv_udp::{Errno, Loop, RunMode};
+use std::net::SocketAddr;
+
+use uv_udp::{Errno, Loop, MAX_DATAGRAM, RunMode, Udp};
 
 use super::harness::*;
 
@@ -58,5 +60,24 @@ fn a_remote_of_a_handle_that_is_closing_reaches_nothing_either() {
         lp.run(RunMode::Default).unwrap();
         assert_eq!(udp.counters().errors, [], "nothing was refused");
         assert!(all(&peer).is_empty());
+    }
+}
+
+#[test]
+fn a_remote_answers_at_once_what_can_be_known_without_the_handle() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let udp = Udp::new(&lp);
+        let remote = udp.remote().unwrap();
+        let (_peer, address) = raw(ip);
+        let (zero, long) = (SocketAddr::new(ip, 0), vec![7; MAX_DATAGRAM + 1]);
+        assert_eq!(remote.send(long.clone()), Err(Errno::EMSGSIZE));
+        assert_eq!(remote.send_to(long, address), Err(Errno::EMSGSIZE));
+        assert_eq!(remote.send_to(vec![1], zero), Err(Errno::EINVAL));
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(udp.counters().errors, [], "nothing was asked for");
+        assert_eq!(remote.send(vec![7; MAX_DATAGRAM]), Ok(()));
+        lp.run(RunMode::NoWait).unwrap();
+        assert_eq!(udp.counters().errors, [(Errno::EDESTADDRREQ, 1)]);
     }
 }
