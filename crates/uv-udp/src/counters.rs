@@ -40,8 +40,8 @@ pub struct Counters {
     /// Datagrams of strangers that were dropped: they came before the handle was connected.
     pub strangers: u64,
     /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
-    /// them, of sends that completed with one, and of those that a [`UdpRemote`](crate::UdpRemote) asked for and the handle
-    /// refused.
+    /// them, of sends that completed with one, of those that a [`UdpRemote`](crate::UdpRemote) asked for and the handle
+    /// refused; and `ENOBUFS` each time that a [supply](Udp::recv_into_start) had no buffer.
     pub errors: Vec<(Errno, u64)>,
 }
 

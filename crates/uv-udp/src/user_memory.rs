@@ -151,9 +151,10 @@ impl Udp {
     /// while it received in another form, or because it was adopted so. Each of them is copied twice then;
     /// [`set_recv_runs`](Self::set_recv_runs) spares that.
     ///
-    /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost: `supply` is asked
-    /// again in the next iteration. To wait for buffers without being asked, stop receiving. A `supply` that has none, and stops
-    /// receiving, changes the peer or closes the handle, hears nothing.
+    /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost. As long as there is
+    /// something to read, `supply` is then asked again in every iteration, and the loop does not wait meanwhile: it spins, as
+    /// libuv does. So stop receiving when all buffers are lent, in `supply` or after it, and start again when one is back. A
+    /// `supply` that has none, and stops receiving, changes the peer or closes the handle, hears nothing.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
@@ -203,6 +204,8 @@ impl Udp {
     /// Where bursts come, the kernel puts datagrams of one source and size together, as in [`recv_start`](Self::recv_start):
     /// an arrival is a run of several then, which [`Arrival::run`] takes apart. A buffer of less than 65,536 bytes never gets
     /// a run.
+    ///
+    /// A `supply` without a buffer is asked again in every iteration here, too: stop receiving when all of them are lent.
     ///
     /// `callback` gets a buffer back with the arrivals in it. There are none where `recv_into_start` says `None`, and in a buffer
     /// that was too short for a run: its datagrams come one by one in the next iteration.
