@@ -28,6 +28,10 @@ impl Udp {
     /// Calls `callback` with the datagrams that one system call received, together. Otherwise as
     /// [`recv_start`](Self::recv_start).
     ///
+    /// The batch is lent whole: what the callback does not take of it is lost. Unlike in `recv_start` that goes also for a
+    /// callback that stops receiving or changes the peer: what the batch still holds is the former peer's, can be taken to its
+    /// end, and is dropped if it is not taken.
+    ///
     /// # Errors
     ///
     /// Those of `recv_start`.
