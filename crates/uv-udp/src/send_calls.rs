@@ -161,7 +161,8 @@ impl Udp {
     }
 
     /// Sends `data` now as datagrams of `segment_size` bytes, of which the last may be shorter, to `destination` or to the
-    /// peer. Says how many bytes went: all of them, or a whole number of segments when the kernel had room for no more.
+    /// peer. Says how many bytes went: all of them, or a whole number of segments when the kernel had room for no more. No
+    /// data is one empty datagram, and `Ok(0)` when it went.
     ///
     /// # Errors
     ///
