@@ -5,7 +5,8 @@
 //! `EDESTADDRREQ` or `EISCONN`. Reconnecting disconnects first and keeps the local port.
 //!
 //! The surprise first: **a callback never runs inside a call that you make**. `send` and `close` return at once, and their
-//! callbacks run from [`Loop::run`], so user code is never re-entered. See [`Udp`] for a first program.
+//! callbacks run from [`Loop::run`], so user code is never re-entered. See [`Udp`] for a first program, and
+//! `examples/resolver.rs` for a longer one: a DNS resolver with a timeout and a second server.
 //!
 //! # What you can rely on
 //!

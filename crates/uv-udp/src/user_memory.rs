@@ -151,10 +151,10 @@ impl Udp {
     /// while it received in another form, or because it was adopted so. Each of them is copied twice then;
     /// [`set_recv_runs`](Self::set_recv_runs) spares that.
     ///
-    /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost. As long as there is
-    /// something to read, `supply` is then asked again in every iteration, and the loop does not wait meanwhile: it spins, as
-    /// libuv does. So stop receiving when all buffers are lent, in `supply` or after it, and start again when one is back. A
-    /// `supply` that has none, and stops receiving, changes the peer or closes the handle, hears nothing.
+    /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost. As long as there
+    /// is something to read, `supply` is asked again in every iteration, and the loop does not wait meanwhile: it spins,
+    /// as libuv does. So stop receiving when all buffers are lent, and start again when one is back. A `supply` that has
+    /// none, and stops receiving, changes the peer or closes the handle, hears nothing.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
