@@ -4,7 +4,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use uv_core::{HandleId, Loop, Remote};
+use uv_core::{HandleId, KeepAlive, Loop, Remote};
 use uv_sys::{Payload, Result};
 
 use crate::policy::has_port;
@@ -12,7 +12,31 @@ use crate::udp::{Inner, Udp};
 
 /// Reaches a [`Udp`] from any thread: the `Send + Sync` end of a handle, from [`Udp::remote`].
 ///
-/// What is asked for runs on the handle's loop, in order. Nothing happens if the handle is closing, closed or dropped by then.
+/// What is asked for runs on the handle's loop, in order. Nothing happens if the handle is closing, closed or dropped by
+/// then.
+///
+/// It keeps neither the handle nor the loop alive. An inactive handle lives as long as somebody holds the [`Udp`], and
+/// without anything active [`Loop::run`] returns: see [`keep_alive`](Self::keep_alive).
+///
+/// ```
+/// use uv_udp::{Loop, RunMode, Udp};
+///
+/// let lp = Loop::new()?;
+/// let udp = Udp::new(&lp);
+/// udp.connect("127.0.0.1:9".parse().unwrap())?;
+/// let (remote, alive) = (udp.remote()?, udp.remote()?.keep_alive());
+/// let thread = std::thread::spawn(move || {
+///     for number in 0..3 {
+///         remote.send(vec![number]).unwrap();
+///     }
+///     drop(alive);
+/// });
+/// // Runs until the thread is done. The handle is held here meanwhile.
+/// lp.run(RunMode::Default)?;
+/// assert_eq!(udp.counters().datagrams_sent, 3);
+/// # thread.join().unwrap();
+/// # Ok::<(), uv_udp::Errno>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct UdpRemote {
     remote: Remote,
@@ -36,6 +60,13 @@ impl UdpRemote {
                 closure(&udp);
             }
         })
+    }
+
+    /// Keeps [`Loop::run`] from returning for want of work until the answer is dropped, as [`Remote::keep_alive`] does: for
+    /// threads that will send later. It keeps the loop alive and not the handle.
+    #[must_use = "the loop is kept alive until this is dropped"]
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.remote.keep_alive()
     }
 
     /// Sends a datagram to the peer, as [`Udp::send`] does. Whoever must know its fate posts a closure that sends: what only

@@ -160,7 +160,8 @@ impl Udp {
         data.downcast().ok()
     }
 
-    /// The end of this handle that other threads may hold.
+    /// The end of this handle that other threads may hold. It keeps neither the handle nor its loop alive: hold the `Udp`
+    /// while they use it, and what [`UdpRemote::keep_alive`] answers.
     ///
     /// # Errors
     ///

@@ -81,3 +81,36 @@ fn a_remote_answers_at_once_what_can_be_known_without_the_handle() {
         assert_eq!(udp.counters().errors, [(Errno::EDESTADDRREQ, 1)]);
     }
 }
+
+#[test]
+fn a_remote_keeps_neither_its_handle_nor_the_loop_alive_unless_it_is_asked_to() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let remote = udp.remote().unwrap();
+        assert!(!lp.alive());
+        assert_eq!(lp.run(RunMode::Default), Ok(false), "nothing to wait for");
+
+        let alive = remote.keep_alive();
+        assert!(lp.alive());
+        let sender = remote.clone();
+        let thread = std::thread::spawn(move || {
+            sender.send(vec![1]).unwrap();
+            drop(alive);
+        });
+        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        thread.join().unwrap();
+        assert_eq!(all(&peer), [[1]], "the loop waited for the thread");
+
+        let alive = remote.keep_alive();
+        drop(udp);
+        remote
+            .post(|_| unreachable!("of a dropped handle"))
+            .unwrap();
+        lp.run(RunMode::NoWait).unwrap();
+        assert!(lp.alive());
+        drop(alive);
+        assert!(!lp.alive());
+    }
+}
