@@ -50,7 +50,7 @@ impl Libraries {
 
     /// Puts both into a directory, the shared one under each name that linkers look for.
     pub(crate) fn put_into(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        fs::create_dir_all(dir)?;
+        naming(dir, fs::create_dir_all(dir))?;
         let version = env!("CARGO_PKG_VERSION");
         let whole = format!("libuv_udp.so.{version}");
         let mut put = vec![
@@ -60,18 +60,32 @@ impl Libraries {
         for name in [SONAME, "libuv_udp.so"] {
             let link = dir.join(name);
             let _ = fs::remove_file(&link);
-            symlink(&whole, &link)?;
+            naming(&link, symlink(&whole, &link))?;
             put.push(link);
         }
         Ok(put)
     }
 }
 
+/// What was installed.
+#[derive(Debug)]
+pub struct Installed {
+    /// Each file and link.
+    pub files: Vec<PathBuf>,
+    /// Where the libraries are.
+    pub lib: PathBuf,
+}
+
 /// Builds the C libraries and puts them, the headers and the pkg-config files below `prefix`. Says what went where.
-pub fn install(prefix: &Path) -> io::Result<Vec<PathBuf>> {
+///
+/// # Errors
+///
+/// What hinders that: libraries that do not build, or a file or directory, with its path.
+pub fn install(prefix: &Path) -> io::Result<Installed> {
+    // Before the build, which takes long.
+    naming(prefix, fs::create_dir_all(prefix))?;
+    let prefix = naming(prefix, fs::canonicalize(prefix))?;
     let libraries = Libraries::build()?;
-    fs::create_dir_all(prefix)?;
-    let prefix = fs::canonicalize(prefix)?;
     let (include, lib) = (prefix.join("include"), prefix.join("lib"));
     let mut put = libraries.put_into(&lib)?;
     for (from, to) in [
@@ -82,16 +96,17 @@ pub fn install(prefix: &Path) -> io::Result<Vec<PathBuf>> {
         put.push(copy(&package("include").join(from), &include.join(to))?);
     }
     for name in ["uv_udp.pc", "uv_udp-compat.pc"] {
-        let template = fs::read_to_string(package(&format!("{name}.in")))?;
+        let from = package(&format!("{name}.in"));
+        let template = naming(&from, fs::read_to_string(&from))?;
         let text = template
             .replace("@PREFIX@", &prefix.display().to_string())
             .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
         let to = lib.join("pkgconfig").join(name);
         make_room(&to)?;
-        fs::write(&to, text)?;
+        naming(&to, fs::write(&to, text))?;
         put.push(to);
     }
-    Ok(put)
+    Ok(Installed { files: put, lib })
 }
 
 /// A file of the package.
@@ -99,14 +114,43 @@ pub(crate) fn package(path: &str) -> PathBuf {
     Path::new(PACKAGE).join(path)
 }
 
+/// Says in an error which path it is about.
+fn naming<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
 fn make_room(file: &Path) -> io::Result<()> {
-    file.parent().map_or(Ok(()), fs::create_dir_all)
+    let directory = file.parent();
+    directory.map_or(Ok(()), |directory| {
+        naming(directory, fs::create_dir_all(directory))
+    })
 }
 
 /// Copies a file. One that is there is replaced and not written over: a program may be running from it.
 fn copy(from: &Path, to: &Path) -> io::Result<PathBuf> {
     make_room(to)?;
     let _ = fs::remove_file(to);
-    fs::copy(from, to)?;
+    naming(from, fs::File::open(from))?;
+    naming(to, fs::copy(from, to))?;
     Ok(to.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let error = install(Path::new("/proc/x")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().starts_with("/proc/x: "), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_copied_is_named() {
+        for (from, to) in [("/proc/self/status", "/proc/x"), ("/proc/x", "/proc/y")] {
+            let error = copy(Path::new(from), Path::new(to)).unwrap_err();
+            assert!(error.to_string().starts_with("/proc/x: "), "{error}");
+        }
+    }
 }

@@ -131,8 +131,14 @@ fn conform(selection: &Selection, list: bool, format: Format) -> ExitCode {
 
 fn install(prefix: &Path) -> ExitCode {
     match c_face::install(prefix) {
-        Ok(files) => {
-            files.iter().for_each(|file| println!("{}", file.display()));
+        Ok(installed) => {
+            let files = installed.files.iter();
+            files.for_each(|file| println!("{}", file.display()));
+            let lib = installed.lib.display();
+            eprintln!(
+                "Programs find the shared library after `sudo ldconfig` if the system looks into {lib}, \
+                 and otherwise if they are linked with -Wl,-rpath,{lib}."
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {
