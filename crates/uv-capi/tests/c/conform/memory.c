@@ -140,6 +140,33 @@ static void half_way(stage_t* stage) {
   for (int i = 0; i < 6; i++) ENSURE(number_in(inbox.letters[i].text) == i);
 }
 
+static int asked;
+
+static void alloc_stops(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) suggested;
+  asked++;
+  ENSURE(uv_udp_recv_stop((uv_udp_t*) handle) == 0);
+  *buf = uv_buf_init(NULL, 0);
+}
+
+static void stopped_by_alloc(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  for (int large = 0; large < 2; large++) {
+    inbox_t inbox = {0};
+    uv_udp_t* udp = bound_udp_ex(stage, (unsigned) stage->family | (large ? UV_UDP_RECVMMSG : 0));
+    asked = 0;
+    ENSURE(receive_with(udp, &inbox, alloc_stops, inbox_recv) == 0);
+    raw_say(&sender, "one", local_of(udp));
+    UNTIL(asked > 0);
+    settle(stage);
+    ENSURE(asked == 1 && inbox.count == 0 && inbox.ends == 0 && inbox.errors == 0 && !uv_is_active((uv_handle_t*) udp));
+    ENSURE(receive(udp, &inbox) == 0);
+    UNTIL(inbox.count > 0);
+    settle(stage);
+    ENSURE(HAS(&inbox, "one") && inbox.errors == 0 && inbox.lent == 0 && uv_udp_recv_stop(udp) == 0);
+  }
+}
+
 static void alloc_for_three(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   inbox_alloc(handle, 3 * suggested, buf);
 }
@@ -219,6 +246,9 @@ const rule_t memory_rules[] = {
     EACH("memory/without-a-buffer-it-is-enobufs", no_memory),
     EACH("memory/strangers-get-no-buffer", strangers),
     EACH("memory/stopping-half-way-loses-nothing", half_way),
+    {"memory/an-alloc-that-stops-hears-nothing",
+     "An alloc_cb that stops receiving and supplies no memory hears nothing; the datagram comes after the next start.", EACH_FAMILY,
+     stopped_by_alloc},
     {"memory/a-large-buffer-comes-back-after-a-stop",
      "A buffer for several datagrams comes back with UV_UDP_MMSG_FREE also if receiving stops meanwhile.", EACH_FAMILY, stopped_in_large},
     {"memory/a-large-buffer-takes-bursts", "With UV_UDP_RECVMMSG every datagram of a burst comes in order, also after a stop in the middle of one.",
