@@ -6,7 +6,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::io::ErrorKind;
+use std::io::IoSliceMut;
 use std::os::unix::net::UnixDatagram;
 use std::rc::{Rc, Weak};
 
@@ -14,6 +14,7 @@ use uv_core::{
     Callback, Errno, Handle, Interest, Loop, Phase, PollSource, Pool, RequestQueue, Result,
     RunMode, Source,
 };
+use uv_sys::{RecvOptions, Transmit, recvmsg, sendmsg};
 
 /// Datagrams that one end takes in before others have their turn.
 const MAX_RECEIVED: usize = 64;
@@ -28,8 +29,8 @@ type OnClose = Box<dyn FnOnce(&UnixEnd)>;
 
 struct Inner {
     handle: Handle,
-    /// The socket, and its place in the loop's poller; both are gone from the close on.
-    socket: RefCell<Option<(UnixDatagram, PollSource)>>,
+    /// The socket in the loop's poller; gone from the close on.
+    socket: RefCell<Option<PollSource>>,
     queue: RefCell<RequestQueue<(), OnSent>>,
     /// The kernel had no room for what is at the front of the queue.
     blocked: Cell<bool>,
@@ -45,7 +46,6 @@ impl UnixEnd {
     }
 
     fn new(lp: &Loop, socket: UnixDatagram) -> Result<Self> {
-        socket.set_nonblocking(true)?;
         let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner {
             handle: Handle::new(lp, this.clone()),
             socket: RefCell::new(None),
@@ -55,8 +55,9 @@ impl UnixEnd {
             on_datagram: Callback::new(),
             on_close: RefCell::new(None),
         });
-        let polled = inner.handle.register(socket.try_clone()?.into())?;
-        *inner.socket.borrow_mut() = Some((socket, polled));
+        // It lends the descriptor for the system calls, which never wait, whatever its mode.
+        let socket = inner.handle.register(socket.into())?;
+        *inner.socket.borrow_mut() = Some(socket);
         Ok(Self(inner))
     }
 
@@ -95,7 +96,7 @@ impl Inner {
         interest.set(Interest::READABLE, receiving);
         interest.set(Interest::WRITABLE, self.blocked.get());
         match &*self.socket.borrow() {
-            Some((_, polled)) => polled.set_interest(interest),
+            Some(socket) => socket.set_interest(interest),
             None => Ok(()),
         }
     }
@@ -103,13 +104,13 @@ impl Inner {
     fn flush(&self) -> Result<()> {
         let (socket, mut queue) = (self.socket.borrow(), self.queue.borrow_mut());
         self.blocked.set(false);
-        while let (Some((socket, _)), Some(datagram)) = (&*socket, queue.pending().take(1)) {
-            match socket.send(datagram) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+        while let (Some(socket), Some(datagram)) = (&*socket, queue.pending().take(1)) {
+            match sendmsg(socket, &Transmit::new(datagram)) {
+                Err(Errno::EAGAIN) => {
                     self.blocked.set(true);
                     break;
                 }
-                result => queue.complete(1, result.map(drop).map_err(Errno::from)),
+                result => queue.complete(1, result.map(drop)),
             }
         }
         drop((socket, queue));
@@ -133,15 +134,21 @@ impl Inner {
 
     fn receive(&self, end: &UnixEnd) {
         let mut memory = [0; 2048];
+        let options = RecvOptions {
+            source: false,
+            ..RecvOptions::default()
+        };
         for _ in 0..MAX_RECEIVED {
             let received = match &*self.socket.borrow() {
-                Some((socket, _)) if self.receiving.get() => socket.recv(&mut memory),
+                Some(socket) if self.receiving.get() => {
+                    recvmsg(socket, &mut [IoSliceMut::new(&mut memory)], options)
+                }
                 _ => return,
             };
             // What is left is reported again.
-            let Ok(len) = received else { return };
+            let Ok(received) = received else { return };
             self.on_datagram
-                .call(|callback| callback(end, &memory[..len]));
+                .call(|callback| callback(end, &memory[..received.len]));
         }
     }
 

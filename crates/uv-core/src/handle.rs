@@ -359,7 +359,8 @@ impl Handle {
     }
 
     /// Gives a descriptor to the loop's poller, which keeps it until the answer is dropped. At first it waits for nothing
-    /// and costs nothing.
+    /// and costs nothing. Read and write through the answer, which is [`AsFd`](std::os::fd::AsFd): a copy of the descriptor
+    /// would be a second one for each handle.
     ///
     /// # Errors
     ///
