@@ -54,6 +54,10 @@
 //!
 //! A loop can be driven from another one: wait until its descriptor ([`AsFd`](std::os::fd::AsFd)) is readable, for as long
 //! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`]. An example is there.
+//!
+//! tokio's `AsyncFd` takes what is [`AsRawFd`](std::os::fd::AsRawFd), as `lp.as_fd().as_raw_fd()`. Drop it before the
+//! loop, to which the descriptor belongs. It is told of changes alone (edge-triggered), and what one `run` left undone is
+//! none: run the loop until its descriptor is not readable, and then call `clear_ready`.
 
 #![forbid(unsafe_code)]
 

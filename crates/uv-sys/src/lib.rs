@@ -14,7 +14,13 @@
 //!
 //! A runtime owns the socket and says when it is ready; the calls here do the work. With tokio that is
 //! `socket.try_io(Interest::READABLE, || Ok(batch.recv(&socket, 64, options)?))`, where an [`Errno::EAGAIN`] becomes
-//! the `WouldBlock` that it looks for. With the standard library alone:
+//! the `WouldBlock` that it looks for. `async_io` waits until there is something, too:
+//!
+//! ```ignore
+//! socket.async_io(Interest::READABLE, || Ok(batch.recv(&socket, batch.slots(), options)?)).await?
+//! ```
+//!
+//! With the standard library alone:
 //!
 //! ```
 //! use std::io::IoSliceMut;
