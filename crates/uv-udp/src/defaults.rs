@@ -144,6 +144,9 @@ impl Udp {
 
     /// Limits [`send_queue_size`](Self::send_queue_size) to so many bytes: a send that would go beyond it answers `ENOBUFS`,
     /// and nothing is accepted. `None`, as at first, for no limit. The `try_…` calls queue nothing and know no limit.
+    ///
+    /// Bytes count until the callback of their send was called. So what is sent in one go, in a callback or through a
+    /// [`UdpRemote`](crate::UdpRemote), needs room for all of it.
     pub fn set_send_queue_limit(&self, bytes: Option<usize>) {
         let limit = bytes.unwrap_or(usize::MAX);
         self.inner.defaults().limit.set(limit);

@@ -18,6 +18,11 @@ use crate::udp::{Inner, Udp};
 /// It keeps neither the handle nor the loop alive. An inactive handle lives as long as somebody holds the [`Udp`], and
 /// without anything active [`Loop::run`] returns: see [`keep_alive`](Self::keep_alive).
 ///
+/// What was posted and has not run counts towards no [limit](Udp::set_send_queue_limit). All that was posted by then runs in
+/// one iteration, before what it queues is flushed: of a burst the limit refuses what is beyond it, however idle the network
+/// is. So leave room for the largest burst. Whoever may send more than the network takes posts closures that send with a
+/// callback, and waits for those before it posts the next.
+///
 /// ```
 /// use uv_udp::{Loop, RunMode, Udp};
 ///
