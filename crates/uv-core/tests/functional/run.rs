@@ -490,6 +490,62 @@ fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn()
 }
 
 #[test]
+fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_next() {
+    let lp = Loop::new().unwrap();
+    let turns = Count::default();
+    let counted = turns.clone();
+    let asks = Probe::on(&lp, Phase::Flush, move |probe| {
+        probe.schedule(Phase::Flush);
+        if counted.up() == 1 {
+            probe.ask_poller();
+        }
+    });
+    asks.set_active(true);
+    asks.schedule(Phase::Flush);
+    let (ours, _theirs) = readable_pair();
+    let (seen, told) = (turns.clone(), Log::new());
+    let log = told.clone();
+    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+        log.add(seen.get());
+        if log.len() == 2 {
+            probe.event_loop().unwrap().stop();
+        }
+    });
+    lp.run(RunMode::Default).unwrap();
+    let told = told.take();
+    assert_eq!(told[0], 1);
+    assert!(told[1] > 2, "{told:?}");
+}
+
+#[test]
+fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
+    let lp = Loop::new().unwrap();
+    let turns = Log::new();
+    let probes: Vec<_> = (0..3)
+        .map(|number| {
+            let log = turns.clone();
+            let probe = Probe::on(&lp, Phase::Flush, move |probe| {
+                log.add((probe.iteration(), number));
+                probe.schedule(Phase::Flush);
+                if number != 1 {
+                    probe.end_flush();
+                }
+            });
+            probe.set_active(true);
+            probe.schedule(Phase::Flush);
+            probe
+        })
+        .collect();
+    assert_eq!(probes[0].iteration(), 0, "the first is still to come");
+    for _ in 0..4 {
+        lp.run(RunMode::NoWait).unwrap();
+    }
+    // The one that does not end it lets the next one have its turn in the same iteration.
+    let expected = [(1, 0), (2, 1), (2, 2), (3, 0), (4, 1), (4, 2)];
+    assert_eq!(turns, expected);
+}
+
+#[test]
 fn a_due_timer_has_its_turn_beside_a_busy_handle() {
     let lp = Loop::new().unwrap();
     let turns = Count::default();
