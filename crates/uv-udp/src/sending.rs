@@ -33,6 +33,8 @@ pub(crate) struct Sender {
     attempt: Cell<Attempt>,
     /// Pauses since the kernel last took something.
     pauses: Cell<u32>,
+    /// With what the oldest run was refused, and the size of its segments: because of those if its datagrams go by themselves.
+    refused: Cell<Option<(Errno, u16)>>,
     /// Whether what was flushed before the last flush was received on this loop.
     pub(crate) heard: Cell<bool>,
     /// Bytes in the largest segment that the kernel may be offered. Smaller than at first where a path or a device refused.
@@ -47,6 +49,7 @@ impl Sender {
             paused: Cell::new(false),
             attempt: Cell::default(),
             pauses: Cell::new(0),
+            refused: Cell::new(None),
             heard: Cell::new(false),
             largest_segment: Cell::new(u16::MAX),
         }
@@ -323,6 +326,7 @@ impl Inner {
         }
         self.handle.clear_deadline();
         sender.queue.borrow_mut().cancel(Errno::ECANCELED);
+        sender.refused.set(None);
         sender.attempt.take().give_up(|error| self.report(error));
         sender.blocked.set(false);
         sender.paused.set(false);
@@ -340,9 +344,7 @@ impl Inner {
         let mut queue = sender.queue.borrow_mut();
         let mut batch = self.scratch.send.borrow_mut();
         let mut attempt = sender.attempt.take();
-        let (mut width, mut segments) = (SendBatch::MAX, true);
-        // A run that was refused, and with what: because of its segments if its datagrams go by themselves.
-        let mut refused = None;
+        let (mut width, mut segments) = (SendBatch::MAX, sender.refused.get().is_none());
         while left.datagrams > 0 && left.bytes > 0 && queue.pending_count() > 0 {
             let limits = self.limits(width, segments, left);
             let mut counts = [Share::default(); SendBatch::MAX];
@@ -353,7 +355,7 @@ impl Inner {
             match result {
                 Ok(messages) => {
                     sender.pauses.set(0);
-                    if let Some((error, size)) = refused.take() {
+                    if let Some((error, size)) = sender.refused.take() {
                         sender.segments_refused(error, size);
                     }
                     let taken = self.count_taken(counts.iter().take(messages).copied());
@@ -372,7 +374,8 @@ impl Inner {
                 Err(error) if counts.first().is_some_and(|first| first.datagrams > 1) => {
                     self.tally.fallback();
                     let size = first_length(&queue);
-                    refused = Some((error, size.try_into().unwrap_or(u16::MAX)));
+                    let size = size.try_into().unwrap_or(u16::MAX);
+                    sender.refused.set(Some((error, size)));
                     // Each datagram has a result of its own, and a device without room for all may have it for one.
                     segments = false;
                 }
@@ -383,7 +386,7 @@ impl Inner {
                     queue.complete(1, Err(error));
                 }
                 Err(error) => {
-                    refused = None;
+                    sender.refused.set(None);
                     queue.complete(1, Err(error));
                     left.datagrams -= 1;
                 }

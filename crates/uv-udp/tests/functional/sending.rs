@@ -696,6 +696,24 @@ fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
 }
 
 #[test]
+fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let payloads = numbered(20, 100);
+        fault::script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::EIO)]);
+        fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EAGAIN)]);
+        let results = send_all(&udp, &payloads);
+        run_until(&lp, || results.len() == 20);
+        assert_eq!(results.get(), [Ok(()); 20]);
+        assert_eq!(all(&peer), payloads);
+        let counters = udp.counters();
+        assert_eq!((counters.fallbacks, counters.segments), (1, 0));
+    }
+}
+
+#[test]
 fn a_run_that_the_device_has_no_room_for_goes_datagram_by_datagram() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
