@@ -16,8 +16,8 @@ const PROBE: usize = 2;
 /// Reads in a row that found something, after which the poller is not asked to watch. To leave it and come back is two
 /// system calls, which is nothing beside so many reads.
 const HOT: u16 = 256;
-/// Messages to ask for where each may have many datagrams: as many of 64 as a handle may deliver in a turn.
-const PACKED: usize = 2;
+/// Messages to ask for at most where each may have many datagrams.
+const PACKED: usize = 4;
 /// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
 /// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
 const BURST: usize = 4;
@@ -49,8 +49,8 @@ pub(crate) struct Rhythm {
     bursts: Cell<u8>,
     /// Reads in a row that found something.
     luck: Cell<u16>,
-    /// Whether the last read found messages of several datagrams.
-    packed: Cell<bool>,
+    /// How many messages the last read found, if they were of several datagrams; 0 otherwise.
+    packed: Cell<usize>,
     /// The bursts that handles of this loop had sent when this one last read.
     seen: Cell<u32>,
 }
@@ -63,7 +63,7 @@ impl Rhythm {
             told: Cell::new(0),
             bursts: Cell::new(0),
             seen: Cell::new(0),
-            packed: Cell::new(false),
+            packed: Cell::new(0),
             luck: Cell::new(0),
         }
     }
@@ -72,8 +72,10 @@ impl Rhythm {
     pub(crate) fn width(&self, sent: u32) -> usize {
         let streak = self.streak.get();
         let news = self.seen.replace(sent) != sent;
-        if self.packed.get() {
-            PACKED
+        let packed = self.packed.get();
+        if packed > 0 {
+            // One more than there were: if it is not there, nothing is, and that costs no call of its own.
+            PACKED.min(packed + 1)
         } else if news || streak < SINGLE_STREAK {
             RECV_SLOTS
         } else if streak.is_multiple_of(PROBE_EVERY) {
@@ -85,7 +87,8 @@ impl Rhythm {
 
     /// A read found so many datagrams in so many messages.
     pub(crate) fn found(&self, messages: usize, datagrams: usize) {
-        self.packed.set(datagrams > messages);
+        let packed = datagrams > messages;
+        self.packed.set(if packed { messages } else { 0 });
         let streak = self.streak.get();
         self.streak.set(match datagrams {
             0 | 1 if streak < SINGLE_STREAK + PROBE_EVERY => streak + 1,
@@ -168,10 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_many_datagrams_are_asked_for_two_at_a_time() {
+    fn of_messages_with_many_datagrams_one_more_is_asked_for_than_there_were() {
         let rhythm = Rhythm::new();
-        rhythm.found(1, 64);
-        assert_eq!(rhythm.width(0), PACKED);
+        for (messages, width) in [(1, 2), (2, 3), (3, PACKED), (PACKED, PACKED), (1, 2)] {
+            rhythm.found(messages, 64);
+            assert_eq!(rhythm.width(0), width);
+        }
         rhythm.found(2, 2);
         assert_eq!(rhythm.width(0), RECV_SLOTS);
     }
