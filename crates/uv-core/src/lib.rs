@@ -39,8 +39,9 @@
 //! ```
 //!
 //! Asking the poller costs as much as a datagram, so under [`RunMode::Default`] the loop does not ask while it has work it
-//! can see without asking, for [`MAX_UNPOLLED_ITERATIONS`] iterations at most, and fewer while sends are flushed: handles
-//! that only the poller knows of keep their turn. Beside an idle hook, whose work may be long, it asks every time.
+//! can see without asking, for [`MAX_UNPOLLED_ITERATIONS`] iterations at most: handles that only the poller knows of keep
+//! their turn. It asks more often while sends are flushed, at once where a handle says so ([`Handle::ask_poller`]), and beside an
+//! idle hook, whose work may be long, every time.
 //!
 //! # Writing a handle
 //!

@@ -45,6 +45,8 @@ pub(crate) struct Receiver {
     filter: Cell<Filter>,
     pub(crate) kept: Rare<Kept>,
     pub(crate) rhythm: Rhythm,
+    /// Whether the handle is counted among those that rest.
+    resting: Cell<bool>,
     /// Whether the poller need not watch, because the handle has a turn in every iteration.
     unwatched: Cell<bool>,
     /// Whether the kernel may put datagrams together in one buffer (`UDP_GRO`), and says how. Never taken back: what it put
@@ -70,6 +72,7 @@ impl Receiver {
             }),
             kept: Rare::new(),
             rhythm: Rhythm::new(),
+            resting: Cell::new(false),
             unwatched: Cell::new(false),
             coalescing: Cell::new(false),
             wanted: Wanted::default(),
@@ -207,14 +210,25 @@ impl Inner {
         receiver.next_epoch();
         receiver.callback.set(Box::new(callback));
         self.update_active();
+        self.rest(true);
         if receiver.has_waiting() {
             self.handle.schedule(Phase::Dispatch);
         }
         Ok(())
     }
 
+    /// The handle receives, and waits to be told by the poller; or it does not.
+    pub(crate) fn rest(&self, rests: bool) {
+        if self.receiver.resting.replace(rests) != rests {
+            let resting = &self.scratch.resting;
+            let others = resting.get() - usize::from(!rests);
+            resting.set(others + usize::from(rests));
+        }
+    }
+
     pub(crate) fn stop_receiving(&self) {
         self.receiver.stop();
+        self.rest(false);
         // What is no longer wanted may be reported once more; nothing depends on it.
         let _ = self.update_interest();
         self.update_active();
@@ -279,7 +293,8 @@ impl Inner {
                 Err(Errno::EAGAIN) => {
                     receiver.set_backlog(false);
                     receiver.rhythm.read(why, false);
-                    if matches!(why, Why::Told) {
+                    if matches!(why, Why::Told) && left == MAX_RECEIVED {
+                        // It was told of something.
                         self.empty_error_queue();
                     }
                     if receiver.rhythm.guess() {
@@ -317,7 +332,7 @@ impl Inner {
                     && let Some(source) = filter.admit(received.source)
                 {
                     delivered = 1;
-                    self.count_received(1, data.len());
+                    self.tally.received(1, data.len());
                     let datagram = Datagram {
                         data,
                         source,
@@ -348,7 +363,7 @@ impl Inner {
                 let (datagrams, bytes) = batch.totals();
                 delivered = datagrams;
                 if delivered > 0 {
-                    self.count_received(datagrams, bytes);
+                    self.tally.received(datagrams, bytes);
                     callback(udp, Ok(batch));
                 }
             }
@@ -383,6 +398,9 @@ impl Drop for Turn<'_> {
         if receiver.is_started() && receiver.has_waiting() {
             self.0.handle.schedule(Phase::Dispatch);
         }
+        let scheduled = |phase| self.0.handle.is_scheduled(phase);
+        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Revisit);
+        self.0.rest(receiver.is_started() && !comes);
         let unwatched = receiver.rhythm.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
         if receiver.unwatched.replace(unwatched) != unwatched {
             // A descriptor that was watched before can be watched again.
@@ -402,7 +420,7 @@ struct Rest<'a> {
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        self.inner.count_received(self.datagrams, self.bytes);
+        self.inner.tally.received(self.datagrams, self.bytes);
         if self.inner.handle.is_closing() {
             return;
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use uv_core::Pool;
 use uv_sys::{RecvBatch, SendBatch};
 
-use crate::budget::Flushes;
+use crate::budget::Budget;
 use crate::user_memory::Arrival;
 
 /// Messages that one system call may receive.
@@ -24,7 +24,10 @@ pub(crate) struct Scratch {
     pub(crate) max_segments: usize,
     /// How often a handle of this loop sent several datagrams at once.
     pub(crate) bursts: Cell<u32>,
-    pub(crate) flushes: Flushes,
+    /// The iteration in which a handle of this loop last flushed, and what it left of its budget.
+    pub(crate) budget: Cell<(u64, Budget)>,
+    /// How many handles of this loop receive, and have no turn but when the poller tells of something.
+    pub(crate) resting: Cell<usize>,
     pool: Rc<Pool>,
 }
 
@@ -36,7 +39,8 @@ impl Scratch {
             arrivals: Cell::default(),
             max_segments: uv_sys::capabilities().max_segments,
             bursts: Cell::new(0),
-            flushes: Flushes::new(),
+            budget: Cell::new((0, Budget::FULL)),
+            resting: Cell::new(0),
             pool: Rc::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The way out: a datagram on an empty queue goes straight to the kernel, what follows it is queued and flushed in batches.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::mem;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -35,8 +36,6 @@ pub(crate) struct Sender {
     pauses: Cell<u32>,
     /// With what the oldest run was refused, and the size of its segments: because of those if its datagrams go by themselves.
     refused: Cell<Option<(Errno, u16)>>,
-    /// Whether what was flushed before the last flush was received on this loop.
-    pub(crate) heard: Cell<bool>,
     /// Bytes in the largest segment that the kernel may be offered. Smaller than at first where a path or a device refused.
     pub(crate) largest_segment: Cell<u16>,
 }
@@ -50,7 +49,6 @@ impl Sender {
             attempt: Cell::default(),
             pauses: Cell::new(0),
             refused: Cell::new(None),
-            heard: Cell::new(false),
             largest_segment: Cell::new(u16::MAX),
         }
     }
@@ -384,6 +382,7 @@ impl Inner {
                         break;
                     }
                     queue.complete(1, Err(error));
+                    mem::take(&mut attempt).give_up(|error| self.report(error));
                 }
                 Err(error) => {
                     sender.refused.set(None);

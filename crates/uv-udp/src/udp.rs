@@ -386,6 +386,7 @@ impl Inner {
     /// Lets go of the socket and of all that may not be called or delivered any more.
     fn shut(&self) {
         self.receiver.shut();
+        self.rest(false);
         if let Some(defaults) = self.defaults.get() {
             defaults.shut();
         }

@@ -140,7 +140,7 @@ impl Inner {
                 return self.tally.strangers(1);
             };
             let arrival = Arrival::new(received, source, offset);
-            self.count_received(arrival.datagrams(), arrival.len);
+            self.tally.received(arrival.datagrams(), arrival.len);
             if arrival.truncated {
                 self.tally.truncated();
             }

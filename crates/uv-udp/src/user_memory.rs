@@ -79,8 +79,10 @@ impl Arrival {
 
     /// How many datagrams it is. An empty one is one, too.
     pub(crate) fn datagrams(&self) -> usize {
-        let size = self.metadata.segment_size.map_or(usize::MAX, usize::from);
-        self.len.div_ceil(size).max(1)
+        let size = self.metadata.segment_size.filter(|&size| size > 0);
+        self.len
+            .div_ceil(size.map_or(usize::MAX, usize::from))
+            .max(1)
     }
 }
 
@@ -376,7 +378,7 @@ impl Inner {
 
     fn count_arrival(&self, arrival: &Arrival) {
         let datagrams = arrival.datagrams();
-        self.count_received(datagrams, arrival.len);
+        self.tally.received(datagrams, arrival.len);
         if datagrams > 1 {
             self.tally.received_batch();
         }

@@ -174,11 +174,11 @@ impl Inner {
             let bytes = waiting.data.len();
             receiver.call(|receiving| match receiving {
                 Receiving::Each(callback) => {
-                    self.count_received(1, bytes);
+                    self.tally.received(1, bytes);
                     callback(udp, Ok(waiting.datagram()));
                 }
                 Receiving::Batch(callback) => {
-                    self.count_received(1, bytes);
+                    self.tally.received(1, bytes);
                     callback(udp, Ok(Batch::one(waiting.datagram())));
                 }
                 Receiving::Into(buffers) => taken = self.copy_into(udp, buffers.as_mut(), waiting),
