@@ -28,6 +28,10 @@ pub(crate) struct Scratch {
     pub(crate) budget: Cell<(u64, Budget)>,
     /// How many handles of this loop receive, and have no turn but when the poller tells of something.
     pub(crate) resting: Cell<usize>,
+    /// Bytes of a receive buffer that may be full for those who rest: of what was sent since they last had their turn for it.
+    pub(crate) unread: Cell<usize>,
+    /// The iteration in which they had it.
+    pub(crate) read: Cell<u64>,
     pool: Rc<Pool>,
 }
 
@@ -41,6 +45,8 @@ impl Scratch {
             bursts: Cell::new(0),
             budget: Cell::new((0, Budget::FULL)),
             resting: Cell::new(0),
+            unread: Cell::new(0),
+            read: Cell::new(0),
             pool: Rc::default(),
         }
     }

@@ -236,6 +236,7 @@ impl Inner {
         }
         drop(queue);
         let result = self.send_now(transmit);
+        self.count_unread(1, transmit.payload.len());
         let mut queue = self.sender.queue.borrow_mut();
         match result {
             Err(error) if error == Errno::EAGAIN || no_room_in_device(error) => {
