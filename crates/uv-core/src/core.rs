@@ -49,8 +49,6 @@ pub(crate) struct Core {
     /// The clock of this iteration, from its first use on.
     pub(crate) now: Cell<Option<u64>>,
     pub(crate) unpolled: Cell<u32>,
-    /// Whether posts ran since there were completions.
-    pub(crate) posted: Cell<bool>,
     /// How many iterations were begun.
     pub(crate) iteration: Cell<u64>,
     /// Whether the flush of this iteration is over, whoever still waits for a turn in it.
@@ -104,7 +102,6 @@ impl Core {
             locals: RefCell::default(),
             now: Cell::new(None),
             unpolled: Cell::new(0),
-            posted: Cell::new(false),
             iteration: Cell::new(0),
             flush_over: Cell::new(false),
             running: Cell::new(false),

@@ -18,8 +18,8 @@ use crate::source::{Phase, Source};
 /// many iterations for its turn at most; an iteration that flushes queued sends counts for eleven of them.
 pub const MAX_UNPOLLED_ITERATIONS: u32 = 32;
 
-/// How much an iteration counts that flushes what was queued: whoever receives it on this loop may be one that only the poller
-/// knows of. A handle that knows more about that asks at once: [`Handle::ask_poller`](crate::Handle::ask_poller).
+/// How much an iteration counts that flushes what was queued: whoever receives it on this loop may have room in a default
+/// buffer for four flushes, and may be one that only the poller knows of.
 const FLUSHING_COUNTS: u32 = MAX_UNPOLLED_ITERATIONS / 3 + 1;
 
 /// What an iteration did about the poller.
@@ -37,14 +37,8 @@ impl Core {
         self.flush_over.set(false);
         // One iteration that found something to do has done its work, and need not wait for more.
         let mut worked = self.busy() | self.run_deadlines();
-        let completes = !self.completions.borrow().is_empty();
         self.run_scheduled(&self.completions, Phase::Completions);
-        // Whoever posted what is completed now may post more for it.
-        let lingers = completes && self.posted.replace(false);
-        if self.run_posts(lp) {
-            self.posted.set(true);
-            worked = true;
-        }
+        worked |= self.run_posts(lp);
         self.hooks(HookPhase::Idle).run();
         self.hooks(HookPhase::Prepare).run();
         let counts = if self.flushes.borrow().is_empty() {
@@ -53,9 +47,6 @@ impl Core {
             FLUSHING_COUNTS
         };
         self.run_flushes();
-        if lingers && mode == RunMode::Default && !self.busy() {
-            self.shared.linger();
-        }
         let asked = self.poll(mode, worked, counts)?;
         // What the reports schedule anew waits for the next iteration.
         let scheduled = self.dispatches.borrow().len();

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::hint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,8 +14,6 @@ use crate::event_loop::Loop;
 
 /// Bytes in a row of closures that are kept when they have run.
 const KEPT_ROW: usize = 64 * 1024;
-/// How often a loop that is about to block looks for a post that it has reason to expect: for a microsecond or two.
-const LINGER: u32 = 32;
 
 /// Closures of one type that were posted one after another. They share an allocation: one for each closure, made by one thread
 /// and freed by another, would be three quarters of what a post costs.
@@ -216,16 +213,6 @@ impl Shared {
 
     pub(crate) fn kept_alive(&self) -> bool {
         self.kept_alive.load(Ordering::SeqCst) > 0
-    }
-
-    /// Looks for a post a little longer: to wake the loop would cost it and the thread that posts several times as much.
-    pub(crate) fn linger(&self) {
-        for _ in 0..LINGER {
-            if self.pending() {
-                break;
-            }
-            hint::spin_loop();
-        }
     }
 
     /// The loop is about to block; `false` when it must not, because something was posted meanwhile. A post that comes
