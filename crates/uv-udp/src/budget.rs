@@ -71,7 +71,7 @@ impl Inner {
     /// not, the poller gives them their turn in this iteration, and the flush is for the next one.
     fn has_room(&self, iteration: u64) -> bool {
         let Scratch { unread, read, .. } = &*self.scratch;
-        let had_turn = read.get() + 1 == iteration;
+        let had_turn = read.get() == iteration.checked_sub(1);
         let room = MAX_UNREAD.saturating_sub(unread.get());
         if had_turn || self.next_flush() <= room {
             return true;
@@ -80,7 +80,7 @@ impl Inner {
         if self.scratch.resting.get() == 0 {
             return true;
         }
-        read.set(iteration);
+        read.set(Some(iteration));
         self.handle.ask_poller();
         self.handle.end_flush();
         false

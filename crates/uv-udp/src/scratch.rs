@@ -30,8 +30,8 @@ pub(crate) struct Scratch {
     pub(crate) resting: Cell<usize>,
     /// Bytes of a receive buffer that may be full for those who rest: of what was sent since they last had their turn for it.
     pub(crate) unread: Cell<usize>,
-    /// The iteration in which they had it.
-    pub(crate) read: Cell<u64>,
+    /// The iteration in which they had it, if they did yet.
+    pub(crate) read: Cell<Option<u64>>,
     pool: Rc<Pool>,
 }
 
@@ -46,7 +46,7 @@ impl Scratch {
             budget: Cell::new((0, Budget::FULL)),
             resting: Cell::new(0),
             unread: Cell::new(0),
-            read: Cell::new(0),
+            read: Cell::new(None),
             pool: Rc::default(),
         }
     }

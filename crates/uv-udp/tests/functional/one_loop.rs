@@ -76,7 +76,7 @@ fn all_that_a_handle_queues_at_once_arrives_whatever_its_size() {
 #[test]
 fn all_that_several_handles_queue_at_once_arrives_at_one_of_their_loop() {
     in_all_forms(|ip, form| {
-        for (senders, each) in [(2, 300), (4, 64), (16, 64), (30, 10)] {
+        for (senders, each) in [(2, 300), (4, 64), (16, 64), (30, 10), (60, 5)] {
             all_arrive(ip, form, senders, each, 1_200);
         }
     });
