@@ -2,6 +2,7 @@
 
 use crate::runs::Share;
 use crate::scratch::Scratch;
+use crate::sending::first_length;
 use crate::udp::Inner;
 
 /// Datagrams that the handles of a loop flush in an iteration. A receiver on the same loop with default buffers (208 KiB, of
@@ -89,9 +90,8 @@ impl Inner {
     /// Bytes of a receive buffer that the next flush takes, more or less.
     fn next_flush(&self) -> usize {
         let queue = self.sender.queue();
-        let first = queue.pending().run().map_or(0, |run| run.size);
         let average = queue.bytes() / queue.count().max(1);
-        let size = first.max(average);
+        let size = first_length(&queue).max(average);
         let most = MAX_FLUSH_BYTES.checked_div(size);
         let datagrams = most.map_or(MAX_FLUSH_DATAGRAMS, |most| {
             most.clamp(1, MAX_FLUSH_DATAGRAMS)

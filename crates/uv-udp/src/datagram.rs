@@ -90,8 +90,7 @@ impl<'a> Run<'a> {
 
     /// What one message had. `UDP_GRO` puts datagrams of one size together; the last may be shorter.
     pub(crate) fn of_message(whole: Datagram<'a>) -> Self {
-        let size = whole.metadata.segment_size.filter(|&size| size > 0);
-        Self::new(whole, size.map_or(usize::MAX, usize::from))
+        Self::new(whole, stride(whole.metadata))
     }
 
     /// Who sent them. On a connected handle that is always the peer.
@@ -141,6 +140,12 @@ impl<'a> Iterator for Run<'a> {
 }
 
 impl ExactSizeIterator for Run<'_> {}
+
+/// Bytes from one datagram of a message to the next.
+pub(crate) fn stride(metadata: &Metadata) -> usize {
+    let size = metadata.segment_size.filter(|&size| size > 0);
+    size.map_or(usize::MAX, usize::from)
+}
 
 /// Whose datagrams are delivered, and from whom they come if the kernel was not asked.
 #[derive(Clone, Copy, Debug)]

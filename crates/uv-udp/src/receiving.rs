@@ -217,7 +217,14 @@ impl Inner {
         Ok(())
     }
 
-    /// The handle receives, and waits to be told by the poller; or it does not.
+    /// Whether the handle receives, and has no turn of it but when the poller tells of something.
+    pub(crate) fn waits_for_poller(&self) -> bool {
+        let scheduled = |phase| self.handle.is_scheduled(phase);
+        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Revisit);
+        self.receiver.is_started() && !comes
+    }
+
+    /// Counts the handle among those that wait for the poller, or no more.
     pub(crate) fn rest(&self, rests: bool) {
         if self.receiver.resting.replace(rests) != rests {
             let resting = &self.scratch.resting;
@@ -398,9 +405,7 @@ impl Drop for Turn<'_> {
         if receiver.is_started() && receiver.has_waiting() {
             self.0.handle.schedule(Phase::Dispatch);
         }
-        let scheduled = |phase| self.0.handle.is_scheduled(phase);
-        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Revisit);
-        self.0.rest(receiver.is_started() && !comes);
+        self.0.rest(self.0.waits_for_poller());
         let unwatched = receiver.rhythm.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
         if receiver.unwatched.replace(unwatched) != unwatched {
             // A descriptor that was watched before can be watched again.

@@ -106,7 +106,7 @@ impl Sender {
 }
 
 /// Bytes in the oldest pending datagram.
-fn first_length(queue: &SendQueue) -> usize {
+pub(crate) fn first_length(queue: &SendQueue) -> usize {
     queue.pending().run().map_or(0, |run| run.size)
 }
 

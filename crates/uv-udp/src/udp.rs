@@ -406,10 +406,7 @@ impl Source for Inner {
             self.flush();
         }
         // A turn of receiving that is scheduled comes right after the reports.
-        let scheduled = |phase| self.handle.is_scheduled(phase);
-        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Revisit);
-        let receives = self.receiver.is_started() && !comes;
-        if readiness.contains(Interest::READABLE) && receives {
+        if readiness.contains(Interest::READABLE) && self.waits_for_poller() {
             self.receive(Why::Told);
         }
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use uv_core::Phase;
 use uv_sys::{Errno, Metadata, Received};
 
-use crate::datagram::{Datagram, Run};
+use crate::datagram::{Datagram, Run, stride};
 use crate::errors::NetworkError;
 use crate::receiving::{MAX_RECEIVED, Receiving};
 use crate::rhythm::Why;
@@ -79,10 +79,7 @@ impl Arrival {
 
     /// How many datagrams it is. An empty one is one, too.
     pub(crate) fn datagrams(&self) -> usize {
-        let size = self.metadata.segment_size.filter(|&size| size > 0);
-        self.len
-            .div_ceil(size.map_or(usize::MAX, usize::from))
-            .max(1)
+        self.len.div_ceil(stride(&self.metadata)).max(1)
     }
 }
 
@@ -225,9 +222,9 @@ impl Udp {
     ///         for arrival in arrivals {
     ///             for datagram in arrival.run(&buffer) {
     ///                 assert_eq!(datagram.data, b"hello");
-    ///                 udp.close(|_| ()).unwrap();
     ///             }
     ///         }
+    ///         udp.close(|_| ()).unwrap();
     ///     },
     /// )?;
     /// udp.try_send_to(b"hello", udp.local_addr()?)?;

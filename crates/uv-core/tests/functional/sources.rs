@@ -147,15 +147,21 @@ fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
+/// A probe that counts what it is told.
+fn counting(lp: &Loop) -> (Rc<Probe>, Count) {
+    let told = Count::default();
+    let counted = told.clone();
+    let count = move |_: &Rc<Probe>, _| {
+        counted.up();
+    };
+    (Probe::new(lp, count), told)
+}
+
 #[test]
 fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
     let lp = Loop::new().unwrap();
     let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
-    let told = Count::default();
-    let counted = told.clone();
-    let probe = Probe::new(&lp, move |_, _| {
-        counted.up();
-    });
+    let (probe, told) = counting(&lp);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     source.set_interest(BOTH).unwrap();
@@ -174,11 +180,7 @@ fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
 fn what_replaces_a_descriptor_is_watched_also_where_the_poller_no_longer_knew_the_old_one() {
     let lp = Loop::new().unwrap();
     let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
-    let told = Count::default();
-    let counted = told.clone();
-    let probe = Probe::new(&lp, move |_, _| {
-        counted.up();
-    });
+    let (probe, told) = counting(&lp);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     // As a process does that shares the poller because it was forked.
