@@ -150,6 +150,32 @@ pub fn is_udp(fd: impl AsFd) -> Result<bool> {
     sys::is_udp(fd.as_fd())
 }
 
+/// Whether something is in the receive queue of a socket. Never waits. Errors that wait to be read do not count.
+///
+/// A read that finds nothing does not prove an empty queue: before Linux 4.2 a datagram with a bad checksum is an `EAGAIN`
+/// although more are behind it.
+///
+/// # Errors
+///
+/// `ENOMEM`; `EPERM` or `ENOSYS` where a sandbox refuses the call.
+///
+/// See [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
+///
+/// ```
+/// use std::net::UdpSocket;
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// assert_eq!(uv_sys::is_readable(&socket), Ok(false));
+/// socket.send_to(b"", socket.local_addr()?)?;
+/// assert_eq!(uv_sys::is_readable(&socket), Ok(true));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "poll")]
+#[doc(alias = "POLLIN")]
+pub fn is_readable(fd: impl AsFd) -> Result<bool> {
+    sys::is_readable(fd.as_fd())
+}
+
 /// Switches the descriptor's non-blocking mode. No function of this crate needs it; others that share the descriptor may.
 ///
 /// # Errors

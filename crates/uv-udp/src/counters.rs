@@ -116,6 +116,16 @@ impl Tally {
         add(&self.bytes_received, bytes);
     }
 
+    /// So many of them were not taken, and are delivered again.
+    pub(crate) fn returned(&self, datagrams: usize, bytes: usize) {
+        for (counter, count) in [
+            (&self.datagrams_received, datagrams),
+            (&self.bytes_received, bytes),
+        ] {
+            counter.set(counter.get().wrapping_sub(count as u64));
+        }
+    }
+
     #[inline]
     pub(crate) fn received_batch(&self) {
         add(&self.batches_received, 1);

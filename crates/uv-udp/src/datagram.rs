@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use uv_sys::{Metadata, RecvBatch};
 
+use crate::udp::Inner;
+
 /// One datagram, lent to the receive callback.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -24,14 +26,18 @@ pub struct Datagram<'a> {
 
 /// The datagrams that one system call received, in order, each with its own boundaries.
 ///
-/// What is not taken from it before the callback returns is dropped.
-#[derive(Clone)]
+/// Datagrams that the callback does not take go back to the handle when the batch is dropped, and are delivered again before all
+/// others: see [`recv_batch_start`](crate::Udp::recv_batch_start). A run that [`next_run`](Self::next_run) returned is taken, and
+/// so is everything in a batch that is forgotten (`mem::forget`). A clone is a view of the same datagrams: taking them from the
+/// clone does not take them from the batch.
 pub struct Batch<'a> {
     /// The messages that were not looked at yet: the next one, and how many there are.
     messages: Option<(&'a RecvBatch, usize, usize)>,
     /// The message that is being split, at first none.
     run: Run<'a>,
     filter: Filter,
+    /// The handle that gets back what was not taken.
+    lender: Option<&'a Inner>,
 }
 
 /// Datagrams that the kernel received together (`UDP_GRO`, udp(7)), in order: from one source, with the same metadata and of
@@ -186,7 +192,14 @@ impl<'a> Batch<'a> {
             messages: Some((memory, 0, count)),
             run: Run::SPENT,
             filter,
+            lender: None,
         }
+    }
+
+    /// The same batch, which gives back to `lender` what is not taken from it.
+    pub(crate) fn lent_by(mut self, lender: &'a Inner) -> Self {
+        self.lender = Some(lender);
+        self
     }
 
     /// A batch of one.
@@ -199,6 +212,7 @@ impl<'a> Batch<'a> {
             messages: None,
             run: Run::new(datagram, usize::MAX),
             filter,
+            lender: None,
         }
     }
 
@@ -252,6 +266,29 @@ impl<'a> Iterator for Batch<'a> {
                 return Some(datagram);
             }
             self.run = self.refill()?;
+        }
+    }
+}
+
+impl Clone for Batch<'_> {
+    fn clone(&self) -> Self {
+        Self {
+            messages: self.messages,
+            run: self.run.clone(),
+            filter: self.filter,
+            lender: None,
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(lender) = self.lender.take() {
+            let is_read = self.messages.is_none_or(|(_, next, count)| next == count);
+            if !is_read || self.run.left.is_some() {
+                lender.take_back(self);
+            }
         }
     }
 }

@@ -272,7 +272,6 @@ impl Inner {
         if let Err(error) = result
             && error != Errno::EAGAIN
         {
-            self.receiver.doubt_backlog();
             if self.receiver.has_full_reports() && attempt.excuses(error) && self.collect_reports()
             {
                 return None;

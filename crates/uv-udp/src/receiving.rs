@@ -16,8 +16,9 @@ use crate::udp::{Inner, Rare, Udp};
 use crate::user_memory::Buffers;
 use crate::waiting::Kept;
 
-/// Datagrams after which a handle leaves the turn to others: twice what one handle may send in a turn, so that a receiver
-/// keeps up with a sender on the same loop.
+/// Datagrams and errors after which a handle leaves the turn to others, whatever their origin: kept, reported or read. Twice the
+/// datagrams that one handle may send in a turn, so that a receiver keeps up with a sender on the same loop. Datagrams that one
+/// system call read are delivered together, also where they exceed it.
 pub(crate) const MAX_RECEIVED: usize = 128;
 
 type EachCallback = Box<dyn FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>)>;
@@ -110,16 +111,17 @@ impl Receiver {
         self.filter.get()
     }
 
-    /// Whether what strangers sent before the handle was connected may still be there.
-    pub(crate) fn set_backlog(&self, backlog: bool) {
+    /// After a read that found less than it asked for: the backlog is over if nothing is in the socket's queue.
+    ///
+    /// The read itself does not prove that. It also ends early for an error, and before Linux 4.2 a datagram with a bad
+    /// checksum is an `EAGAIN` although more are behind it. poll(2) looks at the queue. Once that was empty after the connect,
+    /// only the peer can fill it.
+    pub(crate) fn check_backlog(&self, socket: impl AsFd) {
         let filter = self.filter.get();
-        self.filter.set(Filter { backlog, ..filter });
-    }
-
-    /// An error was told, to whatever call: a read that brought little may have stopped for it, and not because there was
-    /// nothing more.
-    pub(crate) fn doubt_backlog(&self) {
-        self.set_backlog(self.filter.get().peer.is_some());
+        if filter.backlog && uv_sys::is_readable(socket) == Ok(false) {
+            let backlog = false;
+            self.filter.set(Filter { backlog, ..filter });
+        }
     }
 
     /// What comes beside the datagrams.
@@ -252,34 +254,45 @@ impl Inner {
             inner: Rc::clone(self),
         };
         let receiver = &self.receiver;
+        let mut left = MAX_RECEIVED;
         if receiver.has_waiting() {
-            self.deliver_waiting(&udp);
+            self.deliver_waiting(&udp, &mut left);
         }
-        if receiver.direct.get() {
-            return self.receive_into(&udp, why);
+        if !receiver.is_started() || receiver.has_datagrams() {
+            return;
         }
+        if left == 0 {
+            self.handle.schedule(Phase::Dispatch);
+        } else if receiver.direct.get() {
+            self.receive_into(&udp, why, left);
+        } else {
+            self.read(&udp, why, left);
+        }
+    }
+
+    /// Reads into the loop's memory, as far as the budget of the turn goes.
+    fn read(&self, udp: &Udp, why: Why, budget: usize) {
+        let receiver = &self.receiver;
         let (Ok(socket), Ok(mut memory)) = (self.socket(), self.scratch.recv.try_borrow_mut())
         else {
             return;
         };
-        let mut left = MAX_RECEIVED;
-        while receiver.is_started() && !receiver.has_waiting() {
+        let mut left = budget;
+        loop {
             let width = receiver.rhythm.width(self.scratch.bursts.get());
             let filter = receiver.filter.get();
             let epoch = receiver.epoch.get();
             self.tally.recv_call();
             match memory.recv(&*socket, width, receiver.options(&filter)) {
                 Ok(count) => {
-                    if count < width && filter.backlog {
-                        // The kernel had no more, so no stranger's is left either. (It also stops early for an error, but
-                        // whoever is told that, this handle's next read or send, puts the backlog back.)
-                        receiver.set_backlog(false);
+                    if count < width {
+                        receiver.check_backlog(&*socket);
                     }
-                    let delivered = self.deliver(&udp, &memory, count, &filter);
+                    let delivered = self.deliver(udp, &memory, count, &filter);
                     if count.max(delivered) > 1 {
                         self.tally.received_batch();
                     }
-                    receiver.rhythm.found(count, delivered);
+                    receiver.rhythm.found(count, delivered.max(count));
                     // Not behind the back of who began anew in the callback, and wants them one by one.
                     if receiver.epoch.get() == epoch
                         && receiver.rhythm.bursts()
@@ -288,7 +301,7 @@ impl Inner {
                         receiver.coalesce(&*socket);
                     }
                     receiver.rhythm.read(why, true);
-                    left = left.saturating_sub(delivered.max(1));
+                    left = left.saturating_sub(delivered.max(count));
                     let unfinished = left == 0 || receiver.epoch.get() != epoch;
                     if count < width || width == 1 || unfinished {
                         if receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
@@ -298,9 +311,9 @@ impl Inner {
                     }
                 }
                 Err(Errno::EAGAIN) => {
-                    receiver.set_backlog(false);
+                    receiver.check_backlog(&*socket);
                     receiver.rhythm.read(why, false);
-                    if matches!(why, Why::Told) && left == MAX_RECEIVED {
+                    if matches!(why, Why::Told) && left == budget {
                         // It was told of something.
                         self.empty_error_queue();
                     }
@@ -310,15 +323,18 @@ impl Inner {
                     return;
                 }
                 Err(error) => {
-                    receiver.doubt_backlog();
                     if !self.collect_reports() {
-                        self.deliver_error(&udp, NetworkError::new(error));
+                        self.deliver_error(udp, NetworkError::new(error));
                     }
                     left = left.saturating_sub(1);
                     if left == 0 || receiver.epoch.get() != epoch {
                         return;
                     }
                 }
+            }
+            // Errors that a callback caused are delivered before the datagrams behind them.
+            if !receiver.is_started() || receiver.has_waiting() {
+                return;
             }
         }
     }
@@ -366,7 +382,7 @@ impl Inner {
                 delivered = rest.datagrams;
             }
             Receiving::Batch(callback) => {
-                let batch = Batch::new(memory, count, *filter);
+                let batch = Batch::new(memory, count, *filter).lent_by(self);
                 let (datagrams, bytes) = batch.totals();
                 delivered = datagrams;
                 if delivered > 0 {
@@ -426,15 +442,7 @@ struct Rest<'a> {
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
         self.inner.tally.received(self.datagrams, self.bytes);
-        if self.inner.handle.is_closing() {
-            return;
-        }
-        // What a disconnect in the callback took out of the socket came after what is left.
-        let later = self.inner.receiver.take_kept();
-        self.inner.keep(&mut self.batch);
-        if !later.is_empty() {
-            self.inner.receiver.keep_last(later);
-        }
+        self.inner.put_back(&mut self.batch);
     }
 }
 
@@ -457,7 +465,7 @@ mod tests {
         assert!(receiver.options(&receiver.filter()).source);
         // Once by a read that brings less than it asks for, and once by one that brings nothing.
         for datagrams in [1, 0] {
-            receiver.doubt_backlog();
+            receiver.peer_changed(udp.peer_addr().ok());
             for _ in 0..datagrams {
                 peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
             }

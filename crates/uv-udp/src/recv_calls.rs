@@ -28,9 +28,17 @@ impl Udp {
     /// Calls `callback` with the datagrams that one system call received, together. Otherwise as
     /// [`recv_start`](Self::recv_start).
     ///
-    /// The batch is lent whole: what the callback does not take of it is lost. Unlike in `recv_start` that goes also for a
-    /// callback that stops receiving or changes the peer: what the batch still holds is the former peer's, can be taken to its
-    /// end, and is dropped if it is not taken.
+    /// Datagrams that the callback does not take from the batch are not lost: they go back to the handle when the batch is dropped,
+    /// and come again before all others, each in a batch of its own. [`counters`](Self::counters) counts a datagram once it is
+    /// taken. To discard the rest of a batch, take it: `batch.for_each(drop)`.
+    ///
+    /// - In the next iteration, if the callback goes on receiving. The loop does not wait meanwhile, but everything else on it has
+    ///   its turn: a callback that takes nothing is called once in an iteration, and keeps a processor busy. Stop receiving to
+    ///   pause.
+    /// - From the next start on, if the callback stops receiving, or panics and the loop is run no more.
+    /// - If the callback disconnects or connects to another peer: as far as the new peer sent them. The others are counted in
+    ///   [`Counters::strangers`](crate::Counters::strangers).
+    /// - Never, if the callback closes the handle.
     ///
     /// # Errors
     ///

@@ -4,13 +4,12 @@
 //! no more than the buffer has room for.
 
 use std::io::IoSliceMut;
-use std::rc::Rc;
 
 use uv_core::{Phase, PollSource};
 use uv_sys::{Errno, Received, Result};
 
 use crate::datagram::{Batch, Filter};
-use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::receiving::Receiving;
 use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
@@ -23,23 +22,30 @@ struct Found {
     datagrams: usize,
     /// Whether the last buffer had room for a run.
     for_runs: bool,
+    /// What is left of the budget of the turn.
+    left: usize,
 }
 
 impl Inner {
     /// One turn of it.
-    pub(crate) fn receive_many(self: &Rc<Self>, udp: &Udp, why: Why) {
+    pub(crate) fn receive_many(&self, udp: &Udp, why: Why, budget: usize) {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         let same = || receiver.is_started() && receiver.epoch() == epoch;
-        let mut found = Found::default();
+        let mut found = Found {
+            left: budget,
+            ..Found::default()
+        };
         let mut go_on = true;
-        while go_on && same() && !receiver.has_waiting() {
+        while go_on && same() {
             go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
                     go_on = self.read_many(udp, buffers.as_mut(), &mut found, why);
                 }
             });
+            // Errors that a callback caused are delivered before the datagrams behind them.
+            go_on &= !receiver.has_waiting();
         }
         if found.messages > 0 {
             // All of them are one read that had too little room.
@@ -91,15 +97,15 @@ impl Inner {
                     self.tally.received_batch();
                 }
                 found.messages += count;
-                found.datagrams += delivered.max(1);
+                found.datagrams += delivered.max(count);
+                found.left = found.left.saturating_sub(delivered.max(count));
                 found.for_runs = slots > 0;
                 receiver.rhythm.read(why, true);
-                if count < width && filter.backlog {
-                    // As in the loop's own memory: the kernel had no more.
-                    receiver.set_backlog(false);
+                if count < width {
+                    receiver.check_backlog(&*socket);
                 }
                 buffers.give_back(udp, Ok(&arrivals));
-                let unfinished = found.datagrams >= MAX_RECEIVED || receiver.epoch() != epoch;
+                let unfinished = found.left == 0 || receiver.epoch() != epoch;
                 let last = count < width || wanted == 1 || unfinished;
                 if last && receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
                     self.handle.schedule(Phase::Dispatch);
@@ -115,9 +121,9 @@ impl Inner {
                         self.handle.schedule(Phase::Revisit);
                     }
                 } else {
-                    found.datagrams += 1;
+                    found.left = found.left.saturating_sub(1);
                 }
-                error != Errno::EAGAIN && found.datagrams < MAX_RECEIVED
+                error != Errno::EAGAIN && found.left > 0
             }
         };
         self.scratch.arrivals.set(arrivals);

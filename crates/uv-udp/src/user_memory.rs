@@ -7,14 +7,13 @@
 
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 use uv_core::Phase;
 use uv_sys::{Errno, Metadata, Received};
 
 use crate::datagram::{Datagram, Run, stride};
 use crate::errors::NetworkError;
-use crate::receiving::{MAX_RECEIVED, Receiving};
+use crate::receiving::Receiving;
 use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
@@ -280,16 +279,16 @@ impl Udp {
 
 impl Inner {
     /// One turn of reading straight into the user's buffers.
-    pub(crate) fn receive_into(self: &Rc<Self>, udp: &Udp, why: Why) {
+    pub(crate) fn receive_into(&self, udp: &Udp, why: Why, budget: usize) {
         let receiver = &self.receiver;
         if receiver.many.get() {
-            return self.receive_many(udp, why);
+            return self.receive_many(udp, why, budget);
         }
         let epoch = receiver.epoch();
-        let mut left = MAX_RECEIVED;
+        let mut left = budget;
         while left > 0 && receiver.is_started() && receiver.epoch() == epoch {
-            if receiver.has_waiting() {
-                // A send in a callback found an error; it is told first.
+            if left < budget && receiver.has_waiting() {
+                // Errors that a callback caused are delivered before the datagrams behind them.
                 break;
             }
             let mut go_on = false;
@@ -352,14 +351,15 @@ impl Inner {
     /// What a buffer comes back with after a read that failed. Reports that the handle asked for are told next, without one.
     pub(crate) fn judge_read(&self, error: Errno, why: Why) -> Outcome<'static> {
         if error == Errno::EAGAIN {
-            self.receiver.set_backlog(false);
+            if let Ok(socket) = self.socket() {
+                self.receiver.check_backlog(&*socket);
+            }
             match why {
                 Why::Told => self.empty_error_queue(),
                 Why::Guess | Why::Revisit => self.collect_reports(),
             };
             return Ok(&[]);
         }
-        self.receiver.doubt_backlog();
         if self.collect_reports() {
             return Ok(&[]);
         }

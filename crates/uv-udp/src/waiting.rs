@@ -1,7 +1,7 @@
 //! What is kept for the receive callback: errors, and datagrams that were received and not delivered, because the callback
 //! stopped receiving or changed the peer, or because they came with a socket that was given up.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::iter;
 use std::net::SocketAddr;
@@ -11,11 +11,13 @@ use uv_sys::Metadata;
 
 use crate::datagram::{Batch, Datagram, same_peer};
 use crate::errors::NetworkError;
-use crate::receiving::{Receiver, Receiving};
+use crate::receiving::{MAX_RECEIVED, Receiver, Receiving};
 use crate::udp::{Inner, Udp};
 
 /// Errors that wait for a callback at most; like the kernel, a handle that nobody listens to forgets.
 const MAX_ERRORS: usize = 256;
+/// Errors that a turn delivers at most: half of its budget, so that datagrams are delivered also where each error causes more.
+const MAX_ERRORS_DELIVERED: usize = MAX_RECEIVED / 2;
 
 /// All that is kept. Most handles never keep anything.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub(crate) struct Kept {
     /// Received but not delivered when the callback stopped receiving, or the peer changed.
     datagrams: RefCell<VecDeque<Waiting>>,
     errors: RefCell<VecDeque<NetworkError>>,
+    /// Counts the batches that came back because their callback did not take all of them.
+    returned: Cell<u32>,
 }
 
 /// A datagram that is kept.
@@ -81,6 +85,16 @@ impl Receiver {
         })
     }
 
+    /// Whether datagrams are kept, which come before those in the socket.
+    pub(crate) fn has_datagrams(&self) -> bool {
+        let kept = self.kept.get();
+        kept.is_some_and(|kept| !kept.datagrams.borrow().is_empty())
+    }
+
+    fn returned(&self) -> u32 {
+        self.kept.get().map_or(0, |kept| kept.returned.get())
+    }
+
     fn next_error(&self) -> Option<NetworkError> {
         self.kept.get()?.errors.borrow_mut().pop_front()
     }
@@ -116,7 +130,6 @@ impl Inner {
 
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
-        self.receiver.doubt_backlog();
         self.tally.error(error.errno());
         let mut errors = self.receiver.kept().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
@@ -152,25 +165,55 @@ impl Inner {
         }
     }
 
-    /// Delivers what is kept, until the callback ends that. The turn sees to it that what is left then comes in the next one.
-    pub(crate) fn deliver_waiting(&self, udp: &Udp) {
+    /// Keeps datagrams that were lent to a callback and not taken by it, to be delivered before all others.
+    pub(crate) fn put_back<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
+        if self.handle.is_closing() {
+            return;
+        }
+        // A disconnect in the callback may have kept the datagrams of the old socket, which came later.
+        let later = self.receiver.take_kept();
+        self.keep(datagrams);
+        if !later.is_empty() {
+            self.receiver.keep_last(later);
+        }
+    }
+
+    /// The same for a batch whose datagrams are counted as received already.
+    #[cold]
+    pub(crate) fn take_back(&self, batch: &mut Batch<'_>) {
+        let (datagrams, bytes) = batch.totals();
+        if datagrams > 0 {
+            self.tally.returned(datagrams, bytes);
+            self.put_back(batch);
+            let returned = &self.receiver.kept().returned;
+            returned.set(returned.get().wrapping_add(1));
+        }
+    }
+
+    /// Delivers what is kept, as far as the budget `left` of the turn goes, or until the callback ends that. The turn ensures
+    /// that what is left then comes in the next one.
+    pub(crate) fn deliver_waiting(&self, udp: &Udp, left: &mut usize) {
         let receiver = &self.receiver;
-        while receiver.is_started() {
-            let Some(error) = receiver.next_error() else {
-                break;
-            };
+        let end = left.saturating_sub(MAX_ERRORS_DELIVERED);
+        while *left > end
+            && receiver.is_started()
+            && let Some(error) = receiver.next_error()
+        {
+            *left -= 1;
             self.hand_over(udp, error);
         }
-        while receiver.is_started() {
-            let Some(waiting) = receiver.next_waiting() else {
-                break;
-            };
+        while *left > 0
+            && receiver.is_started()
+            && let Some(waiting) = receiver.next_waiting()
+        {
+            *left -= 1;
             let peer = receiver.filter().peer;
             if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
                 self.tally.strangers(1);
                 continue;
             }
             let mut taken = true;
+            let returned = receiver.returned();
             let bytes = waiting.data.len();
             receiver.call(|receiving| match receiving {
                 Receiving::Each(callback) => {
@@ -179,7 +222,8 @@ impl Inner {
                 }
                 Receiving::Batch(callback) => {
                     self.tally.received(1, bytes);
-                    callback(udp, Ok(Batch::one(waiting.datagram())));
+                    callback(udp, Ok(Batch::one(waiting.datagram()).lent_by(self)));
+                    taken = receiver.returned() == returned;
                 }
                 Receiving::Into(buffers) => taken = self.copy_into(udp, buffers.as_mut(), waiting),
             });

@@ -2,10 +2,13 @@
 
 mod functional {
     mod absent;
+    mod backlog;
     mod bad_input;
+    mod batches;
     mod connecting;
     mod counters;
     mod errors;
+    mod fairness;
     mod harness;
     mod life;
     mod metadata;

@@ -219,7 +219,10 @@ fn kept_datagrams_are_counted_once_in_every_form() {
             };
             let started = match form {
                 "into" => udp.recv_into_start(|_, _| Some([0; 9]), move |udp, _, _| count(udp)),
-                "batch" => udp.recv_batch_start(move |udp, _| count(udp)),
+                "batch" => udp.recv_batch_start(move |udp, batch| {
+                    batch.unwrap().for_each(drop);
+                    count(udp);
+                }),
                 _ => udp.recv_start(move |udp, _| count(udp)),
             };
             started.unwrap();
@@ -313,7 +316,9 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
             }
             match form {
                 "each" => udp.recv_start(|_, _| ()).unwrap(),
-                "batch" => udp.recv_batch_start(|_, _| ()).unwrap(),
+                "batch" => udp
+                    .recv_batch_start(|_, batch| batch.unwrap().for_each(drop))
+                    .unwrap(),
                 _ => {}
             }
             let sender = connected(&lp, address);

@@ -112,6 +112,17 @@ fn set_flag(
     Ok(())
 }
 
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> Result<bool> {
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: `poll` is one structure of its own, and one is what the call is told.
+    syscall!(unsafe { libc::poll(&mut poll, 1, 0) })?;
+    Ok(poll.revents & libc::POLLIN != 0)
+}
+
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     set_flag(fd, (libc::F_GETFL, libc::F_SETFL), libc::O_NONBLOCK, on)
 }

@@ -1,0 +1,271 @@
+//! Batches that the callback does not take to their end.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use uv_udp::{Batch, Check, Loop, RunMode, Udp};
+
+use super::harness::*;
+
+fn send_numbers(socket: &UdpSocket, to: SocketAddr, numbers: std::ops::Range<u8>) {
+    for number in numbers {
+        socket.send_to(&[number], to).unwrap();
+    }
+}
+
+/// A handle that gets 0 to 9 in one read.
+fn ten(lp: &Loop, ip: IpAddr) -> (Udp, SocketAddr, UdpSocket) {
+    let (udp, address) = bound(lp, ip);
+    let (socket, _) = raw(ip);
+    send_numbers(&socket, address, 0..10);
+    (udp, address, socket)
+}
+
+/// Takes so many datagrams from the batch.
+fn take(batch: &mut Batch<'_>, count: usize, log: &Log<u8>) {
+    batch
+        .take(count)
+        .for_each(|datagram| log.add(datagram.data[0]));
+}
+
+fn numbers(of: std::ops::Range<u8>) -> Vec<u8> {
+    of.collect()
+}
+
+#[test]
+fn datagrams_that_a_callback_does_not_take_come_again_before_all_others() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address, socket) = ten(&lp, ip);
+        let (taken, sender) = (Log::new(), socket.try_clone().unwrap());
+        let (log, first) = (taken.clone(), Cell::new(true));
+        udp.recv_batch_start(move |_, batch| {
+            let mut batch = batch.unwrap();
+            if first.replace(false) {
+                send_numbers(&sender, address, 10..15);
+                take(&mut batch, 3, &log);
+            } else {
+                take(&mut batch, 100, &log);
+            }
+        })
+        .unwrap();
+        run_until(&lp, || taken.len() == 15);
+        assert_eq!(taken.get(), numbers(0..15));
+        let counted = udp.counters();
+        assert_eq!(
+            (counted.datagrams_received, counted.bytes_received),
+            (15, 15)
+        );
+    }
+}
+
+#[test]
+fn what_a_run_still_holds_comes_again() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let sender = connected(&lp, address);
+        let taken = Log::new();
+        let (log, calls) = (taken.clone(), Rc::new(Cell::new(0)));
+        let count = Rc::clone(&calls);
+        udp.recv_batch_start(move |_, batch| {
+            count.set(count.get() + 1);
+            // Now and then one, or a run as a whole.
+            let mut batch = batch.unwrap();
+            if count.get() % 2 == 0 {
+                take(&mut batch, 2, &log);
+            } else if let Some(run) = batch.next_run() {
+                run.for_each(|datagram| log.add(datagram.data[0]));
+            }
+        })
+        .unwrap();
+        for burst in 1..6 {
+            let size = std::num::NonZeroU16::new(1).unwrap();
+            let data = numbers(0..40);
+            assert_eq!(sender.try_send_segments(&data, size, None), Ok(40));
+            run_until(&lp, || taken.len() == 40 * burst);
+            assert_eq!(taken.get()[40 * (burst - 1)..], data);
+        }
+    }
+}
+
+#[test]
+fn a_clone_of_a_batch_gives_nothing_back() {
+    let lp = Loop::new().unwrap();
+    let (udp, _, _socket) = ten(&lp, loopbacks()[0]);
+    let taken = Log::new();
+    let log = taken.clone();
+    udp.recv_batch_start(move |_, batch| {
+        let mut batch = batch.unwrap();
+        drop(batch.clone());
+        take(&mut batch, 100, &log);
+    })
+    .unwrap();
+    settle(&lp);
+    assert_eq!(taken.get(), numbers(0..10));
+}
+
+#[test]
+fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothing() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, ..) = ten(&lp, ip);
+        let (calls, iterations) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (count, turns) = (Rc::clone(&calls), Rc::clone(&iterations));
+        udp.recv_batch_start(move |_, _| count.set(count.get() + 1))
+            .unwrap();
+        let check = Check::new(&lp);
+        check
+            .start(move |check| {
+                turns.set(turns.get() + 1);
+                if turns.get() == 100 {
+                    check.event_loop().unwrap().stop();
+                }
+            })
+            .unwrap();
+        lp.run(RunMode::Default).unwrap();
+        assert!(calls.get() > 50, "{} calls", calls.get());
+        assert!(
+            calls.get() <= 100,
+            "{} calls in 100 iterations",
+            calls.get()
+        );
+        assert_eq!(udp.counters().datagrams_received, 0);
+        udp.recv_stop().unwrap();
+        let heard = listen(&udp);
+        run_until(&lp, || heard.len() == 10);
+        let heard: Vec<u8> = heard
+            .get()
+            .into_iter()
+            .map(|each| each.unwrap().0[0])
+            .collect();
+        assert_eq!(heard, numbers(0..10));
+        assert_eq!(udp.counters().datagrams_received, 10);
+    }
+}
+
+#[test]
+fn a_callback_that_stops_leaves_the_rest_to_the_next_start() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, ..) = ten(&lp, ip);
+        let taken = Log::new();
+        let log = taken.clone();
+        udp.recv_batch_start(move |udp, batch| {
+            take(&mut batch.unwrap(), 4, &log);
+            udp.recv_stop().unwrap();
+        })
+        .unwrap();
+        settle(&lp);
+        assert_eq!(taken.get(), numbers(0..4));
+        let rest = listen(&udp);
+        run_until(&lp, || rest.len() == 6);
+        assert_eq!(rest.get()[0].as_ref().unwrap().0, [4]);
+    }
+}
+
+#[test]
+fn a_callback_that_changes_the_peer_gets_the_rest_only_of_that_peer() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let ((one, _), (other, to_other)) = (raw(ip), raw(ip));
+        for number in 0..5 {
+            send_numbers(&one, address, number..number + 1);
+            send_numbers(&other, address, 10 + number..11 + number);
+        }
+        let taken = Log::new();
+        let log = taken.clone();
+        udp.recv_batch_start(move |udp, batch| {
+            let mut batch = batch.unwrap();
+            if udp.is_connected() {
+                take(&mut batch, 100, &log);
+            } else {
+                take(&mut batch, 4, &log);
+                udp.connect(to_other).unwrap();
+            }
+        })
+        .unwrap();
+        settle(&lp);
+        assert_eq!(taken.get(), [0, 10, 1, 11, 12, 13, 14]);
+        assert_eq!(udp.counters().strangers, 3);
+    }
+}
+
+#[test]
+fn what_an_old_socket_held_comes_behind_the_rest_of_a_batch() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (peer, to_peer) = raw(ip);
+        let udp = connected(&lp, to_peer);
+        let here = udp.local_addr().unwrap();
+        send_numbers(&peer, here, 0..10);
+        let (taken, sender) = (Log::new(), peer.try_clone().unwrap());
+        let (log, first) = (taken.clone(), Cell::new(true));
+        udp.recv_batch_start(move |udp, batch| {
+            let mut batch = batch.unwrap();
+            if first.replace(false) {
+                take(&mut batch, 3, &log);
+                send_numbers(&sender, here, 10..13);
+                udp.disconnect().unwrap();
+                udp.connect(to_peer).unwrap();
+            } else {
+                take(&mut batch, 100, &log);
+            }
+        })
+        .unwrap();
+        run_until(&lp, || taken.len() == 13);
+        assert_eq!(taken.get(), numbers(0..13));
+    }
+}
+
+#[test]
+fn a_panic_costs_the_datagrams_that_were_taken_and_no_others() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, ..) = ten(&lp, ip);
+        let taken = Log::new();
+        let log = taken.clone();
+        udp.recv_batch_start(move |_, batch| {
+            let mut batch = batch.unwrap();
+            let first = log.len() == 0;
+            take(&mut batch, 3, &log);
+            assert!(!first, "as planned");
+        })
+        .unwrap();
+        let mut panics = 0;
+        for _ in 0..50 {
+            let run = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait)));
+            panics += usize::from(run.is_err());
+        }
+        assert_eq!((taken.get(), panics), (numbers(0..10), 1));
+    }
+}
+
+#[test]
+fn a_callback_that_closes_the_handle_gets_nothing_again() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let (udp, ..) = ten(&lp, ip);
+        let taken = Log::new();
+        let log = taken.clone();
+        udp.recv_batch_start(move |udp, batch| {
+            take(&mut batch.unwrap(), 3, &log);
+            udp.close(|_| ()).unwrap();
+        })
+        .unwrap();
+        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        assert_eq!(taken.get(), numbers(0..3));
+        // One that is still lent when the handle closes.
+        let (udp, ..) = ten(&lp, ip);
+        udp.recv_batch_start(move |udp, batch| {
+            let _lent = batch.unwrap();
+            udp.close(|_| ()).unwrap();
+        })
+        .unwrap();
+        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        assert_eq!(udp.counters().datagrams_received, 0);
+    }
+}

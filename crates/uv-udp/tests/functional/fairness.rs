@@ -1,0 +1,202 @@
+//! One budget for all that a handle delivers in a turn: a callback that keeps it supplied does not stop the rest of the loop.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use uv_udp::{Loop, RunMode, Timer, Udp};
+
+use super::harness::*;
+
+/// Receive callbacks between two ticks of a timer that is due in every iteration. The budget of a turn is 128 datagrams, and a
+/// handle has at most a few turns in an iteration.
+const MANY: usize = 1000;
+/// Ticks that a test waits for.
+const TICKS: usize = 20;
+
+/// Counts receive callbacks between the ticks of a timer that is due in every iteration.
+#[derive(Clone, Default)]
+struct Pace(Rc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    calls: Cell<usize>,
+    since_tick: Cell<usize>,
+    most: Cell<usize>,
+    ticks: Cell<usize>,
+}
+
+impl Pace {
+    /// Counts a callback; stops the handle once it has had too many in a row.
+    fn call(&self, udp: &Udp) -> bool {
+        let counts = &self.0;
+        counts.calls.set(counts.calls.get() + 1);
+        counts.since_tick.set(counts.since_tick.get() + 1);
+        counts
+            .most
+            .set(counts.most.get().max(counts.since_tick.get()));
+        let goes_on = counts.since_tick.get() <= MANY;
+        if !goes_on {
+            udp.recv_stop().unwrap();
+            udp.event_loop().unwrap().stop();
+        }
+        goes_on
+    }
+
+    fn tick(self, timer: &Timer) {
+        self.0.since_tick.set(0);
+        self.0.ticks.set(self.0.ticks.get() + 1);
+        if self.0.ticks.get() == TICKS {
+            timer.event_loop().unwrap().stop();
+        } else {
+            start_tick(timer, self);
+        }
+    }
+
+    fn check(&self, lp: &Loop, what: &str) {
+        start_tick(&Timer::new(lp), self.clone());
+        lp.run(RunMode::Default).unwrap();
+        let (calls, most) = (self.0.calls.get(), self.0.most.get());
+        assert!(most <= MANY, "{what}: {most} callbacks in a row");
+        assert_eq!(self.0.ticks.get(), TICKS, "{what}");
+        assert!(calls >= TICKS / 2, "{what}: only {calls} callbacks");
+    }
+}
+
+fn start_tick(timer: &Timer, pace: Pace) {
+    let mut pace = Some(pace);
+    timer
+        .start(Duration::ZERO, Duration::ZERO, move |timer| {
+            pace.take().unwrap().tick(timer);
+        })
+        .unwrap();
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Each,
+    Batch,
+    Into,
+    BatchInto,
+}
+
+const FORMS: [Form; 4] = [Form::Each, Form::Batch, Form::Into, Form::BatchInto];
+
+/// Starts receiving in a form; the callback gets to know only whether something came.
+fn start(udp: &Udp, form: Form, mut callback: impl FnMut(&Udp) + 'static) {
+    let started = match form {
+        Form::Each => udp.recv_start(move |udp, _| callback(udp)),
+        Form::Batch => udp.recv_batch_start(move |udp, batch| {
+            let count = batch.map_or(1, Iterator::count);
+            (0..count).for_each(|_| callback(udp));
+        }),
+        Form::Into => udp.recv_into_start(
+            |_, _| Some(vec![0; 100]),
+            move |udp, _, outcome| {
+                if !matches!(outcome, Ok(None)) {
+                    callback(udp);
+                }
+            },
+        ),
+        Form::BatchInto => udp.recv_batch_into_start(
+            |_, slot| Some(vec![0; 4 * slot]),
+            move |udp, _, outcome| {
+                let count = outcome.map_or(1, <[_]>::len);
+                (0..count).for_each(|_| callback(udp));
+            },
+        ),
+    };
+    started.unwrap();
+}
+
+fn each_form(check: impl Fn(IpAddr, Form)) {
+    for ip in loopbacks() {
+        FORMS.into_iter().for_each(|form| check(ip, form));
+    }
+}
+
+#[test]
+fn a_callback_that_answers_each_error_with_two_sends_to_a_dead_peer_does_not_stop_a_timer() {
+    each_form(|ip, form| {
+        for reports in [false, true] {
+            let lp = Loop::new().unwrap();
+            let udp = connected(&lp, dead(ip));
+            udp.set_full_reports(reports).unwrap();
+            let pace = Pace::default();
+            let count = pace.clone();
+            start(&udp, form, move |udp| {
+                if count.call(udp) {
+                    // What they are refused with is reported to this callback.
+                    let _ = udp.try_send(b"again");
+                    let _ = udp.try_send(b"and again");
+                }
+            });
+            udp.try_send(b"first").unwrap();
+            pace.check(&lp, &format!("{ip} {form:?}, full reports: {reports}"));
+        }
+    });
+}
+
+#[test]
+fn a_callback_that_reconnects_per_datagram_does_not_stop_a_timer() {
+    each_form(|ip, form| {
+        let lp = Loop::new().unwrap();
+        let (peer, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let here = udp.local_addr().unwrap();
+        let pace = Pace::default();
+        let (count, sender) = (pace.clone(), peer.try_clone().unwrap());
+        start(&udp, form, move |udp| {
+            if count.call(udp) {
+                // The peer is always ahead of the handle: what the old socket still has is kept when it is given up.
+                let _ = sender.send_to(b"more", here);
+                let _ = sender.send_to(b"and more", here);
+                udp.disconnect().unwrap();
+                udp.connect(address).unwrap();
+            }
+        });
+        for _ in 0..10 {
+            peer.send_to(b"first", here).unwrap();
+        }
+        pace.check(&lp, &format!("{ip} {form:?}"));
+    });
+}
+
+#[test]
+fn a_callback_that_receives_what_it_sends_itself_does_not_stop_a_timer() {
+    each_form(|ip, form| {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (sender, _) = raw(ip);
+        let pace = Pace::default();
+        let (count, more) = (pace.clone(), sender.try_clone().unwrap());
+        start(&udp, form, move |udp| {
+            if count.call(udp) {
+                let _ = more.send_to(b"more", address);
+                let _ = more.send_to(b"more", address);
+            }
+        });
+        sender.send_to(b"first", address).unwrap();
+        pace.check(&lp, &format!("{ip} {form:?}"));
+    });
+}
+
+#[test]
+fn strangers_datagrams_count_against_the_budget_of_a_turn() {
+    each_form(|ip, form| {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let (stranger, _) = raw(ip);
+        for _ in 0..200 {
+            stranger.send_to(b"stranger", address).unwrap();
+        }
+        udp.connect(raw(ip).1).unwrap();
+        start(&udp, form, |_| panic!("a stranger's datagram"));
+        lp.run(RunMode::NoWait).unwrap();
+        let turned_away = udp.counters().strangers;
+        assert!(turned_away < 200, "{ip} {form:?}: all in one turn");
+        settle(&lp);
+        assert_eq!(udp.counters().strangers, 200, "{ip} {form:?}");
+    });
+}
