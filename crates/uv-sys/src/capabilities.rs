@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use crate::addr::Family;
 use crate::errno::Errno;
 use crate::options::{
-    TxTimeClock, set_gro, set_recv_drops, set_segment_size, set_timestamps, set_txtime,
+    TxTimeClock, gro, recv_drops, segment_size, set_gro, set_recv_drops, set_segment_size,
+    set_timestamps, set_txtime, timestamps, txtime,
 };
 use crate::send::sendmsg;
 use crate::transmit::Transmit;
@@ -78,7 +79,9 @@ const NOTHING: Capabilities = Capabilities {
 
 fn probe(family: Family) -> Option<Capabilities> {
     let socket = crate::socket::socket(family).ok()?;
-    let segmentation = set_segment_size(&socket, NonZeroU16::new(1)).is_ok();
+    // Some kernels take an option that they do nothing about, and do not know it when it is read (gVisor).
+    let (size, clock) = (NonZeroU16::new(1), TxTimeClock::Monotonic);
+    let segmentation = set_segment_size(&socket, size).is_ok() && segment_size(&socket) == Ok(size);
     Some(Capabilities {
         segmentation,
         max_segments: if segmentation {
@@ -86,10 +89,10 @@ fn probe(family: Family) -> Option<Capabilities> {
         } else {
             1
         },
-        gro: set_gro(&socket, true).is_ok(),
-        txtime: set_txtime(&socket, TxTimeClock::Monotonic).is_ok(),
-        timestamps: set_timestamps(&socket, true).is_ok(),
-        recv_drops: set_recv_drops(&socket, true).is_ok(),
+        gro: set_gro(&socket, true).is_ok() && gro(&socket) == Ok(true),
+        txtime: set_txtime(&socket, clock).is_ok() && txtime(&socket) == Ok(Some(clock)),
+        timestamps: set_timestamps(&socket, true).is_ok() && timestamps(&socket) == Ok(true),
+        recv_drops: set_recv_drops(&socket, true).is_ok() && recv_drops(&socket) == Ok(true),
     })
 }
 

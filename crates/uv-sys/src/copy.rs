@@ -15,8 +15,8 @@ use crate::options::*;
 ///
 /// # Errors
 ///
-/// Those of the setters; `EPERM` for a mark or a priority that was set with a privilege which is gone. What the kernel does
-/// not know is skipped.
+/// Those of the setters; `EPERM` for a mark or a priority that was set with a privilege which is gone. What cannot be read is
+/// skipped: options that the kernel does not know, and those that a sandbox refuses (`EPERM`, `EACCES`, `ENOSYS`).
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -69,8 +69,18 @@ fn copy<'a, T: PartialEq>(
     match (get(from), get(to)) {
         (Ok(wanted), Ok(found)) if wanted == found => Ok(()),
         (Ok(wanted), _) => set(to, wanted),
-        // Not of this kernel, or a value that this crate has no name for.
-        (Err(Errno::ENOPROTOOPT | Errno::EOPNOTSUPP | Errno::EINVAL), _) => Ok(()),
+        // Not of this kernel, a value that this crate has no name for, or an option that a sandbox refuses.
+        (
+            Err(
+                Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP
+                | Errno::EINVAL
+                | Errno::EPERM
+                | Errno::EACCES
+                | Errno::ENOSYS,
+            ),
+            _,
+        ) => Ok(()),
         (Err(error), _) => Err(error),
     }
 }

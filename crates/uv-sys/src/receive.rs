@@ -248,7 +248,8 @@ impl RecvBatch {
     /// before is gone, whatever the outcome.
     ///
     /// With a `max` of 1, and with [`RecvOptions::peek`] whatever the `max` (the kernel would show the same datagram
-    /// in each slot), this is recvmsg(2).
+    /// in each slot), this is recvmsg(2). Where recvmmsg(2) may not be made (`ENOSYS`, or a sandbox that answers `EPERM`), it is
+    /// several recvmsg(2), from the first refusal on: see [`take_interruption`](Self::take_interruption).
     ///
     /// # Errors
     ///
@@ -301,6 +302,14 @@ impl RecvBatch {
             return Err(Errno::EINVAL);
         }
         self.ring.recv_into(fd.as_fd(), memory, max, options)
+    }
+
+    /// The error that ended the last call after it had received something, where recvmmsg(2) may not be made and recvmsg(2) is
+    /// made instead. Otherwise `None`: recvmmsg(2) leaves such an error to the next call. A call that returned fewer than `max`
+    /// may have one, which is lost with the next call.
+    #[must_use]
+    pub fn take_interruption(&mut self) -> Option<Errno> {
+        self.ring.take_interruption()
     }
 
     /// A datagram of the last [`recv`](Self::recv): its bytes, and what came with them. `None` if `index` is not below

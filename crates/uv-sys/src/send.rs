@@ -125,7 +125,9 @@ impl SendBatch {
     ///
     /// Reads at most [`MAX`](Self::MAX) messages from the iterator, and none beyond the first that is invalid in
     /// itself. Fewer taken than given means that the first one that was not taken should be offered again; its error,
-    /// if it has one, comes then. One message goes by sendmsg(2), none goes by no syscall at all and is `Ok(0)`.
+    /// if it has one, comes then. One message goes by sendmsg(2), none goes by no syscall at all and is `Ok(0)`. Where
+    /// sendmmsg(2) may not be made (`ENOSYS`, or a sandbox that answers `EPERM`), each message goes by sendmsg(2), from the first
+    /// refusal on.
     ///
     /// # Errors
     ///

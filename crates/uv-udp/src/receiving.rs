@@ -287,6 +287,9 @@ impl Inner {
                 Ok(count) => {
                     if count < width {
                         receiver.check_backlog(&*socket);
+                        if let Some(error) = memory.take_interruption() {
+                            self.report(error);
+                        }
                     }
                     let delivered = self.deliver(udp, &memory, count, &filter);
                     if count.max(delivered) > 1 {

@@ -164,6 +164,9 @@ impl Inner {
             .try_borrow_mut()
             .map_err(|_| Errno::EAGAIN)?;
         let count = batch.recv_into(socket, memory, width, options)?;
+        if let Some(error) = batch.take_interruption() {
+            self.report(error);
+        }
         for index in 0..count {
             if let Some(received) = batch.received(index) {
                 add(received, index * RECV_SLOT);

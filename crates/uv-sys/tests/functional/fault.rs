@@ -197,3 +197,52 @@ fn what_the_kernel_lacks_is_refused_and_not_passed_over() {
         }
     }
 }
+
+#[test]
+fn where_batches_are_refused_each_message_goes_by_itself() {
+    for family in FAMILIES {
+        let (sender, receiver) = pair(family);
+        let mut batch = SendBatch::new();
+        let before = (calls(Call::Sendmmsg), calls(Call::Sendmsg));
+        script(
+            Call::Sendmmsg,
+            [Fault::Errno(Errno::ENOSYS), Fault::Errno(Errno::ENOSYS)],
+        );
+        let messages = ["one", "two", "three"].map(Transmit::new);
+        assert_eq!(batch.send(&sender, messages), Ok(3));
+        let made = (calls(Call::Sendmmsg), calls(Call::Sendmsg));
+        assert_eq!((made.0 - before.0, made.1 - before.1), (1, 3));
+        // As with sendmmsg(2), an error behind the first message is told by the next call.
+        script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::ENOBUFS)]);
+        assert_eq!(batch.send(&sender, messages), Ok(1));
+
+        wait_readable(&receiver);
+        let mut batch = RecvBatch::new(16, 8);
+        script(
+            Call::Recvmmsg,
+            [Fault::Errno(Errno::ENOSYS), Fault::Errno(Errno::ENOSYS)],
+        );
+        let refused = Fault::Errno(Errno::ECONNREFUSED);
+        script(Call::Recvmsg, [Fault::Pass, Fault::Pass, refused]);
+        assert_eq!(batch.recv(&receiver, 16, RecvOptions::default()), Ok(2));
+        assert_eq!(batch.take_interruption(), Some(Errno::ECONNREFUSED));
+        assert_eq!(batch.take_interruption(), None);
+        let mut memory = [0; 16 * 8];
+        let options = RecvOptions::default();
+        assert_eq!(batch.recv_into(&receiver, &mut memory, 16, options), Ok(2));
+        assert_eq!(batch.take_interruption(), None, "nothing but the end");
+        assert_eq!((&memory[..5], &memory[8..11]), (&b"three"[..], &b"one"[..]));
+        script(Call::Recvmmsg, [Fault::Errno(Errno::ENOSYS)]);
+        let nothing = batch.recv(&receiver, 16, options);
+        assert_eq!(nothing, Err(Errno::EAGAIN));
+        clear();
+        let taken = (calls(Call::Sendmmsg), calls(Call::Sendmsg));
+        assert_eq!(batch_of(&sender, messages), Ok(3), "it is not remembered");
+        assert_eq!(calls(Call::Sendmmsg), taken.0 + 1);
+        assert_eq!(calls(Call::Sendmsg), taken.1);
+    }
+}
+
+fn batch_of(sender: impl std::os::fd::AsFd, messages: [Transmit<'_>; 3]) -> Result<usize> {
+    SendBatch::new().send(sender, messages)
+}

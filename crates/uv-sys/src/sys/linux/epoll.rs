@@ -61,7 +61,7 @@ struct Timespec {
     nanoseconds: i64,
 }
 
-/// Whether the kernel lacks epoll_pwait2 (it came with 5.11), found out by the first call.
+/// Whether the kernel lacks epoll_pwait2 (it came with 5.11), or a sandbox refuses it, found out by the first call.
 static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
 
 /// Fills `events` with what is ready. `EINTR` is reported: the caller has a deadline to look at.
@@ -79,7 +79,8 @@ pub(crate) fn wait(
             wait_milliseconds(epoll, events, milliseconds(timeout))
         }
         Some(timeout) => match wait_exactly(epoll, events, timeout) {
-            Err(Errno::ENOSYS) => {
+            // Filters that are older than the call answer EPERM (Docker before 20.10.10). The call itself has no EPERM.
+            Err(Errno::ENOSYS | Errno::EPERM) => {
                 LACKS_PWAIT2.store(true, Ordering::Relaxed);
                 wait_milliseconds(epoll, events, milliseconds(timeout))
             }

@@ -31,6 +31,7 @@ pub(crate) mod error_queue;
 pub(crate) mod multicast;
 pub(crate) mod options;
 pub(crate) mod recv;
+pub(crate) mod refusal;
 pub(crate) mod send;
 pub(crate) mod socket;
 

@@ -6,6 +6,7 @@ use std::ptr;
 
 use super::addr::RawAddr;
 use super::cmsg::{CONTROL_SIZE, ControlBuffer};
+use super::refusal::Refusal;
 use super::send::empty_header;
 use crate::cmsg::ControlMessages;
 use crate::errno::{Errno, Result};
@@ -146,6 +147,8 @@ pub(crate) struct Ring {
     stored: usize,
     /// How many slots may hold metadata; those after them have none.
     reported: usize,
+    /// What ended the last call after it had filled a slot, where recvmmsg(2) may not be made.
+    interrupted_by: Option<Errno>,
 }
 
 /// What the kernel says of one datagram, as it says it and decoded.
@@ -234,6 +237,7 @@ impl Ring {
             last: 0,
             stored: 0,
             reported: 0,
+            interrupted_by: None,
         }
     }
 
@@ -285,49 +289,93 @@ impl Ring {
     /// Fills the slots that the headers point at.
     #[inline]
     fn fill(&mut self, fd: BorrowedFd<'_>, max: usize, options: RecvOptions) -> Result<usize> {
+        self.interrupted_by = None;
         if max == 1 {
-            return self.recv_single(fd, options);
+            self.recv_single(fd, 0, options)?;
+            self.decode(1, options);
+            return Ok(1);
         }
         let max = max.min(self.headers.len());
+        if RECVMMSG.is_known() {
+            return self.recv_one_by_one(fd, max, options);
+        }
         for (message, slot) in self.headers.iter_mut().zip(&mut self.slots).take(max) {
             slot.arm(&mut message.msg_hdr, options);
         }
         #[cfg(feature = "fault-injection")]
-        let max =
-            crate::fault::before(crate::fault::Call::Recvmmsg)?.map_or(max, |most| most.min(max));
+        let max = match crate::fault::before(crate::fault::Call::Recvmmsg) {
+            Err(Errno::ENOSYS) => return self.recv_one_by_one(fd, max, options),
+            step => step?.map_or(max, |most| most.min(max)),
+        };
         // SAFETY: the pointers of each header are to this ring's own memory or to that which `recv_into` was lent, exclusively
         // borrowed both, and as long as said: see `new`, `recv_into` and `Slot::arm`; `max` does not exceed the array, and no
         // timeout is given.
-        let count = syscall!(unsafe {
-            libc::recvmmsg(
+        let result = unsafe {
+            recvmmsg(
                 fd.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                max as libc::c_uint,
-                flags(options) as _,
-                ptr::null_mut(),
+                max,
+                flags(options),
             )
-        })?;
-        match usize::try_from(count) {
+        };
+        match result {
             Ok(0) => Err(Errno::EAGAIN),
             Ok(count) => {
                 self.decode(count, options);
                 Ok(count)
             }
-            Err(_) => Err(Errno::EIO),
+            Err(error) if RECVMMSG.explains(error, probe_recvmmsg) => {
+                self.recv_one_by_one(fd, max, options)
+            }
+            Err(error) => Err(error),
         }
     }
 
+    /// Fills the slot with this index, but does not decode it.
     #[inline]
-    fn recv_single(&mut self, fd: BorrowedFd<'_>, options: RecvOptions) -> Result<usize> {
-        let (Some(message), Some(slot)) = (self.headers.first_mut(), self.slots.first_mut()) else {
+    fn recv_single(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        index: usize,
+        options: RecvOptions,
+    ) -> Result<()> {
+        let (Some(message), Some(slot)) = (self.headers.get_mut(index), self.slots.get_mut(index))
+        else {
             return Err(Errno::EINVAL);
         };
         slot.arm(&mut message.msg_hdr, options);
         // SAFETY: as in `fill` for the one header, which has one buffer.
         let len = unsafe { recv_one(fd, &mut message.msg_hdr, flags(options)) }?;
         message.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
-        self.decode(1, options);
-        Ok(1)
+        Ok(())
+    }
+
+    /// What recvmmsg(2) does, with a system call for each message.
+    #[cold]
+    fn recv_one_by_one(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        max: usize,
+        options: RecvOptions,
+    ) -> Result<usize> {
+        let mut count = 0;
+        while count < max {
+            match self.recv_single(fd, count, options) {
+                Ok(()) => count += 1,
+                Err(error) if count == 0 => return Err(error),
+                Err(Errno::EAGAIN) => break,
+                Err(error) => {
+                    self.interrupted_by = Some(error);
+                    break;
+                }
+            }
+        }
+        self.decode(count, options);
+        Ok(count)
+    }
+
+    pub(crate) fn take_interruption(&mut self) -> Option<Errno> {
+        self.interrupted_by.take()
     }
 
     /// Reads what the kernel wrote for the first `count` slots.
@@ -344,6 +392,7 @@ impl Ring {
 
     /// Forgets what the last call brought.
     pub(crate) fn forget(&mut self) {
+        self.interrupted_by = None;
         (self.last, self.stored) = (0, 0);
     }
 
@@ -358,4 +407,36 @@ impl Ring {
         let start = index * self.slot_len;
         Some((self.data.get(start..start + received.len)?, received))
     }
+}
+
+/// Whether recvmmsg(2) may not be made.
+static RECVMMSG: Refusal = Refusal::new();
+
+fn probe_recvmmsg() -> Errno {
+    // SAFETY: no messages.
+    let probed = unsafe { recvmmsg(-1, ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
+    probed.err().unwrap_or(Errno::EBADF)
+}
+
+/// # Safety
+///
+/// `messages` must be `count` of them, and what they point at writable for the lengths given in them.
+#[inline]
+unsafe fn recvmmsg(
+    fd: libc::c_int,
+    messages: *mut libc::mmsghdr,
+    count: usize,
+    flags: libc::c_int,
+) -> Result<usize> {
+    // SAFETY: the caller's promise; no timeout is given.
+    let received = syscall!(unsafe {
+        libc::recvmmsg(
+            fd,
+            messages,
+            count as libc::c_uint,
+            flags as _,
+            ptr::null_mut(),
+        )
+    })?;
+    usize::try_from(received).map_err(|_| Errno::EIO)
 }

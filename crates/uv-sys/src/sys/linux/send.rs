@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::addr::RawAddr;
 use super::cmsg::{self, ControlBuffer};
+use super::refusal::Refusal;
 use crate::errno::{Errno, Result};
 use crate::payload::{MAX_SLICES, Payload};
 use crate::transmit::Transmit;
@@ -276,20 +277,64 @@ impl Scratch {
                 // SAFETY: name and control are our own, and the caller vouches for the payload.
                 return unsafe { send_header(fd, &only.msg_hdr) }.map(|_| 1);
             }
+            _ if SENDMMSG.is_known() => {
+                // SAFETY: as above for each of them.
+                return unsafe { send_one_by_one(fd, messages) };
+            }
             _ => {}
         }
         #[cfg(feature = "fault-injection")]
-        let count = crate::fault::before(crate::fault::Call::Sendmmsg)?
-            .map_or(count, |most| most.min(count));
+        let count = match crate::fault::before(crate::fault::Call::Sendmmsg) {
+            // SAFETY: as above for each of them.
+            Err(Errno::ENOSYS) => return unsafe { send_one_by_one(fd, messages) },
+            step => step?.map_or(count, |most| most.min(count)),
+        };
         // SAFETY: as above for each of them; `count` does not exceed the array.
-        let sent = syscall!(unsafe {
-            libc::sendmmsg(
-                fd.as_raw_fd(),
-                messages.as_mut_ptr(),
-                count as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-            )
-        })?;
-        usize::try_from(sent).map_err(|_| Errno::EIO)
+        match unsafe { sendmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), count) } {
+            Err(error) if SENDMMSG.explains(error, probe_sendmmsg) => {
+                // SAFETY: as above for each of them.
+                unsafe { send_one_by_one(fd, messages) }
+            }
+            result => result,
+        }
     }
+}
+
+/// Whether sendmmsg(2) may not be made.
+static SENDMMSG: Refusal = Refusal::new();
+
+fn probe_sendmmsg() -> Errno {
+    // SAFETY: no messages.
+    let probed = unsafe { sendmmsg(-1, ptr::null_mut(), 0) };
+    probed.err().unwrap_or(Errno::EBADF)
+}
+
+/// # Safety
+///
+/// `messages` must be `count` of them, and what they point at readable for the lengths given in them.
+#[inline]
+unsafe fn sendmmsg(fd: libc::c_int, messages: *mut libc::mmsghdr, count: usize) -> Result<usize> {
+    // SAFETY: the caller's promise.
+    let sent = syscall!(unsafe {
+        libc::sendmmsg(fd, messages, count as libc::c_uint, libc::MSG_DONTWAIT as _)
+    })?;
+    usize::try_from(sent).map_err(|_| Errno::EIO)
+}
+
+/// What sendmmsg(2) does, with a system call for each message.
+///
+/// # Safety
+///
+/// What the headers point at must be readable for the lengths given in them.
+#[cold]
+unsafe fn send_one_by_one(fd: BorrowedFd<'_>, messages: &[libc::mmsghdr]) -> Result<usize> {
+    for (sent, message) in messages.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        match unsafe { send_header(fd, &message.msg_hdr) } {
+            Ok(_) => {}
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => return Ok(sent),
+        }
+    }
+    Ok(messages.len())
 }
