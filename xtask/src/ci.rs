@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::conform::{self, Report, Selection};
+use crate::sandbox::{self, Checked};
 
 /// One step.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ pub struct Step {
 }
 
 /// All steps, in the order in which they run: what is quick and fails often comes first.
-pub static STEPS: [Step; 8] = [
+pub static STEPS: [Step; 9] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -52,6 +53,11 @@ pub static STEPS: [Step; 8] = [
         name: "inject",
         about: "the conformance suite in Rust under injected system call errors",
         run: inject,
+    },
+    Step {
+        name: "sandbox",
+        about: "the conformance suite in Rust where system calls are refused",
+        run: sandbox,
     },
     Step {
         name: "valgrind",
@@ -234,6 +240,14 @@ fn inject() -> Result<Done, Failed> {
         counts.push(format!("{injected}: {}", report.count()));
     }
     Ok(Done::Holds(counts.join("; ")))
+}
+
+fn sandbox() -> Result<Done, Failed> {
+    match sandbox::check()? {
+        Checked::Holds(counts) => Ok(Done::Holds(counts)),
+        Checked::Broken(reason) => Err(Failed(reason)),
+        Checked::Cannot(reason) => Ok(Done::Skipped(reason)),
+    }
 }
 
 /// The packages of the workspace that are chosen.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci};
+use xtask::{Format, bench, c_face, ci, deny};
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -54,6 +55,15 @@ enum Command {
     },
     /// Measure this project and its peers side by side, in a release build.
     Bench(bench::Arguments),
+    /// Run a program with some system calls refused, as in a container or on an old kernel.
+    Deny {
+        /// What is refused, as CALL=ERROR or CALL:LEVEL:OPTION=ERROR: `recvmmsg=ENOSYS`, `setsockopt:SOL_UDP:UDP_GRO=EPERM`.
+        #[arg(required = true)]
+        refusals: Vec<String>,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
     /// Run the tests of the workspace.
     Test,
     /// Run everything that must hold before a change is taken in.
@@ -77,6 +87,13 @@ fn main() -> ExitCode {
             size: size.into(),
         }),
         Command::Bench(_) => status(bench::run(env::args_os().skip(2))),
+        Command::Deny { refusals, program } => match deny::exec(&refusals, &program) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
         Command::Test => status(ci::run_tests()),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {

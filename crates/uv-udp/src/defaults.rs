@@ -90,15 +90,20 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` where the kernel has no segmentation (before Linux 4.18). Sends complete with `EINVAL` for more
+    /// `ENOPROTOOPT` without segmentation ([`Capabilities::segmentation`](crate::Capabilities::segmentation), Linux 4.18). Sends complete with `EINVAL` for more
     /// segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments), and with `EINVAL` or `EMSGSIZE` for
     /// segments that the path does not take. `EBADF` also while there is no socket yet.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     #[doc(alias = "UDP_SEGMENT")]
     pub fn set_send_segment_size(&self, size: Option<NonZeroU16>) -> Result<()> {
-        self.inner
-            .with_socket(|socket| uv_sys::set_segment_size(socket, size))?;
+        self.inner.with_socket(|socket| {
+            // A kernel may take the option and do nothing about it, and a sandbox refuse it.
+            if size.is_some() && !uv_sys::capabilities().segmentation {
+                return Err(Errno::ENOPROTOOPT);
+            }
+            uv_sys::set_segment_size(socket, size)
+        })?;
         self.inner.defaults().segmented.set(size.is_some());
         self.inner.learn_segments_anew();
         Ok(())

@@ -30,6 +30,8 @@ use crate::types::{uv_buf_t, uv_handle_t, uv_udp_t};
 const SUGGESTED: usize = 64 * 1024;
 /// Datagrams that are kept at most. As with a full socket buffer, the rest is dropped.
 const MAX_KEPT: usize = 4096;
+/// Of them, those that are offered in one turn; the others come in the next iteration. As many as the handle itself delivers.
+const MAX_OFFERED: usize = 128;
 
 /// What the program gave to `uv_udp_recv_start`.
 #[derive(Clone, Copy)]
@@ -276,10 +278,14 @@ impl Receiver {
         }
     }
 
-    /// Offers what is kept, until the program refuses.
+    /// Offers what is kept, as far as the budget of a turn goes, until the program refuses.
     fn offer_kept(&self) {
         let epoch = self.epoch.get();
-        while let Some(callbacks) = self.callbacks.get().filter(|_| self.epoch.get() == epoch) {
+        let mut left = MAX_OFFERED;
+        while left > 0
+            && let Some(callbacks) = self.callbacks.get().filter(|_| self.epoch.get() == epoch)
+        {
+            left -= 1;
             let next = self.kept.borrow_mut().pop_front();
             let Some(next) = next else { break };
             if !self.admits(&next.source) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uv_udp::{Errno, Prepare, Result, RunMode, Timer, Udp};
 
-use crate::conform::stage::{Broken, Stage, ensure, ensure_eq};
+use crate::conform::stage::{Broken, DeadPeer, Stage, ensure, ensure_eq};
 use crate::conform::watch::{Counter, Inbox};
 use crate::conform::{Rule, Verdict};
 
@@ -36,6 +36,16 @@ pub(super) const RULES: &[Rule] = &[
         "fairness/a-flood-leaves-room-for-posts",
         "Closures posted by another thread run while a handle is flooded without end.",
         room_for_posts,
+    ),
+    Rule::each(
+        "fairness/errors-that-cause-errors-leave-room-for-timers",
+        "A receive callback that answers each error with two sends to a dead peer does not stop a timer.",
+        errors_that_cause_errors,
+    ),
+    Rule::each(
+        "fairness/reconnecting-per-datagram-leaves-room-for-timers",
+        "A receive callback that disconnects and reconnects per datagram, while the peer is always ahead, does not stop a timer.",
+        reconnecting_per_datagram,
     ),
     Rule::each(
         "fairness/two-floods-share-the-loop",
@@ -187,6 +197,100 @@ fn room_for_posts(stage: &Stage) -> Verdict {
         Ok(()),
         "the posts"
     );
+    Ok(())
+}
+
+/// Receive callbacks between two ticks of a timer that is due in every iteration. A turn delivers 128 datagrams and errors, and a
+/// handle has at most a few turns in an iteration.
+const MANY_CALLS: usize = 1000;
+/// Ticks that are waited for.
+const TICKS: usize = 20;
+
+/// Counts receive callbacks between the ticks of a timer that is due in every iteration.
+#[derive(Clone, Default)]
+struct Pace {
+    calls: Counter,
+    ticks: Counter,
+    at_last_tick: Rc<Cell<usize>>,
+    /// Whether there were too many between two ticks.
+    starved: Rc<Cell<bool>>,
+}
+
+impl Pace {
+    /// Counts a callback; stops the handle when there were too many since the last tick.
+    fn call(&self, udp: &Udp) -> bool {
+        self.calls.up();
+        if self.calls.get() - self.at_last_tick.get() > MANY_CALLS {
+            self.starved.set(true);
+            // Refused only when it is closed.
+            let _ = udp.recv_stop();
+        }
+        !self.starved.get()
+    }
+
+    fn tick(self, timer: &Timer) -> Result<()> {
+        timer.start(Duration::ZERO, Duration::ZERO, move |timer| {
+            self.ticks.up();
+            self.at_last_tick.set(self.calls.get());
+            if self.ticks.get() < TICKS && !self.starved.get() {
+                // Refused only when it is closed.
+                let _ = self.clone().tick(timer);
+            } else if let Some(event_loop) = timer.event_loop() {
+                event_loop.stop();
+            }
+        })
+    }
+
+    fn check(&self, stage: &Stage) -> Verdict {
+        let timer = Timer::new(&stage.lp);
+        self.clone().tick(&timer)?;
+        stage.to_the_end()?;
+        ensure!(
+            !self.starved.get(),
+            "more than {MANY_CALLS} callbacks between two ticks"
+        );
+        ensure_eq!(self.ticks.get(), TICKS, "ticks");
+        let calls = self.calls.get();
+        ensure!(calls >= TICKS / 2, "only {calls} callbacks");
+        stage.note(format_args!("{calls} callbacks in {TICKS} ticks"));
+        Ok(())
+    }
+}
+
+fn errors_that_cause_errors(stage: &Stage) -> Verdict {
+    let dead = DeadPeer::new(stage.family)?;
+    let (udp, pace) = (stage.connected(dead.address())?, Pace::default());
+    let count = pace.clone();
+    udp.recv_start(move |udp, _| {
+        if count.call(udp) {
+            // What they are refused with is reported to this callback.
+            let _ = udp.try_send(b"again");
+            let _ = udp.try_send(b"and again");
+        }
+    })?;
+    udp.try_send(b"first")?;
+    pace.check(stage)
+}
+
+fn reconnecting_per_datagram(stage: &Stage) -> Verdict {
+    let (peer, pace) = (Rc::new(stage.raw()?), Pace::default());
+    let (count, sender, address) = (pace.clone(), Rc::clone(&peer), peer.address());
+    let udp = stage.connected(address)?;
+    let here = udp.local_addr()?;
+    udp.recv_start(move |udp, _| {
+        if count.call(udp) {
+            // What there is no room for is lost; there is enough.
+            let _ = sender.send("more", here);
+            let _ = sender.send("and more", here);
+            // The rule sees it if one of them fails: nothing is received any more.
+            let _ = udp.disconnect().and_then(|()| udp.connect(address));
+        }
+    })?;
+    for _ in 0..10 {
+        peer.send("first", here)?;
+    }
+    pace.check(stage)?;
+    ensure_eq!(udp.peer_addr()?, address, "the peer");
     Ok(())
 }
 

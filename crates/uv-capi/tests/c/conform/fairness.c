@@ -143,6 +143,68 @@ static void room_for_posts(stage_t* stage) {
   ENSURE(pthread_join(thread, &sent) == 0 && sent == &async && fired == 1);
 }
 
+/* Receive callbacks between two ticks of a timer that is due in every iteration, and ticks that are waited for. */
+enum { MANY_CALLS = 1000, TICKS = 20 };
+
+static int calls, ticks, at_last_tick, starved;
+static raw_t ahead;
+
+/* Counts a callback; stops the handle when there were too many since the last tick. */
+static int keeps_pace(uv_udp_t* udp) {
+  calls++;
+  if (calls - at_last_tick > MANY_CALLS) {
+    starved = 1;
+    uv_udp_recv_stop(udp);
+  }
+  return !starved;
+}
+
+static void tick_and_start_again(uv_timer_t* timer) {
+  ticks++;
+  at_last_tick = calls;
+  if (ticks < TICKS && !starved)
+    uv_timer_start(timer, tick_and_start_again, 0, 0);
+  else
+    uv_stop(timer->loop);
+}
+
+static void check_pace(stage_t* stage) {
+  ENSURE(uv_timer_init(&stage->loop, &ticking) == 0 && uv_timer_start(&ticking, tick_and_start_again, 0, 0) == 0);
+  TO_THE_END();
+  ENSURE(!starved && ticks == TICKS && calls >= TICKS / 2);
+  note("%d callbacks in %d ticks", calls, ticks);
+}
+
+static void answer_errors(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  (void) buf, (void) addr, (void) flags;
+  /* What they are refused with is reported to this callback. */
+  if (nread < 0 && keeps_pace(udp)) say(udp, "again"), say(udp, "and again");
+}
+
+static void errors_that_cause_errors(stage_t* stage) {
+  uv_udp_t* udp = connected_udp(stage, dead_address(stage));
+  ENSURE(uv_udp_recv_start(udp, alloc_the_same, answer_errors) == 0);
+  ENSURE(say(udp, "first") == 5);
+  check_pace(stage);
+}
+
+static void reconnect(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  (void) nread, (void) buf, (void) flags;
+  if (addr == NULL || !keeps_pace(udp)) return;
+  /* What there is no room for is lost; there is enough. */
+  for (int i = 0; i < 2; i++) raw_say(&ahead, "more", here);
+  ENSURE(disconnect(udp) == 0 && uv_udp_connect(udp, at(ahead.address)) == 0);
+}
+
+static void reconnecting_per_datagram(stage_t* stage) {
+  ahead = raw_socket(stage);
+  uv_udp_t* udp = connected_udp(stage, ahead.address);
+  here = local_of(udp);
+  ENSURE(uv_udp_recv_start(udp, alloc_the_same, reconnect) == 0);
+  for (int i = 0; i < 10; i++) raw_say(&ahead, "first", here);
+  check_pace(stage);
+}
+
 static uv_udp_t* flooded[2];
 static int shares[2];
 static raw_t flooder;
@@ -287,6 +349,8 @@ const rule_t fairness_rules[] = {
     EACH("fairness/a-flood-leaves-room-for-the-other-direction", room_for_sending),
     {"fairness/a-flood-leaves-room-for-posts", "uv_async_send from another thread is heard while a handle is flooded without end.",
      NO_FAMILY, room_for_posts},
+    EACH("fairness/errors-that-cause-errors-leave-room-for-timers", errors_that_cause_errors),
+    EACH("fairness/reconnecting-per-datagram-leaves-room-for-timers", reconnecting_per_datagram),
     EACH("fairness/two-floods-share-the-loop", two_floods),
     EACH("fairness/sending-without-end-leaves-room-for-receiving", endless_sending),
     ONCE("fairness/an-idle-loop-sleeps", idle_loop_sleeps),
