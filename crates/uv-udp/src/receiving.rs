@@ -278,6 +278,8 @@ impl Inner {
             return;
         };
         let mut left = budget;
+        // Whether an error was delivered in this turn: further ones come in the next turn, after the datagrams behind them.
+        let mut had_errors = budget < MAX_RECEIVED;
         loop {
             let width = receiver.rhythm.width(self.scratch.bursts.get());
             let filter = receiver.filter.get();
@@ -286,7 +288,9 @@ impl Inner {
             match memory.recv(&*socket, width, receiver.options(&filter)) {
                 Ok(count) => {
                     if count < width {
-                        receiver.check_backlog(&*socket);
+                        if filter.backlog {
+                            receiver.check_backlog(&*socket);
+                        }
                         if let Some(error) = memory.take_interruption() {
                             self.report(error);
                         }
@@ -325,7 +329,13 @@ impl Inner {
                     }
                     return;
                 }
+                Err(error) if had_errors && left > 0 => {
+                    left -= 1;
+                    self.report(error);
+                    continue;
+                }
                 Err(error) => {
+                    had_errors = true;
                     if !self.collect_reports() {
                         self.deliver_error(udp, NetworkError::new(error));
                     }

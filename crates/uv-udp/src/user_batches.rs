@@ -9,7 +9,7 @@ use uv_core::{Phase, PollSource};
 use uv_sys::{Errno, Received, Result};
 
 use crate::datagram::{Batch, Filter};
-use crate::receiving::Receiving;
+use crate::receiving::{MAX_RECEIVED, Receiving};
 use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
@@ -24,6 +24,8 @@ struct Found {
     for_runs: bool,
     /// What is left of the budget of the turn.
     left: usize,
+    /// Whether an error was delivered in this turn: further ones come in the next turn, after the datagrams behind them.
+    had_errors: bool,
 }
 
 impl Inner {
@@ -34,6 +36,7 @@ impl Inner {
         let same = || receiver.is_started() && receiver.epoch() == epoch;
         let mut found = Found {
             left: budget,
+            had_errors: budget < MAX_RECEIVED,
             ..Found::default()
         };
         let mut go_on = true;
@@ -84,12 +87,24 @@ impl Inner {
         let width = wanted.min(slots.max(1));
         let mut arrivals = self.scratch.arrivals.take();
         arrivals.clear();
-        self.tally.recv_call();
-        let result = if slots == 0 && receiver.coalescing.get() {
-            self.keep_one(&socket, &filter)
-        } else {
-            self.fill(&socket, memory, width, &filter, &mut arrivals)
+        let mut read = || {
+            self.tally.recv_call();
+            if slots == 0 && receiver.coalescing.get() {
+                self.keep_one(&socket, &filter)
+            } else {
+                self.fill(&socket, memory, width, &filter, &mut arrivals)
+            }
         };
+        let mut result = read();
+        while let Err(error) = result
+            && error != Errno::EAGAIN
+            && found.had_errors
+            && found.left > 0
+        {
+            found.left -= 1;
+            self.report(error);
+            result = read();
+        }
         let go_on = match result {
             Ok(count) => {
                 let delivered = arrivals.iter().map(Arrival::datagrams).sum();
@@ -101,7 +116,7 @@ impl Inner {
                 found.left = found.left.saturating_sub(delivered.max(count));
                 found.for_runs = slots > 0;
                 receiver.rhythm.read(why, true);
-                if count < width {
+                if count < width && filter.backlog {
                     receiver.check_backlog(&*socket);
                 }
                 buffers.give_back(udp, Ok(&arrivals));
@@ -113,6 +128,7 @@ impl Inner {
                 !last
             }
             Err(error) => {
+                found.had_errors = true;
                 let outcome = self.judge_read(error, why);
                 buffers.give_back(udp, outcome);
                 if error == Errno::EAGAIN {

@@ -13,7 +13,7 @@ use uv_sys::{Errno, Metadata, Received};
 
 use crate::datagram::{Datagram, Run, stride};
 use crate::errors::NetworkError;
-use crate::receiving::Receiving;
+use crate::receiving::{MAX_RECEIVED, Receiving};
 use crate::rhythm::Why;
 use crate::scratch::RECV_SLOT;
 use crate::udp::{Inner, Udp};
@@ -286,6 +286,8 @@ impl Inner {
         }
         let epoch = receiver.epoch();
         let mut left = budget;
+        // As in the loop's own memory.
+        let mut had_errors = budget < MAX_RECEIVED;
         while left > 0 && receiver.is_started() && receiver.epoch() == epoch {
             if left < budget && receiver.has_waiting() {
                 // Errors that a callback caused are delivered before the datagrams behind them.
@@ -294,7 +296,7 @@ impl Inner {
             let mut go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
-                    go_on = self.read_into(udp, buffers.as_mut(), &mut left, why);
+                    go_on = self.read_into(udp, buffers.as_mut(), &mut left, &mut had_errors, why);
                 }
             });
             if !go_on {
@@ -307,7 +309,14 @@ impl Inner {
     }
 
     /// Reads one datagram. `false` if there is no point in another read in this turn.
-    fn read_into(&self, udp: &Udp, buffers: &mut dyn Buffers, left: &mut usize, why: Why) -> bool {
+    fn read_into(
+        &self,
+        udp: &Udp,
+        buffers: &mut dyn Buffers,
+        left: &mut usize,
+        had_errors: &mut bool,
+        why: Why,
+    ) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         let supplied = buffers.supply(udp);
@@ -337,7 +346,9 @@ impl Inner {
                     }
                     self.tally.strangers(1);
                 }
+                Err(error) if *had_errors && error != Errno::EAGAIN => self.report(error),
                 Err(error) => {
+                    *had_errors = true;
                     let outcome = self.judge_read(error, why);
                     buffers.give_back(udp, outcome);
                     return error != Errno::EAGAIN;

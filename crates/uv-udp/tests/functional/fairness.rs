@@ -200,3 +200,36 @@ fn strangers_datagrams_count_against_the_budget_of_a_turn() {
         assert_eq!(udp.counters().strangers, 200, "{ip} {form:?}");
     });
 }
+
+#[test]
+fn datagrams_are_delivered_also_where_each_error_causes_more() {
+    each_form(|ip, form| {
+        for sends in [1, 2, 3] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let nobody = dead(ip);
+            udp.set_full_reports(true).unwrap();
+            let calls = Rc::new(Cell::new(0_usize));
+            let count = Rc::clone(&calls);
+            start(&udp, form, move |udp| {
+                count.set(count.get() + 1);
+                for _ in 0..sends {
+                    // Each of them is answered with an error, sooner or later.
+                    let _ = udp.try_send_to(b"again", nobody);
+                }
+            });
+            udp.try_send_to(b"first", nobody).unwrap();
+            run_until(&lp, || calls.get() > MANY);
+            let (sender, _) = raw(ip);
+            for _ in 0..4 {
+                sender.send_to(b"datagram", address).unwrap();
+            }
+            let before = calls.get();
+            while udp.counters().datagrams_received < 4 {
+                lp.run(RunMode::NoWait).unwrap();
+                let errors = calls.get() - before;
+                assert!(errors <= 10 * MANY, "{ip} {form:?} {sends}: errors only");
+            }
+        }
+    });
+}

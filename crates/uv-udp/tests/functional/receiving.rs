@@ -341,3 +341,42 @@ fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
         assert_eq!((heard.get(), panics), (vec![0, 1, 2, 3], 2));
     }
 }
+
+#[test]
+fn an_error_between_datagrams_is_heard_where_batches_are_refused() {
+    for ip in loopbacks() {
+        for into in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (udp, address) = bound(&lp, ip);
+            let (numbers, errors) = (Log::new(), Log::new());
+            let (add, failed) = (numbers.clone(), errors.clone());
+            let started = if into {
+                udp.recv_batch_into_start(
+                    |_, slot| Some(vec![0; 4 * slot]),
+                    move |_, buffer, outcome| match (buffer, outcome) {
+                        (Some(buffer), Ok(arrivals)) => {
+                            let each = arrivals.iter();
+                            each.for_each(|arrival| add.add(buffer[arrival.offset]));
+                        }
+                        (_, outcome) => failed.add(outcome.unwrap_err().errno()),
+                    },
+                )
+            } else {
+                udp.recv_start(move |_, received| match received {
+                    Ok(datagram) => add.add(datagram.data[0]),
+                    Err(error) => failed.add(error.errno()),
+                })
+            };
+            started.unwrap();
+            send_numbered(&raw(ip).0, address, 4);
+            fault::script(Call::Recvmmsg, vec![Fault::Errno(Errno::ENOSYS); 9]);
+            let refused = Fault::Errno(Errno::ECONNREFUSED);
+            fault::script(Call::Recvmsg, [Fault::Pass, Fault::Pass, refused]);
+            run_until(&lp, || numbers.len() == 4 && errors.len() == 1);
+            settle(&lp);
+            assert_eq!(numbers.get(), [0, 1, 2, 3], "{ip}, into: {into}");
+            assert_eq!(errors.get(), [Errno::ECONNREFUSED], "{ip}, into: {into}");
+            fault::clear();
+        }
+    }
+}

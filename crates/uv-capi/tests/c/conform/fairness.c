@@ -205,6 +205,34 @@ static void reconnecting_per_datagram(stage_t* stage) {
   check_pace(stage);
 }
 
+static int has_memory;
+
+static void alloc_perhaps(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  *buf = uv_buf_init(NULL, 0);
+  if (has_memory) alloc_the_same(handle, suggested, buf);
+}
+
+static void what_was_refused_comes_in_parts(stage_t* stage) {
+  raw_t peer = raw_socket(stage);
+  int count = 0, most = 0;
+  uv_udp_t* udp = bound_udp(stage);
+  udp->data = &count;
+  ENSURE(uv_udp_recv_start(udp, alloc_perhaps, count_received) == 0);
+  for (int round = 0; round < 4; round++) {
+    for (int i = 0; i < 100; i++) raw_say(&peer, "flood", local_of(udp));
+    settle(stage);
+  }
+  ENSURE(count == 0);
+  has_memory = 1;
+  for (int turn = 0; turn < 1000 && count < 400; turn++) {
+    int before = count;
+    ENSURE(uv_run(&stage->loop, UV_RUN_NOWAIT) >= 0);
+    if (count - before > most) most = count - before;
+  }
+  ENSURE(count == 400 && most < 400);
+  note("%d in one iteration at most", most);
+}
+
 static uv_udp_t* flooded[2];
 static int shares[2];
 static raw_t flooder;
@@ -351,6 +379,8 @@ const rule_t fairness_rules[] = {
      NO_FAMILY, room_for_posts},
     EACH("fairness/errors-that-cause-errors-leave-room-for-timers", errors_that_cause_errors),
     EACH("fairness/reconnecting-per-datagram-leaves-room-for-timers", reconnecting_per_datagram),
+    {"fairness/what-was-refused-comes-in-parts", "Datagrams that the program had no memory for are not all offered in one iteration.",
+     EACH_FAMILY, what_was_refused_comes_in_parts},
     EACH("fairness/two-floods-share-the-loop", two_floods),
     EACH("fairness/sending-without-end-leaves-room-for-receiving", endless_sending),
     ONCE("fairness/an-idle-loop-sleeps", idle_loop_sleeps),
