@@ -271,11 +271,11 @@ impl Inner {
         self.tally.send_call();
         if let Err(error) = result
             && error != Errno::EAGAIN
+            && self.receiver.has_full_reports()
+            && attempt.excuses(error)
+            && self.collect_reports()
         {
-            if self.receiver.has_full_reports() && attempt.excuses(error) && self.collect_reports()
-            {
-                return None;
-            }
+            return None;
         }
         attempt.judge(result, |error| self.report(error))
     }
