@@ -188,7 +188,7 @@ impl fmt::Debug for Async {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_async_init(
+pub unsafe extern "C" fn uvudp_async_init(
     loop_: *mut uv_loop_t,
     handle: *mut uv_async_t,
     async_cb: uv_async_cb,
@@ -215,7 +215,7 @@ pub unsafe extern "C" fn uv_async_init(
 
 /// From any thread and from signal handlers: nothing here locks, allocates or waits.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_async_send(handle: *mut uv_async_t) -> c_int {
+pub unsafe extern "C" fn uvudp_async_send(handle: *mut uv_async_t) -> c_int {
     if handle.is_null() {
         return -libc::EINVAL;
     }

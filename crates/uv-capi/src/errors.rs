@@ -40,17 +40,17 @@ unsafe fn copy(text: &CStr, buf: *mut c_char, len: usize) -> *mut c_char {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_strerror(err: c_int) -> *const c_char {
+pub extern "C" fn uvudp_strerror(err: c_int) -> *const c_char {
     entry(err).map_or_else(|| kept(err), |entry| entry.text.as_ptr())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_err_name(err: c_int) -> *const c_char {
+pub extern "C" fn uvudp_err_name(err: c_int) -> *const c_char {
     entry(err).map_or_else(|| kept(err), |entry| entry.name.as_ptr())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_strerror_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
+pub unsafe extern "C" fn uvudp_strerror_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
     let named = entry(err).map(|entry| Cow::Borrowed(entry.text));
     let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
     // SAFETY: the caller gives `len` bytes of room.
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn uv_strerror_r(err: c_int, buf: *mut c_char, len: usize)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_err_name_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
+pub unsafe extern "C" fn uvudp_err_name_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
     let named = entry(err).map(|entry| Cow::Borrowed(entry.name));
     let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
     // SAFETY: the caller gives `len` bytes of room.
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn uv_err_name_r(err: c_int, buf: *mut c_char, len: usize)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_translate_sys_error(sys_errno: c_int) -> c_int {
+pub extern "C" fn uvudp_translate_sys_error(sys_errno: c_int) -> c_int {
     if sys_errno <= 0 {
         sys_errno
     } else {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use uv_core::{Loop, RunMode};
 
 use crate::asynchronous::Hub;
-use crate::process::uv_hrtime;
+use crate::process::uvudp_hrtime;
 use crate::types::{uv_handle_t, uv_loop_t, uv_walk_cb};
 
 /// Behind `uv_loop_t.inner`.
@@ -36,7 +36,7 @@ impl LoopBox {
             hub: OnceCell::new(),
             handles: RefCell::default(),
             entered: Cell::new(0),
-            began: uv_hrtime().saturating_sub(lp.now()),
+            began: uvudp_hrtime().saturating_sub(lp.now()),
             lp,
         })
     }
@@ -96,14 +96,14 @@ static DEFAULT: DefaultLoop = DefaultLoop(std::cell::UnsafeCell::new(uv_loop_t {
 static DEFAULT_OPEN: AtomicPtr<uv_loop_t> = AtomicPtr::new(ptr::null_mut());
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_default_loop() -> *mut uv_loop_t {
+pub unsafe extern "C" fn uvudp_default_loop() -> *mut uv_loop_t {
     let open = DEFAULT_OPEN.load(Ordering::Acquire);
     if !open.is_null() {
         return open;
     }
     let loop_ = DEFAULT.0.get();
     // SAFETY: room for a loop that is not open.
-    if unsafe { uv_loop_init(loop_) } != 0 {
+    if unsafe { uvudp_loop_init(loop_) } != 0 {
         return ptr::null_mut();
     }
     DEFAULT_OPEN.store(loop_, Ordering::Release);
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn uv_default_loop() -> *mut uv_loop_t {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_init(loop_: *mut uv_loop_t) -> c_int {
+pub unsafe extern "C" fn uvudp_loop_init(loop_: *mut uv_loop_t) -> c_int {
     if loop_.is_null() {
         return -libc::EINVAL;
     }
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn uv_loop_init(loop_: *mut uv_loop_t) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_close(loop_: *mut uv_loop_t) -> c_int {
+pub unsafe extern "C" fn uvudp_loop_close(loop_: *mut uv_loop_t) -> c_int {
     // SAFETY: as the crate says.
     let Some(in_loop) = (unsafe { loop_box(loop_) }) else {
         return -libc::EINVAL;
@@ -151,24 +151,24 @@ pub unsafe extern "C" fn uv_loop_close(loop_: *mut uv_loop_t) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_loop_size() -> usize {
+pub extern "C" fn uvudp_loop_size() -> usize {
     size_of::<uv_loop_t>()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_alive(loop_: *const uv_loop_t) -> c_int {
+pub unsafe extern "C" fn uvudp_loop_alive(loop_: *const uv_loop_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { loop_box(loop_) }.map_or(0, |in_loop| in_loop.lp.alive().into())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_get_data(loop_: *const uv_loop_t) -> *mut c_void {
+pub unsafe extern "C" fn uvudp_loop_get_data(loop_: *const uv_loop_t) -> *mut c_void {
     // SAFETY: as the crate says.
     unsafe { loop_.as_ref() }.map_or(ptr::null_mut(), |loop_| loop_.data)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_set_data(loop_: *mut uv_loop_t, data: *mut c_void) {
+pub unsafe extern "C" fn uvudp_loop_set_data(loop_: *mut uv_loop_t, data: *mut c_void) {
     if !loop_.is_null() {
         // SAFETY: as the crate says.
         unsafe { (*loop_).data = data };
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn uv_loop_set_data(loop_: *mut uv_loop_t, data: *mut c_vo
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_run(loop_: *mut uv_loop_t, mode: c_uint) -> c_int {
+pub unsafe extern "C" fn uvudp_run(loop_: *mut uv_loop_t, mode: c_uint) -> c_int {
     // SAFETY: as the crate says. The loop is cloned out: a callback may close it.
     let Some(lp) = (unsafe { loop_box(loop_) }).map(|in_loop| in_loop.lp.clone()) else {
         return -libc::EINVAL;
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn uv_run(loop_: *mut uv_loop_t, mode: c_uint) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_stop(loop_: *mut uv_loop_t) {
+pub unsafe extern "C" fn uvudp_stop(loop_: *mut uv_loop_t) {
     // SAFETY: as the crate says.
     if let Some(in_loop) = unsafe { loop_box(loop_) } {
         in_loop.lp.stop();
@@ -209,13 +209,13 @@ pub unsafe extern "C" fn uv_stop(loop_: *mut uv_loop_t) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_now(loop_: *const uv_loop_t) -> u64 {
+pub unsafe extern "C" fn uvudp_now(loop_: *const uv_loop_t) -> u64 {
     // SAFETY: as the crate says.
     unsafe { loop_box(loop_) }.map_or(0, LoopBox::millis)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_update_time(loop_: *mut uv_loop_t) {
+pub unsafe extern "C" fn uvudp_update_time(loop_: *mut uv_loop_t) {
     // SAFETY: as the crate says.
     if let Some(in_loop) = unsafe { loop_box(loop_) } {
         in_loop.lp.update_time();
@@ -223,13 +223,13 @@ pub unsafe extern "C" fn uv_update_time(loop_: *mut uv_loop_t) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_backend_fd(loop_: *const uv_loop_t) -> c_int {
+pub unsafe extern "C" fn uvudp_backend_fd(loop_: *const uv_loop_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { loop_box(loop_) }.map_or(-libc::EINVAL, |in_loop| in_loop.lp.as_fd().as_raw_fd())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_backend_timeout(loop_: *const uv_loop_t) -> c_int {
+pub unsafe extern "C" fn uvudp_backend_timeout(loop_: *const uv_loop_t) -> c_int {
     // SAFETY: as the crate says.
     let Some(in_loop) = (unsafe { loop_box(loop_) }).filter(|in_loop| in_loop.lp.alive()) else {
         return 0;
@@ -253,7 +253,7 @@ pub(crate) fn millis_up(duration: Duration) -> u64 {
 
 /// Calls back with every handle that was open when this began and still is when its turn comes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_walk(loop_: *mut uv_loop_t, walk_cb: uv_walk_cb, arg: *mut c_void) {
+pub unsafe extern "C" fn uvudp_walk(loop_: *mut uv_loop_t, walk_cb: uv_walk_cb, arg: *mut c_void) {
     // SAFETY: as the crate says.
     let (Some(in_loop), Some(walk_cb)) = (unsafe { loop_box(loop_) }, walk_cb) else {
         return;

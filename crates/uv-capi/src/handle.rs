@@ -33,7 +33,7 @@ const NAMES: [&CStr; 18] = [
 ];
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_close(handle: *mut uv_handle_t, close_cb: uv_close_cb) {
+pub unsafe extern "C" fn uvudp_close(handle: *mut uv_handle_t, close_cb: uv_close_cb) {
     // SAFETY: as the crate says.
     if let Some(kind) = unsafe { open(handle) } {
         // SAFETY: `kind` is of the handle's own box.
@@ -42,19 +42,19 @@ pub unsafe extern "C" fn uv_close(handle: *mut uv_handle_t, close_cb: uv_close_c
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_is_closing(handle: *const uv_handle_t) -> c_int {
+pub unsafe extern "C" fn uvudp_is_closing(handle: *const uv_handle_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { open(handle) }.is_none().into()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_is_active(handle: *const uv_handle_t) -> c_int {
+pub unsafe extern "C" fn uvudp_is_active(handle: *const uv_handle_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { object(handle) }.map_or(0, |object| object.kind.is_active().into())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ref(handle: *mut uv_handle_t) {
+pub unsafe extern "C" fn uvudp_ref(handle: *mut uv_handle_t) {
     // SAFETY: as the crate says.
     if let Some(object) = unsafe { object(handle) } {
         object.kind.set_ref(true);
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn uv_ref(handle: *mut uv_handle_t) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_unref(handle: *mut uv_handle_t) {
+pub unsafe extern "C" fn uvudp_unref(handle: *mut uv_handle_t) {
     // SAFETY: as the crate says.
     if let Some(object) = unsafe { object(handle) } {
         object.kind.set_ref(false);
@@ -70,13 +70,13 @@ pub unsafe extern "C" fn uv_unref(handle: *mut uv_handle_t) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_has_ref(handle: *const uv_handle_t) -> c_int {
+pub unsafe extern "C" fn uvudp_has_ref(handle: *const uv_handle_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { object(handle) }.map_or(0, |object| object.kind.has_ref().into())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_fileno(handle: *const uv_handle_t, fd: *mut c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_fileno(handle: *const uv_handle_t, fd: *mut c_int) -> c_int {
     // SAFETY: as the crate says.
     let Some(type_) = (unsafe { handle.as_ref() }).map(|handle| handle.type_) else {
         return -libc::EINVAL;
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn uv_fileno(handle: *const uv_handle_t, fd: *mut c_int) -
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_handle_size(type_: c_uint) -> usize {
+pub extern "C" fn uvudp_handle_size(type_: c_uint) -> usize {
     match type_ {
         UV_UDP => size_of::<uv_udp_t>(),
         UV_ASYNC => size_of::<uv_async_t>(),
@@ -109,13 +109,13 @@ pub extern "C" fn uv_handle_size(type_: c_uint) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_get_type(handle: *const uv_handle_t) -> c_uint {
+pub unsafe extern "C" fn uvudp_handle_get_type(handle: *const uv_handle_t) -> c_uint {
     // SAFETY: as the crate says.
     unsafe { handle.as_ref() }.map_or(0, |handle| handle.type_)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_handle_type_name(type_: c_uint) -> *const c_char {
+pub extern "C" fn uvudp_handle_type_name(type_: c_uint) -> *const c_char {
     name_of(&NAMES, type_)
 }
 
@@ -129,13 +129,13 @@ pub(crate) fn name_of(names: &[&'static CStr], number: c_uint) -> *const c_char 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_get_data(handle: *const uv_handle_t) -> *mut c_void {
+pub unsafe extern "C" fn uvudp_handle_get_data(handle: *const uv_handle_t) -> *mut c_void {
     // SAFETY: as the crate says.
     unsafe { handle.as_ref() }.map_or(ptr::null_mut(), |handle| handle.data)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_set_data(handle: *mut uv_handle_t, data: *mut c_void) {
+pub unsafe extern "C" fn uvudp_handle_set_data(handle: *mut uv_handle_t, data: *mut c_void) {
     if !handle.is_null() {
         // SAFETY: as the crate says.
         unsafe { (*handle).data = data };
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn uv_handle_set_data(handle: *mut uv_handle_t, data: *mut
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_get_loop(handle: *const uv_handle_t) -> *mut uv_loop_t {
+pub unsafe extern "C" fn uvudp_handle_get_loop(handle: *const uv_handle_t) -> *mut uv_loop_t {
     // SAFETY: as the crate says.
     unsafe { handle.as_ref() }.map_or(ptr::null_mut(), |handle| handle.loop_)
 }

@@ -50,18 +50,24 @@ macro_rules! hook {
     };
 }
 
-hook!(Idle, UV_IDLE, uv_idle_init, uv_idle_start, uv_idle_stop);
+hook!(
+    Idle,
+    UV_IDLE,
+    uvudp_idle_init,
+    uvudp_idle_start,
+    uvudp_idle_stop
+);
 hook!(
     Prepare,
     UV_PREPARE,
-    uv_prepare_init,
-    uv_prepare_start,
-    uv_prepare_stop
+    uvudp_prepare_init,
+    uvudp_prepare_start,
+    uvudp_prepare_stop
 );
 hook!(
     Check,
     UV_CHECK,
-    uv_check_init,
-    uv_check_start,
-    uv_check_stop
+    uvudp_check_init,
+    uvudp_check_start,
+    uvudp_check_stop
 );

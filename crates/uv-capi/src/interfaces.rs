@@ -97,7 +97,7 @@ fn physical(list: &List, of: &CStr) -> [c_char; 6] {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_interface_addresses(
+pub unsafe extern "C" fn uvudp_interface_addresses(
     addresses: *mut *mut uv_interface_address_t,
     count: *mut c_int,
 ) -> c_int {
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn uv_interface_addresses(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_free_interface_addresses(
+pub unsafe extern "C" fn uvudp_free_interface_addresses(
     addresses: *mut uv_interface_address_t,
     count: c_int,
 ) {

@@ -159,6 +159,6 @@ fn the_library_version_is_the_packages() {
     assert!(header.contains(&expected));
     let [major, minor, patch] = VERSION;
     // SAFETY: the function gives a string that lives for ever.
-    let text = unsafe { std::ffi::CStr::from_ptr(crate::process::uv_version_string()) };
+    let text = unsafe { std::ffi::CStr::from_ptr(crate::process::uvudp_version_string()) };
     assert_eq!(text.to_str().unwrap(), format!("{major}.{minor}.{patch}"));
 }

@@ -9,7 +9,7 @@ use crate::address::{v4, v6};
 use crate::types::uv_buf_t;
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_buf_init(base: *mut c_char, len: c_uint) -> uv_buf_t {
+pub extern "C" fn uvudp_buf_init(base: *mut c_char, len: c_uint) -> uv_buf_t {
     uv_buf_t {
         base,
         len: len.try_into().unwrap_or(usize::MAX),
@@ -54,7 +54,7 @@ fn port_of(port: c_int) -> u16 {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip4_addr(
+pub unsafe extern "C" fn uvudp_ip4_addr(
     ip: *const c_char,
     port: c_int,
     addr: *mut sockaddr_in,
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn uv_ip4_addr(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip6_addr(
+pub unsafe extern "C" fn uvudp_ip6_addr(
     ip: *const c_char,
     port: c_int,
     addr: *mut sockaddr_in6,
@@ -123,7 +123,7 @@ fn v6_text(ip: Ipv6Addr) -> String {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip4_name(
+pub unsafe extern "C" fn uvudp_ip4_name(
     src: *const sockaddr_in,
     dst: *mut c_char,
     size: usize,
@@ -132,11 +132,11 @@ pub unsafe extern "C" fn uv_ip4_name(
         return -libc::EINVAL;
     }
     // SAFETY: the caller vouches for `src`; a member's address is taken without reading it.
-    unsafe { uv_inet_ntop(AF_INET, (&raw const (*src).sin_addr).cast(), dst, size) }
+    unsafe { uvudp_inet_ntop(AF_INET, (&raw const (*src).sin_addr).cast(), dst, size) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip6_name(
+pub unsafe extern "C" fn uvudp_ip6_name(
     src: *const sockaddr_in6,
     dst: *mut c_char,
     size: usize,
@@ -145,26 +145,30 @@ pub unsafe extern "C" fn uv_ip6_name(
         return -libc::EINVAL;
     }
     // SAFETY: the caller vouches for `src`; a member's address is taken without reading it.
-    unsafe { uv_inet_ntop(AF_INET6, (&raw const (*src).sin6_addr).cast(), dst, size) }
+    unsafe { uvudp_inet_ntop(AF_INET6, (&raw const (*src).sin6_addr).cast(), dst, size) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip_name(src: *const sockaddr, dst: *mut c_char, size: usize) -> c_int {
+pub unsafe extern "C" fn uvudp_ip_name(
+    src: *const sockaddr,
+    dst: *mut c_char,
+    size: usize,
+) -> c_int {
     if src.is_null() {
         return -libc::EINVAL;
     }
     // SAFETY: every socket address begins with its family, and is what that says.
     unsafe {
         match c_int::from((*src).sa_family) {
-            AF_INET => uv_ip4_name(src.cast(), dst, size),
-            AF_INET6 => uv_ip6_name(src.cast(), dst, size),
+            AF_INET => uvudp_ip4_name(src.cast(), dst, size),
+            AF_INET6 => uvudp_ip6_name(src.cast(), dst, size),
             _ => -libc::EAFNOSUPPORT,
         }
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_inet_ntop(
+pub unsafe extern "C" fn uvudp_inet_ntop(
     af: c_int,
     src: *const c_void,
     dst: *mut c_char,
@@ -185,7 +189,7 @@ pub unsafe extern "C" fn uv_inet_ntop(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_inet_pton(af: c_int, src: *const c_char, dst: *mut c_void) -> c_int {
+pub unsafe extern "C" fn uvudp_inet_pton(af: c_int, src: *const c_char, dst: *mut c_void) -> c_int {
     // SAFETY: as the crate says.
     let (Some(src), false) = (unsafe { text(src) }, dst.is_null()) else {
         return -libc::EINVAL;

@@ -31,7 +31,7 @@ fn code(result: uv_core::Result<()>) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_init(loop_: *mut uv_loop_t, handle: *mut uv_timer_t) -> c_int {
+pub unsafe extern "C" fn uvudp_timer_init(loop_: *mut uv_loop_t, handle: *mut uv_timer_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe {
         init(loop_, handle, UV_TIMER, |lp| {
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn uv_timer_init(loop_: *mut uv_loop_t, handle: *mut uv_ti
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_start(
+pub unsafe extern "C" fn uvudp_timer_start(
     handle: *mut uv_timer_t,
     cb: uv_timer_cb,
     timeout: u64,
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn uv_timer_start(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_stop(handle: *mut uv_timer_t) -> c_int {
+pub unsafe extern "C" fn uvudp_timer_stop(handle: *mut uv_timer_t) -> c_int {
     // SAFETY: as the crate says.
     match unsafe { timer(handle) } {
         Some(timer) => code(timer.stop()),
@@ -71,13 +71,13 @@ pub unsafe extern "C" fn uv_timer_stop(handle: *mut uv_timer_t) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_again(handle: *mut uv_timer_t) -> c_int {
+pub unsafe extern "C" fn uvudp_timer_again(handle: *mut uv_timer_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { timer(handle) }.map_or(-libc::EINVAL, |timer| code(timer.again()))
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_set_repeat(handle: *mut uv_timer_t, repeat: u64) {
+pub unsafe extern "C" fn uvudp_timer_set_repeat(handle: *mut uv_timer_t, repeat: u64) {
     // SAFETY: as the crate says.
     if let Some(timer) = unsafe { timer(handle) } {
         timer.set_repeat(Duration::from_millis(repeat));
@@ -85,13 +85,13 @@ pub unsafe extern "C" fn uv_timer_set_repeat(handle: *mut uv_timer_t, repeat: u6
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_get_repeat(handle: *const uv_timer_t) -> u64 {
+pub unsafe extern "C" fn uvudp_timer_get_repeat(handle: *const uv_timer_t) -> u64 {
     // SAFETY: as the crate says.
     unsafe { timer(handle) }.map_or(0, |timer| millis_up(timer.repeat()))
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_timer_get_due_in(handle: *const uv_timer_t) -> u64 {
+pub unsafe extern "C" fn uvudp_timer_get_due_in(handle: *const uv_timer_t) -> u64 {
     // SAFETY: as the crate says.
     unsafe { timer(handle) }.map_or(0, |timer| millis_up(timer.due_in()))
 }

@@ -29,7 +29,7 @@ unsafe fn tell(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_getsockname(
+pub unsafe extern "C" fn uvudp_udp_getsockname(
     handle: *const uv_udp_t,
     name: *mut sockaddr,
     namelen: *mut c_int,
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn uv_udp_getsockname(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_getpeername(
+pub unsafe extern "C" fn uvudp_udp_getpeername(
     handle: *const uv_udp_t,
     name: *mut sockaddr,
     namelen: *mut c_int,

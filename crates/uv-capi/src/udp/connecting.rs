@@ -29,23 +29,26 @@ fn disconnect(udp: &UdpBox) -> Result<(), c_int> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_connect(handle: *mut uv_udp_t, addr: *const sockaddr) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_connect(handle: *mut uv_udp_t, addr: *const sockaddr) -> c_int {
     // SAFETY: as the crate says.
     code(unsafe { udp_box(handle).and_then(|udp| connect(udp, addr)) })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_disconnect(handle: *mut uv_udp_t) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_disconnect(handle: *mut uv_udp_t) -> c_int {
     // SAFETY: as the crate says.
     code(unsafe { udp_box(handle) }.and_then(disconnect))
 }
 
 /// libuv 1.x's `uv_udp_connect`: null disconnects, and a handle that is connected must do so first.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp1_connect(handle: *mut uv_udp_t, addr: *const sockaddr) -> c_int {
+pub unsafe extern "C" fn uvudp_v1_udp_connect(
+    handle: *mut uv_udp_t,
+    addr: *const sockaddr,
+) -> c_int {
     if addr.is_null() {
         // SAFETY: as the crate says.
-        return unsafe { uv_udp_disconnect(handle) };
+        return unsafe { uvudp_udp_disconnect(handle) };
     }
     // SAFETY: as the crate says.
     code(unsafe {

@@ -19,14 +19,14 @@ use crate::object::{Kind, object};
 use crate::types::{UV_UDP, uv_handle_t, uv_loop_t, uv_udp_t};
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_init(loop_: *mut uv_loop_t, handle: *mut uv_udp_t) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_init(loop_: *mut uv_loop_t, handle: *mut uv_udp_t) -> c_int {
     // SAFETY: as the crate says.
-    unsafe { uv_udp_init_ex(loop_, handle, 0) }
+    unsafe { uvudp_udp_init_ex(loop_, handle, 0) }
 }
 
 /// The lowest eight bits of the flags are an address family: with one, the socket is made now.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_init_ex(
+pub unsafe extern "C" fn uvudp_udp_init_ex(
     loop_: *mut uv_loop_t,
     handle: *mut uv_udp_t,
     flags: c_uint,
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn uv_udp_init_ex(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_bind(
+pub unsafe extern "C" fn uvudp_udp_bind(
     handle: *mut uv_udp_t,
     addr: *const sockaddr,
     flags: c_uint,
@@ -87,15 +87,15 @@ pub unsafe extern "C" fn uv_udp_bind(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_open(handle: *mut uv_udp_t, sock: c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_open(handle: *mut uv_udp_t, sock: c_int) -> c_int {
     // SAFETY: as the crate says.
-    unsafe { uv_udp_open_ex(handle, sock, 0) }
+    unsafe { uvudp_udp_open_ex(handle, sock, 0) }
 }
 
 /// Gives the handle a socket that the program made. The descriptor is the handle's from then on, and stays the program's if
 /// there is an error.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_open_ex(
+pub unsafe extern "C" fn uvudp_udp_open_ex(
     handle: *mut uv_udp_t,
     sock: c_int,
     flags: c_uint,

@@ -98,7 +98,7 @@ unsafe fn change(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_membership(
+pub unsafe extern "C" fn uvudp_udp_set_membership(
     handle: *mut uv_udp_t,
     multicast_addr: *const c_char,
     interface_addr: *const c_char,
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn uv_udp_set_membership(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_source_membership(
+pub unsafe extern "C" fn uvudp_udp_set_source_membership(
     handle: *mut uv_udp_t,
     multicast_addr: *const c_char,
     interface_addr: *const c_char,
@@ -122,13 +122,13 @@ pub unsafe extern "C" fn uv_udp_set_source_membership(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_multicast_loop(handle: *mut uv_udp_t, on: c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_set_multicast_loop(handle: *mut uv_udp_t, on: c_int) -> c_int {
     // SAFETY: as the crate says.
     unsafe { set(handle, |udp| udp.set_multicast_loop(on != 0)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_multicast_ttl(handle: *mut uv_udp_t, ttl: c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_set_multicast_ttl(handle: *mut uv_udp_t, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
         // SAFETY: as the crate says.
         Ok(ttl @ 0..=255) => unsafe { set(handle, |udp| udp.set_multicast_ttl(ttl)) },
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn uv_udp_set_multicast_ttl(handle: *mut uv_udp_t, ttl: c_
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_multicast_interface(
+pub unsafe extern "C" fn uvudp_udp_set_multicast_interface(
     handle: *mut uv_udp_t,
     interface_addr: *const c_char,
 ) -> c_int {

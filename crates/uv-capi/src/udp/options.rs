@@ -16,13 +16,13 @@ pub(super) unsafe fn set(handle: *mut uv_udp_t, option: impl FnOnce(&Udp) -> Res
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_broadcast(handle: *mut uv_udp_t, on: c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_set_broadcast(handle: *mut uv_udp_t, on: c_int) -> c_int {
     // SAFETY: as the crate says.
     unsafe { set(handle, |udp| udp.set_broadcast(on != 0)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_ttl(handle: *mut uv_udp_t, ttl: c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_set_ttl(handle: *mut uv_udp_t, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
         // SAFETY: as the crate says.
         Ok(ttl @ 1..=255) => unsafe { set(handle, |udp| udp.set_ttl(ttl)) },
@@ -66,14 +66,20 @@ unsafe fn buffer_size(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_send_buffer_size(handle: *mut uv_handle_t, value: *mut c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_send_buffer_size(
+    handle: *mut uv_handle_t,
+    value: *mut c_int,
+) -> c_int {
     let (get, set) = (Udp::send_buffer_size, Udp::set_send_buffer_size);
     // SAFETY: as the crate says.
     code(unsafe { buffer_size(handle, value, get, set) })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_recv_buffer_size(handle: *mut uv_handle_t, value: *mut c_int) -> c_int {
+pub unsafe extern "C" fn uvudp_recv_buffer_size(
+    handle: *mut uv_handle_t,
+    value: *mut c_int,
+) -> c_int {
     let (get, set) = (Udp::recv_buffer_size, Udp::set_recv_buffer_size);
     // SAFETY: as the crate says.
     code(unsafe { buffer_size(handle, value, get, set) })

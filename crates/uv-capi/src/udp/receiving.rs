@@ -10,7 +10,7 @@ use super::{number, udp_box};
 use crate::types::{uv_alloc_cb, uv_udp_recv_cb, uv_udp_t};
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_recv_start(
+pub unsafe extern "C" fn uvudp_udp_recv_start(
     handle: *mut uv_udp_t,
     alloc_cb: uv_alloc_cb,
     recv_cb: uv_udp_recv_cb,
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn uv_udp_recv_start(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_recv_stop(handle: *mut uv_udp_t) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_recv_stop(handle: *mut uv_udp_t) -> c_int {
     if handle.is_null() {
         return -libc::EINVAL;
     }
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn uv_udp_recv_stop(handle: *mut uv_udp_t) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_using_recvmmsg(handle: *const uv_udp_t) -> c_int {
+pub unsafe extern "C" fn uvudp_udp_using_recvmmsg(handle: *const uv_udp_t) -> c_int {
     // SAFETY: as the crate says.
     unsafe { udp_box(handle) }.map_or(0, |udp| udp.receiver.fills_large_buffers().into())
 }

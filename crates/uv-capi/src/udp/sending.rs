@@ -234,7 +234,7 @@ fn either(result: Result<c_int, c_int>) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_send(
+pub unsafe extern "C" fn uvudp_udp_send(
     req: *mut uv_udp_send_t,
     handle: *mut uv_udp_t,
     bufs: *const uv_buf_t,
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn uv_udp_send(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_sendto(
+pub unsafe extern "C" fn uvudp_udp_sendto(
     req: *mut uv_udp_send_t,
     handle: *mut uv_udp_t,
     bufs: *const uv_buf_t,
@@ -260,7 +260,7 @@ pub unsafe extern "C" fn uv_udp_sendto(
 
 /// libuv 1.x's `uv_udp_send`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp1_send(
+pub unsafe extern "C" fn uvudp_v1_udp_send(
     req: *mut uv_udp_send_t,
     handle: *mut uv_udp_t,
     bufs: *const uv_buf_t,
@@ -271,15 +271,15 @@ pub unsafe extern "C" fn uv_udp1_send(
     // SAFETY: as the crate says.
     unsafe {
         if addr.is_null() {
-            uv_udp_send(req, handle, bufs, nbufs, send_cb)
+            uvudp_udp_send(req, handle, bufs, nbufs, send_cb)
         } else {
-            uv_udp_sendto(req, handle, bufs, nbufs, addr, send_cb)
+            uvudp_udp_sendto(req, handle, bufs, nbufs, addr, send_cb)
         }
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_try_send(
+pub unsafe extern "C" fn uvudp_udp_try_send(
     handle: *mut uv_udp_t,
     bufs: *const uv_buf_t,
     nbufs: c_uint,
@@ -289,7 +289,7 @@ pub unsafe extern "C" fn uv_udp_try_send(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_try_sendto(
+pub unsafe extern "C" fn uvudp_udp_try_sendto(
     handle: *mut uv_udp_t,
     bufs: *const uv_buf_t,
     nbufs: c_uint,
@@ -301,7 +301,7 @@ pub unsafe extern "C" fn uv_udp_try_sendto(
 
 /// libuv 1.x's `uv_udp_try_send`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp1_try_send(
+pub unsafe extern "C" fn uvudp_v1_udp_try_send(
     handle: *mut uv_udp_t,
     bufs: *const uv_buf_t,
     nbufs: c_uint,
@@ -385,7 +385,7 @@ unsafe fn slices_of<'a>(bufs: *const uv_buf_t, nbufs: c_uint) -> Result<Vec<IoSl
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_try_send2(
+pub unsafe extern "C" fn uvudp_udp_try_send2(
     handle: *mut uv_udp_t,
     count: c_uint,
     bufs: *const *const uv_buf_t,
@@ -401,13 +401,13 @@ pub unsafe extern "C" fn uv_udp_try_send2(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_get_send_queue_size(handle: *const uv_udp_t) -> usize {
+pub unsafe extern "C" fn uvudp_udp_get_send_queue_size(handle: *const uv_udp_t) -> usize {
     // SAFETY: as the crate says.
     unsafe { handle.as_ref() }.map_or(0, |handle| handle.send_queue_size)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_get_send_queue_count(handle: *const uv_udp_t) -> usize {
+pub unsafe extern "C" fn uvudp_udp_get_send_queue_count(handle: *const uv_udp_t) -> usize {
     // SAFETY: as the crate says.
     unsafe { handle.as_ref() }.map_or(0, |handle| handle.send_queue_count)
 }
