@@ -57,7 +57,7 @@ fn questions() -> Questions {
         uv_loop_t { "data" data, "inner" inner, "reserved" reserved }
         uv_handle_t { "data" data, "loop" loop_, "type" type_, "close_cb" close_cb, "inner" inner, "reserved" reserved }
         uv_async_t {
-            "data" base.data, "inner" base.inner, "async_cb" async_cb, "wakeup" wakeup, "pending" pending, "busy" busy
+            "data" base.data, "inner" base.inner, "async_cb" async_cb, "wakeup" signal.wakeup, "pending" signal.pending, "busy" signal.busy
         }
         uv_udp_t {
             "data" base.data, "loop" base.loop_, "type" base.type_, "close_cb" base.close_cb, "inner" base.inner,

@@ -26,11 +26,14 @@ mod errors;
 mod event_loop;
 mod handle;
 mod hooks;
+mod hub;
 mod interfaces;
 #[cfg(test)]
 mod layout;
+mod loop_box;
 mod names;
 mod object;
+mod pointers;
 mod process;
 mod requests;
 mod timer;
