@@ -243,7 +243,6 @@ impl Receiver {
     /// it, because somebody else switched `UDP_GRO` on, is kept before that.
     fn hand_over_one(&self, lent: &Lent, arrival: &Arrival) {
         let Lent { buf, callbacks } = lent;
-        let epoch = self.epoch.get();
         // SAFETY: the kernel stored so many bytes at the start of the buffer, and the program has it back below.
         let stored = unsafe { slice::from_raw_parts(buf.base.cast_const().cast(), arrival.len) };
         let mut run = arrival.run(stored);
@@ -257,7 +256,6 @@ impl Receiver {
         let source = Raw::from(&arrival.source);
         let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
         self.recv(*callbacks, len.cast_signed(), buf, source.as_ptr(), partial);
-        self.end_round(epoch);
     }
 
     /// Offers datagrams that came together; gives back what the program refused, and what was behind it. A loop of its own,

@@ -193,8 +193,8 @@ pub(crate) struct Scratch {
     controls: Vec<ControlBuffer>,
 }
 
-// SAFETY: the pointers are to the scratch's own heap memory, which moves with it, and to payloads that are only looked
-// at in `send`, whose caller vouches for them.
+// SAFETY: the pointers are to the scratch's own heap memory, which moves with it, and to payloads that only `send` looks
+// at, which demands that they are there.
 unsafe impl Send for Scratch {}
 // SAFETY: nothing can be done with a shared reference.
 unsafe impl Sync for Scratch {}
@@ -273,7 +273,7 @@ impl Scratch {
         match messages {
             [] => return Ok(0),
             [only] => {
-                // SAFETY: name and control are our own, and the caller vouches for the payload.
+                // SAFETY: name and control are in `names` and `controls`; the payload is still there, as `send` demands.
                 return unsafe { send_header(fd, &only.msg_hdr) }.map(|_| 1);
             }
             _ => {}
@@ -281,7 +281,8 @@ impl Scratch {
         #[cfg(feature = "fault-injection")]
         let count = crate::fault::before(crate::fault::Call::Sendmmsg)?
             .map_or(count, |most| most.min(count));
-        // SAFETY: as above for each of them; `count` does not exceed the array.
+        // SAFETY: names and controls are in `names` and `controls`, payloads are still there, as `send` demands; there are at
+        // least `count` messages.
         let sent = syscall!(unsafe {
             libc::sendmmsg(
                 fd.as_raw_fd(),
