@@ -7,7 +7,7 @@ use uv_core::{Check, Idle, Prepare, Timer};
 
 use crate::hub::Async;
 use crate::pointers::Given;
-use crate::types::uv_handle_t;
+use crate::types::{Handle, uv_handle_t};
 use crate::udp::state::UdpBox;
 
 /// Behind `uv_handle_t.inner`.
@@ -77,8 +77,8 @@ impl Kind {
 
 /// The box of a handle; `None` for null, and once it is closed.
 #[inline]
-pub(crate) fn object(handle: &Given<uv_handle_t>) -> Option<&Object> {
-    let inner = handle.get()?.inner.get().cast::<Object>();
+pub(crate) fn object<T: Handle>(handle: &Given<T>) -> Option<&Object> {
+    let inner = handle.get()?.head().inner.get().cast::<Object>();
     // SAFETY: `inner` is null or a box that `put` stored; only `take`, in the closing turn, takes it away.
     unsafe { inner.as_ref() }
 }

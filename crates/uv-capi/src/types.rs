@@ -121,7 +121,10 @@ pub struct uv_udp_send_t {
 /// # Safety
 ///
 /// It begins with a `uv_handle_t`.
-pub(crate) unsafe trait Handle: Structure {}
+pub(crate) unsafe trait Handle: Structure {
+    /// What it begins with.
+    fn head(&self) -> &uv_handle_t;
+}
 
 impl<T: Handle> Given<T> {
     /// The handle that the structure begins with.
@@ -153,8 +156,20 @@ unsafe impl Structure for uv_udp_t {}
 unsafe impl Structure for uv_udp_send_t {}
 
 // SAFETY: it is one.
-unsafe impl Handle for uv_handle_t {}
+unsafe impl Handle for uv_handle_t {
+    fn head(&self) -> &uv_handle_t {
+        self
+    }
+}
 // SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
-unsafe impl Handle for uv_async_t {}
+unsafe impl Handle for uv_async_t {
+    fn head(&self) -> &uv_handle_t {
+        &self.base
+    }
+}
 // SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
-unsafe impl Handle for uv_udp_t {}
+unsafe impl Handle for uv_udp_t {
+    fn head(&self) -> &uv_handle_t {
+        &self.base
+    }
+}

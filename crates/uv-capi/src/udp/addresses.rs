@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use uv_udp::Udp;
 
-use super::{code, number, with_udp};
+use super::{code, number, udp_box};
 use crate::address;
 use crate::pointers::{Bytes, Given};
 use crate::types::uv_udp_t;
@@ -17,7 +17,7 @@ fn store(
     name: Bytes,
     namelen: Given<Cell<c_int>>,
 ) -> c_int {
-    code(with_udp(handle, |udp| {
+    code(udp_box(&handle).and_then(|udp| {
         let addr = which(&udp.udp).map_err(number)?;
         address::store(&addr, name, namelen)
     }))

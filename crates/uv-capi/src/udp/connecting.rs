@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::net::SocketAddr;
 
 use super::state::UdpBox;
-use super::{code, number, with_udp};
+use super::{code, number, udp_box};
 use crate::address::Address;
 use crate::pointers::Given;
 use crate::types::uv_udp_t;
@@ -25,12 +25,12 @@ fn disconnect(udp: &UdpBox) -> Result<(), c_int> {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_connect(handle: Given<uv_udp_t>, addr: Address) -> c_int {
-    code(with_udp(handle, |udp| connect(udp, addr.read()?)))
+    code(udp_box(&handle).and_then(|udp| connect(udp, addr.read()?)))
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_disconnect(handle: Given<uv_udp_t>) -> c_int {
-    code(with_udp(handle, disconnect))
+    code(udp_box(&handle).and_then(disconnect))
 }
 
 /// libuv 1.x's `uv_udp_connect`: null disconnects, and a handle that is connected must do so first.
@@ -39,7 +39,7 @@ pub extern "C" fn uvudp_v1_udp_connect(handle: Given<uv_udp_t>, addr: Address) -
     if addr.is_null() {
         return uvudp_udp_disconnect(handle);
     }
-    code(with_udp(handle, |udp| {
+    code(udp_box(&handle).and_then(|udp| {
         // Before the handle's state, as in libuv.
         let peer = addr.read()?;
         if udp.udp.is_connected() {

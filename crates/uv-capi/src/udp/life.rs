@@ -12,7 +12,7 @@ use super::flags::{
 };
 use super::receiver::Receiver;
 use super::state::UdpBox;
-use super::{code, number, with_udp};
+use super::{code, number, udp_box};
 use crate::address::Address;
 use crate::closing::init;
 use crate::loop_box::loop_box;
@@ -63,7 +63,7 @@ pub extern "C" fn uvudp_udp_bind(handle: Given<uv_udp_t>, addr: Address, flags: 
     if flags & !known != 0 {
         return -libc::EINVAL;
     }
-    code(with_udp(handle, |udp| {
+    code(udp_box(&handle).and_then(|udp| {
         let addr = addr.read()?;
         let options = BindOptions::default()
             .ipv6_only(flags & UV_UDP_IPV6ONLY != 0)
@@ -83,7 +83,7 @@ pub extern "C" fn uvudp_udp_open(handle: Given<uv_udp_t>, sock: c_int) -> c_int 
 /// there is an error.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_open_ex(handle: Given<uv_udp_t>, sock: c_int, flags: c_uint) -> c_int {
-    code(with_udp(handle, |udp| open(handle, udp, sock, flags)))
+    code(udp_box(&handle).and_then(|udp| open(handle, udp, sock, flags)))
 }
 
 fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Result<(), c_int> {

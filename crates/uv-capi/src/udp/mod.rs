@@ -20,31 +20,23 @@ pub(crate) use flags::FLAGS;
 
 use state::UdpBox;
 
-/// Says what is behind a handle that is not closing, or closing but not closed; the error for others.
+/// What is behind a handle that is not closing, or closing but not closed; the error for others.
 #[inline]
-fn with_any_udp<T>(
-    handle: Given<uv_udp_t>,
-    with: impl FnOnce(&UdpBox) -> Result<T, i32>,
-) -> Result<T, i32> {
-    match object(&handle.base()).map(|object| &object.kind) {
-        Some(Kind::Udp(udp)) => with(udp),
+fn any_udp_box(handle: &Given<uv_udp_t>) -> Result<&UdpBox, i32> {
+    match object(handle).map(|object| &object.kind) {
+        Some(Kind::Udp(udp)) => Ok(udp),
         None if !handle.is_null() => Err(-libc::EBADF),
         _ => Err(-libc::EINVAL),
     }
 }
 
-/// The same for a handle that is not closing.
-#[inline]
-fn with_udp<T>(
-    handle: Given<uv_udp_t>,
-    with: impl FnOnce(&UdpBox) -> Result<T, i32>,
-) -> Result<T, i32> {
-    with_any_udp(handle, |udp| {
-        if udp.udp.is_closing() {
-            return Err(-libc::EBADF);
-        }
-        with(udp)
-    })
+/// What is behind a handle that is not closing; the error for others.
+fn udp_box(handle: &Given<uv_udp_t>) -> Result<&UdpBox, i32> {
+    let udp = any_udp_box(handle)?;
+    if udp.udp.is_closing() {
+        return Err(-libc::EBADF);
+    }
+    Ok(udp)
 }
 
 /// What a function returns for a result without a value.

@@ -7,7 +7,7 @@ use uv_udp::{BindOptions, Family, Interface};
 
 use super::options::set;
 use super::state::UdpBox;
-use super::{code, number, with_udp};
+use super::{code, number, udp_box};
 use crate::names::{scope_id, split_scope};
 use crate::pointers::{Given, Text};
 use crate::types::uv_udp_t;
@@ -88,9 +88,10 @@ pub extern "C" fn uvudp_udp_set_membership(
     interface_addr: Text,
     membership: c_uint,
 ) -> c_int {
-    code(with_udp(handle, |udp| {
-        change(udp, multicast_addr, interface_addr, None, membership)
-    }))
+    code(
+        udp_box(&handle)
+            .and_then(|udp| change(udp, multicast_addr, interface_addr, None, membership)),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -102,9 +103,10 @@ pub extern "C" fn uvudp_udp_set_source_membership(
     membership: c_uint,
 ) -> c_int {
     let source = Some(source_addr);
-    code(with_udp(handle, |udp| {
-        change(udp, multicast_addr, interface_addr, source, membership)
-    }))
+    code(
+        udp_box(&handle)
+            .and_then(|udp| change(udp, multicast_addr, interface_addr, source, membership)),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -125,7 +127,7 @@ pub extern "C" fn uvudp_udp_set_multicast_interface(
     handle: Given<uv_udp_t>,
     interface_addr: Text,
 ) -> c_int {
-    code(with_udp(handle, |udp| {
+    code(udp_box(&handle).and_then(|udp| {
         let (interface, named) = interface(interface_addr)?;
         let own = udp.udp.local_addr().map(|local| Family::of(&local));
         // "Any" is of no family, but the address that said so is: the kernel's answer to libuv.

@@ -5,13 +5,13 @@ use std::ffi::{c_int, c_uint};
 
 use uv_udp::{Result, Udp};
 
-use super::{code, number, with_udp};
+use super::{code, number, udp_box};
 use crate::object::{Kind, open};
 use crate::pointers::Given;
 use crate::types::{UV_UDP, uv_handle_t, uv_udp_t};
 
 pub(super) fn set(handle: Given<uv_udp_t>, option: impl FnOnce(&Udp) -> Result<()>) -> c_int {
-    code(with_udp(handle, |udp| option(&udp.udp).map_err(number)))
+    code(udp_box(&handle).and_then(|udp| option(&udp.udp).map_err(number)))
 }
 
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use uv_udp::Errno;
 
 use super::receiver::Callbacks;
 use super::state::UdpBox;
-use super::{code, number, with_any_udp, with_udp};
+use super::{any_udp_box, code, number, udp_box};
 use crate::pointers::Given;
 use crate::types::{uv_alloc_cb, uv_udp_recv_cb, uv_udp_t};
 
@@ -20,9 +20,7 @@ pub extern "C" fn uvudp_udp_recv_start(
     let (Some(alloc), Some(recv)) = (alloc_cb, recv_cb) else {
         return -libc::EINVAL;
     };
-    code(with_udp(handle, |udp| {
-        start(udp, Callbacks { alloc, recv })
-    }))
+    code(udp_box(&handle).and_then(|udp| start(udp, Callbacks { alloc, recv })))
 }
 
 fn start(udp: &UdpBox, callbacks: Callbacks) -> Result<(), c_int> {
@@ -49,7 +47,7 @@ pub extern "C" fn uvudp_udp_recv_stop(handle: Given<uv_udp_t>) -> c_int {
     if handle.is_null() {
         return -libc::EINVAL;
     }
-    let stopped = with_any_udp(handle, |udp| {
+    let stopped = any_udp_box(&handle).and_then(|udp| {
         udp.receiver.stop();
         // A handle that is closing has stopped.
         match udp.udp.is_closing() {
@@ -66,6 +64,6 @@ pub extern "C" fn uvudp_udp_recv_stop(handle: Given<uv_udp_t>) -> c_int {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_using_recvmmsg(handle: Given<uv_udp_t>) -> c_int {
-    let large = with_udp(handle, |udp| Ok(udp.receiver.fills_large_buffers()));
+    let large = udp_box(&handle).map(|udp| udp.receiver.fills_large_buffers());
     large.map_or(0, c_int::from)
 }

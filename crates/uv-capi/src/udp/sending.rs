@@ -11,7 +11,7 @@ use uv_sys::{MAX_DATAGRAM, MAX_SLICES};
 use uv_udp::{Payload, Transmit, Udp};
 
 use super::state::UdpBox;
-use super::{code, number, with_any_udp, with_udp};
+use super::{any_udp_box, code, number, udp_box};
 use crate::address::Address;
 use crate::object::{Kind, object};
 use crate::pointers::{Given, Room};
@@ -63,8 +63,13 @@ impl Bufs {
         self.list()?.iter().map(slice).collect()
     }
 
+    /// The bytes of the buffer, if there is one and no other.
+    #[inline]
+    fn only(&self) -> Option<Result<&[u8], c_int>> {
+        (self.count == 1).then(|| self.first.get().map(bytes))?
+    }
+
     /// Calls `with` on the payload in them.
-    #[inline(always)]
     fn with_payload<T>(
         &self,
         with: impl FnOnce(Payload<'_>) -> Result<T, c_int>,
@@ -134,35 +139,39 @@ fn send(
     if req.is_null() {
         return Err(-libc::EINVAL);
     }
-    with_any_udp(handle, |udp| {
-        let accepted = to
-            .destination(udp)
-            .and_then(|to| bufs.with_payload(|payload| accept(udp, payload, to, &req)));
-        // Asked only now: the handle itself takes nothing when it is closing.
-        let bytes = accepted.map_err(|error| match udp.udp.is_closing() {
-            true => -libc::EBADF,
-            false => error,
-        })?;
-        req.set_up(|data| uv_udp_send_t {
-            base: uv_req_t {
-                data: Cell::new(data),
-                type_: UV_UDP_SEND,
-                reserved: [ptr::null_mut(); 2],
-            },
-            handle,
-            cb: send_cb,
-            bytes,
-        });
-        if let Some(handle) = handle.get() {
-            let (size, count) = (&handle.send_queue_size, &handle.send_queue_count);
-            size.set(size.get() + bytes);
-            count.set(count.get() + 1);
-        }
-        if !udp.udp.has_ref() {
-            udp.keep_loop_alive();
-        }
-        Ok(())
-    })
+    let udp = any_udp_box(&handle)?;
+    let accepted = match to.destination(udp) {
+        Ok(to) => match bufs.only() {
+            Some(Ok(payload)) => accept(udp, Payload::Bytes(payload), to, &req),
+            Some(Err(error)) => Err(error),
+            None => bufs.with_payload(|payload| accept(udp, payload, to, &req)),
+        },
+        Err(error) => Err(error),
+    };
+    // Asked only now: the handle itself takes nothing when it is closing.
+    let bytes = accepted.map_err(|error| match udp.udp.is_closing() {
+        true => -libc::EBADF,
+        false => error,
+    })?;
+    req.set_up(|data| uv_udp_send_t {
+        base: uv_req_t {
+            data: Cell::new(data),
+            type_: UV_UDP_SEND,
+            reserved: [ptr::null_mut(); 2],
+        },
+        handle,
+        cb: send_cb,
+        bytes,
+    });
+    if let Some(handle) = handle.get() {
+        let (size, count) = (&handle.send_queue_size, &handle.send_queue_count);
+        size.set(size.get() + bytes);
+        count.set(count.get() + 1);
+    }
+    if !udp.udp.has_ref() {
+        udp.keep_loop_alive();
+    }
+    Ok(())
 }
 
 /// Hands a send over to the handle, and says how many bytes it has.
@@ -212,7 +221,7 @@ fn sent(udp: &Udp, address: usize, result: uv_udp::Result<()>) {
 }
 
 fn try_send(handle: Given<uv_udp_t>, bufs: Bufs, to: To) -> Result<c_int, c_int> {
-    let sent = with_udp(handle, |udp| {
+    let sent = udp_box(&handle).and_then(|udp| {
         let destination = to.destination(udp)?;
         bufs.with_payload(|payload| match destination {
             None => udp.udp.try_send(payload).map_err(number),
@@ -363,7 +372,7 @@ pub extern "C" fn uvudp_udp_try_send2(
     if flags != 0 {
         return -libc::EINVAL;
     }
-    either(with_udp(handle, |udp| {
+    either(udp_box(&handle).and_then(|udp| {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         match (bufs.list(count), nbufs.list(count)) {
             (Some(bufs), Some(nbufs)) if count > 0 => {
