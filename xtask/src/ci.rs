@@ -23,7 +23,7 @@ pub struct Step {
 }
 
 /// All steps, in the order in which they run: what is quick and fails often comes first.
-pub static STEPS: [Step; 9] = [
+pub static STEPS: [Step; 10] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -63,6 +63,11 @@ pub static STEPS: [Step; 9] = [
         name: "valgrind",
         about: "the tests of the crates under valgrind",
         run: valgrind,
+    },
+    Step {
+        name: "miri",
+        about: "the pointers that the kernel is given, under Miri",
+        run: miri,
     },
     Step {
         name: "package",
@@ -297,6 +302,20 @@ fn valgrind() -> Result<Done, Failed> {
         passes(command)?;
     }
     Ok(Done::Holds(format!("{} binaries", binaries.len())))
+}
+
+/// The tests of the receive calls in uv-sys, over calls of their own instead of the kernel's.
+fn miri() -> Result<Done, Failed> {
+    // The proxy of rustup, which knows other toolchains.
+    if !works("cargo", &["+nightly", "miri", "--version"]) {
+        return Ok(Done::Skipped(
+            "Miri is missing (`rustup component add miri --toolchain nightly`)".into(),
+        ));
+    }
+    let mut command = Command::new("cargo");
+    command.args(["+nightly", "miri", "test", "--quiet", "--package", "uv-sys"]);
+    command.args(["--lib", "--target-dir", "target/miri", "recv::"]);
+    passes(command)
 }
 
 /// What belongs into a published crate.

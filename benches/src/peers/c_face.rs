@@ -1,6 +1,6 @@
 //! This project through its C face: a C program of `crates/uv-capi` does the workloads in a process of its own, linked with
-//! the shared library, which is optimized if this is. The libraries of both faces would clash in one program, and libuv's with
-//! either.
+//! the shared library, which is optimized if this is. In one program, the static libraries of both faces would have Rust's own
+//! symbols twice.
 
 use std::{
     fs, io,

@@ -37,6 +37,17 @@ extern "C" {
 
 #define UV_EXTERN
 
+/*
+ * The symbol of a function in the library: uv_run() is uvudp_run there, so that a process may have libuv as well. An
+ * assembler label renames the symbol and nothing else. It leaves members, variables and methods alone that have the name
+ * of a function, which a macro would rename where this header is included and nowhere else.
+ */
+#ifndef UV_UDP_SYMBOL
+#define UV_UDP_QUOTE_(text) #text
+#define UV_UDP_QUOTE(text) UV_UDP_QUOTE_(text)
+#define UV_UDP_SYMBOL(name) __asm__(UV_UDP_QUOTE(__USER_LABEL_PREFIX__) "uvudp_" #name)
+#endif
+
 /* The version of libuv whose functions these are as far as they are here, and the version of this library. */
 #define UV_VERSION_MAJOR 1
 #define UV_VERSION_MINOR 52
@@ -46,16 +57,16 @@ extern "C" {
 #define UV_VERSION_HEX ((UV_VERSION_MAJOR << 16) | (UV_VERSION_MINOR << 8) | UV_VERSION_PATCH)
 #define UV_UDP_LIBRARY_VERSION "0.1.0"
 
-UV_EXTERN unsigned int uv_version(void);
-UV_EXTERN const char* uv_version_string(void);
+UV_EXTERN unsigned int uv_version(void) UV_UDP_SYMBOL(version);
+UV_EXTERN const char* uv_version_string(void) UV_UDP_SYMBOL(version_string);
 
 /* ------------------------------------------------------------------------------------------------------- errors -- */
 
-UV_EXTERN const char* uv_strerror(int err);
-UV_EXTERN char* uv_strerror_r(int err, char* buf, size_t buflen);
-UV_EXTERN const char* uv_err_name(int err);
-UV_EXTERN char* uv_err_name_r(int err, char* buf, size_t buflen);
-UV_EXTERN int uv_translate_sys_error(int sys_errno);
+UV_EXTERN const char* uv_strerror(int err) UV_UDP_SYMBOL(strerror);
+UV_EXTERN char* uv_strerror_r(int err, char* buf, size_t buflen) UV_UDP_SYMBOL(strerror_r);
+UV_EXTERN const char* uv_err_name(int err) UV_UDP_SYMBOL(err_name);
+UV_EXTERN char* uv_err_name_r(int err, char* buf, size_t buflen) UV_UDP_SYMBOL(err_name_r);
+UV_EXTERN int uv_translate_sys_error(int sys_errno) UV_UDP_SYMBOL(translate_sys_error);
 
 /* -------------------------------------------------------------------------------------------------------- types -- */
 
@@ -246,70 +257,71 @@ struct uv_interface_address_s {
 
 /* --------------------------------------------------------------------------------------------------------- loop -- */
 
-UV_EXTERN uv_loop_t* uv_default_loop(void);
-UV_EXTERN int uv_loop_init(uv_loop_t* loop);
+UV_EXTERN uv_loop_t* uv_default_loop(void) UV_UDP_SYMBOL(default_loop);
+UV_EXTERN int uv_loop_init(uv_loop_t* loop) UV_UDP_SYMBOL(loop_init);
 /* UV_EBUSY while there is a handle that is not closed. */
-UV_EXTERN int uv_loop_close(uv_loop_t* loop);
-UV_EXTERN size_t uv_loop_size(void);
-UV_EXTERN int uv_loop_alive(const uv_loop_t* loop);
-UV_EXTERN void* uv_loop_get_data(const uv_loop_t* loop);
-UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data);
+UV_EXTERN int uv_loop_close(uv_loop_t* loop) UV_UDP_SYMBOL(loop_close);
+UV_EXTERN size_t uv_loop_size(void) UV_UDP_SYMBOL(loop_size);
+UV_EXTERN int uv_loop_alive(const uv_loop_t* loop) UV_UDP_SYMBOL(loop_alive);
+UV_EXTERN void* uv_loop_get_data(const uv_loop_t* loop) UV_UDP_SYMBOL(loop_get_data);
+UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data) UV_UDP_SYMBOL(loop_set_data);
 /* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks. */
-UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode);
-UV_EXTERN void uv_stop(uv_loop_t* loop);
+UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode) UV_UDP_SYMBOL(run);
+UV_EXTERN void uv_stop(uv_loop_t* loop) UV_UDP_SYMBOL(stop);
 /* Milliseconds. In a run it stands still for an iteration, or until uv_update_time(). */
-UV_EXTERN uint64_t uv_now(const uv_loop_t* loop);
-UV_EXTERN void uv_update_time(uv_loop_t* loop);
+UV_EXTERN uint64_t uv_now(const uv_loop_t* loop) UV_UDP_SYMBOL(now);
+UV_EXTERN void uv_update_time(uv_loop_t* loop) UV_UDP_SYMBOL(update_time);
 /* Nanoseconds. */
-UV_EXTERN uint64_t uv_hrtime(void);
-UV_EXTERN int uv_backend_fd(const uv_loop_t* loop);
+UV_EXTERN uint64_t uv_hrtime(void) UV_UDP_SYMBOL(hrtime);
+UV_EXTERN int uv_backend_fd(const uv_loop_t* loop) UV_UDP_SYMBOL(backend_fd);
 /* Milliseconds, -1 for ever. To be asked before each wait for the descriptor. */
-UV_EXTERN int uv_backend_timeout(const uv_loop_t* loop);
-UV_EXTERN void uv_walk(uv_loop_t* loop, uv_walk_cb walk_cb, void* arg);
+UV_EXTERN int uv_backend_timeout(const uv_loop_t* loop) UV_UDP_SYMBOL(backend_timeout);
+UV_EXTERN void uv_walk(uv_loop_t* loop, uv_walk_cb walk_cb, void* arg) UV_UDP_SYMBOL(walk);
 
 /* ------------------------------------------------------------------------------------------------------ handles -- */
 
-UV_EXTERN void uv_close(uv_handle_t* handle, uv_close_cb close_cb);
-UV_EXTERN int uv_is_closing(const uv_handle_t* handle);
-UV_EXTERN int uv_is_active(const uv_handle_t* handle);
-UV_EXTERN void uv_ref(uv_handle_t* handle);
-UV_EXTERN void uv_unref(uv_handle_t* handle);
-UV_EXTERN int uv_has_ref(const uv_handle_t* handle);
-UV_EXTERN int uv_fileno(const uv_handle_t* handle, uv_os_fd_t* fd);
-UV_EXTERN int uv_send_buffer_size(uv_handle_t* handle, int* value);
-UV_EXTERN int uv_recv_buffer_size(uv_handle_t* handle, int* value);
-UV_EXTERN size_t uv_handle_size(uv_handle_type type);
-UV_EXTERN uv_handle_type uv_handle_get_type(const uv_handle_t* handle);
-UV_EXTERN const char* uv_handle_type_name(uv_handle_type type);
-UV_EXTERN void* uv_handle_get_data(const uv_handle_t* handle);
-UV_EXTERN void uv_handle_set_data(uv_handle_t* handle, void* data);
-UV_EXTERN uv_loop_t* uv_handle_get_loop(const uv_handle_t* handle);
-UV_EXTERN size_t uv_req_size(uv_req_type type);
-UV_EXTERN uv_req_type uv_req_get_type(const uv_req_t* req);
-UV_EXTERN const char* uv_req_type_name(uv_req_type type);
-UV_EXTERN void* uv_req_get_data(const uv_req_t* req);
-UV_EXTERN void uv_req_set_data(uv_req_t* req, void* data);
+UV_EXTERN void uv_close(uv_handle_t* handle, uv_close_cb close_cb) UV_UDP_SYMBOL(close);
+UV_EXTERN int uv_is_closing(const uv_handle_t* handle) UV_UDP_SYMBOL(is_closing);
+UV_EXTERN int uv_is_active(const uv_handle_t* handle) UV_UDP_SYMBOL(is_active);
+UV_EXTERN void uv_ref(uv_handle_t* handle) UV_UDP_SYMBOL(ref);
+UV_EXTERN void uv_unref(uv_handle_t* handle) UV_UDP_SYMBOL(unref);
+UV_EXTERN int uv_has_ref(const uv_handle_t* handle) UV_UDP_SYMBOL(has_ref);
+UV_EXTERN int uv_fileno(const uv_handle_t* handle, uv_os_fd_t* fd) UV_UDP_SYMBOL(fileno);
+UV_EXTERN int uv_send_buffer_size(uv_handle_t* handle, int* value) UV_UDP_SYMBOL(send_buffer_size);
+UV_EXTERN int uv_recv_buffer_size(uv_handle_t* handle, int* value) UV_UDP_SYMBOL(recv_buffer_size);
+UV_EXTERN size_t uv_handle_size(uv_handle_type type) UV_UDP_SYMBOL(handle_size);
+UV_EXTERN uv_handle_type uv_handle_get_type(const uv_handle_t* handle) UV_UDP_SYMBOL(handle_get_type);
+UV_EXTERN const char* uv_handle_type_name(uv_handle_type type) UV_UDP_SYMBOL(handle_type_name);
+UV_EXTERN void* uv_handle_get_data(const uv_handle_t* handle) UV_UDP_SYMBOL(handle_get_data);
+UV_EXTERN void uv_handle_set_data(uv_handle_t* handle, void* data) UV_UDP_SYMBOL(handle_set_data);
+UV_EXTERN uv_loop_t* uv_handle_get_loop(const uv_handle_t* handle) UV_UDP_SYMBOL(handle_get_loop);
+UV_EXTERN size_t uv_req_size(uv_req_type type) UV_UDP_SYMBOL(req_size);
+UV_EXTERN uv_req_type uv_req_get_type(const uv_req_t* req) UV_UDP_SYMBOL(req_get_type);
+UV_EXTERN const char* uv_req_type_name(uv_req_type type) UV_UDP_SYMBOL(req_type_name);
+UV_EXTERN void* uv_req_get_data(const uv_req_t* req) UV_UDP_SYMBOL(req_get_data);
+UV_EXTERN void uv_req_set_data(uv_req_t* req, void* data) UV_UDP_SYMBOL(req_set_data);
 
-UV_EXTERN int uv_timer_init(uv_loop_t* loop, uv_timer_t* handle);
-UV_EXTERN int uv_timer_start(uv_timer_t* handle, uv_timer_cb cb, uint64_t timeout, uint64_t repeat);
-UV_EXTERN int uv_timer_stop(uv_timer_t* handle);
-UV_EXTERN int uv_timer_again(uv_timer_t* handle);
-UV_EXTERN void uv_timer_set_repeat(uv_timer_t* handle, uint64_t repeat);
-UV_EXTERN uint64_t uv_timer_get_repeat(const uv_timer_t* handle);
-UV_EXTERN uint64_t uv_timer_get_due_in(const uv_timer_t* handle);
+UV_EXTERN int uv_timer_init(uv_loop_t* loop, uv_timer_t* handle) UV_UDP_SYMBOL(timer_init);
+UV_EXTERN int uv_timer_start(uv_timer_t* handle, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
+    UV_UDP_SYMBOL(timer_start);
+UV_EXTERN int uv_timer_stop(uv_timer_t* handle) UV_UDP_SYMBOL(timer_stop);
+UV_EXTERN int uv_timer_again(uv_timer_t* handle) UV_UDP_SYMBOL(timer_again);
+UV_EXTERN void uv_timer_set_repeat(uv_timer_t* handle, uint64_t repeat) UV_UDP_SYMBOL(timer_set_repeat);
+UV_EXTERN uint64_t uv_timer_get_repeat(const uv_timer_t* handle) UV_UDP_SYMBOL(timer_get_repeat);
+UV_EXTERN uint64_t uv_timer_get_due_in(const uv_timer_t* handle) UV_UDP_SYMBOL(timer_get_due_in);
 
-UV_EXTERN int uv_idle_init(uv_loop_t* loop, uv_idle_t* handle);
-UV_EXTERN int uv_idle_start(uv_idle_t* handle, uv_idle_cb cb);
-UV_EXTERN int uv_idle_stop(uv_idle_t* handle);
-UV_EXTERN int uv_prepare_init(uv_loop_t* loop, uv_prepare_t* handle);
-UV_EXTERN int uv_prepare_start(uv_prepare_t* handle, uv_prepare_cb cb);
-UV_EXTERN int uv_prepare_stop(uv_prepare_t* handle);
-UV_EXTERN int uv_check_init(uv_loop_t* loop, uv_check_t* handle);
-UV_EXTERN int uv_check_start(uv_check_t* handle, uv_check_cb cb);
-UV_EXTERN int uv_check_stop(uv_check_t* handle);
+UV_EXTERN int uv_idle_init(uv_loop_t* loop, uv_idle_t* handle) UV_UDP_SYMBOL(idle_init);
+UV_EXTERN int uv_idle_start(uv_idle_t* handle, uv_idle_cb cb) UV_UDP_SYMBOL(idle_start);
+UV_EXTERN int uv_idle_stop(uv_idle_t* handle) UV_UDP_SYMBOL(idle_stop);
+UV_EXTERN int uv_prepare_init(uv_loop_t* loop, uv_prepare_t* handle) UV_UDP_SYMBOL(prepare_init);
+UV_EXTERN int uv_prepare_start(uv_prepare_t* handle, uv_prepare_cb cb) UV_UDP_SYMBOL(prepare_start);
+UV_EXTERN int uv_prepare_stop(uv_prepare_t* handle) UV_UDP_SYMBOL(prepare_stop);
+UV_EXTERN int uv_check_init(uv_loop_t* loop, uv_check_t* handle) UV_UDP_SYMBOL(check_init);
+UV_EXTERN int uv_check_start(uv_check_t* handle, uv_check_cb cb) UV_UDP_SYMBOL(check_start);
+UV_EXTERN int uv_check_stop(uv_check_t* handle) UV_UDP_SYMBOL(check_stop);
 
-UV_EXTERN int uv_async_init(uv_loop_t* loop, uv_async_t* handle, uv_async_cb cb);
-UV_EXTERN int uv_async_send(uv_async_t* handle);
+UV_EXTERN int uv_async_init(uv_loop_t* loop, uv_async_t* handle, uv_async_cb cb) UV_UDP_SYMBOL(async_init);
+UV_EXTERN int uv_async_send(uv_async_t* handle) UV_UDP_SYMBOL(async_send);
 
 /* ---------------------------------------------------------------------------------------------------------- UDP -- */
 
@@ -333,32 +345,36 @@ enum uv_udp_flags {
   UV_UDP_RECVMMSG = 256
 };
 
-UV_EXTERN int uv_udp_init(uv_loop_t* loop, uv_udp_t* handle);
-UV_EXTERN int uv_udp_init_ex(uv_loop_t* loop, uv_udp_t* handle, unsigned int flags);
-UV_EXTERN int uv_udp_open(uv_udp_t* handle, uv_os_sock_t sock);
-UV_EXTERN int uv_udp_open_ex(uv_udp_t* handle, uv_os_sock_t sock, unsigned int flags);
-UV_EXTERN int uv_udp_bind(uv_udp_t* handle, const struct sockaddr* addr, unsigned int flags);
-UV_EXTERN int uv_udp_getpeername(const uv_udp_t* handle, struct sockaddr* name, int* namelen);
-UV_EXTERN int uv_udp_getsockname(const uv_udp_t* handle, struct sockaddr* name, int* namelen);
+UV_EXTERN int uv_udp_init(uv_loop_t* loop, uv_udp_t* handle) UV_UDP_SYMBOL(udp_init);
+UV_EXTERN int uv_udp_init_ex(uv_loop_t* loop, uv_udp_t* handle, unsigned int flags) UV_UDP_SYMBOL(udp_init_ex);
+UV_EXTERN int uv_udp_open(uv_udp_t* handle, uv_os_sock_t sock) UV_UDP_SYMBOL(udp_open);
+UV_EXTERN int uv_udp_open_ex(uv_udp_t* handle, uv_os_sock_t sock, unsigned int flags) UV_UDP_SYMBOL(udp_open_ex);
+UV_EXTERN int uv_udp_bind(uv_udp_t* handle, const struct sockaddr* addr, unsigned int flags) UV_UDP_SYMBOL(udp_bind);
+UV_EXTERN int uv_udp_getpeername(const uv_udp_t* handle, struct sockaddr* name, int* namelen)
+    UV_UDP_SYMBOL(udp_getpeername);
+UV_EXTERN int uv_udp_getsockname(const uv_udp_t* handle, struct sockaddr* name, int* namelen)
+    UV_UDP_SYMBOL(udp_getsockname);
 UV_EXTERN int uv_udp_set_membership(uv_udp_t* handle,
                                     const char* multicast_addr,
                                     const char* interface_addr,
-                                    uv_membership membership);
+                                    uv_membership membership) UV_UDP_SYMBOL(udp_set_membership);
 UV_EXTERN int uv_udp_set_source_membership(uv_udp_t* handle,
                                            const char* multicast_addr,
                                            const char* interface_addr,
                                            const char* source_addr,
-                                           uv_membership membership);
-UV_EXTERN int uv_udp_set_multicast_loop(uv_udp_t* handle, int on);
-UV_EXTERN int uv_udp_set_multicast_ttl(uv_udp_t* handle, int ttl);
-UV_EXTERN int uv_udp_set_multicast_interface(uv_udp_t* handle, const char* interface_addr);
-UV_EXTERN int uv_udp_set_broadcast(uv_udp_t* handle, int on);
-UV_EXTERN int uv_udp_set_ttl(uv_udp_t* handle, int ttl);
-UV_EXTERN int uv_udp_recv_start(uv_udp_t* handle, uv_alloc_cb alloc_cb, uv_udp_recv_cb recv_cb);
-UV_EXTERN int uv_udp_recv_stop(uv_udp_t* handle);
-UV_EXTERN int uv_udp_using_recvmmsg(const uv_udp_t* handle);
-UV_EXTERN size_t uv_udp_get_send_queue_size(const uv_udp_t* handle);
-UV_EXTERN size_t uv_udp_get_send_queue_count(const uv_udp_t* handle);
+                                           uv_membership membership) UV_UDP_SYMBOL(udp_set_source_membership);
+UV_EXTERN int uv_udp_set_multicast_loop(uv_udp_t* handle, int on) UV_UDP_SYMBOL(udp_set_multicast_loop);
+UV_EXTERN int uv_udp_set_multicast_ttl(uv_udp_t* handle, int ttl) UV_UDP_SYMBOL(udp_set_multicast_ttl);
+UV_EXTERN int uv_udp_set_multicast_interface(uv_udp_t* handle, const char* interface_addr)
+    UV_UDP_SYMBOL(udp_set_multicast_interface);
+UV_EXTERN int uv_udp_set_broadcast(uv_udp_t* handle, int on) UV_UDP_SYMBOL(udp_set_broadcast);
+UV_EXTERN int uv_udp_set_ttl(uv_udp_t* handle, int ttl) UV_UDP_SYMBOL(udp_set_ttl);
+UV_EXTERN int uv_udp_recv_start(uv_udp_t* handle, uv_alloc_cb alloc_cb, uv_udp_recv_cb recv_cb)
+    UV_UDP_SYMBOL(udp_recv_start);
+UV_EXTERN int uv_udp_recv_stop(uv_udp_t* handle) UV_UDP_SYMBOL(udp_recv_stop);
+UV_EXTERN int uv_udp_using_recvmmsg(const uv_udp_t* handle) UV_UDP_SYMBOL(udp_using_recvmmsg);
+UV_EXTERN size_t uv_udp_get_send_queue_size(const uv_udp_t* handle) UV_UDP_SYMBOL(udp_get_send_queue_size);
+UV_EXTERN size_t uv_udp_get_send_queue_count(const uv_udp_t* handle) UV_UDP_SYMBOL(udp_get_send_queue_count);
 /* Sends count datagrams now, as many as go, and says how many went. An address that is NULL, and addrs that is NULL,
  * stand for the peer. flags must be 0. */
 UV_EXTERN int uv_udp_try_send2(uv_udp_t* handle,
@@ -366,72 +382,70 @@ UV_EXTERN int uv_udp_try_send2(uv_udp_t* handle,
                                uv_buf_t* bufs[/*count*/],
                                unsigned int nbufs[/*count*/],
                                struct sockaddr* addrs[/*count*/],
-                               unsigned int flags);
+                               unsigned int flags) UV_UDP_SYMBOL(udp_try_send2);
 
 #ifndef UV_UDP_V1
 
 /* The proposal's form. Connecting a connected handle disconnects it first, and keeps the local port. */
-UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr);
+UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr) UV_UDP_SYMBOL(udp_connect);
 /* UV_ENOTCONN without a peer. */
-UV_EXTERN int uv_udp_disconnect(uv_udp_t* handle);
+UV_EXTERN int uv_udp_disconnect(uv_udp_t* handle) UV_UDP_SYMBOL(udp_disconnect);
 /* To the peer: UV_EDESTADDRREQ without one. */
 UV_EXTERN int uv_udp_send(uv_udp_send_t* req,
                           uv_udp_t* handle,
                           const uv_buf_t bufs[],
                           unsigned int nbufs,
-                          uv_udp_send_cb send_cb);
-UV_EXTERN int uv_udp_try_send(uv_udp_t* handle, const uv_buf_t bufs[], unsigned int nbufs);
+                          uv_udp_send_cb send_cb) UV_UDP_SYMBOL(udp_send);
+UV_EXTERN int uv_udp_try_send(uv_udp_t* handle, const uv_buf_t bufs[], unsigned int nbufs) UV_UDP_SYMBOL(udp_try_send);
 /* To an address: UV_EISCONN on a connected handle. */
 UV_EXTERN int uv_udp_sendto(uv_udp_send_t* req,
                             uv_udp_t* handle,
                             const uv_buf_t bufs[],
                             unsigned int nbufs,
                             const struct sockaddr* addr,
-                            uv_udp_send_cb send_cb);
+                            uv_udp_send_cb send_cb) UV_UDP_SYMBOL(udp_sendto);
 UV_EXTERN int uv_udp_try_sendto(uv_udp_t* handle,
                                 const uv_buf_t bufs[],
                                 unsigned int nbufs,
-                                const struct sockaddr* addr);
+                                const struct sockaddr* addr) UV_UDP_SYMBOL(udp_try_sendto);
 
 #else
 
-/* libuv 1.x's form. The library has it under names of its own, so that both forms can be linked into one program. */
-#define uv_udp_connect uv_udp1_connect
-#define uv_udp_send uv_udp1_send
-#define uv_udp_try_send uv_udp1_try_send
+/* libuv 1.x's form. The library has other symbols for it, so that both forms can be linked into one program. */
 
 /* UV_EISCONN on a connected handle. NULL disconnects: UV_ENOTCONN without a peer. */
-UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr);
+UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr) UV_UDP_SYMBOL(v1_udp_connect);
 /* NULL is the peer: UV_EDESTADDRREQ without one. An address is UV_EISCONN on a connected handle. */
 UV_EXTERN int uv_udp_send(uv_udp_send_t* req,
                           uv_udp_t* handle,
                           const uv_buf_t bufs[],
                           unsigned int nbufs,
                           const struct sockaddr* addr,
-                          uv_udp_send_cb send_cb);
+                          uv_udp_send_cb send_cb) UV_UDP_SYMBOL(v1_udp_send);
 UV_EXTERN int uv_udp_try_send(uv_udp_t* handle,
                               const uv_buf_t bufs[],
                               unsigned int nbufs,
-                              const struct sockaddr* addr);
+                              const struct sockaddr* addr) UV_UDP_SYMBOL(v1_udp_try_send);
 
 #endif
 
 /* ------------------------------------------------------------------------------------------------------ helpers -- */
 
-UV_EXTERN uv_buf_t uv_buf_init(char* base, unsigned int len);
-UV_EXTERN int uv_ip4_addr(const char* ip, int port, struct sockaddr_in* addr);
+UV_EXTERN uv_buf_t uv_buf_init(char* base, unsigned int len) UV_UDP_SYMBOL(buf_init);
+UV_EXTERN int uv_ip4_addr(const char* ip, int port, struct sockaddr_in* addr) UV_UDP_SYMBOL(ip4_addr);
 /* "address%scope", where scope is the name or the number of an interface, is understood. */
-UV_EXTERN int uv_ip6_addr(const char* ip, int port, struct sockaddr_in6* addr);
-UV_EXTERN int uv_ip4_name(const struct sockaddr_in* src, char* dst, size_t size);
-UV_EXTERN int uv_ip6_name(const struct sockaddr_in6* src, char* dst, size_t size);
-UV_EXTERN int uv_ip_name(const struct sockaddr* src, char* dst, size_t size);
-UV_EXTERN int uv_inet_ntop(int af, const void* src, char* dst, size_t size);
-UV_EXTERN int uv_inet_pton(int af, const char* src, void* dst);
-UV_EXTERN int uv_interface_addresses(uv_interface_address_t** addresses, int* count);
-UV_EXTERN void uv_free_interface_addresses(uv_interface_address_t* addresses, int count);
-UV_EXTERN unsigned int uv_available_parallelism(void);
-UV_EXTERN uv_pid_t uv_os_getpid(void);
-UV_EXTERN void uv_sleep(unsigned int msec);
+UV_EXTERN int uv_ip6_addr(const char* ip, int port, struct sockaddr_in6* addr) UV_UDP_SYMBOL(ip6_addr);
+UV_EXTERN int uv_ip4_name(const struct sockaddr_in* src, char* dst, size_t size) UV_UDP_SYMBOL(ip4_name);
+UV_EXTERN int uv_ip6_name(const struct sockaddr_in6* src, char* dst, size_t size) UV_UDP_SYMBOL(ip6_name);
+UV_EXTERN int uv_ip_name(const struct sockaddr* src, char* dst, size_t size) UV_UDP_SYMBOL(ip_name);
+UV_EXTERN int uv_inet_ntop(int af, const void* src, char* dst, size_t size) UV_UDP_SYMBOL(inet_ntop);
+UV_EXTERN int uv_inet_pton(int af, const char* src, void* dst) UV_UDP_SYMBOL(inet_pton);
+UV_EXTERN int uv_interface_addresses(uv_interface_address_t** addresses, int* count) UV_UDP_SYMBOL(interface_addresses);
+UV_EXTERN void uv_free_interface_addresses(uv_interface_address_t* addresses, int count)
+    UV_UDP_SYMBOL(free_interface_addresses);
+UV_EXTERN unsigned int uv_available_parallelism(void) UV_UDP_SYMBOL(available_parallelism);
+UV_EXTERN uv_pid_t uv_os_getpid(void) UV_UDP_SYMBOL(os_getpid);
+UV_EXTERN void uv_sleep(unsigned int msec) UV_UDP_SYMBOL(sleep);
 
 #ifdef __cplusplus
 }

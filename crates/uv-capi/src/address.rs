@@ -1,40 +1,53 @@
 //! Socket addresses: C's and Rust's.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::slice;
 
 use libc::{AF_INET, AF_INET6, sa_family_t, sockaddr, sockaddr_in, sockaddr_in6};
 
-/// The address at `addr`.
-///
-/// # Errors
-///
-/// `EINVAL` for null and for a family that UDP does not have.
-///
-/// # Safety
-///
-/// `addr` is null or points to a socket address that is as long as its family says.
-pub(crate) unsafe fn read(addr: *const sockaddr) -> Result<SocketAddr, c_int> {
-    if addr.is_null() {
-        return Err(-libc::EINVAL);
+use crate::pointers::{Bytes, Given};
+
+/// Null, or a socket address that is as long as its family says.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct Address(*const sockaddr);
+
+impl Address {
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
     }
-    // SAFETY: every socket address begins with its family.
-    let family = unsafe { (&raw const (*addr).sa_family).read_unaligned() };
-    match c_int::from(family) {
-        AF_INET => {
-            // SAFETY: the family says what the caller's memory holds.
-            let addr = unsafe { addr.cast::<sockaddr_in>().read_unaligned() };
-            let ip = Ipv4Addr::from(u32::from_be(addr.sin_addr.s_addr));
-            Ok(SocketAddrV4::new(ip, u16::from_be(addr.sin_port)).into())
+
+    pub(crate) fn family(self) -> Option<c_int> {
+        // SAFETY: the promise of the type; every socket address begins with its family.
+        let family = || unsafe { (&raw const (*self.0).sa_family).read_unaligned() };
+        (!self.0.is_null()).then(|| family().into())
+    }
+
+    /// The address.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for null and for a family that UDP does not have.
+    #[inline]
+    pub(crate) fn read(self) -> Result<SocketAddr, c_int> {
+        match self.family() {
+            Some(AF_INET) => {
+                // SAFETY: the promise of the type, whose family was just read.
+                let addr = unsafe { self.0.cast::<sockaddr_in>().read_unaligned() };
+                let ip = Ipv4Addr::from(u32::from_be(addr.sin_addr.s_addr));
+                Ok(SocketAddrV4::new(ip, u16::from_be(addr.sin_port)).into())
+            }
+            Some(AF_INET6) => {
+                // SAFETY: the promise of the type, whose family was just read.
+                let addr = unsafe { self.0.cast::<sockaddr_in6>().read_unaligned() };
+                let ip = Ipv6Addr::from(addr.sin6_addr.s6_addr);
+                let (port, flow) = (u16::from_be(addr.sin6_port), addr.sin6_flowinfo);
+                Ok(SocketAddrV6::new(ip, port, flow, addr.sin6_scope_id).into())
+            }
+            _ => Err(-libc::EINVAL),
         }
-        AF_INET6 => {
-            // SAFETY: the family says what the caller's memory holds.
-            let addr = unsafe { addr.cast::<sockaddr_in6>().read_unaligned() };
-            let ip = Ipv6Addr::from(addr.sin6_addr.s6_addr);
-            let (port, flow) = (u16::from_be(addr.sin6_port), addr.sin6_flowinfo);
-            Ok(SocketAddrV6::new(ip, port, flow, addr.sin6_scope_id).into())
-        }
-        _ => Err(-libc::EINVAL),
     }
 }
 
@@ -53,11 +66,13 @@ impl Raw {
         }
     }
 
-    fn len(&self) -> usize {
-        match self {
+    fn as_bytes(&self) -> &[u8] {
+        let len = match self {
             Self::V4(_) => size_of::<sockaddr_in>(),
             Self::V6(_) => size_of::<sockaddr_in6>(),
-        }
+        };
+        // SAFETY: both are integers without padding between them, `len` bytes of them, and borrowed with `self`.
+        unsafe { slice::from_raw_parts(self.as_ptr().cast(), len) }
     }
 }
 
@@ -105,28 +120,17 @@ impl From<&SocketAddr> for Raw {
 }
 
 /// Stores an address as getsockname(2) does: as much as there is room for, and its whole length in `len`.
-///
-/// # Safety
-///
-/// `name` is null or has room for `*len` bytes, and `len` is null or points to that number.
-pub(crate) unsafe fn store(
+pub(crate) fn store(
     addr: &SocketAddr,
-    name: *mut sockaddr,
-    len: *mut c_int,
+    mut name: Bytes,
+    len: Given<Cell<c_int>>,
 ) -> Result<(), c_int> {
-    if name.is_null() || len.is_null() {
-        return Err(-libc::EINVAL);
-    }
-    // SAFETY: the caller vouches for `len`.
-    let room = usize::try_from(unsafe { len.read() }).map_err(|_| -libc::EINVAL)?;
+    let len = len.get().ok_or(-libc::EINVAL)?;
+    let room = usize::try_from(len.get()).map_err(|_| -libc::EINVAL)?;
     let raw = Raw::from(addr);
-    // SAFETY: there is room for that many bytes, and so many there are.
-    unsafe {
-        name.cast::<u8>()
-            .copy_from_nonoverlapping(raw.as_ptr().cast(), room.min(raw.len()))
-    };
-    // SAFETY: the caller vouches for `len`.
-    unsafe { len.write(raw.len().try_into().unwrap_or(c_int::MAX)) };
+    let bytes = raw.as_bytes();
+    name.room(room).ok_or(-libc::EINVAL)?.write(bytes);
+    len.set(bytes.len().try_into().unwrap_or(c_int::MAX));
     Ok(())
 }
 
@@ -139,8 +143,7 @@ mod tests {
         for text in ["192.0.2.1:7", "[2001:db8::1%3]:65535", "0.0.0.0:0"] {
             let addr: SocketAddr = text.parse().unwrap();
             let raw = Raw::from(&addr);
-            // SAFETY: `raw` is such an address.
-            assert_eq!(unsafe { read(raw.as_ptr()) }, Ok(addr));
+            assert_eq!(Address(raw.as_ptr()).read(), Ok(addr));
         }
     }
 }

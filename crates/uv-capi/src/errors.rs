@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error_table::{ALL, Entry};
+use crate::pointers::Bytes;
 
 fn entry(code: c_int) -> Option<&'static Entry> {
     ALL.iter().find(|entry| entry.code == code)
@@ -24,49 +25,40 @@ fn kept(code: c_int) -> *const c_char {
 }
 
 /// Copies as much of a text as there is room for, and a NUL.
-///
-/// # Safety
-///
-/// `buf` is null or has room for `len` bytes.
-unsafe fn copy(text: &CStr, buf: *mut c_char, len: usize) -> *mut c_char {
-    if let (false, Some(room)) = (buf.is_null(), len.checked_sub(1)) {
-        let count = text.count_bytes().min(room);
-        // SAFETY: there is room for that many bytes and one more.
-        unsafe { buf.copy_from_nonoverlapping(text.as_ptr(), count) };
-        // SAFETY: as above.
-        unsafe { buf.add(count).write(0) };
+fn copy(text: &CStr, mut buf: Bytes, len: usize) -> *mut c_char {
+    if let (Some(to), Some(room)) = (buf.room(len), len.checked_sub(1)) {
+        let kept = text.to_bytes().iter().copied().take(room);
+        to.write(&kept.chain([0]).collect::<Vec<_>>());
     }
-    buf
+    buf.as_ptr()
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_strerror(err: c_int) -> *const c_char {
+pub extern "C" fn uvudp_strerror(err: c_int) -> *const c_char {
     entry(err).map_or_else(|| kept(err), |entry| entry.text.as_ptr())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_err_name(err: c_int) -> *const c_char {
+pub extern "C" fn uvudp_err_name(err: c_int) -> *const c_char {
     entry(err).map_or_else(|| kept(err), |entry| entry.name.as_ptr())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_strerror_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
+pub extern "C" fn uvudp_strerror_r(err: c_int, buf: Bytes, len: usize) -> *mut c_char {
     let named = entry(err).map(|entry| Cow::Borrowed(entry.text));
     let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
-    // SAFETY: the caller gives `len` bytes of room.
-    unsafe { copy(&text, buf, len) }
+    copy(&text, buf, len)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_err_name_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char {
+pub extern "C" fn uvudp_err_name_r(err: c_int, buf: Bytes, len: usize) -> *mut c_char {
     let named = entry(err).map(|entry| Cow::Borrowed(entry.name));
     let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
-    // SAFETY: the caller gives `len` bytes of room.
-    unsafe { copy(&text, buf, len) }
+    copy(&text, buf, len)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_translate_sys_error(sys_errno: c_int) -> c_int {
+pub extern "C" fn uvudp_translate_sys_error(sys_errno: c_int) -> c_int {
     if sys_errno <= 0 {
         sys_errno
     } else {

@@ -1,85 +1,17 @@
-//! `uv_loop_t`: the loop, and the list of its handles.
+//! `uv_loop_t`: making, running and walking a loop.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
-use uv_core::{Loop, RunMode};
+use uv_core::RunMode;
 
-use crate::asynchronous::Hub;
-use crate::process::uv_hrtime;
-use crate::types::{uv_handle_t, uv_loop_t, uv_walk_cb};
-
-/// Behind `uv_loop_t.inner`.
-#[derive(Debug)]
-pub struct LoopBox {
-    /// What wakes the loop for its async handles, from the first of them on.
-    pub(crate) hub: OnceCell<Rc<Hub>>,
-    pub(crate) lp: Loop,
-    /// Every handle that is not closed, in the order in which they were made.
-    handles: RefCell<BTreeMap<u64, *mut uv_handle_t>>,
-    entered: Cell<u64>,
-    /// The loop's clock began at this many nanoseconds of the system's.
-    began: u64,
-}
-
-impl LoopBox {
-    fn new() -> uv_core::Result<Self> {
-        let lp = Loop::new()?;
-        lp.update_time();
-        Ok(Self {
-            hub: OnceCell::new(),
-            handles: RefCell::default(),
-            entered: Cell::new(0),
-            began: uv_hrtime().saturating_sub(lp.now()),
-            lp,
-        })
-    }
-
-    /// Takes a new handle into the list, and gives it its serial number.
-    pub(crate) fn enter(&self, handle: *mut uv_handle_t) -> u64 {
-        let serial = self.entered.get();
-        self.entered.set(serial + 1);
-        self.handles.borrow_mut().insert(serial, handle);
-        serial
-    }
-
-    /// The handle with this serial number is closed.
-    pub(crate) fn leave(&self, serial: u64) {
-        self.handles.borrow_mut().remove(&serial);
-    }
-
-    /// The first handle from this serial number on.
-    fn handle_from(&self, serial: u64) -> Option<(u64, *mut uv_handle_t)> {
-        let handles = self.handles.borrow();
-        let (serial, handle) = handles.range(serial..).next()?;
-        Some((*serial, *handle))
-    }
-
-    /// Whether `is_it` says so of any handle.
-    pub(crate) fn any(&self, is_it: impl Fn(*const uv_handle_t) -> bool) -> bool {
-        self.handles.borrow().values().any(|&handle| is_it(handle))
-    }
-
-    fn millis(&self) -> u64 {
-        (self.began + self.lp.now()) / 1_000_000
-    }
-}
-
-/// The box of a loop; `None` for null, and once it is closed.
-///
-/// # Safety
-///
-/// `loop_` is null or was initialised; the answer is used as the crate says of references to boxes.
-pub(crate) unsafe fn loop_box<'a>(loop_: *const uv_loop_t) -> Option<&'a LoopBox> {
-    // SAFETY: the caller vouches for `loop_`; `inner` is null or a box that lives until `uv_loop_close`.
-    unsafe { loop_.as_ref()?.inner.as_ref() }
-}
+use crate::loop_box::{LoopBox, boxed, loop_box, take};
+use crate::pointers::{Given, Room, UserData};
+use crate::types::{uv_loop_t, uv_walk_cb};
 
 /// Room for the default loop. Used by one thread at a time, as any loop.
 struct DefaultLoop(std::cell::UnsafeCell<uv_loop_t>);
@@ -88,97 +20,93 @@ struct DefaultLoop(std::cell::UnsafeCell<uv_loop_t>);
 unsafe impl Sync for DefaultLoop {}
 
 static DEFAULT: DefaultLoop = DefaultLoop(std::cell::UnsafeCell::new(uv_loop_t {
-    data: ptr::null_mut(),
-    inner: ptr::null_mut(),
+    data: Cell::new(UserData::new(ptr::null_mut())),
+    inner: Cell::new(ptr::null_mut()),
     reserved: [ptr::null_mut(); 6],
 }));
 /// The default loop while it is open.
 static DEFAULT_OPEN: AtomicPtr<uv_loop_t> = AtomicPtr::new(ptr::null_mut());
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_default_loop() -> *mut uv_loop_t {
+pub extern "C" fn uvudp_default_loop() -> Given<uv_loop_t> {
     let open = DEFAULT_OPEN.load(Ordering::Acquire);
     if !open.is_null() {
-        return open;
+        // SAFETY: stored below when the loop was open, and removed when it is closed; it is in place for ever.
+        return unsafe { Given::new(open) };
     }
-    let loop_ = DEFAULT.0.get();
-    // SAFETY: room for a loop that is not open.
-    if unsafe { uv_loop_init(loop_) } != 0 {
-        return ptr::null_mut();
+    // SAFETY: room for a loop, which is not open.
+    if uvudp_loop_init(unsafe { Room::new(DEFAULT.0.get()) }) != 0 {
+        return Given::NULL;
     }
-    DEFAULT_OPEN.store(loop_, Ordering::Release);
-    loop_
+    DEFAULT_OPEN.store(DEFAULT.0.get(), Ordering::Release);
+    // SAFETY: just set up, and in place for ever.
+    unsafe { Given::new(DEFAULT.0.get()) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_init(loop_: *mut uv_loop_t) -> c_int {
+pub extern "C" fn uvudp_loop_init(loop_: Room<uv_loop_t>) -> c_int {
     if loop_.is_null() {
         return -libc::EINVAL;
     }
     match LoopBox::new() {
         Ok(made) => {
-            // `data` stays as it is, as in libuv: a program may set it first.
-            // SAFETY: the caller gives room for a loop; members are written one by one, so that none is read.
-            unsafe {
-                (&raw mut (*loop_).inner).write(Box::into_raw(Box::new(made)));
-                (&raw mut (*loop_).reserved).write([ptr::null_mut(); 6]);
-            }
-            0
+            let placed = loop_.set_up(|data| uv_loop_t {
+                data: Cell::new(data),
+                inner: Cell::new(boxed(made)),
+                reserved: [ptr::null_mut(); 6],
+            });
+            placed.map_or(-libc::EINVAL, |_| 0)
         }
         Err(error) => -error.raw(),
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_close(loop_: *mut uv_loop_t) -> c_int {
-    // SAFETY: as the crate says.
-    let Some(in_loop) = (unsafe { loop_box(loop_) }) else {
-        return -libc::EINVAL;
-    };
-    if !in_loop.handles.borrow().is_empty() {
-        return -libc::EBUSY;
+pub extern "C" fn uvudp_loop_close(loop_: Given<uv_loop_t>) -> c_int {
+    match loop_box(&loop_) {
+        None => return -libc::EINVAL,
+        Some(in_loop) if !in_loop.is_empty() => return -libc::EBUSY,
+        Some(_) => {}
     }
-    // SAFETY: `inner` came from a box in `uv_loop_init`, and is taken once: it is null afterwards. `uv_run`, if this is one
-    // of its callbacks, has a reference of its own to the loop in it, and looks at the box no more.
-    let closed = unsafe { Box::from_raw((*loop_).inner) };
-    // SAFETY: as the crate says.
-    unsafe { (*loop_).inner = ptr::null_mut() };
-    drop(closed);
+    // `uv_run`, if this is one of its callbacks, has a reference of its own to the loop in the box.
+    drop(loop_.get().and_then(take));
     // If it is another loop, nothing is exchanged.
-    let _ =
-        DEFAULT_OPEN.compare_exchange(loop_, ptr::null_mut(), Ordering::AcqRel, Ordering::Acquire);
+    let _ = DEFAULT_OPEN.compare_exchange(
+        loop_.as_ptr(),
+        ptr::null_mut(),
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
     0
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_loop_size() -> usize {
+pub extern "C" fn uvudp_loop_size() -> usize {
     size_of::<uv_loop_t>()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_alive(loop_: *const uv_loop_t) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { loop_box(loop_) }.map_or(0, |in_loop| in_loop.lp.alive().into())
+pub extern "C" fn uvudp_loop_alive(loop_: Given<uv_loop_t>) -> c_int {
+    loop_box(&loop_).map_or(0, |in_loop| in_loop.lp.alive().into())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_get_data(loop_: *const uv_loop_t) -> *mut c_void {
-    // SAFETY: as the crate says.
-    unsafe { loop_.as_ref() }.map_or(ptr::null_mut(), |loop_| loop_.data)
+pub extern "C" fn uvudp_loop_get_data(loop_: Given<uv_loop_t>) -> UserData {
+    let none = UserData::new(ptr::null_mut());
+    loop_.get().map_or(none, |loop_| loop_.data.get())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_loop_set_data(loop_: *mut uv_loop_t, data: *mut c_void) {
-    if !loop_.is_null() {
-        // SAFETY: as the crate says.
-        unsafe { (*loop_).data = data };
+pub extern "C" fn uvudp_loop_set_data(loop_: Given<uv_loop_t>, data: UserData) {
+    if let Some(loop_) = loop_.get() {
+        loop_.data.set(data);
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_run(loop_: *mut uv_loop_t, mode: c_uint) -> c_int {
-    // SAFETY: as the crate says. The loop is cloned out: a callback may close it.
-    let Some(lp) = (unsafe { loop_box(loop_) }).map(|in_loop| in_loop.lp.clone()) else {
+pub extern "C" fn uvudp_run(loop_: Given<uv_loop_t>, mode: c_uint) -> c_int {
+    // The loop is cloned out: a callback may close it.
+    let Some(lp) = loop_box(&loop_).map(|in_loop| in_loop.lp.clone()) else {
         return -libc::EINVAL;
     };
     let mode = match mode {
@@ -201,37 +129,32 @@ pub unsafe extern "C" fn uv_run(loop_: *mut uv_loop_t, mode: c_uint) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_stop(loop_: *mut uv_loop_t) {
-    // SAFETY: as the crate says.
-    if let Some(in_loop) = unsafe { loop_box(loop_) } {
+pub extern "C" fn uvudp_stop(loop_: Given<uv_loop_t>) {
+    if let Some(in_loop) = loop_box(&loop_) {
         in_loop.lp.stop();
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_now(loop_: *const uv_loop_t) -> u64 {
-    // SAFETY: as the crate says.
-    unsafe { loop_box(loop_) }.map_or(0, LoopBox::millis)
+pub extern "C" fn uvudp_now(loop_: Given<uv_loop_t>) -> u64 {
+    loop_box(&loop_).map_or(0, LoopBox::millis)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_update_time(loop_: *mut uv_loop_t) {
-    // SAFETY: as the crate says.
-    if let Some(in_loop) = unsafe { loop_box(loop_) } {
+pub extern "C" fn uvudp_update_time(loop_: Given<uv_loop_t>) {
+    if let Some(in_loop) = loop_box(&loop_) {
         in_loop.lp.update_time();
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_backend_fd(loop_: *const uv_loop_t) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { loop_box(loop_) }.map_or(-libc::EINVAL, |in_loop| in_loop.lp.as_fd().as_raw_fd())
+pub extern "C" fn uvudp_backend_fd(loop_: Given<uv_loop_t>) -> c_int {
+    loop_box(&loop_).map_or(-libc::EINVAL, |in_loop| in_loop.lp.as_fd().as_raw_fd())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_backend_timeout(loop_: *const uv_loop_t) -> c_int {
-    // SAFETY: as the crate says.
-    let Some(in_loop) = (unsafe { loop_box(loop_) }).filter(|in_loop| in_loop.lp.alive()) else {
+pub extern "C" fn uvudp_backend_timeout(loop_: Given<uv_loop_t>) -> c_int {
+    let Some(in_loop) = loop_box(&loop_).filter(|in_loop| in_loop.lp.alive()) else {
         return 0;
     };
     match in_loop.lp.poll_timeout() {
@@ -253,16 +176,15 @@ pub(crate) fn millis_up(duration: Duration) -> u64 {
 
 /// Calls back with every handle that was open when this began and still is when its turn comes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_walk(loop_: *mut uv_loop_t, walk_cb: uv_walk_cb, arg: *mut c_void) {
-    // SAFETY: as the crate says.
-    let (Some(in_loop), Some(walk_cb)) = (unsafe { loop_box(loop_) }, walk_cb) else {
+pub extern "C" fn uvudp_walk(loop_: Given<uv_loop_t>, walk_cb: uv_walk_cb, arg: *mut c_void) {
+    let (Some(in_loop), Some(walk_cb)) = (loop_box(&loop_), walk_cb) else {
         return;
     };
-    let end = in_loop.entered.get();
+    let end = in_loop.next_serial();
     let mut next = 0;
     loop {
-        // SAFETY: as the crate says; asked anew each time, because a callback came between.
-        let in_loop = unsafe { loop_box(loop_) };
+        // Asked anew each time, because a callback came between.
+        let in_loop = loop_box(&loop_);
         let found = in_loop.and_then(|in_loop| in_loop.handle_from(next));
         let Some((serial, handle)) = found.filter(|(serial, _)| *serial < end) else {
             return;

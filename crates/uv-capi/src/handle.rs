@@ -1,10 +1,11 @@
 //! What every handle can be asked.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::ptr;
 
 use crate::closing::close;
 use crate::object::{Kind, object, open};
+use crate::pointers::{Given, Room, UserData};
 use crate::types::{
     UV_ASYNC, UV_CHECK, UV_IDLE, UV_PREPARE, UV_TIMER, UV_UDP, uv_async_t, uv_close_cb,
     uv_handle_t, uv_loop_t, uv_udp_t,
@@ -33,65 +34,55 @@ const NAMES: [&CStr; 18] = [
 ];
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_close(handle: *mut uv_handle_t, close_cb: uv_close_cb) {
-    // SAFETY: as the crate says.
-    if let Some(kind) = unsafe { open(handle) } {
-        // SAFETY: `kind` is of the handle's own box.
-        unsafe { close(handle, kind, close_cb) };
+pub extern "C" fn uvudp_close(handle: Given<uv_handle_t>, close_cb: uv_close_cb) {
+    if let Some(kind) = open(&handle) {
+        close(handle, kind, close_cb);
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_is_closing(handle: *const uv_handle_t) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { open(handle) }.is_none().into()
+pub extern "C" fn uvudp_is_closing(handle: Given<uv_handle_t>) -> c_int {
+    open(&handle).is_none().into()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_is_active(handle: *const uv_handle_t) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { object(handle) }.map_or(0, |object| object.kind.is_active().into())
+pub extern "C" fn uvudp_is_active(handle: Given<uv_handle_t>) -> c_int {
+    object(&handle).map_or(0, |object| object.kind.is_active().into())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ref(handle: *mut uv_handle_t) {
-    // SAFETY: as the crate says.
-    if let Some(object) = unsafe { object(handle) } {
+pub extern "C" fn uvudp_ref(handle: Given<uv_handle_t>) {
+    if let Some(object) = object(&handle) {
         object.kind.set_ref(true);
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_unref(handle: *mut uv_handle_t) {
-    // SAFETY: as the crate says.
-    if let Some(object) = unsafe { object(handle) } {
+pub extern "C" fn uvudp_unref(handle: Given<uv_handle_t>) {
+    if let Some(object) = object(&handle) {
         object.kind.set_ref(false);
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_has_ref(handle: *const uv_handle_t) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { object(handle) }.map_or(0, |object| object.kind.has_ref().into())
+pub extern "C" fn uvudp_has_ref(handle: Given<uv_handle_t>) -> c_int {
+    object(&handle).map_or(0, |object| object.kind.has_ref().into())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_fileno(handle: *const uv_handle_t, fd: *mut c_int) -> c_int {
-    // SAFETY: as the crate says.
-    let Some(type_) = (unsafe { handle.as_ref() }).map(|handle| handle.type_) else {
+pub extern "C" fn uvudp_fileno(handle: Given<uv_handle_t>, fd: Room<c_int>) -> c_int {
+    let Some(type_) = handle.get().map(|handle| handle.type_) else {
         return -libc::EINVAL;
     };
     if type_ != UV_UDP || fd.is_null() {
         return -libc::EINVAL;
     }
-    // SAFETY: as the crate says.
-    let Some(Kind::Udp(udp)) = (unsafe { open(handle) }) else {
+    let Some(Kind::Udp(udp)) = open(&handle) else {
         return -libc::EBADF;
     };
     match udp.udp.fileno() {
         Ok(number) => {
-            // SAFETY: the caller gives room for a descriptor.
-            unsafe { fd.write(number) };
+            fd.store(number);
             0
         }
         Err(error) => -error.raw(),
@@ -99,7 +90,7 @@ pub unsafe extern "C" fn uv_fileno(handle: *const uv_handle_t, fd: *mut c_int) -
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_handle_size(type_: c_uint) -> usize {
+pub extern "C" fn uvudp_handle_size(type_: c_uint) -> usize {
     match type_ {
         UV_UDP => size_of::<uv_udp_t>(),
         UV_ASYNC => size_of::<uv_async_t>(),
@@ -109,13 +100,12 @@ pub extern "C" fn uv_handle_size(type_: c_uint) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_get_type(handle: *const uv_handle_t) -> c_uint {
-    // SAFETY: as the crate says.
-    unsafe { handle.as_ref() }.map_or(0, |handle| handle.type_)
+pub extern "C" fn uvudp_handle_get_type(handle: Given<uv_handle_t>) -> c_uint {
+    handle.get().map_or(0, |handle| handle.type_)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_handle_type_name(type_: c_uint) -> *const c_char {
+pub extern "C" fn uvudp_handle_type_name(type_: c_uint) -> *const c_char {
     name_of(&NAMES, type_)
 }
 
@@ -129,21 +119,19 @@ pub(crate) fn name_of(names: &[&'static CStr], number: c_uint) -> *const c_char 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_get_data(handle: *const uv_handle_t) -> *mut c_void {
-    // SAFETY: as the crate says.
-    unsafe { handle.as_ref() }.map_or(ptr::null_mut(), |handle| handle.data)
+pub extern "C" fn uvudp_handle_get_data(handle: Given<uv_handle_t>) -> UserData {
+    let none = UserData::new(ptr::null_mut());
+    handle.get().map_or(none, |handle| handle.data.get())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_set_data(handle: *mut uv_handle_t, data: *mut c_void) {
-    if !handle.is_null() {
-        // SAFETY: as the crate says.
-        unsafe { (*handle).data = data };
+pub extern "C" fn uvudp_handle_set_data(handle: Given<uv_handle_t>, data: UserData) {
+    if let Some(handle) = handle.get() {
+        handle.data.set(data);
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_handle_get_loop(handle: *const uv_handle_t) -> *mut uv_loop_t {
-    // SAFETY: as the crate says.
-    unsafe { handle.as_ref() }.map_or(ptr::null_mut(), |handle| handle.loop_)
+pub extern "C" fn uvudp_handle_get_loop(handle: Given<uv_handle_t>) -> Given<uv_loop_t> {
+    handle.get().map_or(Given::NULL, |handle| handle.loop_)
 }

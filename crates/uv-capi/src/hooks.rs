@@ -2,26 +2,26 @@
 
 use std::ffi::c_int;
 
-use uv_core::{Check, Idle, Prepare};
+use uv_core::{Check, Idle, Loop, Prepare};
 
 use crate::closing::init;
 use crate::object::{Kind, open};
+use crate::pointers::{Given, Room};
 use crate::types::{UV_CHECK, UV_IDLE, UV_PREPARE, uv_handle_t, uv_loop_t};
 
-type uv_hook_cb = Option<unsafe extern "C" fn(*mut uv_handle_t)>;
+type uv_hook_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>)>;
 
 macro_rules! hook {
     ($hook:ident, $type_:ident, $init:ident, $start:ident, $stop:ident) => {
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $init(loop_: *mut uv_loop_t, handle: *mut uv_handle_t) -> c_int {
-            // SAFETY: as the crate says.
-            unsafe { init(loop_, handle, $type_, |lp| Ok(Kind::$hook($hook::new(lp)))) }
+        pub extern "C" fn $init(loop_: Given<uv_loop_t>, handle: Room<uv_handle_t>) -> c_int {
+            let make = |lp: &Loop, _| Ok(Kind::$hook($hook::new(lp)));
+            init(loop_, handle, $type_, |base| base, make)
         }
 
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $start(handle: *mut uv_handle_t, cb: uv_hook_cb) -> c_int {
-            // SAFETY: as the crate says.
-            let Some(Kind::$hook(hook)) = (unsafe { open(handle) }) else {
+        pub extern "C" fn $start(handle: Given<uv_handle_t>, cb: uv_hook_cb) -> c_int {
+            let Some(Kind::$hook(hook)) = open(&handle) else {
                 return -libc::EINVAL;
             };
             if hook.is_active() {
@@ -30,16 +30,14 @@ macro_rules! hook {
             let Some(cb) = cb else {
                 return -libc::EINVAL;
             };
-            // SAFETY: the program's own function, with a handle that stays in place until it is closed, after which no hook
-            // runs.
-            let started = hook.start(move |_| unsafe { cb(handle) });
+            // The handle stays in place until it is closed, after which no hook runs.
+            let started = hook.start(move |_| handle.call(cb));
             started.map_or_else(|error| -error.raw(), |()| 0)
         }
 
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $stop(handle: *mut uv_handle_t) -> c_int {
-            // SAFETY: as the crate says.
-            match unsafe { open(handle) } {
+        pub extern "C" fn $stop(handle: Given<uv_handle_t>) -> c_int {
+            match open(&handle) {
                 Some(Kind::$hook(hook)) => hook.stop().map_or_else(|error| -error.raw(), |()| 0),
                 Some(_) => -libc::EINVAL,
                 // A hook that is closing is stopped.
@@ -50,18 +48,24 @@ macro_rules! hook {
     };
 }
 
-hook!(Idle, UV_IDLE, uv_idle_init, uv_idle_start, uv_idle_stop);
+hook!(
+    Idle,
+    UV_IDLE,
+    uvudp_idle_init,
+    uvudp_idle_start,
+    uvudp_idle_stop
+);
 hook!(
     Prepare,
     UV_PREPARE,
-    uv_prepare_init,
-    uv_prepare_start,
-    uv_prepare_stop
+    uvudp_prepare_init,
+    uvudp_prepare_start,
+    uvudp_prepare_stop
 );
 hook!(
     Check,
     UV_CHECK,
-    uv_check_init,
-    uv_check_start,
-    uv_check_stop
+    uvudp_check_init,
+    uvudp_check_start,
+    uvudp_check_stop
 );

@@ -5,6 +5,8 @@ use std::ptr;
 
 use libc::{AF_INET, AF_INET6, AF_PACKET, ifaddrs, sockaddr_in, sockaddr_in6, sockaddr_ll};
 
+use crate::pointers::{Given, Room};
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union Address {
@@ -38,7 +40,7 @@ impl List {
     fn entries(&self) -> impl Iterator<Item = &ifaddrs> {
         // SAFETY: a list is a chain of entries that ends in null, all of which live as long as the list.
         let first = unsafe { self.0.as_ref() };
-        // SAFETY: as above.
+        // SAFETY: each entry's `ifa_next` is null or the next entry of the same list.
         std::iter::successors(first, |entry| unsafe { entry.ifa_next.as_ref() }).filter(|entry| {
             let wanted = c_int::cast_unsigned(libc::IFF_UP | libc::IFF_RUNNING);
             entry.ifa_flags & wanted == wanted && !entry.ifa_addr.is_null()
@@ -97,9 +99,9 @@ fn physical(list: &List, of: &CStr) -> [c_char; 6] {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_interface_addresses(
-    addresses: *mut *mut uv_interface_address_t,
-    count: *mut c_int,
+pub extern "C" fn uvudp_interface_addresses(
+    addresses: Room<*mut uv_interface_address_t>,
+    count: Room<c_int>,
 ) -> c_int {
     if addresses.is_null() || count.is_null() {
         return -libc::EINVAL;
@@ -115,36 +117,33 @@ pub unsafe extern "C" fn uv_interface_addresses(
             name: CString::from(name(entry)).into_raw(),
             phys_addr: physical(&list, name(entry)),
             is_internal: (entry.ifa_flags & c_int::cast_unsigned(libc::IFF_LOOPBACK) != 0).into(),
-            // SAFETY: the entry's address and netmask are of the address's family.
+            // SAFETY: the entry's address is of the family that it begins with.
             address: unsafe { copy(family(entry), entry.ifa_addr) },
-            // SAFETY: as above.
+            // SAFETY: the entry's netmask is of its address's family.
             netmask: unsafe { copy(family(entry), entry.ifa_netmask) },
         })
         .collect();
     let number = found.len().try_into().unwrap_or(c_int::MAX);
-    // SAFETY: the caller gives room for both.
-    unsafe {
-        count.write(number);
-        addresses.write(if number == 0 {
-            ptr::null_mut()
-        } else {
-            Box::into_raw(found).cast()
-        });
-    }
+    count.store(number);
+    addresses.store(if number == 0 {
+        ptr::null_mut()
+    } else {
+        Box::into_raw(found).cast()
+    });
     0
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_free_interface_addresses(
-    addresses: *mut uv_interface_address_t,
+pub extern "C" fn uvudp_free_interface_addresses(
+    addresses: Given<uv_interface_address_t>,
     count: c_int,
 ) {
     let count = usize::try_from(count).unwrap_or(0);
     if addresses.is_null() || count == 0 {
         return;
     }
-    // SAFETY: the caller gives back what `uv_interface_addresses` gave: a boxed slice of that length.
-    let all = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(addresses, count)) };
+    // SAFETY: the program gives back what `uv_interface_addresses` gave, a boxed slice, with its length, and once.
+    let all = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(addresses.as_ptr(), count)) };
     for address in &all {
         // SAFETY: each name came from a `CString`, and is taken once.
         drop(unsafe { CString::from_raw(address.name) });

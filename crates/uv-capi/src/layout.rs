@@ -57,7 +57,7 @@ fn questions() -> Questions {
         uv_loop_t { "data" data, "inner" inner, "reserved" reserved }
         uv_handle_t { "data" data, "loop" loop_, "type" type_, "close_cb" close_cb, "inner" inner, "reserved" reserved }
         uv_async_t {
-            "data" base.data, "inner" base.inner, "async_cb" async_cb, "wakeup" wakeup, "pending" pending, "busy" busy
+            "data" base.data, "inner" base.inner, "async_cb" async_cb, "wakeup" signal.wakeup, "pending" signal.pending, "busy" signal.busy
         }
         uv_udp_t {
             "data" base.data, "loop" base.loop_, "type" base.type_, "close_cb" base.close_cb, "inner" base.inner,
@@ -159,6 +159,6 @@ fn the_library_version_is_the_packages() {
     assert!(header.contains(&expected));
     let [major, minor, patch] = VERSION;
     // SAFETY: the function gives a string that lives for ever.
-    let text = unsafe { std::ffi::CStr::from_ptr(crate::process::uv_version_string()) };
+    let text = unsafe { std::ffi::CStr::from_ptr(crate::process::uvudp_version_string()) };
     assert_eq!(text.to_str().unwrap(), format!("{major}.{minor}.{patch}"));
 }

@@ -1,32 +1,20 @@
 //! Addresses as text, and buffers.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ffi::{c_char, c_int, c_uint};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use libc::{AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6};
+use libc::{AF_INET, AF_INET6, sockaddr_in, sockaddr_in6};
 
-use crate::address::{v4, v6};
+use crate::address::{Address, v4, v6};
+use crate::pointers::{Bytes, Given, Octets, Room, Text};
 use crate::types::uv_buf_t;
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_buf_init(base: *mut c_char, len: c_uint) -> uv_buf_t {
+pub extern "C" fn uvudp_buf_init(base: *mut c_char, len: c_uint) -> uv_buf_t {
     uv_buf_t {
         base,
         len: len.try_into().unwrap_or(usize::MAX),
     }
-}
-
-/// The text at `text`, if it can be an address at all.
-///
-/// # Safety
-///
-/// `text` is null or a string, which is not changed while the answer is used.
-pub(crate) unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { CStr::from_ptr(text) }.to_str().ok()
 }
 
 /// Cuts "%scope" off.
@@ -54,154 +42,97 @@ fn port_of(port: c_int) -> u16 {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip4_addr(
-    ip: *const c_char,
-    port: c_int,
-    addr: *mut sockaddr_in,
-) -> c_int {
-    if addr.is_null() {
-        return -libc::EINVAL;
-    }
-    // SAFETY: as the crate says.
-    let parsed = unsafe { text(ip) }.and_then(|ip| ip.parse::<Ipv4Addr>().ok());
+pub extern "C" fn uvudp_ip4_addr(ip: Text, port: c_int, addr: Room<sockaddr_in>) -> c_int {
+    let parsed = ip.get().and_then(|ip| ip.parse::<Ipv4Addr>().ok());
     let ip = parsed.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    // SAFETY: the caller gives room for an address.
-    unsafe { addr.write_unaligned(v4(ip, port_of(port))) };
-    parsed.map_or(-libc::EINVAL, |_| 0)
+    let stored = addr.store(v4(ip, port_of(port)));
+    parsed.and(stored).map_or(-libc::EINVAL, |()| 0)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip6_addr(
-    ip: *const c_char,
-    port: c_int,
-    addr: *mut sockaddr_in6,
-) -> c_int {
-    if addr.is_null() {
-        return -libc::EINVAL;
-    }
-    // SAFETY: as the crate says.
-    let (ip, scope) = split_scope(unsafe { text(ip) }.unwrap_or(""));
+pub extern "C" fn uvudp_ip6_addr(ip: Text, port: c_int, addr: Room<sockaddr_in6>) -> c_int {
+    let (ip, scope) = split_scope(ip.get().unwrap_or(""));
     let parsed = ip.parse::<Ipv6Addr>().ok();
     let ip = parsed.unwrap_or(Ipv6Addr::UNSPECIFIED);
     let scope = scope.map_or(0, scope_id);
-    // SAFETY: the caller gives room for an address.
-    unsafe { addr.write_unaligned(v6(ip, port_of(port), 0, scope)) };
-    parsed.map_or(-libc::EINVAL, |_| 0)
-}
-
-/// Stores a string and its NUL.
-///
-/// # Safety
-///
-/// `dst` is null or has room for `size` bytes.
-unsafe fn store(text: &str, dst: *mut c_char, size: usize) -> c_int {
-    if dst.is_null() {
-        return -libc::EINVAL;
-    }
-    if text.len() >= size {
-        return -libc::ENOSPC;
-    }
-    // SAFETY: there is room for the text and one byte more.
-    unsafe {
-        dst.cast::<u8>()
-            .copy_from_nonoverlapping(text.as_ptr(), text.len())
-    };
-    // SAFETY: as above.
-    unsafe { dst.add(text.len()).write(0) };
-    0
+    let stored = addr.store(v6(ip, port_of(port), 0, scope));
+    parsed.and(stored).map_or(-libc::EINVAL, |()| 0)
 }
 
 /// What inet_ntop(3) makes of an address: unlike Rust it shows an embedded IPv4 address also without `ffff`.
-fn v6_text(ip: Ipv6Addr) -> String {
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
-            let [.., a, b, c, d] = ip.octets();
-            format!("::{a}.{b}.{c}.{d}")
-        }
-        _ => ip.to_string(),
+fn text_of(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
+                let [.., a, b, c, d] = v6.octets();
+                format!("::{a}.{b}.{c}.{d}")
+            }
+            _ => ip.to_string(),
+        },
+        IpAddr::V4(_) => ip.to_string(),
     }
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip4_name(
-    src: *const sockaddr_in,
-    dst: *mut c_char,
-    size: usize,
-) -> c_int {
-    if src.is_null() {
-        return -libc::EINVAL;
-    }
-    // SAFETY: the caller vouches for `src`; a member's address is taken without reading it.
-    unsafe { uv_inet_ntop(AF_INET, (&raw const (*src).sin_addr).cast(), dst, size) }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip6_name(
-    src: *const sockaddr_in6,
-    dst: *mut c_char,
-    size: usize,
-) -> c_int {
-    if src.is_null() {
-        return -libc::EINVAL;
-    }
-    // SAFETY: the caller vouches for `src`; a member's address is taken without reading it.
-    unsafe { uv_inet_ntop(AF_INET6, (&raw const (*src).sin6_addr).cast(), dst, size) }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_ip_name(src: *const sockaddr, dst: *mut c_char, size: usize) -> c_int {
-    if src.is_null() {
-        return -libc::EINVAL;
-    }
-    // SAFETY: every socket address begins with its family, and is what that says.
-    unsafe {
-        match c_int::from((*src).sa_family) {
-            AF_INET => uv_ip4_name(src.cast(), dst, size),
-            AF_INET6 => uv_ip6_name(src.cast(), dst, size),
-            _ => -libc::EAFNOSUPPORT,
+/// Stores an address as a string with its NUL.
+fn store(ip: IpAddr, mut dst: Bytes, size: usize) -> c_int {
+    let text = text_of(ip) + "\0";
+    match dst.room(size) {
+        None => -libc::EINVAL,
+        Some(room) if text.len() > room.len() => -libc::ENOSPC,
+        Some(room) => {
+            room.write(text.as_bytes());
+            0
         }
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_inet_ntop(
-    af: c_int,
-    src: *const c_void,
-    dst: *mut c_char,
-    size: usize,
-) -> c_int {
-    if src.is_null() {
-        return -libc::EINVAL;
-    }
-    let text = match af {
-        // SAFETY: the family says how many bytes the caller's address has.
-        AF_INET => Ipv4Addr::from(unsafe { src.cast::<[u8; 4]>().read() }).to_string(),
-        // SAFETY: the family says how many bytes the caller's address has.
-        AF_INET6 => v6_text(Ipv6Addr::from(unsafe { src.cast::<[u8; 16]>().read() })),
-        _ => return -libc::EAFNOSUPPORT,
-    };
-    // SAFETY: the caller gives `size` bytes of room.
-    unsafe { store(&text, dst, size) }
+pub extern "C" fn uvudp_ip4_name(src: Given<sockaddr_in>, dst: Bytes, size: usize) -> c_int {
+    src.copied().map_or(-libc::EINVAL, |src| {
+        let ip = Ipv4Addr::from(u32::from_be(src.sin_addr.s_addr));
+        store(ip.into(), dst, size)
+    })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_inet_pton(af: c_int, src: *const c_char, dst: *mut c_void) -> c_int {
-    // SAFETY: as the crate says.
-    let (Some(src), false) = (unsafe { text(src) }, dst.is_null()) else {
-        return -libc::EINVAL;
-    };
-    match af {
-        AF_INET => match src.parse::<Ipv4Addr>() {
-            // SAFETY: the family says how much room the caller gives.
-            Ok(ip) => unsafe { dst.cast::<[u8; 4]>().write(ip.octets()) },
-            Err(_) => return -libc::EINVAL,
-        },
-        AF_INET6 => match split_scope(src).0.parse::<Ipv6Addr>() {
-            // SAFETY: the family says how much room the caller gives.
-            Ok(ip) => unsafe { dst.cast::<[u8; 16]>().write(ip.octets()) },
-            Err(_) => return -libc::EINVAL,
-        },
-        _ => return -libc::EAFNOSUPPORT,
+pub extern "C" fn uvudp_ip6_name(src: Given<sockaddr_in6>, dst: Bytes, size: usize) -> c_int {
+    src.copied().map_or(-libc::EINVAL, |src| {
+        store(Ipv6Addr::from(src.sin6_addr.s6_addr).into(), dst, size)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uvudp_ip_name(src: Address, dst: Bytes, size: usize) -> c_int {
+    match src.read() {
+        Ok(addr) => store(addr.ip(), dst, size),
+        Err(_) if src.is_null() => -libc::EINVAL,
+        Err(_) => -libc::EAFNOSUPPORT,
     }
-    0
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uvudp_inet_ntop(af: c_int, src: Octets, dst: Bytes, size: usize) -> c_int {
+    match src.ip(af) {
+        Ok(ip) => store(ip, dst, size),
+        Err(error) => error,
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn uvudp_inet_pton(af: c_int, src: Text, mut dst: Bytes) -> c_int {
+    let parsed = src.get().and_then(|src| match af {
+        AF_INET => src.parse().ok().map(IpAddr::V4),
+        AF_INET6 => split_scope(src).0.parse().ok().map(IpAddr::V6),
+        _ => None,
+    });
+    // The family says how much room there is.
+    let stored = parsed.and_then(|ip| match ip {
+        IpAddr::V4(ip) => Some(dst.room(4)?.write(&ip.octets())),
+        IpAddr::V6(ip) => Some(dst.room(16)?.write(&ip.octets())),
+    });
+    match stored {
+        Some(_) => 0,
+        None if matches!(af, AF_INET | AF_INET6) || src.is_null() || dst.is_null() => -libc::EINVAL,
+        None => -libc::EAFNOSUPPORT,
+    }
 }

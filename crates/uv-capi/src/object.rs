@@ -1,12 +1,14 @@
 //! The box behind a handle: which of our handles it is, and what all of them can do.
 
+use std::ptr;
 use std::rc::Rc;
 
 use uv_core::{Check, Idle, Prepare, Timer};
 
-use crate::asynchronous::Async;
-use crate::types::uv_handle_t;
-use crate::udp::UdpBox;
+use crate::hub::Async;
+use crate::pointers::Given;
+use crate::types::{Handle, uv_handle_t};
+use crate::udp::state::UdpBox;
 
 /// Behind `uv_handle_t.inner`.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Kind {
     /// Closes the handle; `then` runs in its closing turn. Not on a handle that is closing already.
     pub(crate) fn close(&self, then: impl FnOnce() + 'static) {
         if let Self::Udp(udp) = self {
-            udp.stop_receiving();
+            udp.receiver.close();
         }
         // An error says that it is closing, which the caller saw to.
         let _ = each!(self, handle => handle.close(move |_| then()));
@@ -74,22 +76,27 @@ impl Kind {
 }
 
 /// The box of a handle; `None` for null, and once it is closed.
-///
-/// # Safety
-///
-/// `handle` is null or was initialised; the answer is used as the crate says of references to boxes.
-pub(crate) unsafe fn object<'a>(handle: *const uv_handle_t) -> Option<&'a Object> {
-    // SAFETY: the caller vouches for `handle`; `inner` is null or a box that lives until the closing turn.
-    unsafe { handle.as_ref()?.inner.as_ref() }
+#[inline]
+pub(crate) fn object<T: Handle>(handle: &Given<T>) -> Option<&Object> {
+    let inner = handle.get()?.head().inner.get().cast::<Object>();
+    // SAFETY: `inner` is null or a box that `put` stored; only `take`, in the closing turn, takes it away.
+    unsafe { inner.as_ref() }
 }
 
 /// The box of a handle that is not closing.
-///
-/// # Safety
-///
-/// As [`object`].
-pub(crate) unsafe fn open<'a>(handle: *const uv_handle_t) -> Option<&'a Kind> {
-    // SAFETY: as the caller vouches.
-    let object = unsafe { object(handle) }?;
+pub(crate) fn open(handle: &Given<uv_handle_t>) -> Option<&Kind> {
+    let object = object(handle)?;
     (!object.kind.is_closing()).then_some(&object.kind)
+}
+
+/// Stores the box of a handle that has none.
+pub(crate) fn put(handle: &uv_handle_t, object: Object) {
+    handle.inner.set(Box::into_raw(Box::new(object)).cast());
+}
+
+/// Takes the box of a handle, in its closing turn: no reference into it is held.
+pub(crate) fn take(handle: &uv_handle_t) -> Option<Box<Object>> {
+    let inner = handle.inner.replace(ptr::null_mut()).cast::<Object>();
+    // SAFETY: what is not null came from a box in `put`, and was just replaced, so that it is taken once.
+    (!inner.is_null()).then(|| unsafe { Box::from_raw(inner) })
 }

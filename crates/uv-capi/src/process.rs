@@ -7,18 +7,18 @@ use std::time::Duration;
 pub(crate) const VERSION: [c_uint; 3] = [1, 52, 0];
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_version() -> c_uint {
+pub extern "C" fn uvudp_version() -> c_uint {
     let [major, minor, patch] = VERSION;
     major << 16 | minor << 8 | patch
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_version_string() -> *const c_char {
+pub extern "C" fn uvudp_version_string() -> *const c_char {
     c"1.52.0".as_ptr()
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_hrtime() -> u64 {
+pub extern "C" fn uvudp_hrtime() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -30,17 +30,17 @@ pub extern "C" fn uv_hrtime() -> u64 {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_sleep(msec: c_uint) {
+pub extern "C" fn uvudp_sleep(msec: c_uint) {
     std::thread::sleep(Duration::from_millis(msec.into()));
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_os_getpid() -> c_int {
+pub extern "C" fn uvudp_os_getpid() -> c_int {
     std::process::id().try_into().unwrap_or(c_int::MAX)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_available_parallelism() -> c_uint {
+pub extern "C" fn uvudp_available_parallelism() -> c_uint {
     std::thread::available_parallelism()
         .map_or(1, |count| count.get().try_into().unwrap_or(c_uint::MAX))
 }

@@ -1,9 +1,10 @@
 //! What every request can be asked.
 
-use std::ffi::{CStr, c_char, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_uint};
 use std::ptr;
 
 use crate::handle::name_of;
+use crate::pointers::{Given, UserData};
 use crate::types::{UV_UDP_SEND, uv_req_t, uv_udp_send_t};
 
 /// The name of each type, by its number.
@@ -24,7 +25,7 @@ const NAMES: [&CStr; 11] = [
 pub(crate) const UV_REQ: c_uint = 1;
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_req_size(type_: c_uint) -> usize {
+pub extern "C" fn uvudp_req_size(type_: c_uint) -> usize {
     match type_ {
         UV_REQ => size_of::<uv_req_t>(),
         UV_UDP_SEND => size_of::<uv_udp_send_t>(),
@@ -33,26 +34,24 @@ pub extern "C" fn uv_req_size(type_: c_uint) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_req_get_type(req: *const uv_req_t) -> c_uint {
-    // SAFETY: as the crate says.
-    unsafe { req.as_ref() }.map_or(0, |req| req.type_)
+pub extern "C" fn uvudp_req_get_type(req: Given<uv_req_t>) -> c_uint {
+    req.get().map_or(0, |req| req.type_)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uv_req_type_name(type_: c_uint) -> *const c_char {
+pub extern "C" fn uvudp_req_type_name(type_: c_uint) -> *const c_char {
     name_of(&NAMES, type_)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_req_get_data(req: *const uv_req_t) -> *mut c_void {
-    // SAFETY: as the crate says.
-    unsafe { req.as_ref() }.map_or(ptr::null_mut(), |req| req.data)
+pub extern "C" fn uvudp_req_get_data(req: Given<uv_req_t>) -> UserData {
+    let none = UserData::new(ptr::null_mut());
+    req.get().map_or(none, |req| req.data.get())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_req_set_data(req: *mut uv_req_t, data: *mut c_void) {
-    if !req.is_null() {
-        // SAFETY: as the crate says.
-        unsafe { (*req).data = data };
+pub extern "C" fn uvudp_req_set_data(req: Given<uv_req_t>, data: UserData) {
+    if let Some(req) = req.get() {
+        req.data.set(data);
     }
 }

@@ -1,13 +1,15 @@
 //! The structures of the header, member by member. A test compares the two.
+//!
+//! Members are cells, because the program has pointers of its own to them and writes through those between calls.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32};
 
 use libc::sockaddr;
 
-use crate::event_loop::LoopBox;
-use crate::object::Object;
+use crate::pointers::{Given, Structure, UserData};
 
 /// `uv_handle_type`: its values, for the types that can be made here.
 pub const UV_ASYNC: c_uint = 1;
@@ -19,13 +21,13 @@ pub const UV_UDP: c_uint = 15;
 /// `uv_req_type`: the one that can be made here.
 pub const UV_UDP_SEND: c_uint = 5;
 
-pub type uv_close_cb = Option<unsafe extern "C" fn(*mut uv_handle_t)>;
-pub type uv_walk_cb = Option<unsafe extern "C" fn(*mut uv_handle_t, *mut c_void)>;
-pub type uv_alloc_cb = Option<unsafe extern "C" fn(*mut uv_handle_t, usize, *mut uv_buf_t)>;
-pub type uv_async_cb = Option<unsafe extern "C" fn(*mut uv_async_t)>;
-pub type uv_udp_send_cb = Option<unsafe extern "C" fn(*mut uv_udp_send_t, c_int)>;
+pub type uv_close_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>)>;
+pub type uv_walk_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>, *mut c_void)>;
+pub type uv_alloc_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>, usize, *mut uv_buf_t)>;
+pub type uv_async_cb = Option<unsafe extern "C" fn(Given<uv_async_t>)>;
+pub type uv_udp_send_cb = Option<unsafe extern "C" fn(Given<uv_udp_send_t>, c_int)>;
 pub type uv_udp_recv_cb =
-    Option<unsafe extern "C" fn(*mut uv_udp_t, isize, *const uv_buf_t, *const sockaddr, c_uint)>;
+    Option<unsafe extern "C" fn(Given<uv_udp_t>, isize, *const uv_buf_t, *const sockaddr, c_uint)>;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +46,9 @@ impl uv_buf_t {
 #[repr(C)]
 #[derive(Debug)]
 pub struct uv_loop_t {
-    pub data: *mut c_void,
-    pub(crate) inner: *mut LoopBox,
+    pub data: Cell<UserData>,
+    /// The box of the loop: see `loop_box.rs`.
+    pub(crate) inner: Cell<*mut c_void>,
     pub(crate) reserved: [*mut c_void; 6],
 }
 
@@ -53,11 +56,12 @@ pub struct uv_loop_t {
 #[repr(C)]
 #[derive(Debug)]
 pub struct uv_handle_t {
-    pub data: *mut c_void,
-    pub loop_: *mut uv_loop_t,
+    pub data: Cell<UserData>,
+    pub loop_: Given<uv_loop_t>,
     pub type_: c_uint,
-    pub(crate) close_cb: uv_close_cb,
-    pub(crate) inner: *mut Object,
+    pub(crate) close_cb: Cell<uv_close_cb>,
+    /// The box of the handle: see `object.rs`.
+    pub(crate) inner: Cell<*mut c_void>,
     pub(crate) reserved: [*mut c_void; 3],
 }
 
@@ -69,6 +73,13 @@ pub type uv_timer_t = uv_handle_t;
 pub struct uv_async_t {
     pub(crate) base: uv_handle_t,
     pub(crate) async_cb: uv_async_cb,
+    pub(crate) signal: Signal,
+}
+
+/// The members of a `uv_async_t` that other threads use.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Signal {
     /// The descriptor that wakes the loop; -1 from `uv_close` on.
     pub(crate) wakeup: AtomicI32,
     /// Whether it was sent and the callback has not been called for it.
@@ -81,8 +92,8 @@ pub struct uv_async_t {
 #[derive(Debug)]
 pub struct uv_udp_t {
     pub(crate) base: uv_handle_t,
-    pub send_queue_size: usize,
-    pub send_queue_count: usize,
+    pub send_queue_size: Cell<usize>,
+    pub send_queue_count: Cell<usize>,
     pub(crate) more: [*mut c_void; 2],
 }
 
@@ -90,7 +101,7 @@ pub struct uv_udp_t {
 #[repr(C)]
 #[derive(Debug)]
 pub struct uv_req_t {
-    pub data: *mut c_void,
+    pub data: Cell<UserData>,
     pub type_: c_uint,
     pub(crate) reserved: [*mut c_void; 2],
 }
@@ -99,8 +110,66 @@ pub struct uv_req_t {
 #[derive(Debug)]
 pub struct uv_udp_send_t {
     pub(crate) base: uv_req_t,
-    pub handle: *mut uv_udp_t,
+    pub handle: Given<uv_udp_t>,
     pub(crate) cb: uv_udp_send_cb,
     /// What the request adds to the handle's `send_queue_size`.
     pub(crate) bytes: usize,
+}
+
+/// A structure of the header that is a handle.
+///
+/// # Safety
+///
+/// It begins with a `uv_handle_t`.
+pub(crate) unsafe trait Handle: Structure {
+    /// What it begins with.
+    fn head(&self) -> &uv_handle_t;
+}
+
+impl<T: Handle> Given<T> {
+    /// The handle that the structure begins with.
+    #[inline]
+    pub(crate) fn base(self) -> Given<uv_handle_t> {
+        // SAFETY: the promise of `self` and that of the trait.
+        unsafe { Given::new(self.as_ptr().cast()) }
+    }
+}
+
+impl Given<uv_async_t> {
+    /// What other threads may use, and signal handlers.
+    pub(crate) fn signal(&self) -> Option<&Signal> {
+        let handle = self.as_ptr();
+        // SAFETY: the promise of the type. These members are atomic, and no reference is made to the others.
+        (!handle.is_null()).then(|| unsafe { &(*handle).signal })
+    }
+}
+
+// SAFETY: `repr(C)`, and `data` comes first.
+unsafe impl Structure for uv_loop_t {}
+// SAFETY: `repr(C)`, and `data` comes first.
+unsafe impl Structure for uv_handle_t {}
+// SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
+unsafe impl Structure for uv_async_t {}
+// SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
+unsafe impl Structure for uv_udp_t {}
+// SAFETY: `repr(C)`, and a `uv_req_t` comes first, which begins with `data`.
+unsafe impl Structure for uv_udp_send_t {}
+
+// SAFETY: it is one.
+unsafe impl Handle for uv_handle_t {
+    fn head(&self) -> &uv_handle_t {
+        self
+    }
+}
+// SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
+unsafe impl Handle for uv_async_t {
+    fn head(&self) -> &uv_handle_t {
+        &self.base
+    }
+}
+// SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
+unsafe impl Handle for uv_udp_t {
+    fn head(&self) -> &uv_handle_t {
+        &self.base
+    }
 }

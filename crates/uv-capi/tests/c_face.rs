@@ -2,6 +2,7 @@
 //! compiler, libuv, valgrind) is named on the standard error output, and the test passes.
 
 mod c_face {
+    mod beside_libuv;
     mod conform;
     mod header;
     mod memory;

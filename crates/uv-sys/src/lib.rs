@@ -47,6 +47,7 @@
 //! - `fault-injection`: the module `fault`, which makes syscalls fail by script. For tests.
 
 mod addr;
+mod buffer;
 mod capabilities;
 mod cmsg;
 mod copy;
@@ -66,6 +67,7 @@ mod sys;
 mod transmit;
 
 pub use addr::Family;
+pub use buffer::{RecvBuffer, UninitSlice};
 pub use capabilities::{Capabilities, capabilities};
 pub use cmsg::{ControlEncoder, ControlMessage, ControlMessages};
 pub use copy::copy_options;
@@ -76,7 +78,9 @@ pub use options::*;
 pub use payload::{MAX_DATAGRAM, MAX_SLICES, Payload};
 #[cfg(feature = "poller")]
 pub use poller::{Interest, PollEvent, PollEvents, Poller, Registration};
-pub use receive::{Metadata, Received, RecvBatch, RecvOptions, recvmsg, recvmsg_with_control};
+pub use receive::{
+    Metadata, Received, RecvBatch, RecvOptions, recv_into, recvmsg, recvmsg_with_control,
+};
 pub use send::{SendBatch, sendmsg, sendmsg_with_control};
 pub use socket::*;
 pub use transmit::{Ecn, PacketInfo, Transmit};

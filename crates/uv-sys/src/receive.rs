@@ -5,6 +5,7 @@ use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use crate::buffer::RecvBuffer;
 use crate::cmsg::{ControlMessage, ControlMessages};
 use crate::errno::{Errno, Result};
 use crate::sys::recv as sys;
@@ -151,6 +152,37 @@ pub fn recvmsg(
     sys::recvmsg(fd.as_fd(), bufs, options)
 }
 
+/// Receives one datagram into one buffer, which need not be initialised. Otherwise as [`recvmsg`].
+///
+/// Exactly [`Received::len`] bytes are written, from the start.
+///
+/// ```
+/// use std::mem::MaybeUninit;
+/// use std::net::UdpSocket;
+/// use uv_sys::{RecvOptions, UninitSlice, recv_into};
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// socket.send_to(b"hello", socket.local_addr()?)?;
+///
+/// let mut memory = [MaybeUninit::uninit(); 1_500];
+/// let received = recv_into(&socket, UninitSlice::uninit(&mut memory), RecvOptions::default())?;
+/// assert_eq!(received.len, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`recvmsg`], without `EMSGSIZE`.
+#[doc(alias = "recvmsg")]
+#[inline]
+pub fn recv_into(
+    fd: impl AsFd,
+    buffer: &mut (impl RecvBuffer + ?Sized),
+    options: RecvOptions,
+) -> Result<Received> {
+    sys::recv_into(fd.as_fd(), buffer.as_uninit(), options)
+}
+
 /// Receives one datagram and hands out its control messages as they are, beyond what [`Metadata`] has a name for.
 ///
 /// [`RecvOptions::control`] is taken as on, and [`Received::metadata`] is empty: [`Metadata::from_control`] makes it.
@@ -268,7 +300,8 @@ impl RecvBatch {
     }
 
     /// As [`recv`](Self::recv), into `memory` instead of the batch's own: datagram `i` is stored at `i * slot_len()`. Returns
-    /// how many, as [`received`](Self::received) tells; [`get`](Self::get) has nothing after it.
+    /// how many, as [`received`](Self::received) tells; [`get`](Self::get) has nothing after it. The memory need not be
+    /// initialised; what is not part of a datagram is not written.
     ///
     /// ```
     /// use std::net::UdpSocket;
@@ -292,10 +325,11 @@ impl RecvBatch {
     pub fn recv_into(
         &mut self,
         fd: impl AsFd,
-        memory: &mut [u8],
+        memory: &mut (impl RecvBuffer + ?Sized),
         max: usize,
         options: RecvOptions,
     ) -> Result<usize> {
+        let memory = memory.as_uninit();
         let max = if options.peek { max.min(1) } else { max };
         if max == 0 || memory.len() < self.slot_len() {
             self.ring.forget();

@@ -87,7 +87,8 @@ pub use user_memory::Arrival;
 pub use uv_core::{Check, HandleId, Idle, KeepAlive, Loop, Prepare, Remote, RunMode, Timer};
 pub use uv_sys::{
     Capabilities, Ecn, Errno, Family, Interface, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo,
-    PathMtuDiscovery, Payload, Result, Transmit, TxTimeClock, capabilities, interface_index,
+    PathMtuDiscovery, Payload, RecvBuffer, Result, Transmit, TxTimeClock, UninitSlice,
+    capabilities, interface_index,
 };
 
 /// The examples of the project's README and of this crate's, compiled and run with the other doc tests.

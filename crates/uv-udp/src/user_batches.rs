@@ -3,10 +3,8 @@
 //! The handle asks for as many as it would if it received into the loop's memory ([`Rhythm`](crate::rhythm::Rhythm)), and for
 //! no more than the buffer has room for.
 
-use std::io::IoSliceMut;
-
 use uv_core::{Phase, PollSource};
-use uv_sys::{Errno, Received, Result};
+use uv_sys::{Errno, Received, Result, UninitSlice};
 
 use crate::datagram::{Batch, Filter};
 use crate::receiving::{MAX_RECEIVED, Receiving};
@@ -150,7 +148,7 @@ impl Inner {
     fn fill(
         &self,
         socket: &PollSource,
-        memory: &mut [u8],
+        memory: &mut UninitSlice,
         width: usize,
         filter: &Filter,
         arrivals: &mut Vec<Arrival>,
@@ -169,7 +167,7 @@ impl Inner {
             arrivals.push(arrival);
         };
         if memory.len() < RECV_SLOT {
-            let received = uv_sys::recvmsg(socket, &mut [IoSliceMut::new(memory)], options)?;
+            let received = uv_sys::recv_into(socket, memory, options)?;
             add(&received, 0);
             return Ok(1);
         }

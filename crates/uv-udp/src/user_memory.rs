@@ -5,11 +5,10 @@
 //! is told to stop, so the datagrams of such a socket go on being received and split in the loop's memory, and are copied. Unless the
 //! user wants runs.
 
-use std::io::IoSliceMut;
 use std::net::SocketAddr;
 
 use uv_core::Phase;
-use uv_sys::{Errno, Metadata, Received};
+use uv_sys::{Errno, Metadata, Received, RecvBuffer, UninitSlice};
 
 use crate::datagram::{Datagram, Run, stride};
 use crate::errors::NetworkError;
@@ -90,7 +89,7 @@ pub(crate) trait Buffers {
     /// Asks for a buffer; `false` if there is none, or one without room.
     fn supply(&mut self, udp: &Udp) -> bool;
     /// The memory of the buffer.
-    fn memory(&mut self) -> &mut [u8];
+    fn memory(&mut self) -> &mut UninitSlice;
     /// Gives the buffer back, with what became of it. Says nothing where there is neither a buffer nor anything to say.
     fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>);
     /// Whether a buffer may come back with several arrivals.
@@ -106,7 +105,7 @@ struct Pair<B, S, C> {
 
 impl<B, S, C> Buffers for Pair<B, S, C>
 where
-    B: AsMut<[u8]>,
+    B: RecvBuffer,
     S: FnMut(&Udp, usize) -> Option<B>,
     C: FnMut(&Udp, Option<B>, Outcome<'_>),
 {
@@ -115,8 +114,11 @@ where
         !self.memory().is_empty()
     }
 
-    fn memory(&mut self) -> &mut [u8] {
-        self.buffer.as_mut().map(AsMut::as_mut).unwrap_or_default()
+    fn memory(&mut self) -> &mut UninitSlice {
+        match &mut self.buffer {
+            Some(buffer) => buffer.as_uninit(),
+            None => UninitSlice::new(&mut []),
+        }
     }
 
     fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>) {
@@ -136,8 +138,8 @@ impl Udp {
     /// back with what was stored in it. Otherwise as [`recv_start`](Self::recv_start).
     ///
     /// `supply` is told how many bytes every datagram fits into (65,536). A buffer may have fewer; what does not fit is lost,
-    /// and [`Arrival::truncated`] says so. It may be anything that lends its bytes: a `Vec<u8>`, a boxed slice, an entry of a
-    /// pool. Each buffer comes back once, whatever happens, with one of these:
+    /// and [`Arrival::truncated`] says so. It may be anything that lends its bytes ([`RecvBuffer`]): a `Vec<u8>`, a boxed
+    /// slice, an entry of a pool, memory that is not initialised. Each buffer comes back once, whatever happens, with one of these:
     ///
     /// - `Ok(Some(arrival))`: a datagram.
     /// - `Ok(None)`: nothing. There was no datagram after all, or `supply` stopped receiving, changed the peer or closed the
@@ -179,7 +181,7 @@ impl Udp {
     /// Those of `recv_start`.
     #[doc(alias = "uv_udp_recv_start")]
     #[doc(alias = "uv_alloc_cb")]
-    pub fn recv_into_start<B: AsMut<[u8]> + 'static>(
+    pub fn recv_into_start<B: RecvBuffer + 'static>(
         &self,
         supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
         mut callback: impl FnMut(&Udp, Option<B>, Result<Option<Arrival>, NetworkError>) + 'static,
@@ -235,7 +237,7 @@ impl Udp {
     ///
     /// Those of `recv_start`.
     #[doc(alias = "UV_UDP_RECVMMSG")]
-    pub fn recv_batch_into_start<B: AsMut<[u8]> + 'static>(
+    pub fn recv_batch_into_start<B: RecvBuffer + 'static>(
         &self,
         supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
         callback: impl FnMut(&Udp, Option<B>, Result<&[Arrival], NetworkError>) + 'static,
@@ -333,8 +335,7 @@ impl Inner {
             *left -= 1;
             let filter = receiver.filter();
             self.tally.recv_call();
-            let room = &mut [IoSliceMut::new(buffers.memory())];
-            match uv_sys::recvmsg(&*socket, room, receiver.options(&filter)) {
+            match uv_sys::recv_into(&*socket, buffers.memory(), receiver.options(&filter)) {
                 Ok(received) => {
                     // A stranger's datagram leaves the buffer to the next one.
                     if let Some(source) = filter.admit(received.source) {
@@ -415,11 +416,7 @@ impl Inner {
             return true;
         };
         let datagram = waiting.datagram();
-        let memory = buffers.memory();
-        let len = memory.len().min(datagram.data.len());
-        if let (Some(to), Some(from)) = (memory.get_mut(..len), datagram.data.get(..len)) {
-            to.copy_from_slice(from);
-        }
+        let len = buffers.memory().write(datagram.data);
         let arrival = Arrival {
             offset: 0,
             len,

@@ -1,4 +1,4 @@
-//! `uv_udp_t`: what is behind it. The functions are in the files below.
+//! `uv_udp_t`: its functions are in the files below.
 
 mod addresses;
 mod connecting;
@@ -9,76 +9,21 @@ mod options;
 mod receiver;
 mod receiving;
 mod sending;
-
-use std::cell::RefCell;
-use std::fmt;
-use std::rc::Rc;
-
-use uv_core::KeepAlive;
-use uv_udp::Udp;
+pub(crate) mod state;
 
 use crate::object::{Kind, object};
+use crate::pointers::Given;
 use crate::types::uv_udp_t;
 
 #[cfg(test)]
 pub(crate) use flags::FLAGS;
 
-use receiver::Receiver;
-
-/// Behind `uv_udp_t`.
-pub(crate) struct UdpBox {
-    pub(crate) udp: Udp,
-    receiver: Rc<Receiver>,
-    /// Held while the handle has sends under way and does not keep the loop alive by itself: in libuv requests keep it alive
-    /// also when their handle does not.
-    keep_alive: RefCell<Option<KeepAlive>>,
-}
-
-impl UdpBox {
-    fn new(udp: Udp, receiver: Rc<Receiver>) -> Self {
-        Self {
-            udp,
-            receiver,
-            keep_alive: RefCell::new(None),
-        }
-    }
-
-    /// The program is not called with datagrams any more.
-    pub(crate) fn stop_receiving(&self) {
-        self.receiver.stop();
-    }
-
-    /// To be called when the handle's own reference changes, and while it has none when sends begin and end.
-    pub(crate) fn keep_loop_alive(&self) {
-        let wanted = !self.udp.has_ref() && self.udp.send_queue_count() > 0;
-        let mut held = self.keep_alive.borrow_mut();
-        if held.is_some() != wanted {
-            *held = self
-                .udp
-                .event_loop()
-                .filter(|_| wanted)
-                .map(|lp| lp.remote().keep_alive());
-        }
-    }
-}
-
-impl fmt::Debug for UdpBox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdpBox")
-            .field("udp", &self.udp)
-            .finish_non_exhaustive()
-    }
-}
+use state::UdpBox;
 
 /// What is behind a handle that is not closing, or closing but not closed; the error for others.
-///
-/// # Safety
-///
-/// As [`object`].
 #[inline]
-unsafe fn any_udp_box<'a>(handle: *const uv_udp_t) -> Result<&'a UdpBox, i32> {
-    // SAFETY: as the caller vouches; a `uv_udp_t` begins with a `uv_handle_t`.
-    match unsafe { object(handle.cast()) }.map(|object| &object.kind) {
+fn any_udp_box(handle: &Given<uv_udp_t>) -> Result<&UdpBox, i32> {
+    match object(handle).map(|object| &object.kind) {
         Some(Kind::Udp(udp)) => Ok(udp),
         None if !handle.is_null() => Err(-libc::EBADF),
         _ => Err(-libc::EINVAL),
@@ -86,13 +31,8 @@ unsafe fn any_udp_box<'a>(handle: *const uv_udp_t) -> Result<&'a UdpBox, i32> {
 }
 
 /// What is behind a handle that is not closing; the error for others.
-///
-/// # Safety
-///
-/// As [`open`].
-unsafe fn udp_box<'a>(handle: *const uv_udp_t) -> Result<&'a UdpBox, i32> {
-    // SAFETY: as the caller vouches.
-    let udp = unsafe { any_udp_box(handle) }?;
+fn udp_box(handle: &Given<uv_udp_t>) -> Result<&UdpBox, i32> {
+    let udp = any_udp_box(handle)?;
     if udp.udp.is_closing() {
         return Err(-libc::EBADF);
     }

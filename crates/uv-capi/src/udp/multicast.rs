@@ -1,13 +1,15 @@
 //! Groups, and how what is sent to them goes.
 
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_int, c_uint};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use uv_udp::{BindOptions, Family, Interface};
 
 use super::options::set;
-use super::{UdpBox, code, number, udp_box};
-use crate::names::{scope_id, split_scope, text};
+use super::state::UdpBox;
+use super::{code, number, udp_box};
+use crate::names::{scope_id, split_scope};
+use crate::pointers::{Given, Text};
 use crate::types::uv_udp_t;
 
 /// `uv_membership`.
@@ -15,13 +17,8 @@ const UV_LEAVE_GROUP: c_uint = 0;
 const UV_JOIN_GROUP: c_uint = 1;
 
 /// A numeric address, with the interface it may name.
-///
-/// # Safety
-///
-/// As [`text`].
-unsafe fn parse(ip: *const c_char) -> Result<(IpAddr, u32), c_int> {
-    // SAFETY: as the caller vouches.
-    let ip = unsafe { text(ip) }.ok_or(-libc::EINVAL)?;
+fn parse(ip: Text) -> Result<(IpAddr, u32), c_int> {
+    let ip = ip.get().ok_or(-libc::EINVAL)?;
     if let Ok(ip) = ip.parse::<Ipv4Addr>() {
         return Ok((ip.into(), 0));
     }
@@ -32,16 +29,11 @@ unsafe fn parse(ip: *const c_char) -> Result<(IpAddr, u32), c_int> {
 
 /// The interface that libuv's callers mean: an IPv4 one by its address, an IPv6 one by the scope of any address, and null
 /// for any; and the family of that address.
-///
-/// # Safety
-///
-/// As [`text`].
-unsafe fn interface(address: *const c_char) -> Result<(Interface, Option<Family>), c_int> {
+fn interface(address: Text) -> Result<(Interface, Option<Family>), c_int> {
     if address.is_null() {
         return Ok((Interface::Any, None));
     }
-    // SAFETY: as the caller vouches.
-    Ok(match unsafe { parse(address) }? {
+    Ok(match parse(address)? {
         (IpAddr::V4(Ipv4Addr::UNSPECIFIED), _) => (Interface::Any, Some(Family::V4)),
         (IpAddr::V4(address), _) => (Interface::Address(address), Some(Family::V4)),
         (IpAddr::V6(_), 0) => (Interface::Any, Some(Family::V6)),
@@ -59,24 +51,16 @@ fn make_socket(udp: &UdpBox, group: IpAddr) -> Result<(), c_int> {
     udp.udp.bind_with((any, 0).into(), options).map_err(number)
 }
 
-/// # Safety
-///
-/// As the crate says.
-unsafe fn change(
-    handle: *mut uv_udp_t,
-    group: *const c_char,
-    interface_addr: *const c_char,
-    source: Option<*const c_char>,
+fn change(
+    udp: &UdpBox,
+    group: Text,
+    interface_addr: Text,
+    source: Option<Text>,
     membership: c_uint,
 ) -> Result<(), c_int> {
-    // SAFETY: as the caller vouches.
-    let udp = unsafe { udp_box(handle) }?;
-    // SAFETY: as the caller vouches.
-    let (group, _) = unsafe { parse(group) }?;
-    // SAFETY: as the caller vouches.
-    let source = source.map(|source| unsafe { parse(source) }).transpose()?;
-    // SAFETY: as the caller vouches.
-    let (on, named) = unsafe { interface(interface_addr) }?;
+    let (group, _) = parse(group)?;
+    let source = source.map(parse).transpose()?;
+    let (on, named) = interface(interface_addr)?;
     let family = Family::of(&(group, 0).into());
     let is_foreign = |ip: IpAddr| Family::of(&(ip, 0).into()) != family;
     if source.is_some_and(|(source, _)| is_foreign(source))
@@ -98,59 +82,58 @@ unsafe fn change(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_membership(
-    handle: *mut uv_udp_t,
-    multicast_addr: *const c_char,
-    interface_addr: *const c_char,
+pub extern "C" fn uvudp_udp_set_membership(
+    handle: Given<uv_udp_t>,
+    multicast_addr: Text,
+    interface_addr: Text,
     membership: c_uint,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    code(unsafe { change(handle, multicast_addr, interface_addr, None, membership) })
+    code(
+        udp_box(&handle)
+            .and_then(|udp| change(udp, multicast_addr, interface_addr, None, membership)),
+    )
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_source_membership(
-    handle: *mut uv_udp_t,
-    multicast_addr: *const c_char,
-    interface_addr: *const c_char,
-    source_addr: *const c_char,
+pub extern "C" fn uvudp_udp_set_source_membership(
+    handle: Given<uv_udp_t>,
+    multicast_addr: Text,
+    interface_addr: Text,
+    source_addr: Text,
     membership: c_uint,
 ) -> c_int {
     let source = Some(source_addr);
-    // SAFETY: as the crate says.
-    code(unsafe { change(handle, multicast_addr, interface_addr, source, membership) })
+    code(
+        udp_box(&handle)
+            .and_then(|udp| change(udp, multicast_addr, interface_addr, source, membership)),
+    )
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_multicast_loop(handle: *mut uv_udp_t, on: c_int) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { set(handle, |udp| udp.set_multicast_loop(on != 0)) }
+pub extern "C" fn uvudp_udp_set_multicast_loop(handle: Given<uv_udp_t>, on: c_int) -> c_int {
+    set(handle, |udp| udp.set_multicast_loop(on != 0))
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_multicast_ttl(handle: *mut uv_udp_t, ttl: c_int) -> c_int {
+pub extern "C" fn uvudp_udp_set_multicast_ttl(handle: Given<uv_udp_t>, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
-        // SAFETY: as the crate says.
-        Ok(ttl @ 0..=255) => unsafe { set(handle, |udp| udp.set_multicast_ttl(ttl)) },
+        Ok(ttl @ 0..=255) => set(handle, |udp| udp.set_multicast_ttl(ttl)),
         _ => -libc::EINVAL,
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_set_multicast_interface(
-    handle: *mut uv_udp_t,
-    interface_addr: *const c_char,
+pub extern "C" fn uvudp_udp_set_multicast_interface(
+    handle: Given<uv_udp_t>,
+    interface_addr: Text,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    code(unsafe {
-        udp_box(handle).and_then(|udp| {
-            let (interface, named) = interface(interface_addr)?;
-            let own = udp.udp.local_addr().map(|local| Family::of(&local));
-            // "Any" is of no family, but the address that said so is: the kernel's answer to libuv.
-            if named.is_some_and(|named| own.is_ok_and(|own| own != named)) {
-                return Err(-libc::ENOPROTOOPT);
-            }
-            udp.udp.set_multicast_interface(interface).map_err(number)
-        })
-    })
+    code(udp_box(&handle).and_then(|udp| {
+        let (interface, named) = interface(interface_addr)?;
+        let own = udp.udp.local_addr().map(|local| Family::of(&local));
+        // "Any" is of no family, but the address that said so is: the kernel's answer to libuv.
+        if named.is_some_and(|named| own.is_ok_and(|own| own != named)) {
+            return Err(-libc::ENOPROTOOPT);
+        }
+        udp.udp.set_multicast_interface(interface).map_err(number)
+    }))
 }

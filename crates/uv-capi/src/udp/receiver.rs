@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_uint};
 use std::iter;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ptr;
 use std::rc::{Rc, Weak};
@@ -19,11 +20,12 @@ use std::slice;
 
 use libc::sockaddr;
 use uv_core::{Handle, Loop, Phase, Source};
-use uv_udp::{Arrival, Batch, Datagram, Errno, Run};
+use uv_sys::RecvBatch;
+use uv_udp::{Arrival, Batch, Datagram, Errno, RecvBuffer, Run, UninitSlice};
 
 use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
-use super::udp_box;
 use crate::address::Raw;
+use crate::pointers::Given;
 use crate::types::{uv_buf_t, uv_handle_t, uv_udp_t};
 
 /// What `alloc_cb` is told: every datagram fits.
@@ -32,24 +34,29 @@ const SUGGESTED: usize = 64 * 1024;
 const MAX_KEPT: usize = 4096;
 /// Of them, those that are offered in one turn; the others come in the next iteration. As many as the handle itself delivers.
 const MAX_OFFERED: usize = 128;
+/// Bytes of a buffer that are used at most: those of the slots that one system call fills.
+const MAX_LENT: usize = RecvBatch::MAX_SLOTS * RecvBatch::MAX_SLOT_LEN;
 
 /// What the program gave to `uv_udp_recv_start`.
 #[derive(Clone, Copy)]
 pub(crate) struct Callbacks {
-    pub(crate) alloc: unsafe extern "C" fn(*mut uv_handle_t, usize, *mut uv_buf_t),
+    pub(crate) alloc: unsafe extern "C" fn(Given<uv_handle_t>, usize, *mut uv_buf_t),
     pub(crate) recv:
-        unsafe extern "C" fn(*mut uv_udp_t, isize, *const uv_buf_t, *const sockaddr, c_uint),
+        unsafe extern "C" fn(Given<uv_udp_t>, isize, *const uv_buf_t, *const sockaddr, c_uint),
 }
 
 /// The receiving half of a `uv_udp_t`. It is a source of its own so that it can have turns.
 pub(crate) struct Receiver {
     handle: Handle,
-    this: *mut uv_udp_t,
+    this: Given<uv_udp_t>,
     /// `UV_UDP_RECVMMSG`.
     large_buffers: bool,
     callbacks: Cell<Option<Callbacks>>,
     /// Counts what ends a delivery: starts, stops, another peer, and the close.
     epoch: Cell<u32>,
+    /// Whom the handle is connected to.
+    peer: Cell<Option<SocketAddr>>,
+    closed: Cell<bool>,
     kept: RefCell<VecDeque<Kept>>,
 }
 
@@ -59,14 +66,18 @@ pub(crate) struct Lent {
     callbacks: Callbacks,
 }
 
-impl AsMut<[u8]> for Lent {
-    fn as_mut(&mut self) -> &mut [u8] {
+impl RecvBuffer for Lent {
+    fn as_uninit(&mut self) -> &mut UninitSlice {
         if self.buf.base.is_null() {
-            return &mut [];
+            return UninitSlice::new(&mut []);
         }
-        // SAFETY: the program lends so many bytes of its own until it has them back, and nobody reads them before the kernel
-        // wrote there.
-        unsafe { slice::from_raw_parts_mut(self.buf.base.cast(), self.buf.len) }
+        let (base, len) = (
+            self.buf.base.cast::<MaybeUninit<u8>>(),
+            self.buf.len.min(MAX_LENT),
+        );
+        // SAFETY: the program lends so many bytes at `base` until it has them back, and leaves them alone until then; they are
+        // fewer than `isize::MAX`.
+        UninitSlice::uninit(unsafe { slice::from_raw_parts_mut(base, len) })
     }
 }
 
@@ -85,13 +96,15 @@ enum Offer {
 }
 
 impl Receiver {
-    pub(crate) fn new(lp: &Loop, this: *mut uv_udp_t, large_buffers: bool) -> Rc<Self> {
+    pub(crate) fn new(lp: &Loop, this: Given<uv_udp_t>, large_buffers: bool) -> Rc<Self> {
         Rc::new_cyclic(|weak: &Weak<Self>| Self {
             handle: Handle::new(lp, weak.clone()),
             this,
             large_buffers,
             callbacks: Cell::new(None),
             epoch: Cell::new(0),
+            peer: Cell::new(None),
+            closed: Cell::new(false),
             kept: RefCell::default(),
         })
     }
@@ -113,8 +126,15 @@ impl Receiver {
         self.callbacks.set(None);
     }
 
-    /// The handle has another peer, or none: who may be heard is to be asked anew.
-    pub(crate) fn peer_changed(&self) {
+    /// The handle is closing: the program is not called with datagrams any more.
+    pub(crate) fn close(&self) {
+        self.stop();
+        self.closed.set(true);
+    }
+
+    /// The handle has another peer, or none.
+    pub(crate) fn set_peer(&self, peer: Option<SocketAddr>) {
+        self.peer.set(peer);
         self.epoch.set(self.epoch.get().wrapping_add(1));
     }
 
@@ -144,8 +164,7 @@ impl Receiver {
     }
 
     fn is_open(&self) -> bool {
-        // SAFETY: the structure is in place: the close callback does not come in the turn of a delivery.
-        unsafe { udp_box(self.this) }.is_ok()
+        !self.closed.get()
     }
 
     /// A buffer for several datagrams, into which they are received straight away. There is none before what is kept was taken.
@@ -165,6 +184,9 @@ impl Receiver {
     /// The buffer again, with what became of it.
     pub(crate) fn take_back(&self, lent: Option<Lent>, outcome: Result<&[Arrival], Errno>) {
         match (lent, outcome) {
+            (Some(lent), Ok([arrival, ..])) if lent.buf.len < SUGGESTED => {
+                self.hand_over_one(&lent, arrival);
+            }
             (Some(lent), Ok(arrivals)) if !arrivals.is_empty() => self.hand_over(&lent, arrivals),
             // The program ended receiving instead of supplying one.
             (Some(lent), Ok(_)) if is_empty(&lent.buf) => {}
@@ -178,15 +200,11 @@ impl Receiver {
         }
     }
 
-    /// Hands over what was received into a buffer, one datagram after the other.
+    /// Hands over what was received into a buffer for several datagrams, one after the other. The program has the buffer again
+    /// with the last call.
     fn hand_over(&self, lent: &Lent, arrivals: &[Arrival]) {
         let Lent { buf, callbacks } = lent;
         let epoch = self.epoch.get();
-        let chunk_flag = if buf.len < SUGGESTED {
-            0
-        } else {
-            UV_UDP_MMSG_CHUNK
-        };
         for arrival in arrivals {
             let source = Raw::from(&arrival.source);
             let source = source.as_ptr();
@@ -200,37 +218,46 @@ impl Receiver {
                 let chunk = uv_buf_t {
                     base: buf.base.wrapping_add(arrival.offset + at),
                     // What else is in the slot belongs to the others of a run.
-                    len: if len < arrival.len {
-                        len
-                    } else {
-                        buf.len.min(SUGGESTED)
-                    },
+                    len: if len < arrival.len { len } else { SUGGESTED },
                 };
                 let truncated = arrival.truncated && at + len == arrival.len;
                 if self.epoch.get() == epoch {
                     let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
-                    self.recv(
-                        *callbacks,
-                        len.cast_signed(),
-                        &chunk,
-                        source,
-                        chunk_flag | partial,
-                    );
+                    let flags = UV_UDP_MMSG_CHUNK | partial;
+                    self.recv(*callbacks, len.cast_signed(), &chunk, source, flags);
                 } else if self.is_open() {
-                    // SAFETY: the kernel stored so many bytes there, in memory that is lent still.
+                    // SAFETY: the kernel stored so many bytes there, and the program leaves the buffer in place until it comes
+                    // back with UV_UDP_MMSG_FREE, below.
                     let data = unsafe { slice::from_raw_parts(chunk.base.cast(), len) };
                     self.keep(data, arrival.source, truncated);
                 }
                 at += len.max(1);
             }
         }
-        if chunk_flag != 0 {
-            self.recv(*callbacks, 0, buf, ptr::null(), UV_UDP_MMSG_FREE);
-        }
+        self.recv(*callbacks, 0, buf, ptr::null(), UV_UDP_MMSG_FREE);
         // Behind a full buffer there is another read, which says so itself if there is nothing more.
         if arrivals.len() < buf.len / SUGGESTED {
             self.end_round(epoch);
         }
+    }
+
+    /// Hands over what was received into a buffer for one datagram, which is the program's again with the call: what else is in
+    /// it, because somebody else switched `UDP_GRO` on, is kept before that.
+    fn hand_over_one(&self, lent: &Lent, arrival: &Arrival) {
+        let Lent { buf, callbacks } = lent;
+        // SAFETY: the kernel stored so many bytes at the start of the buffer, and the program has it back below.
+        let stored = unsafe { slice::from_raw_parts(buf.base.cast_const().cast(), arrival.len) };
+        let mut run = arrival.run(stored);
+        let Some(first) = run.next() else {
+            return self.give_back(*callbacks, buf, 0);
+        };
+        let (len, truncated) = (first.data.len(), first.truncated);
+        for datagram in run {
+            self.keep(datagram.data, datagram.source, datagram.truncated);
+        }
+        let source = Raw::from(&arrival.source);
+        let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
+        self.recv(*callbacks, len.cast_signed(), buf, source.as_ptr(), partial);
     }
 
     /// Offers datagrams that came together; gives back what the program refused, and what was behind it. A loop of its own,
@@ -307,20 +334,15 @@ impl Receiver {
     /// Whether the program may still have a datagram that was kept: if the handle was connected meanwhile, it takes its
     /// peer's only.
     fn admits(&self, source: &SocketAddr) -> bool {
-        // SAFETY: the structure is in place, because receiving has not ended.
-        let Ok(udp) = (unsafe { udp_box(self.this) }) else {
-            return false;
-        };
-        let peer = udp.udp.peer_addr();
-        peer.map_or(true, |peer| {
-            (peer.ip(), peer.port()) == (source.ip(), source.port())
-        })
+        let is_it = |peer: SocketAddr| (peer.ip(), peer.port()) == (source.ip(), source.port());
+        self.is_open() && self.peer.get().is_none_or(is_it)
     }
 
     /// Asks the program for memory.
     fn alloc(&self, callbacks: Callbacks, buf: &mut uv_buf_t) {
-        // SAFETY: the program's own function, with a handle that is in place, and room for a buffer.
-        unsafe { (callbacks.alloc)(self.this.cast(), SUGGESTED, &raw mut *buf) };
+        // SAFETY: the program's own function, with the handle that it was given for, which is in place until its close
+        // callback, and room for a buffer.
+        unsafe { (callbacks.alloc)(self.this.base(), SUGGESTED, &raw mut *buf) };
     }
 
     fn recv(
@@ -331,8 +353,8 @@ impl Receiver {
         addr: *const sockaddr,
         flags: c_uint,
     ) {
-        // SAFETY: the program's own function, with a handle that is in place: if it was closed in this turn, the close
-        // callback comes after it.
+        // SAFETY: the program's own function, with the handle that it was given for, which is in place: if it was closed in this
+        // turn, the close callback comes after it. `buf` and `addr` are borrowed for the call, or null.
         unsafe { (callbacks.recv)(self.this, nread, buf, addr, flags) };
     }
 
@@ -415,7 +437,8 @@ impl Receiver {
         flags: c_uint,
     ) {
         let len = data.len().min(buf.len);
-        // SAFETY: the program supplied `buf.len` bytes of its own, which cannot be those of the loop.
+        // SAFETY: the program supplied `buf.len` bytes at `buf.base`, which is not null (`supplied`), and no program has memory
+        // of the loop's to supply.
         unsafe {
             buf.base
                 .cast::<u8>()

@@ -6,23 +6,24 @@ use std::rc::Rc;
 use uv_udp::Errno;
 
 use super::receiver::Callbacks;
-use super::{number, udp_box};
+use super::state::UdpBox;
+use super::{any_udp_box, code, number, udp_box};
+use crate::pointers::Given;
 use crate::types::{uv_alloc_cb, uv_udp_recv_cb, uv_udp_t};
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_recv_start(
-    handle: *mut uv_udp_t,
+pub extern "C" fn uvudp_udp_recv_start(
+    handle: Given<uv_udp_t>,
     alloc_cb: uv_alloc_cb,
     recv_cb: uv_udp_recv_cb,
 ) -> c_int {
     let (Some(alloc), Some(recv)) = (alloc_cb, recv_cb) else {
         return -libc::EINVAL;
     };
-    // SAFETY: as the crate says.
-    let udp = match unsafe { udp_box(handle) } {
-        Ok(udp) => udp,
-        Err(error) => return error,
-    };
+    code(udp_box(&handle).and_then(|udp| start(udp, Callbacks { alloc, recv })))
+}
+
+fn start(udp: &UdpBox, callbacks: Callbacks) -> Result<(), c_int> {
     let receiver = Rc::clone(&udp.receiver);
     let started = if receiver.fills_large_buffers() {
         let lender = Rc::clone(&receiver);
@@ -36,32 +37,33 @@ pub unsafe extern "C" fn uv_udp_recv_start(
             Err(error) => receiver.take_error(error.errno()),
         })
     };
-    match started {
-        Ok(()) => {
-            udp.receiver.start(Callbacks { alloc, recv });
-            0
-        }
-        Err(error) => number(error),
-    }
+    started.map_err(number)?;
+    udp.receiver.start(callbacks);
+    Ok(())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_recv_stop(handle: *mut uv_udp_t) -> c_int {
+pub extern "C" fn uvudp_udp_recv_stop(handle: Given<uv_udp_t>) -> c_int {
     if handle.is_null() {
         return -libc::EINVAL;
     }
-    // SAFETY: as the crate says. A handle that is closing has stopped.
-    if let Ok(udp) = unsafe { udp_box(handle) } {
+    let stopped = any_udp_box(&handle).and_then(|udp| {
         udp.receiver.stop();
-        if let Err(error) = udp.udp.recv_stop() {
-            return number(error);
+        // A handle that is closing has stopped.
+        match udp.udp.is_closing() {
+            true => Ok(()),
+            false => udp.udp.recv_stop().map_err(number),
         }
+    });
+    match stopped {
+        // Closed.
+        Err(error) if error == -libc::EBADF => 0,
+        result => code(result),
     }
-    0
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_using_recvmmsg(handle: *const uv_udp_t) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe { udp_box(handle) }.map_or(0, |udp| udp.receiver.fills_large_buffers().into())
+pub extern "C" fn uvudp_udp_using_recvmmsg(handle: Given<uv_udp_t>) -> c_int {
+    let large = udp_box(&handle).map(|udp| udp.receiver.fills_large_buffers());
+    large.map_or(0, c_int::from)
 }

@@ -1,29 +1,30 @@
 //! The sends, in the proposal's form and in libuv 1.x's.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::ptr;
 use std::slice;
 
-use libc::sockaddr;
 use uv_sys::{MAX_DATAGRAM, MAX_SLICES};
 use uv_udp::{Payload, Transmit, Udp};
 
-use super::{UdpBox, any_udp_box, number, udp_box};
-use crate::address;
+use super::state::UdpBox;
+use super::{any_udp_box, code, number, udp_box};
+use crate::address::Address;
 use crate::object::{Kind, object};
-use crate::types::{UV_UDP_SEND, uv_buf_t, uv_udp_send_cb, uv_udp_send_t, uv_udp_t};
+use crate::pointers::{Given, Room};
+use crate::types::{UV_UDP_SEND, uv_buf_t, uv_req_t, uv_udp_send_cb, uv_udp_send_t, uv_udp_t};
 
 /// Buffers of one datagram that need no memory beside the stack.
 const FEW: usize = 16;
+/// Datagrams of one call whose memory is asked for at once.
+const MANY: usize = 1024;
 
 /// The bytes of one buffer.
-///
-/// # Safety
-///
-/// The buffer is empty, or its memory is there and does not change while the answer is used.
-unsafe fn bytes<'a>(buf: uv_buf_t) -> Result<&'a [u8], c_int> {
+#[inline]
+fn bytes(buf: &uv_buf_t) -> Result<&[u8], c_int> {
     if buf.len == 0 {
         return Ok(&[]);
     }
@@ -33,60 +34,77 @@ unsafe fn bytes<'a>(buf: uv_buf_t) -> Result<&'a [u8], c_int> {
     if buf.len > MAX_DATAGRAM {
         return Err(-libc::EMSGSIZE);
     }
-    // SAFETY: as the caller vouches, and of a sane length.
+    // SAFETY: a buffer of a send, which the program says to have `len` bytes at `base` that do not change during the call;
+    // they are not null, and fewer than `isize::MAX`.
     Ok(unsafe { slice::from_raw_parts(buf.base.cast(), buf.len) })
 }
 
-/// Calls `with` on the payload in `nbufs` buffers.
-///
-/// # Safety
-///
-/// `bufs` is null or points to that many buffers, for each of which the promise of [`bytes`] holds.
-unsafe fn with_payload<T>(
-    bufs: *const uv_buf_t,
-    nbufs: c_uint,
-    with: impl FnOnce(Payload<'_>) -> Result<T, c_int>,
-) -> Result<T, c_int> {
-    let count = usize::try_from(nbufs).unwrap_or(usize::MAX);
-    if bufs.is_null() || count == 0 {
-        return Err(-libc::EINVAL);
-    }
-    if count > MAX_SLICES {
-        return Err(-libc::EMSGSIZE);
-    }
-    // SAFETY: as the caller vouches.
-    let bufs = unsafe { slice::from_raw_parts(bufs, count) };
-    let (mut few, mut many);
-    let payload = if let [buf] = bufs {
-        // SAFETY: as the caller vouches.
-        Payload::Bytes(unsafe { bytes(*buf) }?)
-    } else {
-        let slices = if count <= FEW {
-            few = [IoSlice::new(&[]); FEW];
-            few.get_mut(..count).unwrap_or_default()
-        } else {
-            many = vec![IoSlice::new(&[]); count];
-            many.as_mut_slice()
-        };
-        for (slice, buf) in slices.iter_mut().zip(bufs) {
-            // SAFETY: as the caller vouches.
-            *slice = IoSlice::new(unsafe { bytes(*buf) }?);
+/// The buffers of one datagram, as a function of the header gets them.
+#[derive(Clone, Copy)]
+struct Bufs {
+    first: Given<uv_buf_t>,
+    count: c_uint,
+}
+
+impl Bufs {
+    fn list(&self) -> Result<&[uv_buf_t], c_int> {
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        if self.first.is_null() || count == 0 {
+            return Err(-libc::EINVAL);
         }
-        Payload::Slices(slices)
-    };
-    with(payload)
+        if count > MAX_SLICES {
+            return Err(-libc::EMSGSIZE);
+        }
+        Ok(self.first.list(count).unwrap_or_default())
+    }
+
+    fn slices(&self) -> Result<Vec<IoSlice<'_>>, c_int> {
+        let slice = |buf| bytes(buf).map(IoSlice::new);
+        self.list()?.iter().map(slice).collect()
+    }
+
+    /// The bytes of the buffer, if there is one and no other.
+    #[inline]
+    fn only(&self) -> Option<Result<&[u8], c_int>> {
+        (self.count == 1).then(|| self.first.get().map(bytes))?
+    }
+
+    /// Calls `with` on the payload in them.
+    fn with_payload<T>(
+        &self,
+        with: impl FnOnce(Payload<'_>) -> Result<T, c_int>,
+    ) -> Result<T, c_int> {
+        let bufs = self.list()?;
+        let (mut few, mut many);
+        let payload = if let [buf] = bufs {
+            Payload::Bytes(bytes(buf)?)
+        } else {
+            let slices = if bufs.len() <= FEW {
+                few = [IoSlice::new(&[]); FEW];
+                few.get_mut(..bufs.len()).unwrap_or_default()
+            } else {
+                many = vec![IoSlice::new(&[]); bufs.len()];
+                many.as_mut_slice()
+            };
+            for (slice, buf) in slices.iter_mut().zip(bufs) {
+                *slice = IoSlice::new(bytes(buf)?);
+            }
+            Payload::Slices(slices)
+        };
+        with(payload)
+    }
 }
 
 /// Where a datagram goes.
 #[derive(Clone, Copy)]
 enum To {
     Peer,
-    Address(*const sockaddr),
+    Address(Address),
 }
 
 impl To {
     /// libuv 1.x: null is the peer.
-    fn peer_if_null(addr: *const sockaddr) -> Self {
+    fn peer_if_null(addr: Address) -> Self {
         if addr.is_null() {
             Self::Peer
         } else {
@@ -96,18 +114,12 @@ impl To {
 
     /// The destination, or why there can be none. Whether it may be one is the handle's to say, and comes first: whoever
     /// mistakes a connected handle for an unconnected one is told that.
-    ///
-    /// # Safety
-    ///
-    /// As [`address::read`].
     #[inline]
-    unsafe fn destination(self, udp: &UdpBox) -> Result<Option<SocketAddr>, c_int> {
+    fn destination(self, udp: &UdpBox) -> Result<Option<SocketAddr>, c_int> {
         let Self::Address(addr) = self else {
             return Ok(None);
         };
-        // SAFETY: as the caller vouches.
-        let read = unsafe { address::read(addr) };
-        read.map(Some).map_err(|error| match addr.is_null() {
+        addr.read().map(Some).map_err(|error| match addr.is_null() {
             _ if udp.udp.is_connected() => -libc::EISCONN,
             true => -libc::EDESTADDRREQ,
             false => error,
@@ -116,32 +128,24 @@ impl To {
 }
 
 /// Compiled into each of the calls below: for a peer there is no address to look at.
-///
-/// # Safety
-///
-/// As the crate says, and as [`with_payload`].
 #[inline(always)]
-unsafe fn send(
-    req: *mut uv_udp_send_t,
-    handle: *mut uv_udp_t,
-    (bufs, nbufs): (*const uv_buf_t, c_uint),
+fn send(
+    req: Room<uv_udp_send_t>,
+    handle: Given<uv_udp_t>,
+    bufs: Bufs,
     to: To,
     send_cb: uv_udp_send_cb,
 ) -> Result<(), c_int> {
     if req.is_null() {
         return Err(-libc::EINVAL);
     }
-    // SAFETY: as the caller vouches.
-    let udp = unsafe { any_udp_box(handle) }?;
-    // SAFETY: as the caller vouches.
-    let accepted = match unsafe { to.destination(udp) } {
-        // SAFETY: as the caller vouches.
-        Ok(to) if nbufs == 1 && !bufs.is_null() => match unsafe { bytes(*bufs) } {
-            Ok(payload) => accept(udp, Payload::Bytes(payload), to, req),
-            Err(error) => Err(error),
+    let udp = any_udp_box(&handle)?;
+    let accepted = match to.destination(udp) {
+        Ok(to) => match bufs.only() {
+            Some(Ok(payload)) => accept(udp, Payload::Bytes(payload), to, &req),
+            Some(Err(error)) => Err(error),
+            None => bufs.with_payload(|payload| accept(udp, payload, to, &req)),
         },
-        // SAFETY: as the caller vouches.
-        Ok(to) => unsafe { with_payload(bufs, nbufs, |payload| accept(udp, payload, to, req)) },
         Err(error) => Err(error),
     };
     // Asked only now: the handle itself takes nothing when it is closing.
@@ -149,17 +153,20 @@ unsafe fn send(
         true => -libc::EBADF,
         false => error,
     })?;
-    // SAFETY: the caller gives room for a request; members are written one by one, so that none is read. `data` is its own.
-    unsafe {
-        (&raw mut (*req).base.type_).write(UV_UDP_SEND);
-        (&raw mut (*req).handle).write(handle);
-        (&raw mut (*req).cb).write(send_cb);
-        (&raw mut (*req).bytes).write(bytes);
-    }
-    // SAFETY: as the caller vouches.
-    unsafe {
-        (*handle).send_queue_size += bytes;
-        (*handle).send_queue_count += 1;
+    req.set_up(|data| uv_udp_send_t {
+        base: uv_req_t {
+            data: Cell::new(data),
+            type_: UV_UDP_SEND,
+            reserved: [ptr::null_mut(); 2],
+        },
+        handle,
+        cb: send_cb,
+        bytes,
+    });
+    if let Some(handle) = handle.get() {
+        let (size, count) = (&handle.send_queue_size, &handle.send_queue_count);
+        size.set(size.get() + bytes);
+        count.set(count.get() + 1);
     }
     if !udp.udp.has_ref() {
         udp.keep_loop_alive();
@@ -173,9 +180,9 @@ fn accept(
     udp: &UdpBox,
     payload: Payload<'_>,
     destination: Option<SocketAddr>,
-    req: *mut uv_udp_send_t,
+    req: &Room<uv_udp_send_t>,
 ) -> Result<usize, c_int> {
-    let (transmit, token) = (Transmit::new(payload), req.expose_provenance());
+    let (transmit, token) = (Transmit::new(payload), req.expose());
     let accepted = match destination {
         None => udp.udp.transmit_with_token(transmit, token, sent),
         Some(to) => udp.udp.transmit_with_token(transmit.to(to), token, sent),
@@ -185,47 +192,42 @@ fn accept(
 
 /// The completion of the send whose request is at this address.
 fn sent(udp: &Udp, address: usize, result: uv_udp::Result<()>) {
-    let req: *mut uv_udp_send_t = ptr::with_exposed_provenance_mut(address);
-    // SAFETY: the request is as [`send`] left it, and in place until its callback; the handle is until its close callback,
-    // which comes after that.
-    let (handle, callback) = unsafe { ((*req).handle, (*req).cb) };
-    // SAFETY: as above.
-    unsafe {
-        (*handle).send_queue_size -= (*req).bytes;
-        (*handle).send_queue_count -= 1;
+    // SAFETY: `accept` gave the address as the token, `send` set the request up before this could be called, and the program
+    // leaves it in place until its callback.
+    let req: Given<uv_udp_send_t> =
+        unsafe { Given::new(ptr::with_exposed_provenance_mut(address)) };
+    let Some((handle, callback, bytes)) = req.get().map(|req| (req.handle, req.cb, req.bytes))
+    else {
+        return;
+    };
+    // In place until its close callback, which comes after this.
+    if let Some(handle) = handle.get() {
+        let (size, count) = (&handle.send_queue_size, &handle.send_queue_count);
+        size.set(size.get() - bytes);
+        count.set(count.get() - 1);
     }
     if !udp.has_ref()
-        // SAFETY: as above. Also in the closing turn.
-        && let Some(Kind::Udp(udp)) = unsafe { object(handle.cast()) }.map(|object| &object.kind)
+        // Also in the closing turn.
+        && let Some(Kind::Udp(udp)) = object(&handle.base()).map(|object| &object.kind)
     {
         udp.keep_loop_alive();
     }
     if let Some(callback) = callback {
-        // SAFETY: the program's own function, with its own request, to which nothing of ours refers any more.
-        unsafe { callback(req, result.map_or_else(number, |()| 0)) };
+        let status = result.map_or_else(number, |()| 0);
+        // SAFETY: the program's own function, with the request that it gave with it and that nothing of ours refers to any
+        // more.
+        unsafe { callback(req, status) };
     }
 }
 
-/// # Safety
-///
-/// As the crate says, and as [`with_payload`].
-unsafe fn try_send(
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
-    nbufs: c_uint,
-    to: To,
-) -> Result<c_int, c_int> {
-    // SAFETY: as the caller vouches.
-    let udp = unsafe { udp_box(handle) }?;
-    // SAFETY: as the caller vouches.
-    let destination = unsafe { to.destination(udp) }?;
-    // SAFETY: as the caller vouches.
-    let sent = unsafe {
-        with_payload(bufs, nbufs, |payload| match destination {
+fn try_send(handle: Given<uv_udp_t>, bufs: Bufs, to: To) -> Result<c_int, c_int> {
+    let sent = udp_box(&handle).and_then(|udp| {
+        let destination = to.destination(udp)?;
+        bufs.with_payload(|payload| match destination {
             None => udp.udp.try_send(payload).map_err(number),
             Some(destination) => udp.udp.try_send_to(payload, destination).map_err(number),
         })
-    }?;
+    })?;
     Ok(sent.try_into().unwrap_or(c_int::MAX))
 }
 
@@ -234,180 +236,163 @@ fn either(result: Result<c_int, c_int>) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_send(
-    req: *mut uv_udp_send_t,
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
+pub extern "C" fn uvudp_udp_send(
+    req: Room<uv_udp_send_t>,
+    handle: Given<uv_udp_t>,
+    bufs: Given<uv_buf_t>,
     nbufs: c_uint,
     send_cb: uv_udp_send_cb,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    super::code(unsafe { send(req, handle, (bufs, nbufs), To::Peer, send_cb) })
+    let bufs = Bufs {
+        first: bufs,
+        count: nbufs,
+    };
+    code(send(req, handle, bufs, To::Peer, send_cb))
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_sendto(
-    req: *mut uv_udp_send_t,
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
+pub extern "C" fn uvudp_udp_sendto(
+    req: Room<uv_udp_send_t>,
+    handle: Given<uv_udp_t>,
+    bufs: Given<uv_buf_t>,
     nbufs: c_uint,
-    addr: *const sockaddr,
+    addr: Address,
     send_cb: uv_udp_send_cb,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    super::code(unsafe { send(req, handle, (bufs, nbufs), To::Address(addr), send_cb) })
+    let bufs = Bufs {
+        first: bufs,
+        count: nbufs,
+    };
+    code(send(req, handle, bufs, To::Address(addr), send_cb))
 }
 
 /// libuv 1.x's `uv_udp_send`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp1_send(
-    req: *mut uv_udp_send_t,
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
+pub extern "C" fn uvudp_v1_udp_send(
+    req: Room<uv_udp_send_t>,
+    handle: Given<uv_udp_t>,
+    bufs: Given<uv_buf_t>,
     nbufs: c_uint,
-    addr: *const sockaddr,
+    addr: Address,
     send_cb: uv_udp_send_cb,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    unsafe {
-        if addr.is_null() {
-            uv_udp_send(req, handle, bufs, nbufs, send_cb)
-        } else {
-            uv_udp_sendto(req, handle, bufs, nbufs, addr, send_cb)
-        }
+    if addr.is_null() {
+        uvudp_udp_send(req, handle, bufs, nbufs, send_cb)
+    } else {
+        uvudp_udp_sendto(req, handle, bufs, nbufs, addr, send_cb)
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_try_send(
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
+pub extern "C" fn uvudp_udp_try_send(
+    handle: Given<uv_udp_t>,
+    bufs: Given<uv_buf_t>,
     nbufs: c_uint,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    either(unsafe { try_send(handle, bufs, nbufs, To::Peer) })
+    let bufs = Bufs {
+        first: bufs,
+        count: nbufs,
+    };
+    either(try_send(handle, bufs, To::Peer))
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_try_sendto(
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
+pub extern "C" fn uvudp_udp_try_sendto(
+    handle: Given<uv_udp_t>,
+    bufs: Given<uv_buf_t>,
     nbufs: c_uint,
-    addr: *const sockaddr,
+    addr: Address,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    either(unsafe { try_send(handle, bufs, nbufs, To::Address(addr)) })
+    let bufs = Bufs {
+        first: bufs,
+        count: nbufs,
+    };
+    either(try_send(handle, bufs, To::Address(addr)))
 }
 
 /// libuv 1.x's `uv_udp_try_send`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp1_try_send(
-    handle: *mut uv_udp_t,
-    bufs: *const uv_buf_t,
+pub extern "C" fn uvudp_v1_udp_try_send(
+    handle: Given<uv_udp_t>,
+    bufs: Given<uv_buf_t>,
     nbufs: c_uint,
-    addr: *const sockaddr,
+    addr: Address,
 ) -> c_int {
-    // SAFETY: as the crate says.
-    either(unsafe { try_send(handle, bufs, nbufs, To::peer_if_null(addr)) })
+    let bufs = Bufs {
+        first: bufs,
+        count: nbufs,
+    };
+    either(try_send(handle, bufs, To::peer_if_null(addr)))
 }
 
-/// # Safety
-///
-/// As the crate says, with `count` entries in each array.
-unsafe fn try_send_many(
-    handle: *mut uv_udp_t,
-    count: c_uint,
-    bufs: *const *const uv_buf_t,
-    nbufs: *const c_uint,
-    addrs: *const *const sockaddr,
+fn try_send_many(
+    udp: &UdpBox,
+    bufs: &[Given<uv_buf_t>],
+    nbufs: &[c_uint],
+    addrs: &[Address],
 ) -> Result<c_int, c_int> {
-    // SAFETY: as the caller vouches.
-    let udp = unsafe { udp_box(handle) }?;
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count == 0 || bufs.is_null() || nbufs.is_null() {
-        return Err(-libc::EINVAL);
+    let bufs = bufs
+        .iter()
+        .zip(nbufs)
+        .map(|(&first, &count)| Bufs { first, count });
+    let mut held = Vec::with_capacity(nbufs.len().min(MANY));
+    for (index, bufs) in bufs.enumerate() {
+        let addr = addrs.get(index);
+        let to = addr.map_or(To::Peer, |&addr| To::peer_if_null(addr));
+        held.push((bufs, to.destination(udp)?));
     }
-    // SAFETY: as the caller vouches.
-    let (bufs, nbufs) = unsafe {
-        (
-            slice::from_raw_parts(bufs, count),
-            slice::from_raw_parts(nbufs, count),
-        )
-    };
-    let addrs = if addrs.is_null() {
-        &[]
-    } else {
-        // SAFETY: as the caller vouches.
-        unsafe { slice::from_raw_parts(addrs, count) }
-    };
-    let mut batch = Vec::with_capacity(count);
-    let mut slices = Vec::with_capacity(count);
-    for (index, (&bufs, &nbufs)) in bufs.iter().zip(nbufs).enumerate() {
-        let to = addrs
-            .get(index)
-            .map_or(To::Peer, |&addr| To::peer_if_null(addr));
-        // SAFETY: as the caller vouches.
-        let destination = unsafe { to.destination(udp) }?;
-        // SAFETY: as the caller vouches.
-        slices.push((unsafe { slices_of(bufs, nbufs) }?, destination));
+    let mut slices = Vec::with_capacity(held.len());
+    for (bufs, _) in &held {
+        slices.push(bufs.slices()?);
     }
-    for (slices, destination) in &slices {
-        let payload = match slices.as_slice() {
-            [one] => Payload::Bytes(one),
-            many => Payload::Slices(many),
-        };
-        batch.push(Transmit {
+    let batch: Vec<_> = slices
+        .iter()
+        .zip(&held)
+        .map(|(slices, (_, destination))| Transmit {
             destination: *destination,
-            ..Transmit::new(payload)
-        });
-    }
+            ..Transmit::new(match slices.as_slice() {
+                [one] => Payload::Bytes(one),
+                many => Payload::Slices(many),
+            })
+        })
+        .collect();
     let sent = udp.udp.try_send_batch(&batch).map_err(number)?;
     Ok(sent.try_into().unwrap_or(c_int::MAX))
 }
 
-/// # Safety
-///
-/// As [`with_payload`]; the answer is used as that of [`bytes`].
-unsafe fn slices_of<'a>(bufs: *const uv_buf_t, nbufs: c_uint) -> Result<Vec<IoSlice<'a>>, c_int> {
-    let count = usize::try_from(nbufs).unwrap_or(usize::MAX);
-    if bufs.is_null() || count == 0 {
-        return Err(-libc::EINVAL);
-    }
-    if count > MAX_SLICES {
-        return Err(-libc::EMSGSIZE);
-    }
-    // SAFETY: as the caller vouches.
-    let bufs = unsafe { slice::from_raw_parts(bufs, count) };
-    // SAFETY: as the caller vouches.
-    bufs.iter()
-        .map(|&buf| unsafe { bytes(buf) }.map(IoSlice::new))
-        .collect()
-}
-
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_try_send2(
-    handle: *mut uv_udp_t,
+pub extern "C" fn uvudp_udp_try_send2(
+    handle: Given<uv_udp_t>,
     count: c_uint,
-    bufs: *const *const uv_buf_t,
-    nbufs: *const c_uint,
-    addrs: *const *const sockaddr,
+    bufs: Given<Given<uv_buf_t>>,
+    nbufs: Given<c_uint>,
+    addrs: Given<Address>,
     flags: c_uint,
 ) -> c_int {
     if flags != 0 {
         return -libc::EINVAL;
     }
-    // SAFETY: as the crate says.
-    either(unsafe { try_send_many(handle, count, bufs, nbufs, addrs) })
+    either(udp_box(&handle).and_then(|udp| {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        match (bufs.list(count), nbufs.list(count)) {
+            (Some(bufs), Some(nbufs)) if count > 0 => {
+                try_send_many(udp, bufs, nbufs, addrs.list(count).unwrap_or_default())
+            }
+            _ => Err(-libc::EINVAL),
+        }
+    }))
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_get_send_queue_size(handle: *const uv_udp_t) -> usize {
-    // SAFETY: as the crate says.
-    unsafe { handle.as_ref() }.map_or(0, |handle| handle.send_queue_size)
+pub extern "C" fn uvudp_udp_get_send_queue_size(handle: Given<uv_udp_t>) -> usize {
+    handle
+        .get()
+        .map_or(0, |handle| handle.send_queue_size.get())
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uv_udp_get_send_queue_count(handle: *const uv_udp_t) -> usize {
-    // SAFETY: as the crate says.
-    unsafe { handle.as_ref() }.map_or(0, |handle| handle.send_queue_count)
+pub extern "C" fn uvudp_udp_get_send_queue_count(handle: Given<uv_udp_t>) -> usize {
+    handle
+        .get()
+        .map_or(0, |handle| handle.send_queue_count.get())
 }

@@ -118,7 +118,23 @@ static const size_t sizes[] = {
     sizeof(union uv_any_handle), sizeof(union uv_any_req), sizeof(uv_interface_address_t),
 };
 
+/* No function is a macro: members, parameters and variables may have the name of one. */
+struct members {
+  int uv_run;
+  void (*uv_close)(uv_handle_t* handle, uv_close_cb close_cb);
+};
+
+static int sum_of(int uv_now, int uv_udp_send) {
+  struct members members = {uv_now, uv_close};
+  return members.uv_close == &uv_close ? members.uv_run + uv_udp_send : 0;
+}
+
+#define QUOTE_(name) #name
+#define QUOTE(name) QUOTE_(name)
+
 int main(void) {
+  const char* name = QUOTE(uv_udp_send);
+  if (sum_of(1, 2) != 3 || sizeof QUOTE(uv_udp_send) != sizeof "uv_udp_send" || name[2] != '_') return 5;
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     if (functions[i] == NULL) return 1;
   }

@@ -105,6 +105,9 @@ pub(crate) struct Compile<'a> {
 /// Warnings are errors; and what POSIX has is there also under a strict standard.
 pub(crate) const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-D_DEFAULT_SOURCE"];
 
+/// What the static library needs of the system (`rustc --print native-static-libs`).
+pub(crate) const STATIC_NEEDS: [&str; 6] = ["-lgcc_s", "-lutil", "-lrt", "-lm", "-ldl", "-lc"];
+
 impl Compile<'_> {
     /// Compiles sources into one program.
     pub(crate) fn program(&self, sources: &[PathBuf], to: &Path) {
@@ -128,7 +131,7 @@ impl Compile<'_> {
             }
             Against::OursStatic => {
                 command.arg(libraries().join("libuv_udp.a"));
-                command.args(["-lgcc_s", "-lutil", "-lrt", "-lm", "-ldl", "-lc"]);
+                command.args(STATIC_NEEDS);
             }
             Against::Ours | Against::OursAsLibuv => {
                 command.arg("-L").arg(libraries()).arg("-luv_udp");

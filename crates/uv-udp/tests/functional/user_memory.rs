@@ -1,13 +1,14 @@
 //! Receiving into the user's own memory.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use uv_sys::fault::{self, Call, Fault};
-use uv_udp::{Errno, Loop, RunMode, Udp};
+use uv_udp::{Errno, Loop, RecvBuffer, RunMode, Udp, UninitSlice};
 
 use super::harness::*;
 
@@ -100,6 +101,63 @@ fn a_buffer_comes_back_with_a_datagram_its_source_and_its_full_length() {
                 Back::Nothing,
             ]
         );
+    }
+}
+
+/// Memory that nobody initialised.
+struct Fresh(Box<[MaybeUninit<u8>]>);
+
+impl Fresh {
+    fn of(room: usize) -> Self {
+        Self(Box::new_uninit_slice(room))
+    }
+
+    fn start(&self, len: usize) -> Vec<u8> {
+        // SAFETY: the handle says that it stored so many bytes at the start.
+        let bytes = self.0[..len]
+            .iter()
+            .map(|byte| unsafe { byte.assume_init() });
+        bytes.collect()
+    }
+}
+
+impl RecvBuffer for Fresh {
+    fn as_uninit(&mut self) -> &mut UninitSlice {
+        UninitSlice::uninit(&mut self.0)
+    }
+}
+
+#[test]
+fn memory_that_is_not_initialised_is_filled_as_any_other() {
+    for ip in loopbacks() {
+        let lp = Loop::new().unwrap();
+        let ((one, to_one), (many, to_many)) = (bound(&lp, ip), bound(&lp, ip));
+        let (log, log_of_many) = (Log::new(), Log::new());
+        let (entries, entries_of_many) = (log.clone(), log_of_many.clone());
+        one.recv_into_start(
+            |_, _| Some(Fresh::of(4)),
+            move |_, buffer, outcome| {
+                if let (Some(buffer), Ok(Some(arrival))) = (buffer, outcome) {
+                    entries.add(buffer.start(arrival.len));
+                }
+            },
+        )
+        .unwrap();
+        many.recv_batch_into_start(
+            |_, slot| Some(Fresh::of(2 * slot)),
+            move |_, buffer, outcome| {
+                if let (Some(buffer), Ok([arrival])) = (buffer, outcome) {
+                    entries_of_many.add(buffer.start(arrival.len));
+                }
+            },
+        )
+        .unwrap();
+        let (sender, _) = raw(ip);
+        sender.send_to(b"abcdef", to_one).unwrap();
+        sender.send_to(b"abcdef", to_many).unwrap();
+        run_until(&lp, || log.len() + log_of_many.len() == 2);
+        assert_eq!(log.get(), [b"abcd"]);
+        assert_eq!(log_of_many.get(), [b"abcdef"]);
     }
 }
 

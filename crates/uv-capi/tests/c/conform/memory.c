@@ -1,4 +1,6 @@
 /* Receiving into the program's memory: what is asked for, and what comes back with it. */
+#include <sys/mman.h>
+
 #include "conform.h"
 
 static void into_buffers(stage_t* stage) {
@@ -229,6 +231,78 @@ static void small_with_recvmmsg(stage_t* stage) {
   }
 }
 
+/* As much as one call to the kernel can fill, so that what is said beyond it is all that is untrue. */
+#define MOST_FILLED ((size_t) 1024 * 65536)
+
+static char* mapped;
+
+static void alloc_beyond_all_memory(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) suggested;
+  ((inbox_t*) handle->data)->lent++;
+  buf->base = mapped;
+  buf->len = SIZE_MAX;
+}
+
+static void recv_mapped(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  inbox_t* inbox = (inbox_t*) udp->data;
+  inbox_enter(inbox, nread, buf, addr);
+  ENSURE(buf->base >= mapped && buf->base < mapped + MOST_FILLED);
+  if (!(flags & UV_UDP_MMSG_CHUNK)) inbox->lent--;
+}
+
+static void beyond_all_memory(stage_t* stage) {
+  raw_t sender = raw_socket(stage);
+  mapped = (char*) mmap(NULL, MOST_FILLED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ENSURE(mapped != MAP_FAILED);
+  for (int large = 0; large < 2; large++) {
+    inbox_t inbox = {0};
+    uv_udp_t* udp = bound_udp_ex(stage, (unsigned) stage->family | (large ? UV_UDP_RECVMMSG : 0));
+    ENSURE(receive_with(udp, &inbox, alloc_beyond_all_memory, recv_mapped) == 0);
+    for (int i = 0; i < 3; i++) raw_say(&sender, numbered(i, 10), local_of(udp));
+    UNTIL(inbox.count == 3);
+    settle(stage);
+    for (int i = 0; i < 3; i++) ENSURE(number_in(inbox.letters[i].text) == i && inbox.letters[i].len == 10);
+    ENSURE(inbox.errors == 0 && inbox.lent == 0 && uv_udp_recv_stop(udp) == 0);
+  }
+}
+
+#define SEGMENT 1000
+
+static void alloc_for_four_segments(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  (void) suggested;
+  inbox_alloc(handle, 4 * SEGMENT, buf);
+}
+
+static void recv_and_end(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  recv_and_stop(udp, nread, buf, addr, flags);
+  if (stop_after == 1 && addr != NULL) ENSURE(uv_udp_recv_start(udp, alloc_for_four_segments, inbox_recv) == 0);
+}
+
+/* A socket whose owner asks the kernel to put datagrams together, and for what comes beside them. */
+static void run_in_small(stage_t* stage) {
+  int on = 1, segment = SEGMENT, v4 = stage->family == AF_INET;
+  for (stop_after = -1; stop_after < 2; stop_after += 2) {
+    raw_t sender = raw_socket(stage), receiver = raw_socket(stage);
+    inbox_t inbox = {0};
+    uv_udp_t* udp = new_udp_ex(stage, UV_UDP_RECVMMSG);
+    if (setsockopt(sender.fd, IPPROTO_UDP, 103 /* UDP_SEGMENT */, &segment, sizeof segment) != 0) skip("no UDP_SEGMENT");
+    ENSURE(setsockopt(receiver.fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVTOS : IPV6_RECVTCLASS, &on, sizeof on) == 0);
+    ENSURE(uv_udp_open(udp, receiver.fd) == 0);
+    if (setsockopt(receiver.fd, IPPROTO_UDP, 104 /* UDP_GRO */, &on, sizeof on) != 0) skip("no UDP_GRO");
+    ENSURE(receive_with(udp, &inbox, alloc_for_four_segments, recv_and_end) == 0);
+    for (int i = 0; i < 3; i++) {
+      char three[3 * SEGMENT];
+      for (int j = 0; j < 3; j++) memcpy(&three[j * SEGMENT], numbered(3 * i + j, SEGMENT), SEGMENT);
+      raw_send(&sender, three, sizeof three, local_of(udp));
+    }
+    UNTIL(inbox.count >= 9);
+    settle(stage);
+    ENSURE(inbox.count == 9 && inbox.errors == 0 && inbox.lent == 0 && (inbox.flags & UV_UDP_MMSG_CHUNK) == 0);
+    for (int i = 0; i < 9; i++) ENSURE(number_in(inbox.letters[i].text) == i && inbox.letters[i].len == SEGMENT);
+    ENSURE(uv_udp_recv_stop(udp) == 0);
+  }
+}
+
 static void bad_flags(stage_t* stage) {
   uv_udp_t udp;
   ENSURE(uv_udp_init_ex(&stage->loop, &udp, 77) == UV_EINVAL);
@@ -255,6 +329,11 @@ const rule_t memory_rules[] = {
      EACH_FAMILY, bursts_in_large},
     {"memory/a-small-buffer-is-for-one-datagram", "With UV_UDP_RECVMMSG a buffer of 64 KiB comes back with UV_UDP_MMSG_FREE, a smaller one is for one datagram as without.",
      EACH_FAMILY, small_with_recvmmsg},
+    {"memory/a-length-beyond-all-memory-does-no-harm",
+     "A buffer whose length is beyond what any memory has takes datagrams as others do.", EACH_FAMILY, beyond_all_memory},
+    {"memory/a-small-buffer-comes-back-once",
+     "A buffer of less than 64 KiB comes back with one datagram, also from a socket whose owner switched UDP_GRO on.", EACH_FAMILY,
+     run_in_small},
     {"input/bad-init-flags-are-einval", "uv_udp_init_ex knows its flags, and refuses others with UV_EINVAL.", NO_FAMILY, bad_flags},
     END,
 };

@@ -82,7 +82,7 @@ impl RawAddr {
                 )))
             }
             libc::AF_INET6 if len >= mem::size_of::<libc::sockaddr_in6>() => {
-                // SAFETY: as above, for sockaddr_in6.
+                // SAFETY: every byte is initialised, and any bytes make a sockaddr_in6: it is integers only.
                 let v6 = unsafe { self.v6 };
                 Some(SocketAddr::V6(SocketAddrV6::new(
                     Ipv6Addr::from(v6.sin6_addr.s6_addr),

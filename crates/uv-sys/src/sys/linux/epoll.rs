@@ -104,7 +104,7 @@ fn wait_milliseconds(
     let (list, room) = spare(events);
     // SAFETY: `list` has room for `room` events.
     let count = syscall!(once unsafe { libc::epoll_wait(epoll.as_raw_fd(), list, room, timeout) })?;
-    // SAFETY: the kernel wrote `count` events.
+    // SAFETY: the kernel wrote `count` events to the list that `spare` emptied.
     unsafe { filled(events, count as usize) };
     Ok(())
 }
@@ -130,13 +130,14 @@ fn wait_exactly(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Duration) -
             0_usize,
         )
     })?;
-    // SAFETY: the kernel wrote `count` events.
+    // SAFETY: the kernel wrote `count` events to the list that `spare` emptied.
     unsafe { filled(events, count as usize) };
     Ok(())
 }
 
 #[inline]
 fn spare(events: &mut Events) -> (*mut libc::epoll_event, libc::c_int) {
+    events.list.clear();
     let list = events.list.spare_capacity_mut();
     (
         list.as_mut_ptr().cast(),
@@ -149,7 +150,7 @@ fn spare(events: &mut Events) -> (*mut libc::epoll_event, libc::c_int) {
 /// `count` events were written to the start of the spare capacity of an empty list.
 #[inline]
 unsafe fn filled(events: &mut Events, count: usize) {
-    // SAFETY: the caller's promise; the kernel writes no more than the room that it was given.
+    // SAFETY: `spare` emptied the list, and the kernel wrote `count` events into its room, or fewer than there is room for.
     unsafe { events.list.set_len(count) };
 }
 

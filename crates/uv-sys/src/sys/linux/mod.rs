@@ -30,6 +30,8 @@ pub(crate) mod errno;
 pub(crate) mod error_queue;
 pub(crate) mod multicast;
 pub(crate) mod options;
+#[cfg(miri)]
+mod pretended;
 pub(crate) mod recv;
 pub(crate) mod refusal;
 pub(crate) mod send;

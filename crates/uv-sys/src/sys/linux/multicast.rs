@@ -22,7 +22,7 @@ pub(crate) fn interface_name(name: &str) -> Result<CString> {
 
 pub(crate) fn interface_index(name: &str) -> Result<u32> {
     let name = interface_name(name)?;
-    // SAFETY: a string that ends in a NUL.
+    // SAFETY: a `CString`, borrowed for the call.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
         0 => Err(Errno::last()),
         index => Ok(index),

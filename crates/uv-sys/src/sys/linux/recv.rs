@@ -1,13 +1,20 @@
 //! recvmsg(2) and recvmmsg(2).
 
 use std::io::IoSliceMut;
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+#[cfg(not(miri))]
+use libc as kernel;
+
 use super::addr::RawAddr;
 use super::cmsg::{CONTROL_SIZE, ControlBuffer};
+#[cfg(miri)]
+use super::pretended as kernel;
 use super::refusal::Refusal;
 use super::send::empty_header;
+use crate::buffer::UninitSlice;
 use crate::cmsg::ControlMessages;
 use crate::errno::{Errno, Result};
 use crate::receive::{Metadata, Received, RecvOptions};
@@ -24,15 +31,22 @@ pub(crate) fn recvmsg(
     bufs: &mut [IoSliceMut<'_>],
     options: RecvOptions,
 ) -> Result<Received> {
-    if options.control {
-        let mut control = ControlBuffer::zeroed();
-        let (mut received, control_len) = recv_with(fd, bufs, &mut control.0, options)?;
-        let control = control.0.get(..control_len).unwrap_or_default();
-        received.metadata = Metadata::from_control(ControlMessages::new(control));
-        Ok(received)
-    } else {
-        recv_with(fd, bufs, &mut [], options).map(|(received, _)| received)
-    }
+    recv_decoded(fd, Room::of_slices(bufs), options)
+}
+
+#[inline]
+pub(crate) fn recv_into(
+    fd: BorrowedFd<'_>,
+    memory: &mut UninitSlice,
+    options: RecvOptions,
+) -> Result<Received> {
+    let mut iovec = libc::iovec {
+        iov_base: memory.as_mut_ptr().cast(),
+        iov_len: memory.len(),
+    };
+    // SAFETY: one buffer, which is `memory`, borrowed for the call.
+    let room = unsafe { Room::new(&raw mut iovec, 1, memory.len()) };
+    recv_decoded(fd, room, options)
 }
 
 /// Receives and leaves the control messages undecoded; returns how many bytes of them there are.
@@ -43,33 +57,88 @@ pub(crate) fn recv_with(
     control: &mut [u8],
     options: RecvOptions,
 ) -> Result<(Received, usize)> {
+    recv_room(fd, Room::of_slices(bufs), control, options)
+}
+
+#[inline]
+fn recv_decoded(fd: BorrowedFd<'_>, room: Room<'_>, options: RecvOptions) -> Result<Received> {
+    if options.control {
+        let mut control = ControlBuffer::zeroed();
+        let (mut received, control_len) = recv_room(fd, room, &mut control.0, options)?;
+        let control = control.0.get(..control_len).unwrap_or_default();
+        received.metadata = Metadata::from_control(ControlMessages::new(control));
+        Ok(received)
+    } else {
+        recv_room(fd, room, &mut [], options).map(|(received, _)| received)
+    }
+}
+
+/// A list of buffers that the kernel may write to, borrowed for a call.
+struct Room<'a> {
+    list: *mut libc::iovec,
+    count: usize,
+    /// Of all buffers together.
+    bytes: usize,
+    borrowed: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Room<'a> {
+    /// # Safety
+    ///
+    /// `list` has `count` buffers, which have `bytes` bytes together. The list and the buffers are exclusively borrowed for
+    /// `'a`.
+    #[inline]
+    unsafe fn new(list: *mut libc::iovec, count: usize, bytes: usize) -> Room<'a> {
+        Room {
+            list,
+            count,
+            bytes,
+            borrowed: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn of_slices(bufs: &'a mut [IoSliceMut<'_>]) -> Room<'a> {
+        let bytes = bufs
+            .iter()
+            .fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+        // SAFETY: an IoSliceMut is laid out as an iovec (the standard library promises it), and borrows its buffer
+        // exclusively.
+        unsafe { Room::new(bufs.as_mut_ptr().cast(), bufs.len(), bytes) }
+    }
+}
+
+#[inline]
+fn recv_room(
+    fd: BorrowedFd<'_>,
+    room: Room<'_>,
+    control: &mut [u8],
+    options: RecvOptions,
+) -> Result<(Received, usize)> {
     let mut name = RawAddr::zeroed();
     let mut header = empty_header();
     if options.source {
         header.msg_name = name.as_mut_ptr().cast();
         header.msg_namelen = RawAddr::SIZE;
     }
-    header.msg_iov = bufs.as_mut_ptr().cast();
-    header.msg_iovlen = bufs.len() as _;
+    header.msg_iov = room.list;
+    header.msg_iovlen = room.count as _;
     if !control.is_empty() {
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = control.len() as _;
     }
-    // SAFETY: the header's pointers are to `name`, `control` and the caller's buffers, all exclusively borrowed here
-    // and as long as said; an IoSliceMut is laid out as an iovec.
+    // SAFETY: the header's pointers are to `name`, `control` and `room`, all exclusively borrowed here and as long as said:
+    // see `Room::new`.
     let full_len = unsafe { recv_header(fd, &mut header, flags(options)) }?;
-    let room = bufs
-        .iter()
-        .fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
     let received = Received {
-        len: full_len.min(room),
+        len: full_len.min(room.bytes),
         full_len,
         source: if options.source {
             name.decode(header.msg_namelen)
         } else {
             None
         },
-        truncated: full_len > room,
+        truncated: full_len > room.bytes,
         metadata: Metadata::default(),
     };
     Ok((received, super::control_len(&header)))
@@ -87,7 +156,7 @@ pub(crate) unsafe fn recv_header(
     #[cfg(feature = "fault-injection")]
     crate::fault::before(crate::fault::Call::Recvmsg)?;
     // SAFETY: the caller's promise.
-    let len = syscall!(unsafe { libc::recvmsg(fd.as_raw_fd(), header, flags) })?;
+    let len = syscall!(unsafe { kernel::recvmsg(fd.as_raw_fd(), header, flags) })?;
     super::length(len)
 }
 
@@ -118,7 +187,7 @@ unsafe fn recv_one(
     // SAFETY: the caller's promise: one buffer, and a name as long as msg_namelen says, or none.
     let len = syscall!(unsafe {
         let buffer = &*header.msg_iov;
-        libc::recvfrom(
+        kernel::recvfrom(
             fd.as_raw_fd(),
             buffer.iov_base,
             buffer.iov_len,
@@ -132,7 +201,9 @@ unsafe fn recv_one(
 
 /// The arguments of recvmmsg(2) and the memory that they point at.
 ///
-/// The vectors never grow, and moving them does not move what they hold, so that pointers into them stay good.
+/// The vectors never grow, and moving them does not move what they hold, so that pointers into them stay good. Each pointer
+/// into `iovecs`, `lent` and `data` comes from `Vec::as_mut_ptr` and not from a reference to an element or a slice: a later
+/// reference to the slice would end the right to use such a pointer.
 pub(crate) struct Ring {
     headers: Vec<libc::mmsghdr>,
     slots: Vec<Slot>,
@@ -196,6 +267,13 @@ impl Slot {
     }
 }
 
+/// Gives the first `slots` headers one buffer each of the list that begins at `first`.
+fn point_at(headers: &mut [libc::mmsghdr], first: *mut libc::iovec, slots: usize) {
+    for (slot, message) in headers.iter_mut().enumerate().take(slots) {
+        message.msg_hdr.msg_iov = first.wrapping_add(slot);
+    }
+}
+
 // SAFETY: every pointer that is followed is to the ring's own heap memory, which moves with it; `lent` is written anew before
 // a header points at it again.
 unsafe impl Send for Ring {}
@@ -211,10 +289,9 @@ impl Ring {
                 iov_len: slot_len,
             })
             .collect();
-        let headers = (0..slots)
-            .map(|slot| {
+        let mut headers: Vec<_> = (0..slots)
+            .map(|_| {
                 let mut msg_hdr = empty_header();
-                msg_hdr.msg_iov = iovecs.as_mut_ptr().wrapping_add(slot);
                 msg_hdr.msg_iovlen = 1;
                 libc::mmsghdr {
                     msg_hdr,
@@ -222,6 +299,7 @@ impl Ring {
                 }
             })
             .collect();
+        point_at(&mut headers, iovecs.as_mut_ptr(), slots);
         let slot = || Slot {
             name: RawAddr::zeroed(),
             control: ControlBuffer::zeroed(),
@@ -267,22 +345,20 @@ impl Ring {
     pub(crate) fn recv_into(
         &mut self,
         fd: BorrowedFd<'_>,
-        memory: &mut [u8],
+        memory: &mut UninitSlice,
         max: usize,
         options: RecvOptions,
     ) -> Result<usize> {
-        let slots = max.min(memory.len() / self.slot_len);
-        let chunks = memory.chunks_exact_mut(self.slot_len);
-        let room = self.headers.iter_mut().zip(&mut self.lent);
-        for ((message, lent), chunk) in room.zip(chunks).take(slots) {
-            lent.iov_base = chunk.as_mut_ptr().cast();
-            message.msg_hdr.msg_iov = lent;
+        let slots = max.min(memory.len() / self.slot_len).min(self.slots());
+        let memory = memory.as_mut_ptr();
+        for (slot, lent) in self.lent.iter_mut().enumerate().take(slots) {
+            // Within `memory`, because `slots` of them fit into it.
+            lent.iov_base = memory.wrapping_add(slot * self.slot_len).cast();
         }
+        point_at(&mut self.headers, self.lent.as_mut_ptr(), slots);
         let count = self.fill(fd, slots, options);
         (self.last, self.stored) = (count.unwrap_or(0), 0);
-        for (message, own) in self.headers.iter_mut().zip(&mut self.iovecs).take(slots) {
-            message.msg_hdr.msg_iov = own;
-        }
+        point_at(&mut self.headers, self.iovecs.as_mut_ptr(), slots);
         count
     }
 
@@ -430,7 +506,7 @@ unsafe fn recvmmsg(
 ) -> Result<usize> {
     // SAFETY: the caller's promise; no timeout is given.
     let received = syscall!(unsafe {
-        libc::recvmmsg(
+        kernel::recvmmsg(
             fd,
             messages,
             count as libc::c_uint,
@@ -439,4 +515,97 @@ unsafe fn recvmmsg(
         )
     })?;
     usize::try_from(received).map_err(|_| Errno::EIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+    #[cfg(not(miri))]
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    const HELLO: &[u8] = b"hello";
+
+    /// A socket for which messages are there; Miri's are always.
+    struct Mailbox {
+        #[cfg(not(miri))]
+        socket: std::net::UdpSocket,
+    }
+
+    impl Mailbox {
+        fn new() -> Mailbox {
+            Mailbox {
+                #[cfg(not(miri))]
+                socket: std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
+            }
+        }
+
+        #[cfg(not(miri))]
+        fn with(&self, messages: usize) -> BorrowedFd<'_> {
+            let address = self.socket.local_addr().unwrap();
+            for _ in 0..messages {
+                self.socket.send_to(HELLO, address).unwrap();
+            }
+            self.socket.as_fd()
+        }
+
+        #[cfg(miri)]
+        fn with(&self, _: usize) -> BorrowedFd<'_> {
+            // SAFETY: never closed here, and no call uses it.
+            unsafe { BorrowedFd::borrow_raw(0) }
+        }
+    }
+
+    fn expect_own(ring: &Ring, count: usize) {
+        for index in 0..count {
+            let (bytes, received) = ring.get(index).unwrap();
+            assert_eq!((bytes, received.full_len), (HELLO, HELLO.len()));
+            assert!(received.source.is_some());
+        }
+        assert!(ring.get(count).is_none());
+    }
+
+    #[test]
+    fn a_ring_fills_its_own_memory_after_any_part_of_it_was_pointed_elsewhere() {
+        let mailbox = Mailbox::new();
+        let mut ring = Ring::new(4, 16);
+        let options = RecvOptions::default();
+        for lent_slots in [4, 1, 3, 2, 4] {
+            let mut memory = vec![MaybeUninit::uninit(); lent_slots * 16];
+            let fd = mailbox.with(lent_slots);
+            let lent = UninitSlice::uninit(&mut memory);
+            assert_eq!(ring.recv_into(fd, lent, 4, options), Ok(lent_slots));
+            for slot in memory.chunks(16) {
+                // SAFETY: the call says that there are five bytes in each slot.
+                let bytes = slot[..5].iter().map(|byte| unsafe { byte.assume_init() });
+                assert!(bytes.eq(HELLO.iter().copied()));
+            }
+            assert!(ring.get(0).is_none());
+            let mut ring_elsewhere = Box::new(ring);
+            for own in [4, 1, 2] {
+                let fd = mailbox.with(own);
+                assert_eq!(ring_elsewhere.recv(fd, own, options), Ok(own));
+                expect_own(&ring_elsewhere, own);
+            }
+            ring = *ring_elsewhere;
+        }
+    }
+
+    #[test]
+    fn one_message_fills_memory_that_is_not_initialised() {
+        let mailbox = Mailbox::new();
+        for control in [false, true] {
+            let mut memory = [MaybeUninit::uninit(); 4];
+            let options = RecvOptions {
+                control,
+                ..RecvOptions::default()
+            };
+            let lent = UninitSlice::uninit(&mut memory);
+            let received = recv_into(mailbox.with(1), lent, options).unwrap();
+            assert_eq!((received.len, received.full_len), (4, 5));
+            // SAFETY: the call says that there are four bytes.
+            assert_eq!(memory.map(|byte| unsafe { byte.assume_init() }), HELLO[..4]);
+        }
+    }
 }

@@ -194,8 +194,8 @@ pub(crate) struct Scratch {
     controls: Vec<ControlBuffer>,
 }
 
-// SAFETY: the pointers are to the scratch's own heap memory, which moves with it, and to payloads that are only looked
-// at in `send`, whose caller vouches for them.
+// SAFETY: the pointers are to the scratch's own heap memory, which moves with it, and to payloads that only `send` looks
+// at, which demands that they are there.
 unsafe impl Send for Scratch {}
 // SAFETY: nothing can be done with a shared reference.
 unsafe impl Sync for Scratch {}
@@ -274,7 +274,7 @@ impl Scratch {
         match messages {
             [] => return Ok(0),
             [only] => {
-                // SAFETY: name and control are our own, and the caller vouches for the payload.
+                // SAFETY: name and control are in `names` and `controls`; the payload is still there, as `send` demands.
                 return unsafe { send_header(fd, &only.msg_hdr) }.map(|_| 1);
             }
             _ if SENDMMSG.is_known() => {

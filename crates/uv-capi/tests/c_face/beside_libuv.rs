@@ -1,0 +1,196 @@
+//! This library and libuv in one process, where a program links one and a dependency of it the other: neither takes the
+//! other's calls.
+//!
+//! `tests/c/beside` is two sides and a driver. Both sides are the same source, compiled once against each library's header.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::symbols::names_in_header;
+use super::toolchain::{
+    Against, Compile, STATIC_NEEDS, STRICT, expect_success, has, has_libuv, libraries, root, run,
+    source, workshop,
+};
+
+/// What a side of the program is compiled against, and how it is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    Ours,
+    OursStatic,
+    Libuv,
+    LibuvStatic,
+}
+
+impl Library {
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursStatic)
+    }
+
+    /// The prefix of the side's functions.
+    fn side(self) -> &'static str {
+        if self.is_ours() { "ours" } else { "libuv" }
+    }
+
+    /// What the linker is told, in its order.
+    fn link(self) -> Vec<String> {
+        let dir = libraries().display();
+        match self {
+            Self::Ours => vec![
+                format!("-L{dir}"),
+                "-luv_udp".into(),
+                format!("-Wl,-rpath,{dir}"),
+            ],
+            Self::OursStatic => vec![format!("{dir}/libuv_udp.a")],
+            Self::Libuv => vec!["-luv".into()],
+            // Debian has it under the first name, others under the second, which the linker prefers to the shared one.
+            Self::LibuvStatic => vec![
+                static_libuv()
+                    .expect("checked before")
+                    .display()
+                    .to_string(),
+            ],
+        }
+    }
+}
+
+/// The system's static libuv, if it has one.
+fn static_libuv() -> Option<PathBuf> {
+    ["libuv_a.a", "libuv.a"].into_iter().find_map(|name| {
+        let found = Command::new("cc")
+            .arg(format!("-print-file-name={name}"))
+            .output()
+            .ok()?;
+        let path = PathBuf::from(String::from_utf8(found.stdout).ok()?.trim());
+        path.is_absolute().then_some(path)
+    })
+}
+
+fn cc() -> Command {
+    let mut cc = Command::new("cc");
+    cc.args(STRICT).args(["-std=c11", "-g", "-pthread"]);
+    cc
+}
+
+/// Compiles a side against a library's header into an object file.
+fn side(library: Library, dir: &Path) -> PathBuf {
+    let object = dir.join(format!("{}.o", library.side()));
+    let mut cc = cc();
+    if library.is_ours() {
+        cc.arg("-I").arg(root().join("include"));
+        cc.arg("-I").arg(root().join("include/compat"));
+    }
+    cc.arg(format!("-DSIDE(name)={}_##name", library.side()));
+    cc.args(["-fPIC", "-c"]).arg(source("beside/side.c"));
+    expect_success(cc.arg("-o").arg(&object));
+    object
+}
+
+/// Links both sides into one program, with the libraries in this order.
+fn linked(libraries: [Library; 2]) {
+    if !has("cc") || !has_libuv() {
+        return;
+    }
+    if libraries.contains(&Library::LibuvStatic) && static_libuv().is_none() {
+        eprintln!("skipped: there is no static libuv");
+        return;
+    }
+    let dir = workshop(&format!("beside-{:?}-{:?}", libraries[0], libraries[1]));
+    let objects = libraries.map(|library| side(library, &dir));
+    let program = dir.join("program");
+    let mut cc = cc();
+    cc.arg(source("beside/main.c")).args(objects);
+    cc.args(libraries.iter().flat_map(|library| library.link()));
+    cc.args(STATIC_NEEDS);
+    expect_success(cc.arg("-o").arg(&program));
+    assert_eq!(run(&program), "libuv: 200 echoes\nours: 200 echoes\n");
+}
+
+/// Loads both sides as plugins, each with its library and with its symbols for all others to use, in this order.
+fn loaded(libraries: [Library; 2]) {
+    if !has("cc") || !has_libuv() {
+        return;
+    }
+    let dir = workshop(&format!("loaded-{:?}-{:?}", libraries[0], libraries[1]));
+    let plugins = libraries.map(|library| {
+        let plugin = dir.join(format!("{}.so", library.side()));
+        let mut cc = cc();
+        cc.arg("-shared").arg(side(library, &dir));
+        cc.args(library.link()).args(STATIC_NEEDS);
+        expect_success(cc.arg("-o").arg(&plugin));
+        plugin
+    });
+    let program = dir.join("program");
+    let mut cc = cc();
+    cc.arg("-DPLUGINS").arg(source("beside/main.c")).arg("-ldl");
+    expect_success(cc.arg("-o").arg(&program));
+    let output = expect_success(Command::new(&program).args(plugins));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "libuv: 200 echoes\nours: 200 echoes\n");
+}
+
+#[test]
+fn both_shared_libraries_are_linked_into_one_program() {
+    linked([Library::Ours, Library::Libuv]);
+    linked([Library::Libuv, Library::Ours]);
+}
+
+#[test]
+fn both_static_libraries_are_linked_into_one_program() {
+    linked([Library::OursStatic, Library::LibuvStatic]);
+    linked([Library::LibuvStatic, Library::OursStatic]);
+}
+
+#[test]
+fn a_static_and_a_shared_library_are_linked_into_one_program() {
+    linked([Library::OursStatic, Library::Libuv]);
+    linked([Library::Libuv, Library::OursStatic]);
+    linked([Library::Ours, Library::LibuvStatic]);
+    linked([Library::LibuvStatic, Library::Ours]);
+}
+
+#[test]
+fn both_libraries_are_loaded_at_run_time_with_global_symbols() {
+    loaded([Library::Ours, Library::Libuv]);
+    loaded([Library::Libuv, Library::Ours]);
+}
+
+#[test]
+fn a_library_inside_a_plugin_is_loaded_beside_libuv() {
+    loaded([Library::OursStatic, Library::Libuv]);
+    loaded([Library::Libuv, Library::OursStatic]);
+}
+
+/// Needs no libuv: the program itself has functions with libuv's names, as one that is linked with libuv has.
+fn libuvs_names_are_free(against: Against) {
+    if !has("cc") {
+        return;
+    }
+    let dir = workshop(&format!("foreign-{against:?}"));
+    let mut foreign = String::from("#include <stdlib.h>\n");
+    for name in names_in_header() {
+        let _ = writeln!(
+            foreign,
+            "void {name}(void);\nvoid {name}(void) {{ abort(); }}"
+        );
+    }
+    let file = dir.join("foreign.c");
+    fs::write(&file, foreign).unwrap();
+    let program = dir.join("program");
+    let compile = Compile {
+        compiler: "cc",
+        // The dynamic linker finds the program's functions before any library's.
+        flags: &["-std=c11", "-rdynamic"],
+        against,
+    };
+    compile.program(&[source("echo_server.c"), file], &program);
+    let expected = fs::read_to_string(source("expected/echo_server.txt")).unwrap();
+    assert_eq!(run(&program), expected);
+}
+
+#[test]
+fn a_program_may_define_functions_with_libuvs_names() {
+    libuvs_names_are_free(Against::OursAsLibuv);
+    libuvs_names_are_free(Against::OursStatic);
+}
