@@ -9,15 +9,15 @@
 //!   the same descriptor.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use uv_core::PollSource;
 use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
 
 use crate::datagram::{Batch, Filter};
+use crate::held_port::HeldPort;
 use crate::policy::State;
 use crate::scratch::RECV_SLOT;
-use crate::settings::Settings;
 use crate::udp::Inner;
 
 /// Datagrams that may be kept already when another one is kept from a socket that is given up: more than a default buffer
@@ -38,12 +38,12 @@ impl Inner {
             return self.replace(&socket, address);
         }
         if self.has_chosen_port() {
-            return self.dissolve_in_place(&socket, address);
+            return self.dissolve_in_place(&socket, address, None);
         }
-        // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
+        // Without a second socket the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
-        let dissolved = self.dissolve_in_place(&socket, address);
-        if let Some(HeldPort { fd, reuse }) = held {
+        let dissolved = self.dissolve_in_place(&socket, address, held.as_ref());
+        if let Some(HeldPort { fd, .. }) = held {
             // It fails at worst, and then the socket that was bound last is preferred all the same.
             let _ = mute(&fd);
             if self.receiver.wanted().any() {
@@ -51,19 +51,33 @@ impl Inner {
                 let _ = uv_sys::copy_options(&*socket, &fd);
             }
             self.drain(&fd);
-            uv_sys::set_reuse_address(&*socket, reuse)?;
         }
         dissolved
     }
 
     /// Lets go of the peer and keeps the socket, which is bound to `address` again if it lost that.
-    fn dissolve_in_place(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
+    fn dissolve_in_place(
+        &self,
+        socket: &PollSource,
+        address: SocketAddr,
+        held: Option<&HeldPort>,
+    ) -> Result<()> {
         uv_sys::disconnect(socket)?;
         let tied = self.settings().tie(socket);
         // A port that was asked for by number is still there, which is not known of an adopted socket before.
         let (bound, own) = match uv_sys::local_addr(socket) {
             Ok(kept) if kept.port() != 0 => (Ok(()), kept),
-            _ => (uv_sys::bind(socket, &address), address),
+            _ => {
+                if held.is_some() && self.receiver.is_started() {
+                    // Older than what the other socket receives.
+                    self.drain(socket);
+                }
+                let bound = match held {
+                    Some(held) => held.bind_again(socket, address),
+                    None => uv_sys::bind(socket, &address),
+                };
+                (bound, address)
+            }
         };
         self.enter(State::Unconnected {
             family: Family::of(&address),
@@ -109,22 +123,17 @@ impl Inner {
     fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
         let family = Family::of(&address);
         let replacement = self.hold_port(socket, address).and_then(|held| {
-            let moved = self.settings().move_to(socket, &held.fd);
-            if moved.is_err() {
-                // The old socket has its port to itself again.
-                let _ = uv_sys::set_reuse_address(socket, held.reuse);
-            }
-            moved.map(|()| held)
+            self.settings().move_to(socket, &held.fd)?;
+            Ok(held.fd)
         });
-        let held = match replacement {
-            Ok(held) => held,
+        let fd = match replacement {
+            Ok(fd) => fd,
             Err(error) => {
                 // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
-                let _ = self.dissolve_in_place(socket, address);
+                let _ = self.dissolve_in_place(socket, address, None);
                 return Err(error);
             }
         };
-        let HeldPort { fd, reuse } = held;
         let interest = socket.interest();
         // From here on everything comes to the new socket.
         if mute(socket).is_err() {
@@ -133,7 +142,6 @@ impl Inner {
         }
         self.drain(socket);
         self.tally.socket_replaced();
-        let unshared = uv_sys::set_reuse_address(&fd, reuse);
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);
         self.bound_to.set(Some(address));
@@ -150,7 +158,7 @@ impl Inner {
             Err((_, fd)) => self.adopt(fd, state)?,
         }
         let watched = self.socket()?.set_interest(interest);
-        unshared.and(joined).and(watched)
+        joined.and(watched)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {
@@ -202,34 +210,4 @@ fn filter_survives(family: Family) -> bool {
 fn mute(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();
     uv_sys::local_addr(fd).and_then(|own| uv_sys::connect(fd, &own))
-}
-
-/// A second socket on a port, so that the port stays taken while the first one is not bound.
-struct HeldPort {
-    fd: OwnedFd,
-    /// What the first one says of `SO_REUSEADDR`, which both need while they share the port.
-    reuse: bool,
-}
-
-impl HeldPort {
-    fn new(socket: &PollSource, address: SocketAddr, settings: &Settings) -> Result<Self> {
-        let family = Family::of(&address);
-        let reuse = uv_sys::reuse_address(socket)?;
-        let fd = uv_sys::socket(family)?;
-        if family == Family::V6 {
-            uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
-        }
-        if uv_sys::reuse_port(socket)? {
-            uv_sys::set_reuse_port(&fd, true)?;
-        }
-        settings.tie(&fd)?;
-        uv_sys::set_reuse_address(&fd, true)?;
-        uv_sys::set_reuse_address(socket, true)?;
-        let bound = uv_sys::bind(&fd, &address);
-        if let Err(error) = bound {
-            uv_sys::set_reuse_address(socket, reuse)?;
-            return Err(error);
-        }
-        Ok(Self { fd, reuse })
-    }
 }
