@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use nix::unistd::{Uid, setfsuid};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use uv_udp::{Errno, Family, RunMode, Udp};
 
 use crate::conform::stage::{Broken, Raw, Stage, ensure, ensure_eq};
@@ -160,6 +161,17 @@ fn reconnect(
     stage.to_the_end()
 }
 
+/// Keeps this thread, and those that it starts, on one CPU. What another CPU has on its way to a socket while that is closed
+/// is lost, as rarely as an interrupt comes at that moment; here a datagram is either sent or received.
+fn share_one_cpu() -> Verdict {
+    let all = sched_getaffinity(None).map_err(std::io::Error::from)?;
+    let mut one = CpuSet::new();
+    if let Some(first) = (0..CpuSet::MAX_CPU).find(|&cpu| all.is_set(cpu)) {
+        one.set(first);
+    }
+    Ok(sched_setaffinity(None, &one).map_err(std::io::Error::from)?)
+}
+
 fn nobody_takes_the_port(stage: &Stage) -> Verdict {
     let shared = Arc::<Shared>::default();
     let (peer, family, numbers) = (stage.raw()?, stage.family, Log::default());
@@ -168,6 +180,7 @@ fn nobody_takes_the_port(stage: &Stage) -> Verdict {
         let shared = Arc::clone(&shared);
         move || attack(family, &shared)
     });
+    share_one_cpu()?;
     let sender = thread::spawn({
         let shared = Arc::clone(&shared);
         move || count_up(&peer, &shared)
