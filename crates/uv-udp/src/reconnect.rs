@@ -155,7 +155,7 @@ impl Inner {
                 self.enter(state);
             }
             // The number is not to be had. Then it is another.
-            Err((_, fd)) => self.adopt(fd, state)?,
+            Err((_, fd)) => self.adopt(fd, state).map_err(|(errno, _)| errno)?,
         }
         let watched = self.socket()?.set_interest(interest);
         joined.and(watched)

@@ -300,9 +300,8 @@ impl Inner {
             // A new socket becomes the handle's only when all of it worked: a failed first call changes nothing.
             let fd = uv_sys::socket(family)?;
             options(fd.as_fd())?;
-            return self
-                .settle(&fd, family, plan)
-                .and_then(|state| self.adopt(fd, state));
+            let state = self.settle(&fd, family, plan)?;
+            return self.adopt(fd, state).map_err(|(errno, _)| errno);
         }
         let Some(family) = self.state.get().family() else {
             return Ok(());
@@ -347,8 +346,12 @@ impl Inner {
         })
     }
 
-    /// Makes `fd` the handle's socket.
-    pub(crate) fn adopt(&self, fd: OwnedFd, state: State) -> Result<()> {
+    /// Makes `fd` the handle's socket, or returns it with the error.
+    pub(crate) fn adopt(
+        &self,
+        fd: OwnedFd,
+        state: State,
+    ) -> std::result::Result<(), (Errno, OwnedFd)> {
         let socket = self.handle.register(fd)?;
         self.receiver.prepare(&socket);
         *self.socket.borrow_mut() = Some(Rc::new(socket));
