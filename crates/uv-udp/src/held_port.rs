@@ -95,11 +95,7 @@ impl HeldPort {
     /// `EADDRINUSE` if `socket` belongs to another user and this process may not change that (`CAP_CHOWN`), or another
     /// socket took a part of the port; `EACCES` for a port that needs a privilege; those of making a socket, and of tying it
     /// to a device.
-    pub(crate) fn new(
-        socket: impl AsFd,
-        address: SocketAddr,
-        settings: &Settings,
-    ) -> Result<Self> {
+    pub(crate) fn new(socket: impl AsFd, address: SocketAddr, settings: &Settings) -> Result<Self> {
         let socket = socket.as_fd();
         let sharing = Sharing::of(socket)?;
         let family = Family::of(&address);

@@ -185,6 +185,7 @@ impl Udp {
     #[doc(alias = "uv_fileno")]
     pub fn fileno(&self) -> Result<RawFd> {
         self.inner.handle.check_open()?;
+        self.inner.forget_tos();
         Ok(self.inner.socket()?.as_fd().as_raw_fd())
     }
 }

@@ -38,6 +38,7 @@ pub(super) const NOT_IN_C: &[(&str, &str)] = &[
     ("metadata/kernel-timestamp", METADATA),
     ("metadata/kernel-drops", METADATA),
     ("transmit/tos-ecn-and-ttl-per-datagram", HEADERS),
+    ("transmit/ecn-alone-keeps-the-dscp", HEADERS),
     (
         "transmit/source-address-per-datagram-and-by-default",
         HEADERS,
