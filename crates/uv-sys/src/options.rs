@@ -213,7 +213,7 @@ option! {
 
 option! {
     "SO_RXQ_OVFL": bool;
-    /// Reports how many datagrams were dropped for want of room: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). Linux puts the count at the time of its arrival beside each datagram, once it is not 0.
+    /// Reports how many datagrams were dropped for want of room: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). Linux puts the count at the time of its arrival beside each datagram, once it is not 0. With [`set_gro`] on, it counts coalesced buffers and not the datagrams in them.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_drops;

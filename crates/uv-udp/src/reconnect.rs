@@ -186,7 +186,7 @@ impl Inner {
             match memory.recv(&fd, 1, options) {
                 Ok(count) => {
                     if let Some((_, received)) = memory.get(0) {
-                        self.tally.kernel_drops(received.metadata.kernel_drops);
+                        self.count_drops(received.metadata.kernel_drops);
                     }
                     let batch = Batch::new(&memory, count, everybody);
                     let totals = batch.totals();

@@ -121,6 +121,7 @@ pub(super) const NOT_IN_C: &[(&str, &str)] = &[
     ("counters/tell-batches-received", COUNTERS),
     ("counters/tell-fallbacks", COUNTERS),
     ("counters/tell-what-the-kernel-dropped", COUNTERS),
+    ("counters/drops-are-datagrams", COUNTERS),
     ("transmit/a-time-is-kept", HEADERS),
     ("transmit/interface-in-every-form", HEADERS),
     ("transmit/segment-size-in-every-form", SEGMENTS),
