@@ -247,7 +247,8 @@ impl Udp {
     }
 
     /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for datagrams that the given CPU
-    /// processes.
+    /// processes. As with [`attach_reuseport_cpu_selector`](Self::attach_reuseport_cpu_selector), that holds until one of the
+    /// group is connected.
     ///
     /// # Errors
     ///
@@ -279,6 +280,9 @@ impl Udp {
     /// position `cpu % group_len` gets what that CPU processes. To be called on one handle of the group; a handle that
     /// disconnects from an IPv6 peer joins anew, at another position.
     ///
+    /// Attach it before any of the group connects: once one is connected, handles that are bound later may be in a second group,
+    /// where the selector is ignored. See [`BindOptions::reuse_port`](crate::BindOptions::reuse_port).
+    ///
     /// # Errors
     ///
     /// `EINVAL` if `group_len` is 0, or the handle belongs to no group. `EBADF` also while there is no socket yet.
@@ -289,7 +293,12 @@ impl Udp {
         if group_len == 0 {
             return Err(Errno::EINVAL);
         }
-        self.inner
-            .with_socket(|socket| uv_sys::attach_reuseport_cpu_selector(socket, group_len))
+        self.inner.with_socket(|socket| {
+            // The kernel also takes one for a handle whose port was shared while it connected anew.
+            if !uv_sys::reuse_port(socket)? {
+                return Err(Errno::EINVAL);
+            }
+            uv_sys::attach_reuseport_cpu_selector(socket, group_len)
+        })
     }
 }

@@ -52,6 +52,12 @@ impl BindOptions {
 
     /// Makes the handle one of a group that shares its address and port, if all of them ask for it and belong to one user. The
     /// kernel spreads what arrives over the group, each flow to one of it.
+    ///
+    /// **Once a member is connected that no longer holds.** The kernel may put a member that is bound later into a second group
+    /// beside the first, and gives everything that comes from no member's peer to one of the two: with IPv4 to the later one, if
+    /// the connected member was the last to be bound; with IPv6 to the earlier one, if the connected member was the first
+    /// (Linux 6.18; a [selector](Udp::attach_reuseport_cpu_selector) of the other group is ignored). So bind all members
+    /// before the first of them connects, or leave the group's members unconnected.
     #[doc(alias = "UV_UDP_REUSEPORT")]
     #[doc(alias = "SO_REUSEPORT")]
     pub fn reuse_port(mut self, on: bool) -> Self {

@@ -196,6 +196,10 @@ uv_core::handle_methods!(Udp, inner.handle);
 impl Udp {
     /// Binds to a local address; port 0 lets the kernel choose one.
     ///
+    /// From now on anybody can send to the handle. What arrives before [`connect`](Self::connect) and is not from the peer is
+    /// dropped there, and counted in [`Counters::strangers`](crate::Counters::strangers): to receive it, start receiving and run
+    /// the loop first.
+    ///
     /// # Errors
     ///
     /// `EINVAL` when the handle has a local address already: from `bind`, `connect`, `send_to` or `recv_start`.
@@ -208,6 +212,14 @@ impl Udp {
     }
 
     /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
+    ///
+    /// What others sent before, since the handle was bound, is dropped without a callback, also if it arrived while the handle
+    /// was meant to receive from everybody: [`Counters::strangers`](crate::Counters::strangers) counts it. That suits a client; a
+    /// server that connects a socket on its own address drops what other clients sent to that socket in between.
+    ///
+    /// A handle that was bound to the wildcard address has one address while it is connected. Other sockets, also of other
+    /// users, can bind its port on this host's other addresses then, and an IPv6 handle's port for IPv4; disconnecting and
+    /// connecting anew are `EADDRINUSE` where that happened.
     ///
     /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
     /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
@@ -227,7 +239,13 @@ impl Udp {
         self.inner.carry_out(plan)
     }
 
-    /// Dissolves the connection and keeps the local address. Sends that are queued are offered to the kernel once more;
+    /// Dissolves the connection and keeps the local address. Nobody can take the port meanwhile: where the kernel would give it
+    /// up, a second socket has it. Only a process of the same user that sets `SO_REUSEPORT` can join it, in the moment in which
+    /// one of the two sockets binds; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
+    /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it an IPv4 port that
+    /// the kernel chose is free for a moment, and an IPv6 handle answers `EADDRINUSE`. See [`owner`](uv_sys::owner).
+    ///
+    /// Sends that are queued are offered to the kernel once more;
     /// what it does not take completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, as after
     /// [`connect`](Self::connect).
     ///
