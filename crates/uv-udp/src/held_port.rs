@@ -98,12 +98,7 @@ impl HeldPort {
     pub(crate) fn new(socket: impl AsFd, address: SocketAddr, settings: &Settings) -> Result<Self> {
         let socket = socket.as_fd();
         let sharing = Sharing::of(socket)?;
-        let family = Family::of(&address);
-        let fd = uv_sys::socket(family)?;
-        if family == Family::V6 {
-            uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
-        }
-        settings.tie(&fd)?;
+        let fd = unbound(socket, Family::of(&address), settings)?;
         sharing.prepare(&fd)?;
         match sharing.bind_beside(fd.as_fd(), socket, address) {
             Err(Errno::EADDRINUSE) if has_other_owner(&fd, socket) => {
@@ -124,7 +119,17 @@ impl HeldPort {
     }
 }
 
+/// A socket that can be bound where `socket` is, and is not bound yet.
+pub(crate) fn unbound(socket: impl AsFd, family: Family, settings: &Settings) -> Result<OwnedFd> {
+    let fd = uv_sys::socket(family)?;
+    if family == Family::V6 {
+        uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
+    }
+    settings.tie(&fd)?;
+    Ok(fd)
+}
+
 /// Whether the sockets belong to different users, as after a process changed its user, or was given a socket.
-fn has_other_owner(fd: &OwnedFd, socket: BorrowedFd<'_>) -> bool {
+pub(crate) fn has_other_owner(fd: impl AsFd, socket: impl AsFd) -> bool {
     matches!((uv_sys::owner(fd), uv_sys::owner(socket)), (Ok(own), Ok(other)) if own != other)
 }

@@ -9,13 +9,13 @@
 //!   the same descriptor.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use uv_core::PollSource;
 use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
 
 use crate::datagram::{Batch, Filter};
-use crate::held_port::HeldPort;
+use crate::held_port::{self, HeldPort};
 use crate::policy::State;
 use crate::scratch::RECV_SLOT;
 use crate::udp::Inner;
@@ -121,22 +121,45 @@ impl Inner {
 
     /// Puts a new socket on the same address in the place of the old one, under the same descriptor.
     fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
-        let family = Family::of(&address);
-        let replacement = self.hold_port(socket, address).and_then(|held| {
-            self.settings().move_to(socket, &held.fd)?;
-            Ok(held.fd)
-        });
-        let fd = match replacement {
-            Ok(fd) => fd,
+        match self.replacement(socket, address) {
+            Ok((fd, is_bound)) => self.install(socket, fd, address, is_bound),
             Err(error) => {
                 // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
                 let _ = self.dissolve_in_place(socket, address, None);
-                return Err(error);
+                Err(error)
             }
+        }
+    }
+
+    /// A socket that behaves as the old one, and whether it has the port already.
+    fn replacement(&self, socket: &PollSource, address: SocketAddr) -> Result<(OwnedFd, bool)> {
+        let (fd, is_bound) = match self.hold_port(socket, address) {
+            Ok(held) => (held.fd, true),
+            Err(Errno::EADDRINUSE) => {
+                let fd = held_port::unbound(socket, Family::of(&address), self.settings())?;
+                if !held_port::has_other_owner(&fd, socket) {
+                    return Err(Errno::EADDRINUSE);
+                }
+                // Sockets of two users never share a port: it is free between the one and the other.
+                (fd, false)
+            }
+            Err(error) => return Err(error),
         };
+        self.settings().move_to(socket, &fd)?;
+        Ok((fd, is_bound))
+    }
+
+    fn install(
+        &self,
+        socket: &PollSource,
+        fd: OwnedFd,
+        address: SocketAddr,
+        is_bound: bool,
+    ) -> Result<()> {
+        let family = Family::of(&address);
         let interest = socket.interest();
-        // From here on everything comes to the new socket.
-        if mute(socket).is_err() {
+        // From here on everything comes to the new socket, if that is bound.
+        if is_bound && mute(socket).is_err() {
             // Where that fails too, the socket hears its peer until it is closed in a moment.
             let _ = uv_sys::disconnect(socket);
         }
@@ -144,21 +167,28 @@ impl Inner {
         self.tally.socket_replaced();
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);
-        self.bound_to.set(Some(address));
-        let state = State::Unconnected {
-            family,
-            bound: true,
-        };
+        let state = |bound| State::Unconnected { family, bound };
         match socket.replace(fd) {
             Ok(()) => {
                 self.receiver.prepare(socket);
-                self.enter(state);
+                self.enter(state(is_bound));
             }
             // The number is not to be had. Then it is another.
-            Err((_, fd)) => self.adopt(fd, state).map_err(|(errno, _)| errno)?,
+            Err((_, fd)) => self
+                .adopt(fd, state(is_bound))
+                .map_err(|(errno, _)| errno)?,
         }
-        let watched = self.socket()?.set_interest(interest);
-        joined.and(watched)
+        let socket = self.socket()?;
+        let bound = match is_bound {
+            true => Ok(()),
+            false => uv_sys::bind(&*socket, &address),
+        };
+        self.bound_to.set(bound.is_ok().then_some(address));
+        if bound.is_ok() != is_bound {
+            self.enter(state(bound.is_ok()));
+        }
+        let watched = socket.set_interest(interest);
+        bound.and(joined).and(watched)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {

@@ -242,8 +242,8 @@ impl Udp {
     /// Dissolves the connection and keeps the local address. Nobody can take the port meanwhile: where the kernel would give it
     /// up, a second socket has it. Only a process of the same user that sets `SO_REUSEPORT` can join it, in the moment in which
     /// one of the two sockets binds; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
-    /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it an IPv4 port that
-    /// the kernel chose is free for a moment, and an IPv6 handle answers `EADDRINUSE`. See [`owner`](uv_sys::owner).
+    /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it the port is free for a
+    /// moment with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::owner).
     ///
     /// Sends that are queued are offered to the kernel once more;
     /// what it does not take completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, as after
