@@ -18,12 +18,12 @@ use crate::settings::Settings;
 /// The second socket, bound to the handle's address.
 pub(crate) struct HeldPort {
     pub(crate) fd: OwnedFd,
-    sharing: Sharing,
+    pub(crate) sharing: Sharing,
 }
 
 /// How the two sockets share the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
+pub(crate) enum Sharing {
     /// By the options that the owner of the first socket set, which stay set.
     Owners { address: bool, port: bool },
     /// By `SO_REUSEPORT` during a bind.
@@ -68,6 +68,13 @@ impl Sharing {
             Self::Port => uv_sys::set_reuse_port(fd, on),
             Self::Address => uv_sys::set_reuse_address(fd, on),
         }
+    }
+
+    /// Lets other sockets of this user have the port beside one that is about to be closed: a process that is just being forked
+    /// has a copy of it until it executes another program, and would keep the port from the next [`HeldPort`].
+    pub(crate) fn give_up(self, fd: impl AsFd) {
+        // Without it the next one may fail, as it would beside any other socket.
+        let _ = self.set(fd.as_fd(), true);
     }
 
     /// Binds a socket beside the other one, which has the port.

@@ -15,7 +15,7 @@ use uv_core::PollSource;
 use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
 
 use crate::datagram::{Batch, Filter};
-use crate::held_port::{self, HeldPort};
+use crate::held_port::{self, HeldPort, Sharing};
 use crate::policy::State;
 use crate::scratch::RECV_SLOT;
 use crate::udp::Inner;
@@ -43,7 +43,7 @@ impl Inner {
         // Without a second socket the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
         let dissolved = self.dissolve_in_place(&socket, address, held.as_ref());
-        if let Some(HeldPort { fd, .. }) = held {
+        if let Some(HeldPort { fd, sharing }) = held {
             // It fails at worst, and then the socket that was bound last is preferred all the same.
             let _ = mute(&fd);
             if self.receiver.wanted().any() {
@@ -51,6 +51,7 @@ impl Inner {
                 let _ = uv_sys::copy_options(&*socket, &fd);
             }
             self.drain(&fd);
+            sharing.give_up(&fd);
         }
         dissolved
     }
@@ -122,7 +123,7 @@ impl Inner {
     /// Puts a new socket on the same address in the place of the old one, under the same descriptor.
     fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
         match self.replacement(socket, address) {
-            Ok((fd, is_bound)) => self.install(socket, fd, address, is_bound),
+            Ok((fd, shared)) => self.install(socket, fd, address, shared),
             Err(error) => {
                 // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
                 let _ = self.dissolve_in_place(socket, address, None);
@@ -131,22 +132,26 @@ impl Inner {
         }
     }
 
-    /// A socket that behaves as the old one, and whether it has the port already.
-    fn replacement(&self, socket: &PollSource, address: SocketAddr) -> Result<(OwnedFd, bool)> {
-        let (fd, is_bound) = match self.hold_port(socket, address) {
-            Ok(held) => (held.fd, true),
+    /// A socket that behaves as the old one, and how it shares the port, if it has that already.
+    fn replacement(
+        &self,
+        socket: &PollSource,
+        address: SocketAddr,
+    ) -> Result<(OwnedFd, Option<Sharing>)> {
+        let (fd, shared) = match self.hold_port(socket, address) {
+            Ok(HeldPort { fd, sharing }) => (fd, Some(sharing)),
             Err(Errno::EADDRINUSE) => {
                 let fd = held_port::unbound(socket, Family::of(&address), self.settings())?;
                 if !held_port::has_other_owner(&fd, socket) {
                     return Err(Errno::EADDRINUSE);
                 }
                 // Sockets of two users never share a port: it is free between the one and the other.
-                (fd, false)
+                (fd, None)
             }
             Err(error) => return Err(error),
         };
         self.settings().move_to(socket, &fd)?;
-        Ok((fd, is_bound))
+        Ok((fd, shared))
     }
 
     fn install(
@@ -154,9 +159,9 @@ impl Inner {
         socket: &PollSource,
         fd: OwnedFd,
         address: SocketAddr,
-        is_bound: bool,
+        shared: Option<Sharing>,
     ) -> Result<()> {
-        let family = Family::of(&address);
+        let (family, is_bound) = (Family::of(&address), shared.is_some());
         let interest = socket.interest();
         // From here on everything comes to the new socket, if that is bound.
         if is_bound && mute(socket).is_err() {
@@ -164,6 +169,9 @@ impl Inner {
             let _ = uv_sys::disconnect(socket);
         }
         self.drain(socket);
+        if let Some(sharing) = shared {
+            sharing.give_up(socket);
+        }
         self.tally.socket_replaced();
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);

@@ -174,7 +174,8 @@ impl Udp {
     /// use std::net::UdpSocket;
     /// use uv_udp::{Errno, Loop, Udp};
     ///
-    /// let udp = Udp::new(&Loop::new()?);
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
     /// let file = std::fs::File::open("/dev/null").unwrap();
     /// let (errno, file) = udp.open(file.into()).unwrap_err();
     /// assert_eq!(errno, Errno::ENOTSOCK);

@@ -241,7 +241,7 @@ impl Udp {
 
     /// Dissolves the connection and keeps the local address. Nobody can take the port meanwhile: where the kernel would give it
     /// up, a second socket has it. Only a process of the same user that sets `SO_REUSEPORT` can join it, in the moment in which
-    /// one of the two sockets binds; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
+    /// one of the two sockets binds, or while a process that was just forked has a copy of the former socket; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
     /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it the port is free for a
     /// moment with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::owner).
     ///
