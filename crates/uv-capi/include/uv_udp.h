@@ -347,6 +347,7 @@ enum uv_udp_flags {
 
 UV_EXTERN int uv_udp_init(uv_loop_t* loop, uv_udp_t* handle) UV_UDP_SYMBOL(udp_init);
 UV_EXTERN int uv_udp_init_ex(uv_loop_t* loop, uv_udp_t* handle, unsigned int flags) UV_UDP_SYMBOL(udp_init_ex);
+/* The descriptor is the handle's from then on, and non-blocking. After an error it is the program's, open and unchanged. */
 UV_EXTERN int uv_udp_open(uv_udp_t* handle, uv_os_sock_t sock) UV_UDP_SYMBOL(udp_open);
 UV_EXTERN int uv_udp_open_ex(uv_udp_t* handle, uv_os_sock_t sock, unsigned int flags) UV_UDP_SYMBOL(udp_open_ex);
 UV_EXTERN int uv_udp_bind(uv_udp_t* handle, const struct sockaddr* addr, unsigned int flags) UV_UDP_SYMBOL(udp_bind);

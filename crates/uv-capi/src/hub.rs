@@ -40,7 +40,7 @@ impl Hub {
             open: RefCell::default(),
             entered: Cell::new(0),
         });
-        let wakeup = hub.handle.register(fd)?;
+        let wakeup = hub.handle.register(fd).map_err(|(errno, _)| errno)?;
         wakeup.set_interest(Interest::READABLE)?;
         let _ = hub.wakeup.set(wakeup);
         Ok(hub)

@@ -56,7 +56,10 @@ impl UnixEnd {
             on_close: RefCell::new(None),
         });
         // It lends the descriptor for the system calls, which never wait, whatever its mode.
-        let socket = inner.handle.register(socket.into())?;
+        let socket = inner
+            .handle
+            .register(socket.into())
+            .map_err(|(errno, _)| errno)?;
         *inner.socket.borrow_mut() = Some(socket);
         Ok(Self(inner))
     }

@@ -364,16 +364,15 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closing or its loop is gone; what the poller says otherwise. The descriptor is then
-    /// closed.
-    pub fn register(&self, fd: OwnedFd) -> Result<PollSource> {
-        self.check_open()?;
-        let core = self.core()?;
+    /// With the descriptor, untouched: `EBADF` when the handle is closing or its loop is gone; those of
+    /// [`Poller::register`](uv_sys::Poller::register) otherwise.
+    pub fn register(&self, fd: OwnedFd) -> std::result::Result<PollSource, (Errno, OwnedFd)> {
+        let core = match self.check_open().and_then(|()| self.core()) {
+            Ok(core) => core,
+            Err(errno) => return Err((errno, fd)),
+        };
         let id = self.slot(&core);
-        let registration = core
-            .poller
-            .register(fd, id.key, Interest::NONE)
-            .map_err(|(errno, _)| errno)?;
+        let registration = core.poller.register(fd, id.key, Interest::NONE)?;
         let polled = Polled::new(registration, self.core.clone());
         let mut known = self.polled.borrow_mut();
         known.retain(|polled| polled.strong_count() > 0);

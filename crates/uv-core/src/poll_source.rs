@@ -32,7 +32,7 @@ use crate::core::Core;
 /// let lp = Loop::new()?;
 /// let trap = Rc::new_cyclic(|this: &Weak<Trap>| Trap(Handle::new(&lp, this.clone())));
 /// let (ours, theirs) = UnixDatagram::pair()?;
-/// let polled = trap.0.register(ours.into())?;
+/// let polled = trap.0.register(ours.into()).map_err(|(errno, _)| errno)?;
 /// polled.set_interest(Interest::READABLE)?;
 /// trap.0.set_active(true);
 /// theirs.send(b"something")?;

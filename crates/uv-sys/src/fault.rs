@@ -43,7 +43,7 @@ pub enum Call {
 
 const CALLS: usize = 6;
 
-/// What a kernel may lack: each is a field of [`Capabilities`](crate::Capabilities).
+/// What a kernel may lack: each but the last is a field of [`Capabilities`](crate::Capabilities).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Feature {
     /// `UDP_SEGMENT`.
@@ -56,6 +56,8 @@ pub enum Feature {
     Timestamps,
     /// `SO_RXQ_OVFL`.
     RecvDrops,
+    /// `SO_REUSEPORT`, before Linux 3.9.
+    ReusePort,
 }
 
 /// What happens to one syscall.

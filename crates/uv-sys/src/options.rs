@@ -85,6 +85,10 @@ option! {
     "SO_REUSEPORT": bool;
     /// Makes the socket one of a group that shares its address and port, if all of them set this before they bind and belong to one user. The kernel spreads datagrams over the group, each flow to one socket; [`attach_reuseport_cpu_selector`] chooses otherwise.
     ///
+    /// Once a member is connected, the kernel may put members that are bound later into a second group, and gives everything that comes from no member's peer to one of the two: with IPv4 to the later one, if the connected member was the last to be bound; with IPv6 to the earlier one, if the connected member was the first (Linux 6.18). Bind all of them before.
+    ///
+    /// On Linux it may also be set and taken back on a bound socket, and counts for the sockets that bind after that. Before Linux 3.9 it is `ENOPROTOOPT`.
+    ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_reuse_port;
     /// Whether the port is shared by a group.
@@ -213,7 +217,7 @@ option! {
 
 option! {
     "SO_RXQ_OVFL": bool;
-    /// Reports how many datagrams were dropped for want of room: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). Linux puts the count at the time of its arrival beside each datagram, once it is not 0.
+    /// Reports how many datagrams were dropped for want of room: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). Linux puts the count at the time of its arrival beside each datagram, once it is not 0. With [`set_gro`] on, it counts coalesced buffers and not the datagrams in them.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_drops;
@@ -378,7 +382,8 @@ pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
 }
 
 /// Makes the socket's [reuse-port group](set_reuse_port) choose the receiver by CPU: the one that joined at position
-/// `cpu % group_len` gets what that CPU processes. To be called on one of the group, with [`set_reuse_port`] on.
+/// `cpu % group_len` gets what that CPU processes. To be called on one of the group, with [`set_reuse_port`] on, before any of
+/// them is connected: once one is, members bound later may be in a second group, where the selector is ignored.
 ///
 /// # Errors
 ///

@@ -29,7 +29,8 @@ pub struct Metadata {
     /// [`set_timestamps`](crate::set_timestamps).
     pub timestamp: Option<u64>,
     /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
-    /// [`set_recv_drops`](crate::set_recv_drops); Linux says nothing while it is 0.
+    /// [`set_recv_drops`](crate::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that
+    /// [`set_gro`](crate::set_gro) made of several datagrams as one.
     pub kernel_drops: Option<u32>,
 }
 

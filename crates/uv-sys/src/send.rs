@@ -142,9 +142,9 @@ impl SendBatch {
         messages: impl IntoIterator<Item = Transmit<'a>>,
     ) -> Result<usize> {
         let fd = fd.as_fd();
-        let mut filled = 0;
+        let (mut filled, mut tos) = (0, None);
         for transmit in messages.into_iter().take(Self::MAX) {
-            match self.scratch.fill(fd, filled, &transmit) {
+            match self.scratch.fill(fd, filled, &transmit, &mut tos) {
                 Ok(()) => filled += 1,
                 Err(errno) if filled == 0 => return Err(errno),
                 Err(_) => break,

@@ -176,6 +176,43 @@ pub fn is_readable(fd: impl AsFd) -> Result<bool> {
     sys::is_readable(fd.as_fd())
 }
 
+/// The number of the user that the socket belongs to: who made it, unless [`set_owner`] changed that. Only sockets of one user
+/// can share a port by [`set_reuse_port`](crate::set_reuse_port).
+///
+/// # Errors
+///
+/// None that a valid descriptor can cause.
+///
+/// See [fstat(2)](https://man7.org/linux/man-pages/man2/fstat.2.html).
+#[doc(alias = "fstat")]
+pub fn owner(fd: impl AsFd) -> Result<u32> {
+    sys::owner(fd.as_fd())
+}
+
+/// Makes the socket another user's.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_CHOWN`.
+///
+/// See [fchown(2)](https://man7.org/linux/man-pages/man2/chown.2.html).
+#[doc(alias = "fchown")]
+pub fn set_owner(fd: impl AsFd, user: u32) -> Result<()> {
+    sys::set_owner(fd.as_fd(), user)
+}
+
+/// Whether the descriptor is in non-blocking mode.
+///
+/// # Errors
+///
+/// None that a valid descriptor can cause.
+///
+/// See [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
+#[doc(alias = "O_NONBLOCK")]
+pub fn nonblocking(fd: impl AsFd) -> Result<bool> {
+    sys::nonblocking(fd.as_fd())
+}
+
 /// Switches the descriptor's non-blocking mode. No function of this crate needs it; others that share the descriptor may.
 ///
 /// # Errors

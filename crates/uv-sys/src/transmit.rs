@@ -8,13 +8,14 @@ use crate::payload::Payload;
 
 /// One message for [`sendmsg`](crate::sendmsg) or [`SendBatch`](crate::SendBatch): the bytes, and where and how they go.
 ///
-/// What is `None` is left to the socket. Each field that is not costs a control message of 20 to 40 bytes, no syscall.
+/// What is `None` is left to the socket. Each field that is not costs a control message of 20 to 40 bytes, no syscall; only
+/// [`ecn`](Self::ecn) without [`tos`](Self::tos) costs one per call, which asks the socket for the other bits.
 ///
 /// ```
 /// use uv_sys::{Ecn, Transmit};
 ///
 /// let message = Transmit::new("hello").to(([127, 0, 0, 1], 9).into()).with_ecn(Ecn::Ect0).with_ttl(3);
-/// assert_eq!(message.tos, Some(0b10));
+/// assert_eq!((message.ecn, message.ttl), (Some(Ecn::Ect0), Some(3)));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Transmit<'a> {
@@ -36,6 +37,9 @@ pub struct Transmit<'a> {
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     pub tos: Option<u8>,
+    /// The two ECN bits. The other six, the DSCP, are those of [`tos`](Self::tos), or else those that
+    /// [`set_tos`](crate::set_tos) set on the socket.
+    pub ecn: Option<Ecn>,
     /// Time to live or hop limit, 1 to 255; 0 is `EINVAL`.
     #[doc(alias = "IP_TTL")]
     #[doc(alias = "IPV6_HOPLIMIT")]
@@ -61,6 +65,7 @@ impl<'a> Transmit<'a> {
             destination: None,
             segment_size: None,
             tos: None,
+            ecn: None,
             ttl: None,
             source: None,
             transmit_at: None,
@@ -83,20 +88,33 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Sets [`tos`](Self::tos), the whole byte.
+    /// Sets [`tos`](Self::tos), the whole byte with its ECN bits.
     #[inline]
     #[must_use]
     pub fn with_tos(mut self, tos: u8) -> Transmit<'a> {
         self.tos = Some(tos);
+        self.ecn = None;
         self
     }
 
-    /// Sets the two ECN bits of [`tos`](Self::tos) and keeps the other six as they were in this message, or zero: the whole byte
-    /// is the message's own then, and what [`set_tos`](crate::set_tos) set counts for nothing.
+    /// Sets the two ECN bits, and keeps the DSCP of this message, or else the socket's.
     #[inline]
     #[must_use]
     pub fn with_ecn(mut self, ecn: Ecn) -> Transmit<'a> {
-        self.tos = Some(self.tos.unwrap_or(0) & !0b11 | ecn as u8);
+        match self.tos {
+            Some(tos) => self.tos = Some(ecn.in_tos(tos)),
+            None => self.ecn = Some(ecn),
+        }
+        self
+    }
+
+    /// Puts [`ecn`](Self::ecn) into [`tos`](Self::tos), of which `default` is the byte where the message has none.
+    #[inline]
+    #[must_use]
+    pub fn with_default_tos(mut self, default: u8) -> Transmit<'a> {
+        if let Some(ecn) = self.ecn.take() {
+            self.tos = Some(ecn.in_tos(self.tos.unwrap_or(default)));
+        }
         self
     }
 
@@ -154,6 +172,7 @@ impl<'a> Transmit<'a> {
     pub fn is_plain(&self) -> bool {
         self.segment_size.is_none()
             && self.tos.is_none()
+            && self.ecn.is_none()
             && self.ttl.is_none()
             && self.source.is_none()
             && self.transmit_at.is_none()
@@ -202,6 +221,13 @@ pub enum Ecn {
 }
 
 impl Ecn {
+    /// A whole TOS byte with these ECN bits.
+    #[inline]
+    #[must_use]
+    pub const fn in_tos(self, tos: u8) -> u8 {
+        tos & !0b11 | self as u8
+    }
+
     /// The ECN bits of a whole TOS byte.
     #[inline]
     #[must_use]

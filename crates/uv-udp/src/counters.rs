@@ -37,7 +37,11 @@ pub struct Counters {
     /// Datagrams that the kernel dropped for want of room in the socket's buffer, as far as
     /// [`set_recv_drops`](Udp::set_recv_drops) has told: modulo 2³².
     pub kernel_drops: u64,
-    /// Datagrams of strangers that were dropped: they came before the handle was connected.
+    /// Whether some of [`kernel_drops`](Self::kernel_drops) may be coalesced buffers (`UDP_GRO`), which the kernel counts as
+    /// one each, whatever the number of datagrams in them: more were lost then.
+    pub kernel_drops_coalesced: bool,
+    /// Datagrams of strangers that were dropped: they came after the handle was bound, or began to connect, and before it was
+    /// [connected](Udp::connect).
     pub strangers: u64,
     /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
     /// them, of sends that completed with one, of those that a [`UdpRemote`](crate::UdpRemote) asked for and the handle
@@ -69,6 +73,8 @@ struct Mishaps {
     kernel_drops: Cell<u64>,
     /// Of them, those of sockets that the handle had before.
     drops_before: Cell<u64>,
+    /// Whether the count rose while the kernel put datagrams together.
+    drops_coalesced: Cell<bool>,
     strangers: Cell<u64>,
     errors: RefCell<Vec<(Errno, u64)>>,
 }
@@ -147,12 +153,13 @@ impl Tally {
         add(&self.mishaps().strangers, count);
     }
 
-    /// The kernel's own count for the socket, which only grows.
-    pub(crate) fn kernel_drops(&self, drops: Option<u32>) {
-        if let Some(drops) = drops {
-            let mishaps = self.mishaps();
-            let before = mishaps.drops_before.get();
-            mishaps.kernel_drops.set(before.wrapping_add(drops.into()));
+    /// The kernel's own count for the socket, which only grows, and whether it may count coalesced buffers.
+    pub(crate) fn kernel_drops(&self, drops: u32, coalescing: bool) {
+        let mishaps = self.mishaps();
+        let before = mishaps.drops_before.get();
+        let all = before.wrapping_add(drops.into());
+        if mishaps.kernel_drops.replace(all) != all && coalescing {
+            mishaps.drops_coalesced.set(true);
         }
     }
 
@@ -205,6 +212,7 @@ impl Udp {
             fallbacks: mishaps.fallbacks.get(),
             truncated: mishaps.truncated.get(),
             kernel_drops: mishaps.kernel_drops.get(),
+            kernel_drops_coalesced: mishaps.drops_coalesced.get(),
             strangers: mishaps.strangers.get(),
             errors: mishaps.errors.borrow().clone(),
         }

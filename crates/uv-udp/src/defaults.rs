@@ -16,6 +16,8 @@ use crate::udp::{Inner, Udp};
 pub(crate) struct Defaults {
     /// Where datagrams leave from.
     source: Cell<Option<PacketInfo>>,
+    /// The socket's TOS byte, once a datagram with ECN bits alone needed it.
+    tos: Cell<Option<u8>>,
     /// Whether the socket cuts what it sends by itself.
     segmented: Cell<bool>,
     /// Bytes that may be accepted and not yet called back.
@@ -27,6 +29,7 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             source: Cell::new(None),
+            tos: Cell::new(None),
             segmented: Cell::new(false),
             limit: Cell::new(usize::MAX),
             drained: Callback::new(),
@@ -185,8 +188,34 @@ impl Inner {
     /// Gives a message what it leaves to the handle.
     #[inline]
     pub(crate) fn complete_header(&self, transmit: &mut Transmit<'_>) {
+        if transmit.ecn.is_some() {
+            self.complete_tos(transmit);
+        }
         if let Some(defaults) = self.defaults.get() {
             defaults.complete(transmit);
+        }
+    }
+
+    #[inline(never)]
+    fn complete_tos(&self, transmit: &mut Transmit<'_>) {
+        let default = transmit.tos.or_else(|| self.socket_tos());
+        // A handle without a socket gets one with nothing set.
+        *transmit = transmit.with_default_tos(default.unwrap_or(0));
+    }
+
+    /// The socket's TOS byte. The kernel is asked once for each [`forget_tos`](Self::forget_tos).
+    fn socket_tos(&self) -> Option<u8> {
+        let known = &self.defaults().tos;
+        if known.get().is_none() {
+            known.set(self.with_socket(|socket| uv_sys::tos(socket)).ok());
+        }
+        known.get()
+    }
+
+    /// The socket's TOS byte may be another one from now on.
+    pub(crate) fn forget_tos(&self) {
+        if let Some(defaults) = self.defaults.get() {
+            defaults.tos.set(None);
         }
     }
 

@@ -55,6 +55,7 @@ mod counters;
 mod datagram;
 mod defaults;
 mod errors;
+mod held_port;
 mod metadata;
 mod multicast;
 mod options;

@@ -147,6 +147,12 @@ impl Udp {
     /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). A handle that disconnects from an IPv6 peer gets another socket,
     /// which counts from 0; [`Counters::kernel_drops`](crate::Counters::kernel_drops) goes on.
     ///
+    /// The kernel counts buffers: a coalesced one (`UDP_GRO`) as one, whatever the number of datagrams in it, and neither
+    /// `/proc/net/udp` nor `SO_MEMINFO` says more. So while this is on, the handle does not let the kernel coalesce by itself,
+    /// and the count is one of datagrams; bursts then cost a system call for some datagrams instead of one for a run of them.
+    /// Where coalescing was asked for ([`set_recv_runs`](Self::set_recv_runs), an adopted socket) or had begun before, it goes
+    /// on, and [`Counters::kernel_drops_coalesced`](crate::Counters::kernel_drops_coalesced) says so.
+    ///
     /// # Errors
     ///
     /// `EBADF` also while there is no socket yet.

@@ -62,19 +62,6 @@ impl Udp {
         /// The time to live or hop limit: the system's default (64, mostly) if none was set.
         ttl;
 
-        u8, "IP_TOS" "IPV6_TCLASS" "DSCP" "ECN";
-        /// Sets the whole byte of type of service (IPv4) or traffic class (IPv6) of what is sent: `DSCP << 2 | ECN`. For one
-        /// datagram alone, see [`Transmit::with_tos`](crate::Transmit::with_tos); one that says its ECN bits says the whole byte.
-        ///
-        /// # Errors
-        ///
-        /// `EBADF` also while there is no socket yet.
-        ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
-        set_tos;
-        /// The byte of type of service or traffic class.
-        tos;
-
         bool, "uv_udp_set_broadcast" "SO_BROADCAST";
         /// Allows sending to broadcast addresses, which is `EACCES` otherwise. IPv4 only; harmless on IPv6.
         ///
@@ -157,9 +144,42 @@ impl Udp {
         priority;
     }
 
+    /// Sets the whole byte of type of service (IPv4) or traffic class (IPv6) of what is sent: `DSCP << 2 | ECN`. For one datagram
+    /// alone, see [`Transmit::with_tos`](crate::Transmit::with_tos), and [`Transmit::with_ecn`](crate::Transmit::with_ecn),
+    /// which keeps the DSCP of this byte.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    ///
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    #[doc(alias = "IP_TOS")]
+    #[doc(alias = "IPV6_TCLASS")]
+    #[doc(alias = "DSCP")]
+    #[doc(alias = "ECN")]
+    pub fn set_tos(&self, value: u8) -> Result<()> {
+        self.inner.forget_tos();
+        self.inner
+            .with_socket(|socket| uv_sys::set_tos(socket, value))
+    }
+
+    /// The byte of type of service or traffic class.
+    ///
+    /// See [`set_tos`](Self::set_tos).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    #[doc(alias = "IP_TOS")]
+    #[doc(alias = "IPV6_TCLASS")]
+    pub fn tos(&self) -> Result<u8> {
+        self.inner.with_socket(|socket| uv_sys::tos(socket))
+    }
+
     /// Lends the handle's descriptor for what this crate does not wrap: options of other crates, filters. To read, write, bind
     /// or connect is the handle's own business, and so is the error queue, which it empties. The socket may be another one after
-    /// `disconnect`, to which only the options are copied that this crate knows.
+    /// `disconnect`, to which only the options are copied that this crate knows. A TOS byte that is set by a copy of the
+    /// descriptor, after this call, is not in datagrams which have [ECN bits](crate::Transmit::with_ecn) of their own.
     ///
     /// ```
     /// use uv_udp::{Loop, Udp};
@@ -177,7 +197,9 @@ impl Udp {
     #[doc(alias = "uv_fileno")]
     #[doc(alias = "AsFd")]
     pub fn with_fd<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
-        self.inner.with_socket(|socket| Ok(with(socket.as_fd())))
+        let result = self.inner.with_socket(|socket| Ok(with(socket.as_fd())));
+        self.inner.forget_tos();
+        result
     }
 
     /// The known path MTU towards the peer, in bytes of IP packet: 28 more (IPv4) or 48 more (IPv6) than the largest datagram
@@ -225,7 +247,8 @@ impl Udp {
     }
 
     /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for datagrams that the given CPU
-    /// processes.
+    /// processes. As with [`attach_reuseport_cpu_selector`](Self::attach_reuseport_cpu_selector), that holds until one of the
+    /// group is connected.
     ///
     /// # Errors
     ///
@@ -257,6 +280,9 @@ impl Udp {
     /// position `cpu % group_len` gets what that CPU processes. To be called on one handle of the group; a handle that
     /// disconnects from an IPv6 peer joins anew, at another position.
     ///
+    /// Attach it before any of the group connects: once one is connected, handles that are bound later may be in a second group,
+    /// where the selector is ignored. See [`BindOptions::reuse_port`](crate::BindOptions::reuse_port).
+    ///
     /// # Errors
     ///
     /// `EINVAL` if `group_len` is 0, or the handle belongs to no group. `EBADF` also while there is no socket yet.
@@ -267,7 +293,12 @@ impl Udp {
         if group_len == 0 {
             return Err(Errno::EINVAL);
         }
-        self.inner
-            .with_socket(|socket| uv_sys::attach_reuseport_cpu_selector(socket, group_len))
+        self.inner.with_socket(|socket| {
+            // The kernel also takes one for a handle whose port was shared while it connected anew.
+            if !uv_sys::reuse_port(socket)? {
+                return Err(Errno::EINVAL);
+            }
+            uv_sys::attach_reuseport_cpu_selector(socket, group_len)
+        })
     }
 }

@@ -94,6 +94,12 @@ impl Receiver {
         self.coalescing.set(true);
     }
 
+    /// Whether the kernel may be let put datagrams together without the user asking for it. It counts a coalesced buffer that it
+    /// drops as one: who asked for that count wants datagrams.
+    pub(crate) fn may_coalesce(&self) -> bool {
+        !self.coalescing.get() && !self.wanted.has(DROPS)
+    }
+
     /// Whether the poller must watch for datagrams.
     pub(crate) fn is_watched(&self) -> bool {
         self.started.get() && !self.unwatched.get()
@@ -303,7 +309,7 @@ impl Inner {
                     // Not behind the back of who began anew in the callback, and wants them one by one.
                     if receiver.epoch.get() == epoch
                         && receiver.rhythm.bursts()
-                        && !receiver.coalescing.get()
+                        && receiver.may_coalesce()
                     {
                         receiver.coalesce(&*socket);
                     }
@@ -413,13 +419,22 @@ impl Inner {
         delivered
     }
 
+    /// Counts what the kernel dropped.
+    #[inline]
+    pub(crate) fn count_drops(&self, drops: Option<u32>) {
+        if let Some(drops) = drops {
+            self.tally
+                .kernel_drops(drops, self.receiver.coalescing.get());
+        }
+    }
+
     /// Counts what is told beside the datagrams: who is turned away, and what the kernel dropped.
     pub(crate) fn count_beside(&self, memory: &RecvBatch, count: usize, filter: &Filter) {
         for (_, received) in (0..count).filter_map(|index| memory.get(index)) {
             if filter.admit(received.source).is_none() {
                 self.tally.strangers(1);
             }
-            self.tally.kernel_drops(received.metadata.kernel_drops);
+            self.count_drops(received.metadata.kernel_drops);
         }
     }
 }

@@ -15,9 +15,9 @@ use uv_core::PollSource;
 use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
 
 use crate::datagram::{Batch, Filter};
+use crate::held_port::{self, HeldPort, Sharing};
 use crate::policy::State;
 use crate::scratch::RECV_SLOT;
-use crate::settings::Settings;
 use crate::udp::Inner;
 
 /// Datagrams that may be kept already when another one is kept from a socket that is given up: more than a default buffer
@@ -38,12 +38,12 @@ impl Inner {
             return self.replace(&socket, address);
         }
         if self.has_chosen_port() {
-            return self.dissolve_in_place(&socket, address);
+            return self.dissolve_in_place(&socket, address, None);
         }
-        // Without somebody to hold it the port is free for a moment, and most likely still is in the next.
+        // Without a second socket the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
-        let dissolved = self.dissolve_in_place(&socket, address);
-        if let Some(HeldPort { fd, reuse }) = held {
+        let dissolved = self.dissolve_in_place(&socket, address, held.as_ref());
+        if let Some(HeldPort { fd, sharing }) = held {
             // It fails at worst, and then the socket that was bound last is preferred all the same.
             let _ = mute(&fd);
             if self.receiver.wanted().any() {
@@ -51,19 +51,34 @@ impl Inner {
                 let _ = uv_sys::copy_options(&*socket, &fd);
             }
             self.drain(&fd);
-            uv_sys::set_reuse_address(&*socket, reuse)?;
+            sharing.give_up(&fd);
         }
         dissolved
     }
 
     /// Lets go of the peer and keeps the socket, which is bound to `address` again if it lost that.
-    fn dissolve_in_place(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
+    fn dissolve_in_place(
+        &self,
+        socket: &PollSource,
+        address: SocketAddr,
+        held: Option<&HeldPort>,
+    ) -> Result<()> {
         uv_sys::disconnect(socket)?;
         let tied = self.settings().tie(socket);
         // A port that was asked for by number is still there, which is not known of an adopted socket before.
         let (bound, own) = match uv_sys::local_addr(socket) {
             Ok(kept) if kept.port() != 0 => (Ok(()), kept),
-            _ => (uv_sys::bind(socket, &address), address),
+            _ => {
+                if held.is_some() && self.receiver.is_started() {
+                    // Older than what the other socket receives.
+                    self.drain(socket);
+                }
+                let bound = match held {
+                    Some(held) => held.bind_again(socket, address),
+                    None => uv_sys::bind(socket, &address),
+                };
+                (bound, address)
+            }
         };
         self.enter(State::Unconnected {
             family: Family::of(&address),
@@ -107,50 +122,81 @@ impl Inner {
 
     /// Puts a new socket on the same address in the place of the old one, under the same descriptor.
     fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
-        let family = Family::of(&address);
-        let replacement = self.hold_port(socket, address).and_then(|held| {
-            let moved = self.settings().move_to(socket, &held.fd);
-            if moved.is_err() {
-                // The old socket has its port to itself again.
-                let _ = uv_sys::set_reuse_address(socket, held.reuse);
-            }
-            moved.map(|()| held)
-        });
-        let held = match replacement {
-            Ok(held) => held,
+        match self.replacement(socket, address) {
+            Ok((fd, shared)) => self.install(socket, fd, address, shared),
             Err(error) => {
                 // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
-                let _ = self.dissolve_in_place(socket, address);
-                return Err(error);
+                let _ = self.dissolve_in_place(socket, address, None);
+                Err(error)
             }
+        }
+    }
+
+    /// A socket that behaves as the old one, and how it shares the port, if it has that already.
+    fn replacement(
+        &self,
+        socket: &PollSource,
+        address: SocketAddr,
+    ) -> Result<(OwnedFd, Option<Sharing>)> {
+        let (fd, shared) = match self.hold_port(socket, address) {
+            Ok(HeldPort { fd, sharing }) => (fd, Some(sharing)),
+            Err(Errno::EADDRINUSE) => {
+                let fd = held_port::unbound(socket, Family::of(&address), self.settings())?;
+                if !held_port::has_other_owner(&fd, socket) {
+                    return Err(Errno::EADDRINUSE);
+                }
+                // Sockets of two users never share a port: it is free between the one and the other.
+                (fd, None)
+            }
+            Err(error) => return Err(error),
         };
-        let HeldPort { fd, reuse } = held;
+        self.settings().move_to(socket, &fd)?;
+        Ok((fd, shared))
+    }
+
+    fn install(
+        &self,
+        socket: &PollSource,
+        fd: OwnedFd,
+        address: SocketAddr,
+        shared: Option<Sharing>,
+    ) -> Result<()> {
+        let (family, is_bound) = (Family::of(&address), shared.is_some());
         let interest = socket.interest();
-        // From here on everything comes to the new socket.
-        if mute(socket).is_err() {
+        // From here on everything comes to the new socket, if that is bound.
+        if is_bound && mute(socket).is_err() {
             // Where that fails too, the socket hears its peer until it is closed in a moment.
             let _ = uv_sys::disconnect(socket);
         }
         self.drain(socket);
+        if let Some(sharing) = shared {
+            sharing.give_up(socket);
+        }
         self.tally.socket_replaced();
-        let unshared = uv_sys::set_reuse_address(&fd, reuse);
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);
-        self.bound_to.set(Some(address));
-        let state = State::Unconnected {
-            family,
-            bound: true,
-        };
+        let state = |bound| State::Unconnected { family, bound };
         match socket.replace(fd) {
             Ok(()) => {
                 self.receiver.prepare(socket);
-                self.enter(state);
+                self.enter(state(is_bound));
             }
             // The number is not to be had. Then it is another.
-            Err((_, fd)) => self.adopt(fd, state)?,
+            Err((_, fd)) => self
+                .adopt(fd, state(is_bound))
+                .map_err(|(errno, _)| errno)?,
         }
-        let watched = self.socket()?.set_interest(interest);
-        unshared.and(joined).and(watched)
+        let socket = self.socket()?;
+        let bound = match is_bound {
+            true => Ok(()),
+            false => uv_sys::bind(&*socket, &address),
+        };
+        self.bound_to.set(bound.is_ok().then_some(address));
+        if bound.is_ok() != is_bound {
+            self.enter(state(bound.is_ok()));
+        }
+        let watched = socket.set_interest(interest);
+        bound.and(joined).and(watched)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {
@@ -178,7 +224,7 @@ impl Inner {
             match memory.recv(&fd, 1, options) {
                 Ok(count) => {
                     if let Some((_, received)) = memory.get(0) {
-                        self.tally.kernel_drops(received.metadata.kernel_drops);
+                        self.count_drops(received.metadata.kernel_drops);
                     }
                     let batch = Batch::new(&memory, count, everybody);
                     let totals = batch.totals();
@@ -202,34 +248,4 @@ fn filter_survives(family: Family) -> bool {
 fn mute(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();
     uv_sys::local_addr(fd).and_then(|own| uv_sys::connect(fd, &own))
-}
-
-/// A second socket on a port, so that the port stays taken while the first one is not bound.
-struct HeldPort {
-    fd: OwnedFd,
-    /// What the first one says of `SO_REUSEADDR`, which both need while they share the port.
-    reuse: bool,
-}
-
-impl HeldPort {
-    fn new(socket: &PollSource, address: SocketAddr, settings: &Settings) -> Result<Self> {
-        let family = Family::of(&address);
-        let reuse = uv_sys::reuse_address(socket)?;
-        let fd = uv_sys::socket(family)?;
-        if family == Family::V6 {
-            uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
-        }
-        if uv_sys::reuse_port(socket)? {
-            uv_sys::set_reuse_port(&fd, true)?;
-        }
-        settings.tie(&fd)?;
-        uv_sys::set_reuse_address(&fd, true)?;
-        uv_sys::set_reuse_address(socket, true)?;
-        let bound = uv_sys::bind(&fd, &address);
-        if let Err(error) = bound {
-            uv_sys::set_reuse_address(socket, reuse)?;
-            return Err(error);
-        }
-        Ok(Self { fd, reuse })
-    }
 }

@@ -62,6 +62,7 @@ pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
 
 fn same_options(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.tos == b.tos
+        && a.ecn == b.ecn
         && a.ttl == b.ttl
         && a.source == b.source
         && a.segment_size.is_none()

@@ -7,7 +7,7 @@ use uv_core::{Loop, PollSource};
 use uv_sys::{Errno, Family, Result};
 
 use crate::policy::State;
-use crate::udp::Udp;
+use crate::udp::{Inner, Udp};
 
 /// How a handle shares its local address, and what it asks of its socket from the start.
 ///
@@ -52,6 +52,12 @@ impl BindOptions {
 
     /// Makes the handle one of a group that shares its address and port, if all of them ask for it and belong to one user. The
     /// kernel spreads what arrives over the group, each flow to one of it.
+    ///
+    /// **Once a member is connected that no longer holds.** The kernel may put a member that is bound later into a second group
+    /// beside the first, and gives everything that comes from no member's peer to one of the two: with IPv4 to the later one, if
+    /// the connected member was the last to be bound; with IPv6 to the earlier one, if the connected member was the first
+    /// (Linux 6.18; a [selector](Udp::attach_reuseport_cpu_selector) of the other group is ignored). So bind all members
+    /// before the first of them connects, or leave the group's members unconnected.
     #[doc(alias = "UV_UDP_REUSEPORT")]
     #[doc(alias = "SO_REUSEPORT")]
     pub fn reuse_port(mut self, on: bool) -> Self {
@@ -130,10 +136,10 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// Those of `open`.
+    /// Those of `open`, with the descriptor.
     #[doc(alias = "uv_udp_open")]
     #[doc(alias = "uv_udp_open_ex")]
-    pub fn adopt(lp: &Loop, fd: OwnedFd) -> Result<Self> {
+    pub fn adopt(lp: &Loop, fd: OwnedFd) -> std::result::Result<Self, (Errno, OwnedFd)> {
         let udp = Self::new(lp);
         udp.open(fd)?;
         Ok(udp)
@@ -159,51 +165,39 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `EALREADY` when the handle has a socket already. `ENOTSOCK` for what is no socket, `EINVAL` for one of streams,
-    /// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6, `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or
-    /// UDP-Lite, `ENODEV` for one that is tied to an interface that is gone. The descriptor is closed then.
+    /// With the descriptor, which is as it was, also in its mode: `EALREADY` when the handle has a socket already. `ENOTSOCK`
+    /// for what is no socket, `EINVAL` for one of streams, `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6,
+    /// `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or UDP-Lite, `ENODEV` for one that is tied to an interface
+    /// that is gone, `EBADMSG` for one whose interface has a name that is not UTF-8.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// use uv_udp::{Errno, Loop, Udp};
+    ///
+    /// let lp = Loop::new()?;
+    /// let udp = Udp::new(&lp);
+    /// let file = std::fs::File::open("/dev/null").unwrap();
+    /// let (errno, file) = udp.open(file.into()).unwrap_err();
+    /// assert_eq!(errno, Errno::ENOTSOCK);
+    /// udp.open(UdpSocket::bind("127.0.0.1:0").unwrap().into()).map_err(|(errno, _)| errno)?;
+    /// # Ok::<(), Errno>(())
+    /// ```
     #[doc(alias = "uv_udp_open")]
     #[doc(alias = "uv_udp_open_ex")]
-    pub fn open(&self, fd: OwnedFd) -> Result<()> {
+    pub fn open(&self, fd: OwnedFd) -> std::result::Result<(), (Errno, OwnedFd)> {
         let inner = &self.inner;
-        inner.handle.check_open()?;
-        inner.state.get().open()?;
-        if !uv_sys::is_datagram(&fd)? {
-            return Err(Errno::EINVAL);
-        }
-        let family = uv_sys::family(&fd)?;
-        if !uv_sys::is_udp(&fd)? {
-            // It would take a run of datagrams for one large datagram.
-            return Err(Errno::EPROTONOSUPPORT);
-        }
-        let local = uv_sys::local_addr(&fd)?;
-        let peer = match uv_sys::peer_addr(&fd) {
-            Ok(peer) => Some(peer),
-            Err(Errno::ENOTCONN) => None,
-            Err(error) => return Err(error),
+        let found = inner.handle.check_open().and_then(|()| {
+            inner.state.get().open()?;
+            let found = Found::examine(&fd)?;
+            // The last thing that can fail but for registering, which does so for a closed handle only.
+            uv_sys::set_nonblocking(&fd, true)?;
+            Ok(found)
+        });
+        let found = match found {
+            Ok(found) => found,
+            Err(errno) => return Err((errno, fd)),
         };
-        let state = State::of_socket(family, &local, peer);
-        let device = match peer {
-            // The interface may be a link-local peer's.
-            Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
-            _ => uv_sys::bound_device(&fd)?,
-        };
-        uv_sys::set_nonblocking(&fd, true)?;
-        // It is taken: from here on the handle is another.
-        inner.receiver.recognise(&fd);
-        if matches!(uv_sys::segment_size(&fd), Ok(Some(_))) {
-            inner.defaults().set_segmented(true);
-        }
-        // Whether the port was asked for by number is not known; that it is not is the safe guess.
-        let address = SocketAddr::new(local.ip(), 0);
-        inner.adopt(fd, state)?;
-        if device.is_some() {
-            inner.settings().set_device(device.as_deref());
-        }
-        if local.port() != 0 {
-            inner.bound_to.set(Some(address));
-        }
-        Ok(())
+        inner.take_over(fd, found)
     }
 
     /// Closes the handle and gives its socket back, as it is: bound, connected, non-blocking, and with its options, which
@@ -221,5 +215,73 @@ impl Udp {
         let fd = self.inner.with_socket(duplicate)?;
         self.close(|_| ())?;
         Ok(fd)
+    }
+}
+
+/// What a socket is that somebody else made.
+struct Found {
+    state: State,
+    local: SocketAddr,
+    device: Option<String>,
+    blocked: bool,
+}
+
+impl Found {
+    fn examine(fd: &OwnedFd) -> Result<Self> {
+        if !uv_sys::is_datagram(fd)? {
+            return Err(Errno::EINVAL);
+        }
+        let family = uv_sys::family(fd)?;
+        if !uv_sys::is_udp(fd)? {
+            // It would take a run of datagrams for one large datagram.
+            return Err(Errno::EPROTONOSUPPORT);
+        }
+        let local = uv_sys::local_addr(fd)?;
+        let peer = match uv_sys::peer_addr(fd) {
+            Ok(peer) => Some(peer),
+            Err(Errno::ENOTCONN) => None,
+            Err(error) => return Err(error),
+        };
+        let device = match peer {
+            // The interface may be a link-local peer's.
+            Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
+            _ => uv_sys::bound_device(fd)?,
+        };
+        Ok(Self {
+            state: State::of_socket(family, &local, peer),
+            local,
+            device,
+            blocked: !uv_sys::nonblocking(fd)?,
+        })
+    }
+}
+
+impl Inner {
+    /// Makes a socket the handle's, with what was asked of it before.
+    fn take_over(&self, fd: OwnedFd, found: Found) -> std::result::Result<(), (Errno, OwnedFd)> {
+        self.adopt(fd, found.state).map_err(|(errno, fd)| {
+            if found.blocked {
+                // It has just been set the other way.
+                let _ = uv_sys::set_nonblocking(&fd, false);
+            }
+            (errno, fd)
+        })?;
+        if let Ok(socket) = self.socket() {
+            self.receiver.recognise(&*socket);
+            let segmented = matches!(uv_sys::segment_size(&*socket), Ok(Some(_)));
+            if segmented {
+                self.defaults().set_segmented(true);
+                self.learn_segments_anew();
+            }
+        }
+        if found.device.is_some() {
+            self.settings().set_device(found.device.as_deref());
+        }
+        if found.local.port() != 0 {
+            // Whether the port was asked for by number is not known; that it is not is the safe guess.
+            let address = SocketAddr::new(found.local.ip(), 0);
+            self.bound_to.set(Some(address));
+        }
+        Ok(())
     }
 }

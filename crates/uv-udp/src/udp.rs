@@ -185,6 +185,7 @@ impl Udp {
     #[doc(alias = "uv_fileno")]
     pub fn fileno(&self) -> Result<RawFd> {
         self.inner.handle.check_open()?;
+        self.inner.forget_tos();
         Ok(self.inner.socket()?.as_fd().as_raw_fd())
     }
 }
@@ -194,6 +195,10 @@ uv_core::handle_methods!(Udp, inner.handle);
 /// Addresses.
 impl Udp {
     /// Binds to a local address; port 0 lets the kernel choose one.
+    ///
+    /// From now on anybody can send to the handle. What arrives before [`connect`](Self::connect) and is not from the peer is
+    /// dropped there, and counted in [`Counters::strangers`](crate::Counters::strangers): to receive it, start receiving and run
+    /// the loop first.
     ///
     /// # Errors
     ///
@@ -207,6 +212,14 @@ impl Udp {
     }
 
     /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
+    ///
+    /// What others sent before, since the handle was bound, is dropped without a callback, also if it arrived while the handle
+    /// was meant to receive from everybody: [`Counters::strangers`](crate::Counters::strangers) counts it. That suits a client; a
+    /// server that connects a socket on its own address drops what other clients sent to that socket in between.
+    ///
+    /// A handle that was bound to the wildcard address has one address while it is connected. Other sockets, also of other
+    /// users, can bind its port on this host's other addresses then, and an IPv6 handle's port for IPv4; disconnecting and
+    /// connecting anew are `EADDRINUSE` where that happened.
     ///
     /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
     /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
@@ -226,7 +239,13 @@ impl Udp {
         self.inner.carry_out(plan)
     }
 
-    /// Dissolves the connection and keeps the local address. Sends that are queued are offered to the kernel once more;
+    /// Dissolves the connection and keeps the local address. Nobody can take the port meanwhile: where the kernel would give it
+    /// up, a second socket has it. Only a process of the same user that sets `SO_REUSEPORT` can join it, in the moment in which
+    /// one of the two sockets binds, or while a process that was just forked has a copy of the former socket; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
+    /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it the port is free for a
+    /// moment with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::owner).
+    ///
+    /// Sends that are queued are offered to the kernel once more;
     /// what it does not take completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, as after
     /// [`connect`](Self::connect).
     ///
@@ -300,9 +319,8 @@ impl Inner {
             // A new socket becomes the handle's only when all of it worked: a failed first call changes nothing.
             let fd = uv_sys::socket(family)?;
             options(fd.as_fd())?;
-            return self
-                .settle(&fd, family, plan)
-                .and_then(|state| self.adopt(fd, state));
+            let state = self.settle(&fd, family, plan)?;
+            return self.adopt(fd, state).map_err(|(errno, _)| errno);
         }
         let Some(family) = self.state.get().family() else {
             return Ok(());
@@ -347,8 +365,12 @@ impl Inner {
         })
     }
 
-    /// Makes `fd` the handle's socket.
-    pub(crate) fn adopt(&self, fd: OwnedFd, state: State) -> Result<()> {
+    /// Makes `fd` the handle's socket, or returns it with the error.
+    pub(crate) fn adopt(
+        &self,
+        fd: OwnedFd,
+        state: State,
+    ) -> std::result::Result<(), (Errno, OwnedFd)> {
         let socket = self.handle.register(fd)?;
         self.receiver.prepare(&socket);
         *self.socket.borrow_mut() = Some(Rc::new(socket));

@@ -55,7 +55,7 @@ impl Inner {
         if same()
             && found.for_runs
             && receiver.rhythm.bursts()
-            && !receiver.coalescing.get()
+            && receiver.may_coalesce()
             && let Ok(socket) = self.socket()
         {
             receiver.coalesce(&*socket);
@@ -155,7 +155,7 @@ impl Inner {
     ) -> Result<usize> {
         let options = self.receiver.options(filter);
         let mut add = |received: &Received, offset| {
-            self.tally.kernel_drops(received.metadata.kernel_drops);
+            self.count_drops(received.metadata.kernel_drops);
             let Some(source) = filter.admit(received.source) else {
                 return self.tally.strangers(1);
             };

@@ -341,7 +341,7 @@ impl Inner {
                     if let Some(source) = filter.admit(received.source) {
                         let arrival = Arrival::new(&received, source, 0);
                         self.count_arrival(&arrival);
-                        self.tally.kernel_drops(arrival.metadata.kernel_drops);
+                        self.count_drops(arrival.metadata.kernel_drops);
                         buffers.give_back(udp, Ok(&[arrival]));
                         return true;
                     }

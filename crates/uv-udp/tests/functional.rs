@@ -16,6 +16,7 @@ mod functional {
     mod network;
     mod one_loop;
     mod options;
+    mod port;
     mod receiving;
     mod regressions;
     mod sending;

@@ -50,6 +50,8 @@ enum Check {
     Plain(fn(&Stage) -> Verdict),
     /// On a loop, in a network namespace.
     Isolated(fn(&Stage, &Near) -> Verdict),
+    /// On a loop, beside a thread whose sockets are another user's.
+    BesideOtherUser(fn(&Stage) -> Verdict),
 }
 
 const EACH: &[Option<Family>] = &[Some(Family::V4), Some(Family::V6)];
@@ -92,6 +94,18 @@ impl Rule {
             title,
             families: EACH,
             check: Check::Isolated(check),
+        }
+    }
+
+    /// A rule for both families, with sockets of another user.
+    const fn beside_other_user(
+        id: &'static str,
+        title: &'static str,
+        check: fn(&Stage) -> Verdict,
+    ) -> Self {
+        Self {
+            check: Check::BesideOtherUser(check),
+            ..Self::each(id, title, check)
         }
     }
 }

@@ -61,6 +61,7 @@ impl Instance {
         network::why_no_family(family).or_else(|| match self.rule.check {
             Check::Plain(_) => None,
             Check::Isolated(_) => network::why_no_namespace(),
+            Check::BesideOtherUser(_) => why_no_other_user(),
         })
     }
 
@@ -109,9 +110,16 @@ impl Instance {
     }
 }
 
+/// Why no socket of another user can be made here, if none can.
+fn why_no_other_user() -> Option<String> {
+    let attempt = thread::spawn(rules::takeover::become_other_user).join();
+    let refused = !attempt.unwrap_or(false);
+    refused.then(|| "no sockets of another user here: setfsuid(2) needs CAP_SETUID".to_owned())
+}
+
 fn perform(check: Check, family: Family) -> Result<String, Broken> {
     match check {
-        Check::Plain(check) => {
+        Check::Plain(check) | Check::BesideOtherUser(check) => {
             let stage = Stage::new(family)?;
             check(&stage)?;
             Ok(stage.notes())

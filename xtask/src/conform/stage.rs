@@ -50,6 +50,14 @@ impl From<Errno> for Broken {
     }
 }
 
+/// A descriptor that was refused.
+impl From<(Errno, OwnedFd)> for Broken {
+    #[track_caller]
+    fn from((error, _): (Errno, OwnedFd)) -> Self {
+        error.into()
+    }
+}
+
 impl From<io::Error> for Broken {
     #[track_caller]
     fn from(error: io::Error) -> Self {

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 
-use uv_udp::{BindOptions, Family, Udp};
+use uv_udp::{BindOptions, Errno, Family, Udp};
 
 use super::flags::{
     UV_UDP_IPV6ONLY, UV_UDP_LINUX_RECVERR, UV_UDP_RECVMMSG, UV_UDP_REUSEADDR, UV_UDP_REUSEPORT,
@@ -79,8 +79,8 @@ pub extern "C" fn uvudp_udp_open(handle: Given<uv_udp_t>, sock: c_int) -> c_int 
     uvudp_udp_open_ex(handle, sock, 0)
 }
 
-/// Gives the handle a socket that the program made. The descriptor is the handle's from then on, and stays the program's if
-/// there is an error.
+/// Gives the handle a socket that the program made. The descriptor is the handle's from then on. After an error it is the
+/// program's, open and as it was.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_open_ex(handle: Given<uv_udp_t>, sock: c_int, flags: c_uint) -> c_int {
     code(udp_box(&handle).and_then(|udp| open(handle, udp, sock, flags)))
@@ -101,28 +101,64 @@ fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Re
     if unsafe { libc::fcntl(sock, libc::F_GETFD) } < 0 {
         return Err(-libc::EBADF);
     }
-    // SAFETY: it is open, as the kernel just said, and the program does not close it meanwhile.
-    let fd = unsafe { BorrowedFd::borrow_raw(sock) };
-    // What `Udp::open` would refuse is refused here, because it would close the descriptor.
-    uv_sys::family(fd).map_err(number)?;
-    if !uv_sys::is_datagram(fd).map_err(number)? {
-        return Err(-libc::EINVAL);
+    // SAFETY: it is open, as the kernel just said, and the program gives it away; where it is refused, it is let go of unclosed.
+    let fd = unsafe { OwnedFd::from_raw_fd(sock) };
+    let refused = |(errno, fd): (Errno, OwnedFd)| {
+        // It stays the program's.
+        let _ = fd.into_raw_fd();
+        number(errno)
+    };
+    match share(&fd, flags) {
+        Ok(before) => {
+            let opened = udp.udp.open(fd);
+            // It may be connected.
+            udp.peer_changed();
+            opened.map_err(|(errno, fd)| {
+                before.restore(&fd);
+                refused((errno, fd))
+            })
+        }
+        Err(errno) => Err(refused((errno, fd))),
     }
-    if !uv_sys::is_udp(fd).map_err(number)? {
-        return Err(-libc::EPROTONOSUPPORT);
+}
+
+/// The options for sharing an address that a socket had.
+struct Before {
+    reuse_address: Option<bool>,
+    reuse_port: Option<bool>,
+}
+
+impl Before {
+    /// Sets them again on a socket that is refused. What could be set before can be set back.
+    fn restore(&self, fd: &OwnedFd) {
+        if let Some(on) = self.reuse_address {
+            let _ = uv_sys::set_reuse_address(fd, on);
+        }
+        if let Some(on) = self.reuse_port {
+            let _ = uv_sys::set_reuse_port(fd, on);
+        }
     }
+}
+
+/// Sets the options that the flags name, or none of them.
+fn share(fd: &OwnedFd, flags: c_uint) -> uv_sys::Result<Before> {
+    let mut before = Before {
+        reuse_address: None,
+        reuse_port: None,
+    };
     if flags & UV_UDP_REUSEADDR != 0 {
-        uv_sys::set_reuse_address(fd, true).map_err(number)?;
+        before.reuse_address = Some(uv_sys::reuse_address(fd)?);
+        uv_sys::set_reuse_address(fd, true)?;
     }
     if flags & UV_UDP_REUSEPORT != 0 {
-        uv_sys::set_reuse_port(fd, true).map_err(number)?;
+        let old = uv_sys::reuse_port(fd);
+        if let Err(errno) = old.and_then(|_| uv_sys::set_reuse_port(fd, true)) {
+            before.restore(fd);
+            return Err(errno);
+        }
+        before.reuse_port = old.ok();
     }
-    // SAFETY: it is open, and with this call the program gives it away.
-    let fd = unsafe { OwnedFd::from_raw_fd(sock) };
-    let opened = udp.udp.open(fd);
-    // It may be connected.
-    udp.peer_changed();
-    opened.map_err(number)
+    Ok(before)
 }
 
 /// The descriptor of a handle that has one.

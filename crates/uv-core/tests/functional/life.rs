@@ -168,7 +168,8 @@ fn assert_unusable(timer: &Timer, hooks: (&Idle, &Prepare, &Check), probe: &Prob
         probe.close(),
         probe
             .register(UnixDatagram::unbound().unwrap().into())
-            .map(drop),
+            .map(drop)
+            .map_err(|(errno, _)| errno),
     ];
     assert_eq!(results, [Err(Errno::EBADF); 12]);
     assert!(timer.id().is_err() && idle.id().is_err() && probe.id().is_err());

@@ -304,3 +304,16 @@ fn many_ready_descriptors_are_all_reported() {
     assert_eq!(seen.get(), SOCKETS);
     drop(probes);
 }
+
+#[test]
+fn a_descriptor_that_a_closed_handle_refuses_comes_back() {
+    let lp = Loop::new().unwrap();
+    let probe = Probe::new(&lp, |_, _| ());
+    probe.close().unwrap();
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let (errno, ours) = probe.register(ours.into()).unwrap_err();
+    assert_eq!(errno, Errno::EBADF);
+    theirs.send(b"open still").unwrap();
+    let mut text = [0; 16];
+    assert_eq!(UnixDatagram::from(ours).recv(&mut text).unwrap(), 10);
+}

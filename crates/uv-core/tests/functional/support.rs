@@ -68,7 +68,10 @@ impl Probe {
     }
 
     pub(super) fn watch(&self, fd: impl Into<OwnedFd>, interest: Interest) -> Result<()> {
-        let source = self.handle.register(fd.into())?;
+        let source = self
+            .handle
+            .register(fd.into())
+            .map_err(|(errno, _)| errno)?;
         source.set_interest(interest)?;
         *self.poll.borrow_mut() = Some(source);
         Ok(())

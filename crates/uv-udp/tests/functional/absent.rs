@@ -163,3 +163,23 @@ fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
         fault::clear();
     }
 }
+
+#[test]
+fn without_reuse_port_a_handle_disconnects_and_keeps_its_port() {
+    without(Feature::ReusePort, |ip| {
+        let lp = Loop::new().unwrap();
+        let (udp, address) = bound(&lp, ip);
+        let heard = listen(&udp);
+        for _ in 0..2 {
+            let (_peer, to_peer) = raw(ip);
+            udp.connect(to_peer).unwrap();
+            udp.connect(raw(ip).1).unwrap();
+            assert_eq!(udp.disconnect(), Ok(()));
+            assert_eq!(udp.local_addr(), Ok(address));
+        }
+        let shared = udp.with_fd(|fd| uv_sys::reuse_address(fd)).unwrap();
+        assert_eq!(shared, Ok(false), "the port is its own");
+        raw(ip).0.send_to(b"anybody", address).unwrap();
+        run_until(&lp, || heard.len() == 1);
+    });
+}

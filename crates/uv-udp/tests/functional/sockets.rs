@@ -1,7 +1,7 @@
 //! Where sockets come from and go to.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use uv_udp::{BindOptions, Errno, Family, Loop, Udp};
 
@@ -262,7 +262,7 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
         for (ip, socket) in loopbacks().into_iter().zip(sockets) {
             let lp = Loop::new().unwrap();
             let udp = Udp::new(&lp);
-            assert_eq!(udp.open(socket.into()), Err(Errno::ENODEV));
+            assert_eq!(refusal(&udp, socket), Errno::ENODEV);
             assert!(!udp.recv_ttl());
             udp.bind(SocketAddr::new(ip, 0)).unwrap();
             assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)), Ok(Ok(false)));
@@ -270,24 +270,46 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
     });
 }
 
+/// Offers a descriptor that is refused: why, once it is known to have come back as it was.
+fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
+    let fd = fd.into();
+    uv_sys::set_nonblocking(&fd, false).unwrap();
+    let number = fd.as_raw_fd();
+    let (errno, fd) = udp.open(fd).unwrap_err();
+    assert_eq!(fd.as_raw_fd(), number, "{errno}");
+    assert_eq!(uv_sys::nonblocking(&fd), Ok(false), "{errno}");
+    errno
+}
+
 #[test]
-fn what_is_no_datagram_socket_is_not_adopted() {
+fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
     let lp = Loop::new().unwrap();
-    let stream: OwnedFd = std::net::TcpListener::bind("127.0.0.1:0").unwrap().into();
-    let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-    let local: OwnedFd = std::os::unix::net::UnixDatagram::unbound().unwrap().into();
-    for (fd, errno) in [
-        (stream, Errno::EINVAL),
-        (file, Errno::ENOTSOCK),
-        (local, Errno::EAFNOSUPPORT),
-    ] {
-        assert_eq!(Udp::adopt(&lp, fd).map(drop), Err(errno));
-    }
+    let empty = Udp::new(&lp);
+    let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(refusal(&empty, stream), Errno::EINVAL);
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(refusal(&empty, file), Errno::ENOTSOCK);
+    let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    assert_eq!(refusal(&empty, unix), Errno::EAFNOSUPPORT);
+    assert_eq!(empty.fileno(), Err(Errno::EBADF), "nothing was adopted");
     let ip = "127.0.0.1".parse().unwrap();
     let (udp, _) = bound(&lp, ip);
-    assert_eq!(udp.open(raw(ip).0.into()), Err(Errno::EALREADY));
+    assert_eq!(refusal(&udp, raw(ip).0), Errno::EALREADY);
     udp.close(|_| ()).unwrap();
-    assert_eq!(udp.open(raw(ip).0.into()), Err(Errno::EBADF));
+    assert_eq!(refusal(&udp, raw(ip).0), Errno::EBADF);
+    drop(lp);
+    assert_eq!(refusal(&empty, raw(ip).0), Errno::EBADF, "without a loop");
+}
+
+#[test]
+fn a_descriptor_that_cannot_be_adopted_comes_back() {
+    let lp = Loop::new().unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let (errno, ours) = Udp::adopt(&lp, ours.into()).unwrap_err();
+    assert_eq!(errno, Errno::EAFNOSUPPORT);
+    let ours = std::os::unix::net::UnixDatagram::from(ours);
+    theirs.send(b"hello").unwrap();
+    assert_eq!(ours.recv(&mut [0; 8]).unwrap(), 5);
 }
 
 #[test]

@@ -64,6 +64,11 @@ pub(super) const RULES: &[Rule] = &[
         "Each datagram carries its own TOS, ECN and TTL to a raw socket, in every form of sending, batched or not.",
         per_datagram,
     ),
+    Rule::each(
+        "transmit/ecn-alone-keeps-the-dscp",
+        "A datagram with ECN bits and no TOS byte of its own has the handle's DSCP, in every form of sending.",
+        ecn_alone,
+    ),
     Rule::once(
         "transmit/source-address-per-datagram-and-by-default",
         "A datagram leaves from the address that it says, or that the handle says.",
@@ -249,6 +254,58 @@ fn per_datagram(stage: &Stage) -> Verdict {
                 "datagram {index}, connected: {connect}"
             );
         }
+    }
+    Ok(())
+}
+
+/// Sends marked datagrams in every form: what their TOS byte is.
+fn marked_in_every_form(
+    stage: &Stage,
+    udp: &Udp,
+    to: impl Fn(&'static str) -> Transmit<'static>,
+    raw: &Raw,
+) -> Result<Vec<Option<u8>>, Broken> {
+    let marked = to("marked").with_ecn(Ecn::Ect0);
+    udp.try_transmit(&marked)?;
+    stage.send_batch(udp, &[marked; 3])?;
+    let results = Results::default();
+    for number in 0..3 {
+        udp.transmit(marked, results.of(number))?;
+    }
+    stage.until("all of them complete", || results.len() == 3)?;
+    let six = NonZeroU16::new(6).ok_or(Errno::EINVAL)?;
+    let cut = to("markedmarked").with_ecn(Ecn::Ect0).segments_of(six);
+    udp.try_transmit(&cut)?;
+    (0..9).map(|_| Ok(observed(raw)?.1)).collect()
+}
+
+fn ecn_alone(stage: &Stage) -> Verdict {
+    for connect in [false, true] {
+        let raw = observer(stage)?;
+        let udp = stage.bound()?;
+        if connect {
+            udp.connect(raw.address())?;
+        }
+        let to = |text: &'static str| match connect {
+            true => Transmit::new(text),
+            false => Transmit::new(text).to(raw.address()),
+        };
+        for dscp in [0xb8, 0x20] {
+            udp.set_tos(dscp)?;
+            let seen = marked_in_every_form(stage, &udp, to, &raw)?;
+            ensure_eq!(seen, [Some(dscp | 0b10); 9], "with a DSCP of the handle");
+        }
+        udp.with_fd(|fd| uv_sys::set_tos(fd, 0x40))??;
+        let seen = marked_in_every_form(stage, &udp, to, &raw)?;
+        ensure_eq!(seen, [Some(0x42); 9], "with one that was set on its socket");
+        if connect {
+            udp.disconnect()?;
+            udp.connect(raw.address())?;
+            let seen = marked_in_every_form(stage, &udp, to, &raw)?;
+            ensure_eq!(seen, [Some(0x42); 9], "after connecting anew");
+        }
+        udp.try_transmit(&to("own").with_tos(0x80).with_ecn(Ecn::Ce))?;
+        ensure_eq!(observed(&raw)?.1, Some(0x83), "with a DSCP of its own");
     }
     Ok(())
 }

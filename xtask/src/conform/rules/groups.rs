@@ -1,7 +1,9 @@
 //! Groups of handles that share an address and a port: who gets what.
 
+use std::net::SocketAddr;
+
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use uv_udp::{BindOptions, Udp};
+use uv_udp::{BindOptions, Family, Udp};
 
 use crate::conform::stage::{Broken, Raw, Stage, ensure, ensure_eq};
 use crate::conform::watch::Inbox;
@@ -22,6 +24,16 @@ pub(super) const RULES: &[Rule] = &[
         "bind/an-incoming-cpu-is-preferred",
         "In a reuse_port group a member gets what the CPU processes that it asked for, where raw sockets do.",
         by_incoming_cpu,
+    ),
+    Rule::each(
+        "bind/a-connected-member-splits-its-group",
+        "A reuse_port member bound after another was connected takes all that no peer sent (IPv4) or none (IPv6), as raw sockets do.",
+        |stage| split(stage, false),
+    ),
+    Rule::each(
+        "bind/a-selector-misses-half-of-a-split-group",
+        "A selector that is attached once a reuse_port member was connected changes nothing for the half that gets everything.",
+        |stage| split(stage, true),
     ),
 ];
 
@@ -65,7 +77,7 @@ fn pair(stage: &Stage) -> Result<[Udp; 2], Broken> {
 }
 
 /// Sends on one CPU after the other, where loopback's datagrams are then processed, and says how many on each: even, odd.
-fn send_from_each_cpu(stage: &Stage, to: std::net::SocketAddr) -> Result<[usize; 2], Broken> {
+fn send_from_each_cpu(stage: &Stage, to: SocketAddr) -> Result<[usize; 2], Broken> {
     const EACH: usize = 16;
     let whole = sched_getaffinity(None).map_err(std::io::Error::from)?;
     let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| whole.is_set(cpu));
@@ -132,4 +144,99 @@ fn by_incoming_cpu(stage: &Stage) -> Verdict {
     one.set_incoming_cpu(0)?;
     other.set_incoming_cpu(1)?;
     each_gets_its_own(stage, [one, other])
+}
+
+/// Members of a group: one that is not connected, one that is, and one that was bound after that. The second was the last to be
+/// bound before with IPv4, and the first with IPv6, which is what splits the group.
+struct Split<T> {
+    early: T,
+    connected: T,
+    later: T,
+}
+
+impl<T> Split<T> {
+    fn new(
+        family: Family,
+        mut bind: impl FnMut() -> Result<T, Broken>,
+        connect: impl FnOnce(&T) -> Verdict,
+    ) -> Result<Self, Broken> {
+        let (first, second) = (bind()?, bind()?);
+        let (early, connected) = match family {
+            Family::V4 => (first, second),
+            Family::V6 => (second, first),
+        };
+        connect(&connected)?;
+        let later = bind()?;
+        Ok(Self {
+            early,
+            connected,
+            later,
+        })
+    }
+}
+
+const FLOWS: usize = 64;
+
+/// What each member but the connected one gets of many flows.
+fn expected(family: Family) -> [usize; 2] {
+    match family {
+        Family::V4 => [0, FLOWS],
+        Family::V6 => [FLOWS, 0],
+    }
+}
+
+fn send_flows(stage: &Stage, to: SocketAddr) -> Verdict {
+    for _ in 0..FLOWS {
+        stage.raw()?.send("hello", to)?;
+    }
+    Ok(())
+}
+
+/// What two raw sockets of a split group get.
+fn raw_split(stage: &Stage) -> Result<[usize; 2], Broken> {
+    let (peer, mut to) = (stage.raw()?, stage.loopback());
+    let bind = || {
+        let socket = uv_sys::socket(stage.family)?;
+        uv_sys::set_reuse_port(&socket, true)?;
+        uv_sys::bind(&socket, &to)?;
+        to = uv_sys::local_addr(&socket)?;
+        Ok(Raw::from_socket(socket.into())?)
+    };
+    let connect = |socket: &Raw| Ok(uv_sys::connect(socket, &peer.address())?);
+    let group = Split::new(stage.family, bind, connect)?;
+    send_flows(stage, group.later.address())?;
+    Ok([group.early.rest()?.len(), group.later.rest()?.len()])
+}
+
+fn split(stage: &Stage, with_selector: bool) -> Verdict {
+    let raw = raw_split(stage)?;
+    if raw != expected(stage.family) {
+        stage.note(format_args!("not checked: raw sockets got {raw:?} here"));
+        return Ok(());
+    }
+    let (peer, mut to) = (stage.raw()?, stage.loopback());
+    let bind = || {
+        let udp = stage.udp();
+        udp.bind_with(to, BindOptions::default().reuse_port(true))?;
+        to = udp.local_addr()?;
+        Ok(udp)
+    };
+    let group = Split::new(stage.family, bind, |udp| Ok(udp.connect(peer.address())?))?;
+    if with_selector {
+        // Of the half that gets nothing.
+        let idle = match stage.family {
+            Family::V4 => &group.early,
+            Family::V6 => &group.later,
+        };
+        idle.attach_reuseport_cpu_selector(1)?;
+    }
+    let to = group.connected.local_addr()?;
+    let inboxes = [Inbox::of(&group.early)?, Inbox::of(&group.later)?];
+    send_flows(stage, to)?;
+    stage.until("all of it is delivered", || {
+        inboxes.iter().map(Inbox::len).sum::<usize>() == FLOWS
+    })?;
+    let seen = inboxes.map(|inbox| inbox.len());
+    ensure_eq!(seen, expected(stage.family), "what two members got");
+    Ok(())
 }

@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use uv_udp::{Arrival, Errno, NetworkError, Transmit, Udp};
 
 use crate::conform::network::{Near, far};
-use crate::conform::stage::{Stage, ensure, ensure_eq};
-use crate::conform::watch::{Inbox, Log, Results};
+use crate::conform::stage::{Broken, Stage, ensure, ensure_eq};
+use crate::conform::watch::{Counter, Inbox, Log, Results};
 use crate::conform::{Rule, Verdict};
 
 pub(super) const RULES: &[Rule] = &[
@@ -70,6 +70,11 @@ pub(super) const RULES: &[Rule] = &[
         "counters/tell-what-the-kernel-dropped",
         "The kernel's own count of datagrams that it had no room for is among the counters.",
         dropped,
+    ),
+    Rule::each(
+        "counters/drops-are-datagrams",
+        "Of segmented bursts each datagram counts that the kernel dropped; where it coalesces, the counters say so.",
+        dropped_segments,
     ),
     Rule::each(
         "counters/tell-batches-received",
@@ -377,6 +382,77 @@ fn dropped(stage: &Stage) -> Verdict {
     let delivered = (counters.datagrams_received, counters.bytes_received);
     let arrived = arrived as u64;
     ensure_eq!(delivered, (arrived + 1, arrived * 1000 + 4), "delivered");
+    Ok(())
+}
+
+/// Sends bursts, of which the last ones find no room: how many datagrams were lost.
+fn lose_some(stage: &Stage, udp: &Udp, delivered: &Counter) -> Result<u64, Broken> {
+    const SEGMENTS: usize = 40;
+    let (sender, to) = (stage.raw()?, udp.local_addr()?);
+    let size = NonZeroU16::new(100).ok_or(Errno::EINVAL)?;
+    let payload = [7; 100 * SEGMENTS];
+    let message = Transmit::new(&payload).to(to).segments_of(size);
+    // The handle gets to know that there are bursts.
+    for _ in 0..20 {
+        uv_sys::sendmsg(&sender, &message)?;
+        stage.a_little_longer()?;
+    }
+    for _ in 0..100 {
+        uv_sys::sendmsg(&sender, &message)?;
+    }
+    stage.a_little_longer()?;
+    let lost = 120 * SEGMENTS - delivered.get();
+    ensure!(lost > 0, "nothing was dropped");
+    // The next datagram comes with the count.
+    let before = delivered.get();
+    sender.send("last", to)?;
+    stage.until("the last one is delivered", || {
+        delivered.get() == before + 1
+    })?;
+    Ok(lost as u64)
+}
+
+fn dropped_segments(stage: &Stage) -> Verdict {
+    let capabilities = uv_udp::capabilities();
+    if !capabilities.segmentation || !capabilities.gro {
+        stage.note("this kernel does not segment or coalesce");
+        return Ok(());
+    }
+    let delivered = Counter::default();
+    let udp = stage.bound()?;
+    udp.set_recv_drops(true)?;
+    udp.set_recv_buffer_size(60_000)?;
+    let each = delivered.clone();
+    udp.recv_start(move |_, _| each.up())?;
+    let lost = lose_some(stage, &udp, &delivered)?;
+    let counters = udp.counters();
+    ensure_eq!(counters.kernel_drops, lost, "drops");
+    ensure!(!counters.kernel_drops_coalesced, "they are no datagrams");
+
+    let (delivered, udp) = (Counter::default(), stage.bound()?);
+    udp.set_recv_drops(true)?;
+    udp.set_recv_buffer_size(60_000)?;
+    udp.set_recv_runs(true)?;
+    let each = delivered.clone();
+    udp.recv_into_start(
+        |_, _| Some(vec![0; 65_535]),
+        move |_, _, arrival| {
+            if let Ok(Some(arrival)) = arrival {
+                let size = arrival
+                    .metadata
+                    .segment_size
+                    .map_or(arrival.len, usize::from);
+                (0..arrival.len.div_ceil(size)).for_each(|_| each.up());
+            }
+        },
+    )?;
+    let lost = lose_some(stage, &udp, &delivered)?;
+    let counters = udp.counters();
+    ensure!(counters.kernel_drops <= lost, "more drops than were lost");
+    ensure!(
+        counters.kernel_drops_coalesced,
+        "the counters do not say so"
+    );
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod reports;
 mod requests;
 mod routes;
 mod system;
+pub(super) mod takeover;
 mod wire;
 
 use super::Rule;
@@ -36,6 +37,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static [Rule]> {
         requests::RULES,
         peers::RULES,
         local::RULES,
+        takeover::RULES,
         errors::RULES,
         reports::RULES,
         options::RULES,

@@ -1,10 +1,11 @@
 //! Options of the socket, how it is bound, and where it comes from: as the kernel tells it.
 
 use std::num::NonZeroU16;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use uv_udp::{BindOptions, Errno, Family, Interface, PathMtuDiscovery, TxTimeClock, Udp};
 
+use crate::conform::network::Near;
 use crate::conform::stage::{Broken, Raw, Stage, ensure, ensure_eq};
 use crate::conform::watch::Inbox;
 use crate::conform::{Rule, Verdict};
@@ -74,6 +75,11 @@ pub(super) const RULES: &[Rule] = &[
         "sockets/what-cannot-be-adopted-is-named",
         "Adopting a stream is EINVAL, a file ENOTSOCK, a Unix socket EAFNOSUPPORT, UDP-Lite EPROTONOSUPPORT; a second one EALREADY.",
         not_adopted,
+    ),
+    Rule::isolated(
+        "sockets/what-is-refused-comes-back",
+        "A descriptor that is refused stays the program's, open and in its mode: a gone device's, a second one, a closed handle's.",
+        refused_comes_back,
     ),
     Rule::each(
         "sockets/into-fd-gives-it-back",
@@ -367,8 +373,7 @@ fn not_adopted(stage: &Stage) -> Verdict {
         ("a file", file, Errno::ENOTSOCK),
         ("a Unix socket", unix, Errno::EAFNOSUPPORT),
     ] {
-        let adopted = Udp::adopt(&stage.lp, fd).map(drop);
-        ensure_eq!(adopted, Err(error), "adopting {name}");
+        ensure_eq!(refusal(&stage.udp(), fd)?, error, "adopting {name}");
     }
     // ICMP's datagram sockets take a permission; UDP-Lite's come and go with the kernel.
     let other = rustix::net::socket(
@@ -378,14 +383,42 @@ fn not_adopted(stage: &Stage) -> Verdict {
     );
     match other {
         Ok(other) => {
-            let adopted = Udp::adopt(&stage.lp, other).map(drop);
-            let refused = Err(Errno::EPROTONOSUPPORT);
-            ensure_eq!(adopted, refused, "adopting another protocol's");
+            let errno = refusal(&stage.udp(), other)?;
+            ensure_eq!(errno, Errno::EPROTONOSUPPORT, "adopting another protocol's");
         }
         Err(error) => stage.note(format_args!("no UDP-Lite here: {error}")),
     }
-    let second = stage.bound()?.open(uv_sys::socket(Family::V4)?);
-    ensure_eq!(second, Err(Errno::EALREADY), "a second socket");
+    let second = refusal(&stage.bound()?, uv_sys::socket(Family::V4)?)?;
+    ensure_eq!(second, Errno::EALREADY, "a second socket");
+    Ok(())
+}
+
+/// Offers a descriptor that is refused: why, once it is known to have come back as it was.
+fn refusal(udp: &Udp, fd: OwnedFd) -> Result<Errno, Broken> {
+    uv_sys::set_nonblocking(&fd, false)?;
+    let number = fd.as_raw_fd();
+    match udp.open(fd) {
+        Ok(()) => Err(Broken::new("it was adopted")),
+        Err((errno, fd)) => {
+            let now = (fd.as_raw_fd(), uv_sys::nonblocking(&fd)?);
+            ensure_eq!(now, (number, false), "descriptor and mode after {errno}");
+            Ok(errno)
+        }
+    }
+}
+
+fn refused_comes_back(stage: &Stage, near: &Near) -> Verdict {
+    near.ip("link add gone type veth peer name end")?;
+    let tied = uv_sys::socket(stage.family)?;
+    uv_sys::bind_to_device(&tied, Some("gone"))?;
+    near.ip("link del gone")?;
+    let udp = stage.udp();
+    ensure_eq!(refusal(&udp, tied)?, Errno::ENODEV, "a device that is gone");
+    let good = || uv_sys::socket(stage.family);
+    udp.bind(stage.loopback())?;
+    ensure_eq!(refusal(&udp, good()?)?, Errno::EALREADY, "a second socket");
+    udp.close(|_| ())?;
+    ensure_eq!(refusal(&udp, good()?)?, Errno::EBADF, "a closed handle");
     Ok(())
 }
 

@@ -20,7 +20,7 @@
 
 static const rule_t* const all[] = {
     proposal_rules, policy_rules,    transfer_rules, callback_rules, request_rules, order_rules,  peer_rules,
-    filter_rules,   local_rules,     error_rules,    report_rules,   option_rules,  socket_rules, multicast_rules,
+    filter_rules,   local_rules,     takeover_rules, error_rules,    report_rules,   option_rules,  socket_rules, multicast_rules,
     memory_rules,   fairness_rules,  input_rules,    life_rules,     close_rules,   batch_rules,  route_rules,
     pressure_rules, loop_rules,      timer_rules,    thread_rules,   name_rules,
 };

@@ -249,6 +249,32 @@ static void not_adopted(stage_t* stage) {
   ENSURE(close(stream) == 0 && close(file) == 0 && close(local) == 0 && close(second) == 0);
 }
 
+/* Offers a descriptor that is refused: why, once it is known to be as it was. */
+static int refusal(uv_udp_t* udp, int fd) {
+  int value = 1, before = fcntl(fd, F_GETFL);
+  socklen_t len = sizeof value;
+  ENSURE(before >= 0 && (before & O_NONBLOCK) == 0);
+  int result = uv_udp_open_ex(udp, fd, UV_UDP_REUSEADDR | UV_UDP_REUSEPORT);
+  ENSURE(result < 0 && fcntl(fd, F_GETFL) == before);
+  ENSURE(getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, &len) == 0 && value == 0);
+  ENSURE(getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, &len) == 0 && value == 0);
+  return result;
+}
+
+static void refused_comes_back(stage_t* stage) {
+  int tied = socket(stage->family, SOCK_DGRAM, 0), good = socket(stage->family, SOCK_DGRAM, 0);
+  uv_udp_t* udp = new_udp(stage);
+  ip("link add gone type veth peer name end");
+  ENSURE(setsockopt(tied, SOL_SOCKET, SO_BINDTODEVICE, "gone", 5) == 0);
+  ip("link del gone");
+  ENSURE(refusal(udp, tied) == UV_ENODEV && !has_socket(udp));
+  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  ENSURE(refusal(udp, good) == UV_EBUSY);
+  ENSURE(close(tied) == 0);
+  close_udp(udp);
+  ENSURE(refusal(udp, good) < 0 && close(good) == 0);
+}
+
 const rule_t socket_rules[] = {
     EACH("bind/reuse-address-shares-by-consent", reuse_address),
     EACH("bind/reuse-port-shares-by-consent", reuse_port),
@@ -259,5 +285,6 @@ const rule_t socket_rules[] = {
     EACH("sockets/an-adopted-one-is-recognised", adopted),
     {"sockets/what-cannot-be-adopted-is-named",
      "Adopting a stream is UV_EINVAL, a file UV_ENOTSOCK, a Unix socket UV_EAFNOSUPPORT; a second socket UV_EBUSY.", NO_FAMILY, not_adopted},
+    ISOLATED("sockets/what-is-refused-comes-back", refused_comes_back),
     END,
 };

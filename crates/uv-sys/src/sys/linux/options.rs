@@ -33,6 +33,7 @@ fn feature(level: libc::c_int, name: libc::c_int) -> Option<crate::fault::Featur
         (libc::SOL_SOCKET, libc::SO_TXTIME) => Some(Feature::TxTime),
         (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => Some(Feature::Timestamps),
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => Some(Feature::RecvDrops),
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => Some(Feature::ReusePort),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::addr::RawAddr;
 use super::cmsg::{self, ControlBuffer};
+use super::options;
 use super::refusal::Refusal;
 use crate::errno::{Errno, Result};
 use crate::payload::{MAX_SLICES, Payload};
@@ -24,6 +25,20 @@ pub(crate) fn sendmsg(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usi
         }
         payload => send_with(fd, payload, transmit.destination.as_ref(), &[]),
     }
+}
+
+/// The message with a whole TOS byte: the kernel takes no ECN bits alone.
+fn whole_tos<'a>(
+    fd: BorrowedFd<'_>,
+    transmit: &Transmit<'a>,
+    of_socket: &mut Option<u8>,
+) -> Result<Transmit<'a>> {
+    let default = match (transmit.tos, *of_socket) {
+        (Some(own), _) => own,
+        (None, Some(known)) => known,
+        (None, None) => *of_socket.insert(options::tos(fd)?),
+    };
+    Ok(transmit.with_default_tos(default))
 }
 
 /// Slices with this many bytes together, or fewer, are copied into one buffer: the kernel takes longer to read a list of a
@@ -110,7 +125,10 @@ fn is_known(known: &AtomicBool) -> bool {
 fn send_controlled(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usize> {
     understands(fd, transmit)?;
     let mut control = ControlBuffer::zeroed();
-    let len = cmsg::encode(transmit, &mut control)?;
+    let len = match transmit.ecn {
+        None => cmsg::encode(transmit, &mut control)?,
+        Some(_) => cmsg::encode(&whole_tos(fd, transmit, &mut None)?, &mut control)?,
+    };
     send_with(
         fd,
         transmit.payload,
@@ -223,13 +241,14 @@ impl Scratch {
         }
     }
 
-    /// Lays out one message for this socket. An index out of range or a message that cannot be one is `EINVAL` or what else it is.
+    /// Lays out one message for this socket, whose TOS byte is asked for once and kept in `tos`. An index out of range or a message that cannot be one is `EINVAL` or what else it is.
     #[inline]
     pub(crate) fn fill(
         &mut self,
         fd: BorrowedFd<'_>,
         index: usize,
         transmit: &Transmit<'_>,
+        tos: &mut Option<u8>,
     ) -> Result<()> {
         let (Some(message), Some(name), Some(control)) = (
             self.headers.get_mut(index),
@@ -248,7 +267,10 @@ impl Scratch {
             0
         } else {
             understands(fd, transmit)?;
-            cmsg::encode(transmit, control)? as _
+            match transmit.ecn {
+                None => cmsg::encode(transmit, control)? as _,
+                Some(_) => cmsg::encode(&whole_tos(fd, transmit, tos)?, control)? as _,
+            }
         };
         let mut single = iovec(&[]);
         let (list, len) = vector(transmit.payload, &mut single)?;

@@ -1,5 +1,6 @@
 //! Sockets: making them, and where they are bound and connected.
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -94,6 +95,27 @@ pub(crate) fn is_datagram(fd: BorrowedFd<'_>) -> Result<bool> {
 
 pub(crate) fn is_udp(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(get::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)? == libc::IPPROTO_UDP)
+}
+
+pub(crate) fn owner(fd: BorrowedFd<'_>) -> Result<u32> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `stat` has room for what is written.
+    syscall!(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: all zeroes are a valid `stat`, whatever of it the call wrote.
+    Ok(unsafe { stat.assume_init() }.st_uid)
+}
+
+pub(crate) fn set_owner(fd: BorrowedFd<'_>, user: u32) -> Result<()> {
+    const UNCHANGED: libc::gid_t = libc::gid_t::MAX;
+    // SAFETY: no pointers.
+    syscall!(unsafe { libc::fchown(fd.as_raw_fd(), user, UNCHANGED) })?;
+    Ok(())
+}
+
+pub(crate) fn nonblocking(fd: BorrowedFd<'_>) -> Result<bool> {
+    // SAFETY: no pointers.
+    let flags = syscall!(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    Ok(flags & libc::O_NONBLOCK != 0)
 }
 
 fn set_flag(
