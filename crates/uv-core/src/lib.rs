@@ -67,7 +67,9 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod any_handle;
 mod callback;
+mod changes;
 mod clock;
 mod core;
 mod deadlines;
@@ -83,6 +85,7 @@ mod remote;
 mod source;
 mod timer;
 
+pub use any_handle::AnyHandle;
 pub use callback::Callback;
 pub use event_loop::{Loop, RunMode};
 pub use handle::{Handle, HandleId};

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use uv_sys::Interest;
+use uv_sys::{Errno, Interest};
 
 use crate::handle::Handle;
 
@@ -85,6 +85,14 @@ pub trait Source: Any {
     /// date.
     fn ready(self: Rc<Self>, readiness: Interest) {
         let _ = readiness;
+    }
+
+    /// The poller has no memory for what a descriptor of this handle is to be watched for, and had none for a quarter of a
+    /// second (`ENOMEM`; `ENOSPC` at the system's limit of watches), or cannot watch it at all (another error). Until the
+    /// first two end, which the loop goes on to try, [`ready`](Self::ready) is not called for it. Runs with the reports of a
+    /// poll. A handle that registers descriptors tells its user; without that it would be deaf without a word.
+    fn interest_refused(self: Rc<Self>, error: Errno) {
+        let _ = error;
     }
 
     /// The turn that was asked for.
