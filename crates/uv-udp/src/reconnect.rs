@@ -149,8 +149,9 @@ impl Inner {
             // The number is not to be had. Then it is another.
             Err((_, fd)) => self.adopt(fd, state)?,
         }
-        let watched = self.socket()?.set_interest(interest);
-        unshared.and(joined).and(watched)
+        // Whatever fails here, the handle goes on receiving.
+        self.socket()?.request_interest(interest)?;
+        unshared.and(joined)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {
