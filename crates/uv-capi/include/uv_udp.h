@@ -250,11 +250,15 @@ UV_EXTERN uv_loop_t* uv_default_loop(void);
 UV_EXTERN int uv_loop_init(uv_loop_t* loop);
 /* UV_EBUSY while there is a handle that is not closed. */
 UV_EXTERN int uv_loop_close(uv_loop_t* loop);
+/* In a child after fork(): a poller of its own for the loop. Without it the child may close handles and the loop, which leaves the
+ * parent's as they are; uv_run and calls that begin to wait for something are -ESTALE. In another process it does nothing. */
+UV_EXTERN int uv_loop_fork(uv_loop_t* loop);
 UV_EXTERN size_t uv_loop_size(void);
 UV_EXTERN int uv_loop_alive(const uv_loop_t* loop);
 UV_EXTERN void* uv_loop_get_data(const uv_loop_t* loop);
 UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data);
-/* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks. */
+/* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks, -ESTALE in
+ * a child before uv_loop_fork(). */
 UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode);
 UV_EXTERN void uv_stop(uv_loop_t* loop);
 /* Milliseconds. In a run it stands still for an iteration, or until uv_update_time(). */

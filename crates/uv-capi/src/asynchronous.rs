@@ -29,15 +29,57 @@ pub(crate) struct Hub {
     entered: Cell<u64>,
 }
 
+/// A descriptor that wakes a loop.
+fn eventfd() -> Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: just made, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What replaces the eventfd that a forked child shares with its parent.
+pub(crate) struct NewWakeup {
+    hub: Rc<Hub>,
+    fd: OwnedFd,
+}
+
+impl NewWakeup {
+    /// Nothing, if the loop has no async handle.
+    pub(crate) fn new(in_loop: &LoopBox) -> Result<Option<Self>> {
+        let hub = in_loop.hub.get().cloned();
+        hub.map(|hub| {
+            Ok(Self {
+                hub,
+                fd: eventfd()?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Puts it in the place of the shared one, under the same number, in this process. What the parent's handles were sent and
+    /// had not called back for stays the parent's, as in libuv.
+    pub(crate) fn install(self) -> Result<()> {
+        let Some(wakeup) = self.hub.wakeup.get() else {
+            return Ok(());
+        };
+        wakeup.replace(self.fd).map_err(|(error, _)| error)?;
+        for &handle in self.hub.open.borrow().values() {
+            // SAFETY: an open handle is in place; its two members are atomic.
+            let (pending, busy) = unsafe { (&(*handle).pending, &(*handle).busy) };
+            pending.store(0, Ordering::SeqCst);
+            // Whichever threads were sending, they are not in the child.
+            busy.store(0, Ordering::SeqCst);
+        }
+        wakeup.set_interest(Interest::READABLE)
+    }
+}
+
 impl Hub {
     fn new(lp: &Loop) -> Result<Rc<Self>> {
-        // SAFETY: no memory is involved.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: just made, and nobody else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = eventfd()?;
         let hub = Rc::new_cyclic(|this: &Weak<Self>| Self {
             handle: Handle::new(lp, this.clone()),
             wakeup: OnceCell::new(),

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
-use uv_core::{Loop, RunMode};
+use uv_core::{Errno, Loop, RunMode};
 
-use crate::asynchronous::Hub;
+use crate::asynchronous::{Hub, NewWakeup};
 use crate::process::uv_hrtime;
 use crate::types::{uv_handle_t, uv_loop_t, uv_walk_cb};
 
@@ -148,6 +148,24 @@ pub unsafe extern "C" fn uv_loop_close(loop_: *mut uv_loop_t) -> c_int {
     let _ =
         DEFAULT_OPEN.compare_exchange(loop_, ptr::null_mut(), Ordering::AcqRel, Ordering::Acquire);
     0
+}
+
+/// In a forked child: a poller of its own, and a wake-up of its own for its async handles. In another process, nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uv_loop_fork(loop_: *mut uv_loop_t) -> c_int {
+    // SAFETY: as the crate says.
+    let Some(in_loop) = (unsafe { loop_box(loop_) }) else {
+        return -libc::EINVAL;
+    };
+    if in_loop.lp.has_events() != Err(Errno::ESTALE) {
+        return 0;
+    }
+    // Made first: without a free descriptor nothing changes.
+    let renewed = NewWakeup::new(in_loop).and_then(|wakeup| {
+        in_loop.lp.reinit_after_fork()?;
+        wakeup.map_or(Ok(()), NewWakeup::install)
+    });
+    renewed.map_or_else(|error| -error.raw(), |()| 0)
 }
 
 #[unsafe(no_mangle)]
