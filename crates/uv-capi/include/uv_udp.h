@@ -295,6 +295,7 @@ UV_EXTERN void* uv_req_get_data(const uv_req_t* req);
 UV_EXTERN void uv_req_set_data(uv_req_t* req, void* data);
 
 UV_EXTERN int uv_timer_init(uv_loop_t* loop, uv_timer_t* handle);
+/* From this call on, not from uv_now(): never early, also after long work in a callback. */
 UV_EXTERN int uv_timer_start(uv_timer_t* handle, uv_timer_cb cb, uint64_t timeout, uint64_t repeat);
 UV_EXTERN int uv_timer_stop(uv_timer_t* handle);
 UV_EXTERN int uv_timer_again(uv_timer_t* handle);
