@@ -1,5 +1,6 @@
 /* What a forked child does to a loop, and what that leaves to its parent. */
 #include <errno.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "conform.h"
@@ -40,10 +41,12 @@ static void in_child(void (*child)(stage_t*, const raw_t*), stage_t* stage, cons
   if (process == 0) {
     alarm(20);
     child(stage, raw);
-    _exit(0);
+    /* Not by exit: what the child shares with its parent is no leak to be told by valgrind. */
+    kill(getpid(), SIGKILL);
   }
   ENSURE(waitpid(process, &status, 0) == process);
-  ENSURE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  /* A rule that does not hold exits. */
+  ENSURE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 static void close_it(uv_handle_t* handle, void* arg) {
