@@ -87,10 +87,11 @@ pub trait Source: Any {
         let _ = readiness;
     }
 
-    /// The poller has no memory for what a descriptor of this handle is to be watched for, and had none for a quarter of a
-    /// second (`ENOMEM`; `ENOSPC` at the system's limit of watches), or cannot watch it at all (another error). Until the
-    /// first two end, which the loop goes on to try, [`ready`](Self::ready) is not called for it. Runs with the reports of a
-    /// poll. A handle that registers descriptors tells its user; without that it would be deaf without a word.
+    /// The poller refuses to watch a descriptor of this handle. `ENOMEM`, or `ENOSPC` at the system's limit of watches
+    /// (`fs.epoll.max_user_watches`): it has refused for a quarter of a second, and the loop goes on trying. Any other error:
+    /// the loop has given up, and the interest is what it was before. Until the watch begins, [`ready`](Self::ready) is not
+    /// called for what it would report. A handle type that registers descriptors reports the error to its user. Called
+    /// after the dispatch of an iteration.
     fn interest_refused(self: Rc<Self>, error: Errno) {
         let _ = error;
     }
