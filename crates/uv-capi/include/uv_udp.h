@@ -261,11 +261,15 @@ UV_EXTERN uv_loop_t* uv_default_loop(void) UV_UDP_SYMBOL(default_loop);
 UV_EXTERN int uv_loop_init(uv_loop_t* loop) UV_UDP_SYMBOL(loop_init);
 /* UV_EBUSY while there is a handle that is not closed. */
 UV_EXTERN int uv_loop_close(uv_loop_t* loop) UV_UDP_SYMBOL(loop_close);
+/* In a child after fork(): a poller of its own for the loop. Without it the child may close handles and the loop, which leaves the
+ * parent's as they are; uv_run and calls that begin to wait for something are -ESTALE. In another process it does nothing. */
+UV_EXTERN int uv_loop_fork(uv_loop_t* loop) UV_UDP_SYMBOL(loop_fork);
 UV_EXTERN size_t uv_loop_size(void) UV_UDP_SYMBOL(loop_size);
 UV_EXTERN int uv_loop_alive(const uv_loop_t* loop) UV_UDP_SYMBOL(loop_alive);
 UV_EXTERN void* uv_loop_get_data(const uv_loop_t* loop) UV_UDP_SYMBOL(loop_get_data);
 UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data) UV_UDP_SYMBOL(loop_set_data);
-/* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks. */
+/* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks, -ESTALE in
+ * a child before uv_loop_fork(). */
 UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode) UV_UDP_SYMBOL(run);
 UV_EXTERN void uv_stop(uv_loop_t* loop) UV_UDP_SYMBOL(stop);
 /* Milliseconds. In a run it stands still for an iteration, or until uv_update_time(). */
@@ -302,6 +306,7 @@ UV_EXTERN void* uv_req_get_data(const uv_req_t* req) UV_UDP_SYMBOL(req_get_data)
 UV_EXTERN void uv_req_set_data(uv_req_t* req, void* data) UV_UDP_SYMBOL(req_set_data);
 
 UV_EXTERN int uv_timer_init(uv_loop_t* loop, uv_timer_t* handle) UV_UDP_SYMBOL(timer_init);
+/* From this call on, not from uv_now(): never early, also after long work in a callback. */
 UV_EXTERN int uv_timer_start(uv_timer_t* handle, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
     UV_UDP_SYMBOL(timer_start);
 UV_EXTERN int uv_timer_stop(uv_timer_t* handle) UV_UDP_SYMBOL(timer_stop);

@@ -7,8 +7,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
-use uv_core::RunMode;
+use uv_core::{Errno, RunMode};
 
+use crate::hub::NewWakeup;
 use crate::loop_box::{LoopBox, boxed, loop_box, take};
 use crate::pointers::{Given, Room, UserData};
 use crate::types::{uv_loop_t, uv_walk_cb};
@@ -78,6 +79,24 @@ pub extern "C" fn uvudp_loop_close(loop_: Given<uv_loop_t>) -> c_int {
         Ordering::Acquire,
     );
     0
+}
+
+/// In a forked child: a poller of its own, and a wake-up of its own for its async handles. In another process, nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn uvudp_loop_fork(loop_: Given<uv_loop_t>) -> c_int {
+    let Some(in_loop) = loop_box(&loop_) else {
+        return -libc::EINVAL;
+    };
+    if in_loop.lp.has_events() != Err(Errno::ESTALE) {
+        return 0;
+    }
+    // Made first: without a free descriptor nothing changes.
+    let wakeup = in_loop.made_hub().map(NewWakeup::new).transpose();
+    let renewed = wakeup.and_then(|wakeup| {
+        in_loop.lp.reinit_after_fork()?;
+        wakeup.map_or(Ok(()), NewWakeup::install)
+    });
+    renewed.map_or_else(|error| -error.raw(), |()| 0)
 }
 
 #[unsafe(no_mangle)]

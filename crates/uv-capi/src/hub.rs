@@ -25,15 +25,52 @@ pub(crate) struct Hub {
     entered: Cell<u64>,
 }
 
+/// A descriptor that wakes a loop.
+fn eventfd() -> Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: just made, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The eventfd that replaces the one which a forked child shares with its parent.
+pub(crate) struct NewWakeup {
+    hub: Rc<Hub>,
+    fd: OwnedFd,
+}
+
+impl NewWakeup {
+    pub(crate) fn new(hub: &Rc<Hub>) -> Result<Self> {
+        Ok(Self {
+            hub: Rc::clone(hub),
+            fd: eventfd()?,
+        })
+    }
+
+    /// Puts it in the place of the shared one, under the same number, in this process. Wake-ups that the parent's handles had not
+    /// called back for stay the parent's, as in libuv.
+    pub(crate) fn install(self) -> Result<()> {
+        let Some(wakeup) = self.hub.wakeup.get() else {
+            return Ok(());
+        };
+        wakeup.replace(self.fd).map_err(|(error, _)| error)?;
+        for handle in self.hub.open.borrow().values() {
+            if let Some(signal) = handle.signal() {
+                signal.pending.store(0, Ordering::SeqCst);
+                // The threads that were sending are not in the child.
+                signal.busy.store(0, Ordering::SeqCst);
+            }
+        }
+        wakeup.set_interest(Interest::READABLE)
+    }
+}
+
 impl Hub {
     pub(crate) fn new(lp: &Loop) -> Result<Rc<Self>> {
-        // SAFETY: no memory is involved.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: just made, and nobody else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = eventfd()?;
         let hub = Rc::new_cyclic(|this: &Weak<Self>| Self {
             handle: Handle::new(lp, this.clone()),
             wakeup: OnceCell::new(),

@@ -48,6 +48,11 @@ impl LoopBox {
     }
 
     /// Whether every handle is closed.
+    /// The hub, if there is one.
+    pub(crate) fn made_hub(&self) -> Option<&Rc<Hub>> {
+        self.hub.get()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.handles.borrow().is_empty()
     }

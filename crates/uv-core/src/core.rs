@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use slab::Slab;
-use uv_sys::{PollEvents, Poller, Result};
+use uv_sys::{Errno, PollEvents, Poller, Result};
 
+use crate::changes::Changes;
 use crate::clock;
 use crate::deadlines::{Deadline, Deadlines, HasDeadline, Moment};
 use crate::handle::HandleId;
 use crate::hook_list::{HookList, HookPhase};
-use crate::poll_source::Polled;
 use crate::remote::{Row, Rows, Shared};
 use crate::source::{Phase, Source};
 
@@ -43,7 +43,8 @@ pub(crate) struct Core {
     pub(crate) row_goes_on: Cell<bool>,
     /// A row of posts that has run: its memory serves for the next.
     pub(crate) spare_row: Cell<Option<Box<dyn Row>>>,
-    pub(crate) changes: RefCell<Vec<Weak<Polled>>>,
+    /// What the poller is yet to be told.
+    pub(crate) changes: Changes,
     pub(crate) events: RefCell<PollEvents>,
     pub(crate) locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// The clock of this iteration, from its first use on.
@@ -97,7 +98,7 @@ impl Core {
             posts: RefCell::default(),
             row_goes_on: Cell::new(false),
             spare_row: Cell::default(),
-            changes: RefCell::default(),
+            changes: Changes::default(),
             events: RefCell::new(PollEvents::with_capacity(EVENTS)),
             locals: RefCell::default(),
             now: Cell::new(None),
@@ -119,6 +120,31 @@ impl Core {
             }
             now
         })
+    }
+
+    /// `ESTALE` in a forked child, whose poller is the parent's.
+    #[inline]
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.poller.is_stale() {
+            Err(Errno::ESTALE)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes a forked child's own poller, and has it watch what the parent's does.
+    pub(crate) fn reinit_after_fork(&self) -> Result<()> {
+        if !self.poller.is_stale() {
+            return Ok(());
+        }
+        self.poller.renew()?;
+        let slots = self.slots.borrow();
+        for source in slots.iter().filter_map(|(_, slot)| slot.source.upgrade()) {
+            source.handle().reconsider_interests(self);
+        }
+        drop(slots);
+        self.changes.apply();
+        Ok(())
     }
 
     pub(crate) fn hooks(&self, place: HookPhase) -> &HookList {
@@ -207,10 +233,6 @@ impl Core {
 
     pub(crate) fn deadline(&self, id: HandleId) -> Option<u64> {
         self.slots.borrow().get(id.key)?.deadline.due()
-    }
-
-    pub(crate) fn change_interest(&self, polled: Weak<Polled>) {
-        self.changes.borrow_mut().push(polled);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use uv_sys::{Errno, Result};
 
+use crate::any_handle::AnyHandle;
 use crate::core::Core;
 use crate::handle::HandleId;
 use crate::remote::Remote;
@@ -98,10 +99,12 @@ impl Loop {
     ///
     /// # Errors
     ///
-    /// `EDEADLK` inside a callback of this loop; otherwise what the poller says, which on a working system is nothing.
+    /// `EDEADLK` inside a callback of this loop; `ESTALE` in a forked child, see
+    /// [`reinit_after_fork`](Self::reinit_after_fork); otherwise what the poller says, which on a working system is nothing.
     #[doc(alias = "uv_run")]
     pub fn run(&self, mode: RunMode) -> Result<bool> {
         let core = &self.core;
+        core.check_process()?;
         if core.running.replace(true) {
             return Err(Errno::EDEADLK);
         }
@@ -130,7 +133,7 @@ impl Loop {
     }
 
     /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`run`](Self::run) it is read once an
-    /// iteration, or after a wait; outside, at every use.
+    /// iteration, or after a wait; outside, at every use. Timers do not count from it but from the call that starts them.
     #[doc(alias = "uv_now")]
     pub fn now(&self) -> u64 {
         self.core.now()
@@ -156,7 +159,7 @@ impl Loop {
     ///
     /// # Errors
     ///
-    /// What the poller says.
+    /// `ESTALE` in a forked child, see [`reinit_after_fork`](Self::reinit_after_fork).
     ///
     /// ```
     /// use std::time::Duration;
@@ -179,14 +182,62 @@ impl Loop {
     /// ```
     #[doc(alias = "uv_backend_timeout")]
     pub fn poll_timeout(&self) -> Result<Option<Duration>> {
-        self.core.apply_changes()?;
+        self.core.check_process()?;
+        self.core.changes.apply();
         Ok(self.core.prepare_to_wait())
     }
 
-    /// The source with this name, unless it is closed or dropped, or belongs to another loop. One that is closing is found until
-    /// its [`Phase::Closing`](crate::Phase::Closing) turn is over; [`Handle::is_closing`](crate::Handle::is_closing) tells. Its
-    /// type is known to whoever knows the name: see [`HandleId`].
-    pub fn source(&self, id: HandleId) -> Option<Rc<dyn Source>> {
+    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds events without waiting for
+    /// them. Due timers and work that is left are not events; [`poll_timeout`](Self::poll_timeout) knows of those.
+    ///
+    /// For an outer loop that reports changes only (edge-triggered): see [Embedding](crate#embedding).
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` in a forked child, see [`reinit_after_fork`](Self::reinit_after_fork); `ENOMEM`.
+    pub fn has_events(&self) -> Result<bool> {
+        self.core.poller.has_events()
+    }
+
+    /// Makes the loop usable in a child process after fork(2): it gets a poller of its own, with another descriptor
+    /// ([`AsFd`]), which watches what the parent's watches. In the process that made the loop, nothing happens.
+    ///
+    /// Before this call the child shares the poller with its parent, and changes nothing there. It may close handles, drop
+    /// them, and drop the loop: the parent goes on as if nothing had happened. [`run`](Self::run),
+    /// [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a descriptor fail with `ESTALE`. Children are
+    /// recognised that were made by the C library's `fork`.
+    ///
+    /// Handles, timers and requests that are not complete exist in both processes then. The sockets are shared: of what
+    /// arrives, each datagram goes to whichever process reads it first. Other threads do not exist in the child: a
+    /// [`KeepAlive`](crate::KeepAlive) that one of them held is never dropped there, and a thread that was just posting leaves
+    /// its lock behind. So a process forks best before it makes threads.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE` or `ENOMEM` when the poller cannot be made; the loop is then as before. A descriptor that the new
+    /// poller does not accept is reported to its handle
+    /// ([`Source::interest_refused`](crate::Source::interest_refused)).
+    #[doc(alias = "uv_loop_fork")]
+    pub fn reinit_after_fork(&self) -> Result<()> {
+        self.core.reinit_after_fork()
+    }
+
+    /// The source with this name, if it is a `T`, unless it is closed or dropped, or belongs to another loop. One that is
+    /// closing is found until its [`Phase::Closing`](crate::Phase::Closing) turn is over;
+    /// [`Handle::is_closing`](crate::Handle::is_closing) tells. For handle types, which know their own `T`, whose turns nobody
+    /// else then can give; see [`HandleId`]. Others ask for the [`handle`](Self::handle).
+    pub fn source<T: Source>(&self, id: HandleId) -> Option<Rc<T>> {
+        let source: Rc<dyn Any> = self.find(id)?;
+        source.downcast().ok()
+    }
+
+    /// The handle with this name, unless it is closed or dropped, or belongs to another loop. One that is closing is found
+    /// until its close callback was called.
+    pub fn handle(&self, id: HandleId) -> Option<AnyHandle> {
+        self.find(id).map(AnyHandle::new)
+    }
+
+    fn find(&self, id: HandleId) -> Option<Rc<dyn Source>> {
         let slots = self.core.slots.borrow();
         let slot = slots
             .get(id.key)
@@ -197,12 +248,13 @@ impl Loop {
     /// Every handle with a slot in this loop, in no order: those that are or were active, have or had a deadline, a hook or
     /// a descriptor, were asked for their name, or are closing.
     #[doc(alias = "uv_walk")]
-    pub fn sources(&self) -> Vec<Rc<dyn Source>> {
+    pub fn handles(&self) -> Vec<AnyHandle> {
         self.core
             .slots
             .borrow()
             .iter()
             .filter_map(|(_, slot)| slot.source.upgrade())
+            .map(AnyHandle::new)
             .collect()
     }
 

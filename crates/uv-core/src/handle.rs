@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use bitflags::bitflags;
 use uv_sys::{Errno, Interest, Result};
 
+use crate::clock;
 use crate::core::Core;
 use crate::event_loop::Loop;
 use crate::hook_list::HookPhase;
@@ -29,10 +31,10 @@ bitflags! {
     }
 }
 
-/// Names a handle of one loop from anywhere, also from other threads; see [`Handle::id`] and [`Loop::source`].
+/// Names a handle of one loop from anywhere, also from other threads; see [`Handle::id`], [`Loop::source`] and
+/// [`Loop::handle`].
 ///
 /// ```
-/// use std::any::Any;
 /// use std::rc::{Rc, Weak};
 /// use uv_core::{Handle, Loop, Phase, RunMode, Source};
 ///
@@ -51,8 +53,7 @@ bitflags! {
 /// let thread = std::thread::spawn(move || {
 ///     // `None` if the door is closed or dropped by the time.
 ///     remote.post(move |lp| {
-///         let found: Option<Rc<dyn Any>> = lp.source(id).map(|source| source as _);
-///         if let Some(door) = found.and_then(|door| door.downcast::<Door>().ok()) {
+///         if let Some(door) = lp.source::<Door>(id) {
 ///             // One that is closing is found, too, and answers `EBADF`.
 ///             let _ = door.0.close();
 ///         }
@@ -219,6 +220,9 @@ impl Handle {
     /// Closes the handle: it gets its [`Phase::Closing`] turn at the end of an iteration, and nothing else from now on. The
     /// loop keeps it alive until then, and polls its descriptors no longer.
     ///
+    /// Anybody who walks over the loop's handles can do that ([`AnyHandle::close`](crate::AnyHandle::close)), past the type's
+    /// own `close`. So a handle type completes its requests in the turn, whatever its own `close` did before.
+    ///
     /// # Errors
     ///
     /// `EBADF` when it is closing already, or its loop is gone.
@@ -263,6 +267,14 @@ impl Handle {
             if let Some(polled) = polled.upgrade() {
                 polled.silence();
             }
+        }
+    }
+
+    /// Has the poller told of all that the handle's descriptors are to be watched for.
+    pub(crate) fn reconsider_interests(&self, core: &Core) {
+        let polled = self.polled.borrow();
+        for polled in polled.iter().filter_map(Weak::upgrade) {
+            polled.reconsider(core);
         }
     }
 
@@ -316,9 +328,19 @@ impl Handle {
         flag(phase).is_some_and(|flag| self.with(flag, false)) && !self.is_closing()
     }
 
+    /// Asks for a [`Phase::Deadline`] turn when `timeout` has passed since this call, in the place of the one asked for
+    /// before: never earlier. The system's clock is read in the call, because the [loop's](Loop::now) may be as old as the
+    /// iteration. Otherwise as [`set_deadline`](Self::set_deadline).
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.set_deadline(clock::now().saturating_add(clock::nanos(timeout)));
+    }
+
     /// Asks for a [`Phase::Deadline`] turn when the loop's clock reaches `due` nanoseconds, in the place of the one asked
     /// for before. Among deadlines due at the same time, the one set first comes first. It alone does not make the handle
     /// active.
+    ///
+    /// For moments that are known: [`Loop::now`] plus a duration may be over, as that clock stands still in an iteration. For
+    /// durations there is [`set_timeout`](Self::set_timeout).
     pub fn set_deadline(&self, due: u64) {
         if let (false, Ok(core)) = (self.is_closing(), self.core()) {
             core.set_deadline(self.slot(&core), due);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use uv_sys::{Interest, Result};
 
+use crate::changes::Report;
 use crate::core::{Core, Turns};
 use crate::event_loop::{Loop, RunMode};
 use crate::hook_list::HookPhase;
@@ -54,6 +55,7 @@ impl Core {
         if asked != Asked::Not {
             self.dispatch_events();
         }
+        self.report_refusals();
         self.run_some(&self.revisits, revisits, Phase::Revisit);
         self.run_some(&self.dispatches, scheduled, Phase::Dispatch);
         self.hooks(HookPhase::Check).run();
@@ -167,13 +169,14 @@ impl Core {
             return Ok(Asked::Not);
         }
         self.unpolled.set(0);
-        self.apply_changes()?;
+        self.check_process()?;
+        self.changes.apply();
         let timeout = match mode {
             RunMode::NoWait => Some(Duration::ZERO),
             RunMode::Once if worked => Some(Duration::ZERO),
             RunMode::Default | RunMode::Once => self.wait_while_alive(worked),
         };
-        let waited = self.poller.wait(&mut self.events.borrow_mut(), timeout);
+        let waited = self.wait(timeout);
         self.shared.wake_up();
         waited?;
         if timeout == Some(Duration::ZERO) {
@@ -181,6 +184,27 @@ impl Core {
         }
         self.now.set(None);
         Ok(Asked::Waiting)
+    }
+
+    /// Waits for an event, another thread, or the end of the timeout. A signal that ends the wait of the kernel ends nothing
+    /// here: the loop waits for what is left.
+    fn wait(&self, mut timeout: Option<Duration>) -> Result<()> {
+        let mut events = self.events.borrow_mut();
+        loop {
+            self.poller.wait(&mut events, timeout)?;
+            let over = timeout == Some(Duration::ZERO);
+            if over || events.iter().next().is_some() || !self.shared.is_asleep() {
+                return Ok(());
+            }
+            if timeout.is_some() {
+                self.now.set(None);
+                self.changes.apply();
+                timeout = self.until_next();
+                if timeout == Some(Duration::ZERO) || self.changes.has_reports() {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn wait_while_alive(&self, worked: bool) -> Option<Duration> {
@@ -203,10 +227,20 @@ impl Core {
         if self.busy() || !self.shared.fall_asleep() {
             return Some(Duration::ZERO);
         }
-        let next = self
+        self.until_next()
+    }
+
+    /// How long until a deadline is due, or the poller is to be asked again for what it refused.
+    fn until_next(&self) -> Option<Duration> {
+        let deadline = self
             .deadlines
             .borrow_mut()
             .next(&mut self.slots.borrow_mut());
+        let next = match (deadline, self.changes.next_attempt()) {
+            (deadline, None) => deadline,
+            (None, attempt) => attempt,
+            (Some(deadline), Some(attempt)) => Some(deadline.min(attempt)),
+        };
         next.map(|due| Duration::from_nanos(due.saturating_sub(self.now())))
     }
 
@@ -218,6 +252,7 @@ impl Core {
             || !self.closing.borrow().is_empty()
             || !self.due.borrow().is_empty()
             || self.has_posts()
+            || self.changes.has_reports()
             || !self.hooks(HookPhase::Idle).is_empty()
             || self.stopping.get()
     }
@@ -238,11 +273,7 @@ impl Core {
     fn dispatch_events(&self) {
         let events = self.events.borrow();
         for event in events.iter() {
-            let source = self
-                .slots
-                .borrow()
-                .get(event.key)
-                .and_then(|slot| slot.source.upgrade());
+            let source = self.source_at(event.key);
             // It may have been closed since it was reported, by whoever had a turn before.
             let Some(source) = source.filter(|source| !source.handle().is_closing()) else {
                 continue;
@@ -252,6 +283,22 @@ impl Core {
             readiness.set(Interest::WRITABLE, event.writable);
             source.ready(readiness);
         }
+    }
+
+    /// Tells handles what the poller does not watch for them.
+    fn report_refusals(&self) {
+        while let Some(Report { polled, error }) = self.changes.next_report() {
+            let key = polled.upgrade().and_then(|polled| polled.key());
+            let source = key.and_then(|key| self.source_at(key));
+            if let Some(source) = source.filter(|source| !source.handle().is_closing()) {
+                source.interest_refused(error);
+            }
+        }
+    }
+
+    fn source_at(&self, key: usize) -> Option<Rc<dyn Source>> {
+        let slots = self.slots.borrow();
+        slots.get(key).and_then(|slot| slot.source.upgrade())
     }
 
     fn run_closing(&self) {
@@ -268,15 +315,6 @@ impl Core {
             turn.done();
             source.handle().closed();
         }
-    }
-
-    pub(crate) fn apply_changes(&self) -> Result<()> {
-        while let Some(change) = { self.changes.borrow_mut().pop() } {
-            if let Some(polled) = change.upgrade() {
-                polled.apply()?;
-            }
-        }
-        Ok(())
     }
 }
 

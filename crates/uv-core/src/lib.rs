@@ -54,11 +54,57 @@
 //! # Embedding
 //!
 //! A loop can be driven from another one: wait until its descriptor ([`AsFd`](std::os::fd::AsFd)) is readable, for as long
-//! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`]. An example is there.
+//! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`]. An example with poll(2) is there.
 //!
-//! tokio's `AsyncFd` takes what is [`AsRawFd`](std::os::fd::AsRawFd), as `lp.as_fd().as_raw_fd()`. Drop it before the
-//! loop, to which the descriptor belongs. It is told of changes alone (edge-triggered), and what one `run` left undone is
-//! none: run the loop until its descriptor is not readable, and then call `clear_ready`.
+//! Without an active handle there is nothing to run for: whoever waits for [`Loop::alive`] to end ends at once then. A
+//! [`KeepAlive`] keeps such a loop alive for what others will post.
+//!
+//! A reactor that reports changes only (edge-triggered) does not report again what a `run` left undone, because its
+//! descriptor stays readable. So forget that the descriptor is readable only when [`Loop::has_events`] says so after a `run`.
+//! With tokio:
+//!
+//! ```
+//! use std::os::fd::AsFd;
+//! use std::time::Duration;
+//! use tokio::io::Interest;
+//! use tokio::io::unix::AsyncFd;
+//! use uv_core::{Loop, RunMode, Timer};
+//!
+//! async fn drive(lp: &Loop) -> std::io::Result<()> {
+//!     let fd = lp.as_fd().try_clone_to_owned()?;
+//!     // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is dropped. (In tokio before 1.54 this is
+//!     // `AsyncFd::with_interest`, which is safe.)
+//!     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+//!     loop {
+//!         let timeout = lp.poll_timeout()?;
+//!         if !lp.alive() {
+//!             return Ok(());
+//!         }
+//!         let readable = match timeout {
+//!             Some(timeout) => tokio::time::timeout(timeout, fd.readable()).await.ok(),
+//!             None => Some(fd.readable().await),
+//!         };
+//!         lp.run(RunMode::NoWait)?;
+//!         if let Some(readable) = readable
+//!             && !lp.has_events()?
+//!         {
+//!             // What came since is another change, and not forgotten.
+//!             readable?.clear_ready();
+//!         }
+//!     }
+//! }
+//!
+//! let lp = Loop::new()?;
+//! Timer::new(&lp).start(Duration::from_millis(1), Duration::ZERO, |_| println!("due"))?;
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! runtime.block_on(drive(&lp))?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # After fork(2)
+//!
+//! A child process shares the loop's poller with its parent. It may close and drop what it inherited, and the parent goes on
+//! undisturbed; to run the loop it calls [`Loop::reinit_after_fork`].
 
 #![forbid(unsafe_code)]
 
@@ -67,7 +113,9 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod any_handle;
 mod callback;
+mod changes;
 mod clock;
 mod core;
 mod deadlines;
@@ -83,6 +131,7 @@ mod remote;
 mod source;
 mod timer;
 
+pub use any_handle::AnyHandle;
 pub use callback::Callback;
 pub use event_loop::{Loop, RunMode};
 pub use handle::{Handle, HandleId};

@@ -48,6 +48,8 @@ pub(crate) struct Polled {
     wanted: Cell<Interest>,
     /// Whether it is on the loop's list of changes.
     changing: Cell<bool>,
+    /// How often the poller refused what is wanted, since it last accepted something.
+    refusals: Cell<u32>,
     /// Whether its handle is closed.
     silent: Cell<bool>,
     core: Weak<Core>,
@@ -66,17 +68,34 @@ impl PollSource {
     /// # Errors
     ///
     /// `EBADF` when the handle is closing or dropped, or its loop is gone; what the poller says otherwise: `EPERM` for a
-    /// descriptor that cannot be polled (a regular file), `ENOMEM`, `ENOSPC`.
+    /// descriptor that cannot be polled (a regular file); `ENOMEM`; `ENOSPC` at the system's limit of watches; `ESTALE` in
+    /// a forked child, see [`Loop::reinit_after_fork`](crate::Loop::reinit_after_fork). Nothing has changed then.
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         let polled = &self.polled;
-        let core = polled.core.upgrade().filter(|_| !polled.silent.get());
-        let core = core.ok_or(Errno::EBADF)?;
+        let core = polled.open_core()?;
         if polled.registration.interest() == Interest::NONE && interest != Interest::NONE {
             polled.registration.set_interest(interest)?;
-        } else if polled.registration.interest() != interest && !polled.changing.replace(true) {
-            core.change_interest(Rc::downgrade(polled));
+        } else {
+            polled.change(&core, interest);
         }
         polled.wanted.set(interest);
+        Ok(())
+    }
+
+    /// As [`set_interest`](Self::set_interest), but also a descriptor that was not watched is watched from the next poll on
+    /// and not at once. For a handle that ends its watch for a while and resumes it where nobody can take an error.
+    ///
+    /// A poller without memory for the watch is asked again, after pauses that grow from a millisecond to a second. If
+    /// that lasts for a quarter of a second, [`Source::interest_refused`](crate::Source::interest_refused) reports it once,
+    /// and the attempts go on. The same holds for every change that is made before a poll.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the handle is closing or dropped, or its loop is gone.
+    pub fn request_interest(&self, interest: Interest) -> Result<()> {
+        let core = self.polled.open_core()?;
+        self.polled.change(&core, interest);
+        self.polled.wanted.set(interest);
         Ok(())
     }
 
@@ -119,6 +138,7 @@ impl Polled {
             registration,
             wanted: Cell::new(Interest::NONE),
             changing: Cell::new(false),
+            refusals: Cell::new(0),
             silent: Cell::new(false),
             core,
         })
@@ -131,13 +151,51 @@ impl Polled {
         let _ = self.registration.set_interest(Interest::NONE);
     }
 
-    pub(crate) fn apply(&self) -> Result<()> {
-        self.changing.set(false);
-        let wanted = self.wanted.get();
-        if self.registration.interest() == wanted {
-            Ok(())
-        } else {
-            self.registration.set_interest(wanted)
+    fn open_core(&self) -> Result<Rc<Core>> {
+        let core = self.core.upgrade().filter(|_| !self.silent.get());
+        core.ok_or(Errno::EBADF)
+    }
+
+    /// Has the interest changed before the next poll, if it is another one.
+    fn change(self: &Rc<Self>, core: &Core, interest: Interest) {
+        if self.registration.interest() != interest {
+            self.reconsider(core);
         }
+    }
+
+    /// Has the poller told of what is wanted before the next poll.
+    pub(crate) fn reconsider(self: &Rc<Self>, core: &Core) {
+        if !self.changing.replace(true) {
+            core.changes.add(Rc::downgrade(self));
+        }
+    }
+
+    /// Tells the poller what is wanted. After an error the caller keeps it for a later attempt, or calls
+    /// [`give_up`](Self::give_up).
+    pub(crate) fn apply(&self) -> Result<()> {
+        let wanted = self.wanted.get();
+        self.registration.set_interest(wanted)?;
+        self.refusals.set(0);
+        self.changing.set(false);
+        Ok(())
+    }
+
+    /// Counts a refusal, and says how many there were.
+    pub(crate) fn refused(&self) -> u32 {
+        let refusals = self.refusals.get().saturating_add(1);
+        self.refusals.set(refusals);
+        refusals
+    }
+
+    /// What is wanted cannot be had: what the poller does is wanted from here on.
+    pub(crate) fn give_up(&self) {
+        self.refusals.set(0);
+        self.changing.set(false);
+        self.wanted.set(self.registration.interest());
+    }
+
+    /// The slot of its handle, unless that is closed.
+    pub(crate) fn key(&self) -> Option<usize> {
+        (!self.silent.get()).then(|| self.registration.key())
     }
 }

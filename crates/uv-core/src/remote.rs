@@ -227,6 +227,11 @@ impl Shared {
         sleep
     }
 
+    /// Whether nobody has woken the loop since it [fell asleep](Self::fall_asleep).
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn wake_up(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }

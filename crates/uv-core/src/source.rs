@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use uv_sys::Interest;
+use uv_sys::{Errno, Interest};
 
 use crate::handle::Handle;
 
@@ -85,6 +85,15 @@ pub trait Source: Any {
     /// date.
     fn ready(self: Rc<Self>, readiness: Interest) {
         let _ = readiness;
+    }
+
+    /// The poller refuses to watch a descriptor of this handle. `ENOMEM`, or `ENOSPC` at the system's limit of watches
+    /// (`fs.epoll.max_user_watches`): it has refused for a quarter of a second, and the loop goes on trying. Any other error:
+    /// the loop has given up, and the interest is what it was before. Until the watch begins, [`ready`](Self::ready) is not
+    /// called for what it would report. A handle type that registers descriptors reports the error to its user. Called
+    /// after the dispatch of an iteration.
+    fn interest_refused(self: Rc<Self>, error: Errno) {
+        let _ = error;
     }
 
     /// The turn that was asked for.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uv_sys::{Errno, Result};
 
 use crate::callback::{Callback, CloseCallback};
-use crate::clock::nanos;
+use crate::clock::{self, nanos};
 use crate::event_loop::Loop;
 use crate::handle::Handle;
 use crate::methods::simple_handle;
@@ -17,7 +17,9 @@ use crate::source::{Phase, Source};
 /// Calls back once or repeatedly, on the loop's nanosecond clock.
 ///
 /// Timers that are due in the same iteration fire in the order of their due times, and those due at the same time in the
-/// order in which they were started. A callback never runs before its time; a loop that is busy runs it late. A clone is
+/// order in which they were started. A callback never runs before its time, measured from the call that started the timer
+/// ([`Loop::now`] may be older); a loop that is busy runs it late. A repeating timer is due again a repeat value after its
+/// callback was called: two calls begin at least so far apart, and what a late one missed is not made up for. A clone is
 /// another reference to the same timer. Callbacks get the timer as an argument; one that captures a clone of it instead
 /// keeps it alive until it is closed.
 ///
@@ -66,8 +68,9 @@ impl Timer {
         Self { inner }
     }
 
-    /// Calls `callback` after `timeout` (zero: in the next iteration), and then every `repeat` if that is not zero. A timer
-    /// that is active already is started anew.
+    /// Calls `callback` when `timeout` has passed since this call (zero: in the next iteration), and then each time that
+    /// `repeat` has passed since the call of `callback` began, if that is not zero. A timer that is active already is started
+    /// anew.
     ///
     /// # Errors
     ///
@@ -84,15 +87,13 @@ impl Timer {
         self.inner.repeat.set(nanos(repeat));
         self.inner.started.set(true);
         self.inner.callback.set(Box::new(callback));
-        self.wait(nanos(timeout))
+        self.wait(timeout);
+        Ok(())
     }
 
-    fn wait(&self, timeout: u64) -> Result<()> {
-        let handle = &self.inner.handle;
-        let lp = handle.event_loop().ok_or(Errno::EBADF)?;
-        handle.set_deadline(lp.now().saturating_add(timeout));
-        handle.set_active(true);
-        Ok(())
+    fn wait(&self, timeout: Duration) {
+        self.inner.handle.set_timeout(timeout);
+        self.inner.handle.set_active(true);
     }
 
     /// Stops the timer; its callback stays for [`again`](Self::again).
@@ -109,7 +110,7 @@ impl Timer {
         Ok(())
     }
 
-    /// Starts a repeating timer anew, with its repeat value as the timeout. A timer that does not repeat is left alone.
+    /// Starts a repeating timer anew, with its repeat value as the timeout, which counts from this call. A timer that does not repeat is left alone.
     ///
     /// # Errors
     ///
@@ -120,7 +121,10 @@ impl Timer {
         match (self.inner.started.get(), self.inner.repeat.get()) {
             (false, _) => Err(Errno::EINVAL),
             (true, 0) => Ok(()),
-            (true, repeat) => self.wait(repeat),
+            (true, repeat) => {
+                self.wait(Duration::from_nanos(repeat));
+                Ok(())
+            }
         }
     }
 
@@ -136,14 +140,11 @@ impl Timer {
         self.inner.repeat.set(nanos(repeat));
     }
 
-    /// How long until the timer is due; zero when it is due, or not active.
+    /// How long it is from this call until the timer is due; zero when it is due, or not active.
     #[doc(alias = "uv_timer_get_due_in")]
     pub fn due_in(&self) -> Duration {
-        let handle = &self.inner.handle;
-        let left = handle
-            .event_loop()
-            .and_then(|lp| Some(handle.deadline()?.saturating_sub(lp.now())));
-        Duration::from_nanos(left.unwrap_or(0))
+        let due = self.inner.handle.deadline().unwrap_or(0);
+        Duration::from_nanos(due.saturating_sub(clock::now()))
     }
 }
 

@@ -7,6 +7,7 @@ mod functional {
     mod panics;
     mod posts;
     mod queue;
+    mod refusals;
     mod run;
     mod sources;
     mod support;

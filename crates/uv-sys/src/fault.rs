@@ -39,9 +39,13 @@ pub enum Call {
     Connect,
     /// [`bind`](crate::bind).
     Bind,
+    /// `Poller::wait`, each time that it asks the kernel. `EINTR` is a signal.
+    EpollWait,
+    /// `Poller::register` and `Registration::set_interest`, but for an interest in nothing.
+    EpollCtl,
 }
 
-const CALLS: usize = 6;
+const CALLS: usize = 8;
 
 /// What a kernel may lack: each but the last is a field of [`Capabilities`](crate::Capabilities).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -135,6 +139,20 @@ pub(crate) fn option(feature: Option<Feature>) -> Result<()> {
 #[must_use]
 pub fn calls(call: Call) -> usize {
     STATE.with_borrow(|state| state.calls[call as usize])
+}
+
+/// Runs `child` in a forked process, waits until that ends, and gives its exit code: 0 when `child` returned, 1 when it
+/// panicked. `None` when a signal ended it.
+///
+/// # Errors
+///
+/// `EBUSY` when this process has several threads: the child would have one, and the locks of all. `EAGAIN`, `ENOMEM` as in
+/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html).
+pub fn in_child(child: impl FnOnce()) -> Result<Option<i32>> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(Errno::EBUSY);
+    }
+    crate::sys::fork::in_child(child)
 }
 
 /// Counts a call and takes its step: the error, or the most messages that it may move.

@@ -5,16 +5,16 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
 use crate::errno::{Errno, Result};
-use crate::sys::{epoll as sys, socket};
+use crate::sys::{epoll as sys, fork, socket};
 
 bitflags::bitflags! {
     /// What a descriptor is watched for.
@@ -40,6 +40,15 @@ const RESERVED_KEY: usize = usize::MAX;
 /// **Level-triggered**: what is ready is reported by every wait until it is not. Any thread may register and notify;
 /// one thread at a time should wait.
 ///
+/// # After fork(2)
+///
+/// A child process shares its parent's poller: what it changed there would be changed for the parent. So in the child every
+/// call that would change or read the shared poller fails with `ESTALE`, and dropping registrations and pollers leaves the
+/// parent's watches in place. [`renew`](Self::renew) gives the child a poller of its own. Children are recognised that were
+/// made through the C library (`fork`); those of a raw clone(2) are not.
+///
+/// # Example
+///
 /// ```
 /// use std::net::UdpSocket;
 /// use std::time::Duration;
@@ -62,9 +71,49 @@ const RESERVED_KEY: usize = usize::MAX;
 #[doc(alias = "epoll")]
 #[derive(Clone)]
 pub struct Poller {
-    inner: Arc<polling::Poller>,
+    first: Arc<Instance>,
+}
+
+/// One kernel object, which one process made.
+struct Instance {
+    polling: Arc<polling::Poller>,
     /// Whether `polling`'s kernel object can be waited for without it. See `proves_direct`.
     direct: bool,
+    /// The process that made it.
+    generation: u32,
+    /// What took its place after a fork. Both stay until the poller is dropped, so that borrowed descriptors hold.
+    successor: OnceLock<Box<Instance>>,
+}
+
+impl Instance {
+    fn new() -> Result<Instance> {
+        fork::install()?;
+        let generation = fork::generation();
+        let polling = polling::Poller::new()?;
+        // A proof that cannot be made, as without descriptors to make it with, proves nothing.
+        let direct = proves_direct(&polling).unwrap_or(false);
+        Ok(Instance {
+            polling: Arc::new(polling),
+            direct,
+            generation,
+            successor: OnceLock::new(),
+        })
+    }
+
+    #[inline]
+    fn is_own(&self) -> bool {
+        self.generation == fork::generation()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // In a child, `polling` would end the watch of the notifier, which the parent needs.
+        if !self.is_own() && sys::replace_by_empty(self.polling.as_fd()).is_err() {
+            // Without a free descriptor: three leak, until the child ends or executes another program.
+            mem::forget(Arc::clone(&self.polling));
+        }
+    }
 }
 
 impl Poller {
@@ -76,13 +125,63 @@ impl Poller {
     ///
     /// See [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html).
     pub fn new() -> Result<Poller> {
-        let inner = polling::Poller::new()?;
-        // A proof that cannot be made, as without descriptors to make it with, proves nothing.
-        let direct = proves_direct(&inner).unwrap_or(false);
         Ok(Poller {
-            inner: Arc::new(inner),
-            direct,
+            first: Arc::new(Instance::new()?),
         })
+    }
+
+    #[inline]
+    fn newest(&self) -> &Instance {
+        let mut instance = &*self.first;
+        while let Some(successor) = instance.successor.get() {
+            instance = successor;
+        }
+        instance
+    }
+
+    /// The kernel object, if it is this process's own.
+    #[inline]
+    fn own(&self) -> Result<&Instance> {
+        let newest = self.newest();
+        if newest.is_own() {
+            Ok(newest)
+        } else {
+            Err(Errno::ESTALE)
+        }
+    }
+
+    /// Whether this process is a child that shares the poller with its parent, and has not [renewed](Self::renew) it.
+    #[inline]
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        !self.newest().is_own()
+    }
+
+    /// Gives a forked child a kernel object of its own in the place of the one that it shares with its parent. All clones of
+    /// this poller in the child use it, and its descriptor ([`AsFd`]) is another one. It watches nothing yet: the interest of
+    /// each registration is [`Interest::NONE`]. In a process that made the poller, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new); the poller is as before then.
+    pub fn renew(&self) -> Result<()> {
+        let newest = self.newest();
+        if !newest.is_own() {
+            // Another thread that was faster did the same.
+            let _ = newest.successor.set(Box::new(Instance::new()?));
+        }
+        Ok(())
+    }
+
+    /// Whether a wait would return with an event or a notification at once. The events stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` in a forked child, see the type; `ENOMEM`.
+    ///
+    /// See [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
+    pub fn has_events(&self) -> Result<bool> {
+        sys::is_readable(self.own()?.polling.as_fd())
     }
 
     /// Watches a descriptor from now on, and owns it until the [`Registration`] gives it back or is dropped.
@@ -90,7 +189,7 @@ impl Poller {
     /// # Errors
     ///
     /// With the descriptor, untouched: `EINVAL` for the key `usize::MAX`, which is taken; `EPERM` for what cannot be
-    /// polled, as a file; `ENOSPC`, `ENOMEM` beyond the system's limits.
+    /// polled, as a file; `ENOSPC`, `ENOMEM` beyond the system's limits; `ESTALE` in a forked child, see the type.
     ///
     /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[doc(alias = "epoll_ctl")]
@@ -107,7 +206,8 @@ impl Poller {
             fd,
             key,
             interest: Cell::new(Interest::NONE),
-            poller: Arc::clone(&self.inner),
+            generation: Cell::new(self.newest().generation),
+            poller: self.clone(),
         };
         match registration.set_interest(interest) {
             Ok(()) => Ok(registration),
@@ -119,10 +219,10 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// None in practice; what `polling` reports.
+    /// `ESTALE` in a forked child, see the type. Otherwise none in practice; what `polling` reports.
     #[inline]
     pub fn notify(&self) -> Result<()> {
-        Ok(self.inner.notify()?)
+        Ok(self.own()?.polling.notify()?)
     }
 
     /// Waits until something is ready, [`notify`](Self::notify) was called, or the timeout is over; `None` waits for
@@ -133,7 +233,7 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// None that the caller can cause.
+    /// `ESTALE` in a forked child, see the type. None else that the caller can cause.
     ///
     /// See [epoll_pwait2(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
     #[doc(alias = "epoll_wait")]
@@ -141,31 +241,33 @@ impl Poller {
     #[inline]
     pub fn wait(&self, events: &mut PollEvents, timeout: Option<Duration>) -> Result<()> {
         events.clear();
-        if !self.direct {
-            return self.wait_polling(events, timeout);
+        let instance = self.own()?;
+        if !instance.direct {
+            instance
+                .polling
+                .wait(&mut events.polled, timeout)
+                .map_err(Errno::from)?;
+            return Ok(());
         }
-        match sys::wait(self.inner.as_fd(), &mut events.direct, timeout) {
+        match sys::wait(instance.polling.as_fd(), &mut events.direct, timeout) {
             Err(Errno::EINTR) => return Ok(()),
             result => result?,
         }
         if events.direct.remove(RESERVED_KEY) {
-            self.clear_notification(events)?;
+            instance.clear_notification(events)?;
         }
         Ok(())
     }
+}
 
+impl Instance {
     /// Lets `polling` read its notifier and arm it again. Other events that it sees meanwhile are dropped: they are
     /// level-triggered, so that the next wait reports them.
     #[cold]
     fn clear_notification(&self, events: &mut PollEvents) -> Result<()> {
-        self.inner.wait(&mut events.polled, Some(Duration::ZERO))?;
+        self.polling
+            .wait(&mut events.polled, Some(Duration::ZERO))?;
         events.polled.clear();
-        Ok(())
-    }
-
-    #[cold]
-    fn wait_polling(&self, events: &mut PollEvents, timeout: Option<Duration>) -> Result<()> {
-        self.inner.wait(&mut events.polled, timeout)?;
         Ok(())
     }
 }
@@ -212,7 +314,7 @@ fn sees(poller: &polling::Poller, events: &mut sys::Events, keys: &[usize]) -> b
 impl AsFd for Poller {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        self.newest().polling.as_fd()
     }
 }
 
@@ -233,7 +335,9 @@ pub struct Registration {
     /// In the poller's set exactly if this is not NONE: the kernel reports errors whatever one asks for, and NONE is
     /// to mean none.
     interest: Cell<Interest>,
-    poller: Arc<polling::Poller>,
+    /// Of the instance whose set that is.
+    generation: Cell<u32>,
+    poller: Poller,
 }
 
 impl Registration {
@@ -242,29 +346,44 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// Those of [`Poller::register`] when coming from [`Interest::NONE`]; nothing has changed then.
+    /// Those of [`Poller::register`] when coming from [`Interest::NONE`]; nothing has changed then. `ESTALE` in a forked
+    /// child, unless it is [`Interest::NONE`] that is asked for: the child watches nothing then, and the parent goes on.
     #[inline]
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
-        let old = self.interest.get();
+        let old = self.interest();
         if interest == old {
             return Ok(());
+        }
+        let instance = match self.poller.own() {
+            Ok(instance) => instance,
+            // The watch in the shared kernel object is the parent's.
+            Err(_) if interest.is_empty() => {
+                self.interest.set(interest);
+                return Ok(());
+            }
+            Err(stale) => return Err(stale),
+        };
+        #[cfg(feature = "fault-injection")]
+        if !interest.is_empty() {
+            crate::fault::before(crate::fault::Call::EpollCtl)?;
         }
         let event = Event::new(
             self.key,
             interest.contains(Interest::READABLE),
             interest.contains(Interest::WRITABLE),
         );
+        let polling = &instance.polling;
         if interest.is_empty() {
-            self.poller.delete(&self.fd)?;
+            polling.delete(&self.fd)?;
         } else if old.is_empty() {
             // SAFETY: this registration owns the descriptor and deletes it from the poller before it lets go of what is behind
             // it: in `replace`, `into_fd` and `drop`. If it is forgotten, the descriptor stays open.
-            unsafe { self.poller.add_with_mode(&self.fd, event, PollMode::Level) }?;
+            unsafe { polling.add_with_mode(&self.fd, event, PollMode::Level) }?;
         } else {
-            self.poller
-                .modify_with_mode(&self.fd, event, PollMode::Level)?;
+            polling.modify_with_mode(&self.fd, event, PollMode::Level)?;
         }
         self.interest.set(interest);
+        self.generation.set(instance.generation);
         Ok(())
     }
 
@@ -272,7 +391,11 @@ impl Registration {
     #[inline]
     #[must_use]
     pub fn interest(&self) -> Interest {
-        self.interest.get()
+        if self.generation.get() == self.poller.newest().generation {
+            self.interest.get()
+        } else {
+            Interest::NONE
+        }
     }
 
     /// The key under which it is reported.
@@ -335,7 +458,7 @@ impl fmt::Debug for Registration {
         f.debug_struct("Registration")
             .field("fd", &self.fd)
             .field("key", &self.key)
-            .field("interest", &self.interest.get())
+            .field("interest", &self.interest())
             .finish_non_exhaustive()
     }
 }
@@ -410,12 +533,13 @@ mod tests {
     fn both() -> [Poller; 2] {
         let direct = Poller::new().unwrap();
         assert!(
-            direct.direct,
+            direct.first.direct,
             "this version of polling no longer encodes keys as we believe"
         );
-        let mut fallback = Poller::new().unwrap();
+        let mut fallback = Instance::new().unwrap();
         fallback.direct = false;
-        [direct, fallback]
+        let first = Arc::new(fallback);
+        [direct, Poller { first }]
     }
 
     fn wait(poller: &Poller, timeout: Option<Duration>) -> Vec<PollEvent> {
@@ -461,12 +585,18 @@ mod tests {
 
     #[test]
     fn the_two_ways_can_take_turns() {
-        let [mut poller, _] = both();
+        let [direct, _] = both();
+        let first = Arc::new(Instance {
+            polling: Arc::clone(&direct.first.polling),
+            direct: false,
+            generation: direct.first.generation,
+            successor: OnceLock::new(),
+        });
+        let fallback = Poller { first };
         let mut events = PollEvents::default();
         let (one, _other) = UnixDatagram::pair().unwrap();
-        let _registration = poller.register(one.into(), 5, Interest::WRITABLE).unwrap();
-        for direct in [true, false, true, false] {
-            poller.direct = direct;
+        let _registration = direct.register(one.into(), 5, Interest::WRITABLE).unwrap();
+        for poller in [&direct, &fallback, &direct, &fallback] {
             poller.wait(&mut events, LONG).unwrap();
             assert_eq!(events.iter().count(), 1);
             poller.notify().unwrap();

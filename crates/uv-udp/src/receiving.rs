@@ -244,8 +244,7 @@ impl Inner {
     pub(crate) fn stop_receiving(&self) {
         self.receiver.stop();
         self.rest(false);
-        // What is no longer wanted may be reported once more; nothing depends on it.
-        let _ = self.update_interest();
+        self.request_interest();
         self.update_active();
     }
 
@@ -452,8 +451,7 @@ impl Drop for Turn<'_> {
         self.0.rest(self.0.waits_for_poller());
         let unwatched = receiver.rhythm.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
         if receiver.unwatched.replace(unwatched) != unwatched {
-            // A descriptor that was watched before can be watched again.
-            let _ = self.0.update_interest();
+            self.0.request_interest();
         }
     }
 }

@@ -195,8 +195,9 @@ impl Inner {
         if bound.is_ok() != is_bound {
             self.enter(state(bound.is_ok()));
         }
-        let watched = socket.set_interest(interest);
-        bound.and(joined).and(watched)
+        // Whatever fails here, the handle goes on receiving.
+        socket.request_interest(interest)?;
+        bound.and(joined)
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {

@@ -1,8 +1,6 @@
 //! The end of a handle that other threads hold.
 
-use std::any::Any;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 use uv_core::{HandleId, KeepAlive, Loop, Remote};
 use uv_sys::{Payload, Result};
@@ -107,8 +105,7 @@ fn count(udp: &Udp, accepted: Result<()>) {
 
 /// The handle, if it is still open: the loop knows it also while it is closing.
 fn find(lp: &Loop, id: HandleId) -> Option<Udp> {
-    let source: Rc<dyn Any> = lp.source(id)?;
-    let inner = source.downcast::<Inner>().ok()?;
+    let inner = lp.source::<Inner>(id)?;
     inner.handle.check_open().ok()?;
     Some(Udp { inner })
 }

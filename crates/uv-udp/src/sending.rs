@@ -4,6 +4,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::mem;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, Payload, Result, SendBatch, Transmit};
@@ -401,11 +402,23 @@ impl Inner {
         left
     }
 
-    /// Lets the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.
+    /// Has the poller watch for what the handle now waits for. If it cannot, waiting would be for ever.
     fn watch(&self) {
-        if let Err(error) = self.update_interest() {
+        if self.handle.is_closing() {
+            // Nothing is waited for any more.
+        } else if self.sender.is_blocked() {
+            if let Err(error) = self.update_interest() {
+                self.cancel_blocked(error);
+            }
+        } else {
+            self.request_interest();
+        }
+    }
+
+    /// The poller cannot watch for room: what waits for it would wait for ever.
+    pub(crate) fn cancel_blocked(&self, error: Errno) {
+        if self.sender.unblock() {
             self.sender.queue.borrow_mut().cancel(error);
-            self.sender.blocked.set(false);
             self.handle.schedule(Phase::Completions);
         }
     }
@@ -413,14 +426,14 @@ impl Inner {
     /// Waits before the next offer; `false` when it has waited often enough.
     fn pause(&self) -> bool {
         let pauses = self.sender.pauses.get();
-        let Some(lp) = self.handle.event_loop().filter(|_| pauses < MAX_PAUSES) else {
+        if pauses >= MAX_PAUSES {
             self.sender.pauses.set(0);
             return false;
-        };
+        }
         self.sender.pauses.set(pauses + 1);
         self.sender.paused.set(true);
-        lp.update_time();
-        self.handle.set_deadline(lp.now() + (FIRST_PAUSE << pauses));
+        self.handle
+            .set_timeout(Duration::from_nanos(FIRST_PAUSE << pauses));
         true
     }
 

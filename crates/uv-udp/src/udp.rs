@@ -12,6 +12,7 @@ use uv_sys::{Errno, Family, Interest, Result};
 
 use crate::counters::Tally;
 use crate::defaults::Defaults;
+use crate::errors::NetworkError;
 use crate::policy::{Plan, State};
 use crate::receiving::Receiver;
 use crate::remote::UdpRemote;
@@ -114,12 +115,9 @@ impl Udp {
     #[doc(alias = "uv_close")]
     pub fn close(&self, callback: impl FnOnce(&Udp) + 'static) -> Result<()> {
         let inner = &self.inner;
-        inner.handle.check_open()?;
-        inner.let_go_of_queue();
         inner.handle.close()?;
-        inner.state.set(State::Closed);
         *inner.close_callback.borrow_mut() = Some(Box::new(callback));
-        inner.shut();
+        inner.end();
         Ok(())
     }
 
@@ -384,18 +382,26 @@ impl Inner {
         self.learn_segments_anew();
     }
 
-    /// What the poller should watch for.
-    pub(crate) fn update_interest(&self) -> Result<()> {
-        let Ok(socket) = self.socket() else {
-            return Ok(());
-        };
+    /// What the poller should watch for, if that is another interest than before.
+    fn new_interest(&self) -> Option<(Rc<PollSource>, Interest)> {
+        let socket = self.socket().ok()?;
         let mut interest = Interest::NONE;
         interest.set(Interest::READABLE, self.receiver.is_watched());
         interest.set(Interest::WRITABLE, self.sender.is_blocked());
-        if socket.interest() == interest {
-            Ok(())
-        } else {
-            socket.set_interest(interest)
+        (socket.interest() != interest).then_some((socket, interest))
+    }
+
+    /// Has the poller watch for what the handle waits for.
+    pub(crate) fn update_interest(&self) -> Result<()> {
+        self.new_interest()
+            .map_or(Ok(()), |(socket, interest)| socket.set_interest(interest))
+    }
+
+    /// The same where nobody takes an error: the loop tries until it is done, and reports it if that takes long.
+    pub(crate) fn request_interest(&self) {
+        if let Some((socket, interest)) = self.new_interest() {
+            // A handle that is closing needs none.
+            let _ = socket.request_interest(interest);
         }
     }
 
@@ -403,6 +409,15 @@ impl Inner {
     pub(crate) fn update_active(&self) {
         self.handle
             .set_active(self.receiver.is_started() || self.sender.queue().count() > 0);
+    }
+
+    /// Ends the use of a handle that is closing, once, whoever closed it.
+    fn end(&self) {
+        if self.state.get() != State::Closed {
+            self.let_go_of_queue();
+            self.state.set(State::Closed);
+            self.shut();
+        }
     }
 
     /// Lets go of the socket and of all that may not be called or delivered any more.
@@ -433,6 +448,13 @@ impl Source for Inner {
         }
     }
 
+    fn interest_refused(self: Rc<Self>, error: Errno) {
+        self.cancel_blocked(error);
+        if self.receiver.is_started() {
+            self.tell(NetworkError::new(error));
+        }
+    }
+
     fn turn(self: Rc<Self>, phase: Phase) {
         match phase {
             Phase::Completions => self.complete(),
@@ -444,6 +466,7 @@ impl Source for Inner {
                 self.flush();
             }
             Phase::Closing => {
+                self.end();
                 self.complete();
                 let callback = self.close_callback.take();
                 if let Some(callback) = callback {

@@ -31,6 +31,10 @@ pub(super) const NOT_IN_C: &[(&str, &str)] = &[
         "sockets/into-fd-gives-it-back",
         "libuv has no function that takes the socket out of a handle",
     ),
+    (
+        "requests/complete-however-the-handle-is-closed",
+        "uv_close is the one way to close a C handle",
+    ),
     ("metadata/is-off-at-first", METADATA),
     ("metadata/tos-and-ecn", METADATA),
     ("metadata/ttl", METADATA),

@@ -17,6 +17,7 @@ static const any_function functions[] = {
     (any_function) uv_default_loop,
     (any_function) uv_loop_init,
     (any_function) uv_loop_close,
+    (any_function) uv_loop_fork,
     (any_function) uv_loop_size,
     (any_function) uv_loop_alive,
     (any_function) uv_loop_get_data,

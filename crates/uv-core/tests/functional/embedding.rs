@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::unix::AsyncFd;
 use uv_core::{Idle, Interest, Loop, RunMode, Timer};
 
 use super::support::{Count, Log, Probe};
@@ -92,6 +93,84 @@ fn the_descriptor_is_readable_while_something_is_ready() {
     assert!(is_readable(&lp));
     lp.run(RunMode::NoWait).unwrap();
     assert!(!is_readable(&lp));
+}
+
+/// Drives `lp` inside tokio, whose reactor reports changes only.
+async fn drive_in_tokio(lp: &Loop) {
+    let fd = lp.as_fd().try_clone_to_owned().unwrap();
+    // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is dropped.
+    let fd = unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
+    let fd = fd.unwrap();
+    loop {
+        let timeout = lp.poll_timeout().unwrap();
+        if !lp.alive() {
+            return;
+        }
+        let readable = match timeout {
+            Some(timeout) => tokio::time::timeout(timeout, fd.readable()).await.ok(),
+            None => Some(fd.readable().await),
+        };
+        lp.run(RunMode::NoWait).unwrap();
+        if let Some(readable) = readable
+            && !lp.has_events().unwrap()
+        {
+            readable.unwrap().clear_ready();
+        }
+    }
+}
+
+#[test]
+fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
+    const DATAGRAMS: usize = 100;
+    let lp = Loop::new().unwrap();
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let (socket, heard) = (ours.try_clone().unwrap(), Count::default());
+    let count = heard.clone();
+    // One datagram in a turn, so that each run leaves the others undone.
+    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+        socket.recv(&mut [0; 8]).unwrap();
+        if count.up() == DATAGRAMS {
+            probe.close().unwrap();
+        }
+    });
+    let mut left = DATAGRAMS;
+    Timer::new(&lp)
+        .start(Duration::ZERO, Duration::from_millis(1), move |timer| {
+            while left > 0 && theirs.send(b"datagram").is_ok() {
+                left -= 1;
+            }
+            if left == 0 {
+                timer.stop().unwrap();
+            }
+        })
+        .unwrap();
+    let remote = lp.remote();
+    let alive = remote.keep_alive();
+    let thread = thread::spawn(move || {
+        remote.post(|_| ()).unwrap();
+        drop(alive);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(drive_in_tokio(&lp));
+    assert_eq!(heard.get(), DATAGRAMS);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_loop_knows_whether_there_are_events_without_taking_them() {
+    let lp = Loop::new().unwrap();
+    assert_eq!(lp.has_events(), Ok(false));
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let socket = ours.try_clone().unwrap();
+    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+        socket.recv(&mut [0; 8]).unwrap();
+    });
+    theirs.send(b"datagram").unwrap();
+    assert_eq!([(); 2].map(|()| lp.has_events()), [Ok(true); 2]);
+    lp.run(RunMode::NoWait).unwrap();
+    assert_eq!(lp.has_events(), Ok(false));
 }
 
 #[test]

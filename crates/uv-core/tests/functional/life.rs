@@ -39,7 +39,7 @@ fn an_inactive_handle_is_kept_alive_by_its_holders_alone() {
     assert_eq!(drops.get(), 0);
     drop(other);
     assert_eq!(drops.get(), 1);
-    assert!(lp.sources().is_empty());
+    assert!(lp.handles().is_empty());
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_closed_handle_cannot_be_used() {
     assert_unusable(&timer, (&idle, &prepare, &check), &probe);
     assert!(timer.event_loop().is_some());
     assert_eq!(lp.run(RunMode::Default), Ok(false));
-    assert!(lp.sources().is_empty());
+    assert!(lp.handles().is_empty());
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn a_callback_may_drop_the_last_reference_to_its_handle_and_others() {
     *mine.borrow_mut() = Some(timer);
     assert_eq!(lp.run(RunMode::Default), Ok(false));
     assert_eq!(ran, ["called"]);
-    assert!(lp.sources().is_empty());
+    assert!(lp.handles().is_empty());
 }
 
 #[test]
@@ -343,12 +343,12 @@ fn a_handle_is_found_by_its_name_until_it_is_closed_or_dropped() {
     let (closed, dropped) = (first.id().unwrap(), second.id().unwrap());
     assert_ne!(closed, dropped);
     assert_eq!(first.id(), Ok(closed));
-    assert!(lp.source(closed).is_some());
-    assert_eq!(lp.sources().len(), 2);
+    assert!(lp.handle(closed).is_some());
+    assert_eq!(lp.handles().len(), 2);
     first.close(|_| ()).unwrap();
     lp.run(RunMode::Default).unwrap();
     drop(second);
-    assert!(lp.source(closed).is_none() && lp.source(dropped).is_none());
+    assert!(lp.handle(closed).is_none() && lp.handle(dropped).is_none());
 
     // Their places in the loop are taken by others, their names are not.
     let others = [Timer::new(&lp), Timer::new(&lp)];
@@ -356,7 +356,7 @@ fn a_handle_is_found_by_its_name_until_it_is_closed_or_dropped() {
         let id = other.id().unwrap();
         assert!(id != closed && id != dropped);
     }
-    assert!(lp.source(closed).is_none() && lp.source(dropped).is_none());
+    assert!(lp.handle(closed).is_none() && lp.handle(dropped).is_none());
 }
 
 #[test]
@@ -364,15 +364,15 @@ fn a_name_means_nothing_to_another_loop() {
     let (lp, other) = (Loop::new().unwrap(), Loop::new().unwrap());
     let (ours, theirs) = (Timer::new(&lp), Timer::new(&other));
     let (id, _) = (ours.id().unwrap(), theirs.id().unwrap());
-    assert!(other.source(id).is_none());
+    assert!(other.handle(id).is_none());
 }
 
 #[test]
 fn a_name_found_again_is_the_handle_itself() {
     let lp = Loop::new().unwrap();
     let probe = Probe::new(&lp, |_, _| ());
-    let found: Rc<dyn std::any::Any> = lp.source(probe.id().unwrap()).unwrap();
-    assert!(Rc::ptr_eq(&found.downcast::<Probe>().unwrap(), &probe));
+    let found = lp.source::<Probe>(probe.id().unwrap()).unwrap();
+    assert!(Rc::ptr_eq(&found, &probe));
 }
 
 #[test]

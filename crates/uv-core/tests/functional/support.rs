@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use uv_core::{
-    Callback, Handle, HookPhase, Interest, Loop, Phase, PollSource, Result, RunMode, Source,
+    Callback, Errno, Handle, HookPhase, Interest, Loop, Phase, PollSource, Result, RunMode, Source,
 };
 
 /// What a probe is told by its loop.
@@ -15,6 +15,7 @@ use uv_core::{
 pub(super) enum Told {
     Turn(Phase),
     Ready(Interest),
+    Refused(Errno),
 }
 
 type OnTold = dyn FnMut(&Rc<Probe>, Told);
@@ -81,6 +82,11 @@ impl Probe {
         self.poll.borrow().as_ref().unwrap().set_interest(interest)
     }
 
+    pub(super) fn request_interest(&self, interest: Interest) -> Result<()> {
+        let poll = self.poll.borrow();
+        poll.as_ref().unwrap().request_interest(interest)
+    }
+
     pub(super) fn interest(&self) -> Interest {
         self.poll.borrow().as_ref().unwrap().interest()
     }
@@ -112,6 +118,11 @@ impl Source for Probe {
     fn ready(self: Rc<Self>, readiness: Interest) {
         self.callback
             .call(|callback| callback(&self, Told::Ready(readiness)));
+    }
+
+    fn interest_refused(self: Rc<Self>, error: Errno) {
+        self.callback
+            .call(|callback| callback(&self, Told::Refused(error)));
     }
 
     fn turn(self: Rc<Self>, phase: Phase) {

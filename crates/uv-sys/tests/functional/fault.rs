@@ -246,3 +246,37 @@ fn where_batches_are_refused_each_message_goes_by_itself() {
 fn batch_of(sender: impl std::os::fd::AsFd, messages: [Transmit<'_>; 3]) -> Result<usize> {
     SendBatch::new().send(sender, messages)
 }
+
+#[cfg(feature = "poller")]
+#[test]
+fn a_poller_can_be_refused_and_interrupted() {
+    use uv_sys::{Interest, PollEvents, Poller};
+
+    let poller = Poller::new().unwrap();
+    script(
+        Call::EpollCtl,
+        [
+            Fault::Errno(Errno::ENOSPC),
+            Fault::Pass,
+            Fault::Errno(Errno::ENOMEM),
+        ],
+    );
+    let refused = poller.register(bound(Family::V4).into(), 1, Interest::WRITABLE);
+    let (errno, fd) = refused.unwrap_err();
+    assert_eq!(errno, Errno::ENOSPC);
+    let registration = poller.register(fd, 1, Interest::WRITABLE).unwrap();
+    let both = Interest::READABLE | Interest::WRITABLE;
+    assert_eq!(registration.set_interest(both), Err(Errno::ENOMEM));
+    assert_eq!(registration.interest(), Interest::WRITABLE);
+    // To watch nothing is never refused.
+    script(Call::EpollCtl, [Fault::Errno(Errno::ENOMEM)]);
+    assert_eq!(registration.set_interest(Interest::NONE), Ok(()));
+    clear();
+    registration.set_interest(Interest::WRITABLE).unwrap();
+    script(Call::EpollWait, [Fault::Errno(Errno::EINTR)]);
+    let mut events = PollEvents::default();
+    for expected in [0, 1] {
+        poller.wait(&mut events, None).unwrap();
+        assert_eq!(events.iter().count(), expected);
+    }
+}

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use uv_sys::fault::{self, Call, Fault};
 use uv_udp::{Errno, Loop, Result, RunMode, Udp};
 
 use super::harness::*;
@@ -256,5 +257,93 @@ struct LastWill(Udp, Log<Result<()>>);
 impl Drop for LastWill {
     fn drop(&mut self) {
         self.1.add(self.0.send(b"queued", |_, _| unreachable!()));
+    }
+}
+
+#[test]
+fn whoever_closes_a_handle_its_requests_complete_before_it_is_closed() {
+    const SENDS: usize = 50;
+    let ways: [fn(&Udp); 3] = [
+        |udp| udp.close(|_| ()).unwrap(),
+        |udp| {
+            let lp = udp.event_loop().unwrap();
+            lp.handles().iter().for_each(|any| any.close().unwrap());
+        },
+        |udp| {
+            let lp = udp.event_loop().unwrap();
+            let any = lp.handle(udp.id().unwrap()).unwrap();
+            any.close().unwrap();
+            assert_eq!(any.close(), Err(Errno::EBADF));
+            assert_eq!(udp.close(|_| unreachable!()), Err(Errno::EBADF));
+        },
+    ];
+    for (ip, close) in loopbacks()
+        .into_iter()
+        .flat_map(|ip| ways.map(|way| (ip, way)))
+    {
+        for blocked in [false, true] {
+            let lp = Loop::new().unwrap();
+            let (peer, address) = raw(ip);
+            let udp = connected(&lp, address);
+            udp.recv_start(|_, _| unreachable!()).unwrap();
+            let results = Log::new();
+            for number in 0..SENDS {
+                let log = results.clone();
+                udp.send(b"x", move |_, result| log.add((number, result)))
+                    .unwrap();
+                if blocked && number == 0 {
+                    fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EAGAIN); 3]);
+                    fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN); 3]);
+                }
+            }
+            if blocked {
+                lp.run(RunMode::NoWait).unwrap();
+            }
+            close(&udp);
+            assert!(!lp.run(RunMode::Default).unwrap());
+            fault::clear();
+            let sent = if blocked { 1 } else { SENDS };
+            let expected = (0..SENDS).map(|number| {
+                let result = if number < sent {
+                    Ok(())
+                } else {
+                    Err(Errno::ECANCELED)
+                };
+                (number, result)
+            });
+            assert_eq!(results.get(), expected.collect::<Vec<_>>());
+            assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (0, 0));
+            assert_eq!(all(&peer).len(), sent);
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_the_poller_refuses_for_a_while_is_heard_again() {
+    let Some(ip) = loopbacks().into_iter().find(|ip| ip.is_ipv6()) else {
+        return;
+    };
+    for (refusals, reports) in [(3, 0), (9, 1)] {
+        let lp = Loop::new().unwrap();
+        let (_, address) = raw(ip);
+        let udp = connected(&lp, address);
+        let (texts, errors) = (Log::new(), Log::new());
+        let (heard, told) = (texts.clone(), errors.clone());
+        udp.recv_start(move |_, received| match received {
+            Ok(datagram) => heard.add(datagram.data.to_vec()),
+            Err(error) => told.add(error.errno()),
+        })
+        .unwrap();
+        settle(&lp);
+        // Another socket takes the place of this one, which the poller must be told of.
+        fault::script(Call::EpollCtl, vec![Fault::Errno(Errno::ENOSPC); refusals]);
+        udp.disconnect().unwrap();
+        raw(ip)
+            .0
+            .send_to(b"late", udp.local_addr().unwrap())
+            .unwrap();
+        run_until(&lp, || texts.len() == 1);
+        assert_eq!(texts.get(), [b"late"]);
+        assert_eq!(errors.get(), vec![Errno::ENOSPC; reports]);
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use uv_core::{Check, Errno, Idle, Loop, Prepare, RunMode, Timer};
@@ -53,6 +53,11 @@ pub(super) const RULES: &[Rule] = &[
         "timers/never-fire-early",
         "No timer fires before its time by the loop's clock, and it fires once.",
         never_early,
+    ),
+    Rule::once(
+        "timers/count-from-the-call",
+        "A timer that a callback starts after long work fires its timeout after that call, and not earlier.",
+        from_the_call,
     ),
     Rule::once(
         "timers/repeat-until-stopped",
@@ -324,16 +329,43 @@ fn due_order(stage: &Stage) -> Verdict {
     let fired = Log::default();
     let timeouts = [3, 1, 2, 1, 3, 0, 2, 0];
     let timers: Vec<_> = timeouts.iter().map(|_| Timer::new(&stage.lp)).collect();
+    // Between which times each is due: however slow this process is, it was started between two readings of the clock.
+    let mut due = Vec::new();
     for ((number, timer), &timeout) in timers.iter().enumerate().zip(&timeouts) {
-        let log = fired.clone();
-        timer.start(Duration::from_millis(timeout), Duration::ZERO, move |_| {
-            log.push(number)
-        })?;
+        let (log, timeout) = (fired.clone(), Duration::from_millis(timeout));
+        let earliest = Instant::now() + timeout;
+        timer.start(timeout, Duration::ZERO, move |_| log.push(number))?;
+        due.push((earliest, Instant::now() + timeout));
     }
     stage.to_the_end()?;
-    let mut expected: Vec<_> = (0..timeouts.len()).collect();
-    expected.sort_by_key(|&number| timeouts[number]);
-    ensure_eq!(fired.all(), expected, "the order of timers");
+    let fired = fired.all();
+    ensure_eq!(fired.len(), timeouts.len(), "timers that fired");
+    for (place, &after) in fired.iter().enumerate() {
+        for &before in &fired[..place] {
+            let late = due[after].1 < due[before].0;
+            let overtaken = timeouts[after] == timeouts[before] && after < before;
+            ensure!(!late && !overtaken, "the order is {fired:?}");
+        }
+    }
+    Ok(())
+}
+
+fn from_the_call(stage: &Stage) -> Verdict {
+    const WORK: Duration = Duration::from_millis(20);
+    let (timer, early) = (Timer::new(&stage.lp), Log::default());
+    let log = early.clone();
+    timer.start(Duration::ZERO, Duration::ZERO, move |timer| {
+        let begin = Instant::now();
+        while begin.elapsed() < WORK {
+            std::hint::spin_loop();
+        }
+        let (log, due) = (log.clone(), Instant::now() + WORK / 2);
+        let check = move |_: &Timer| log.push(Instant::now() < due);
+        // It is open.
+        let _ = timer.start(WORK / 2, Duration::ZERO, check);
+    })?;
+    stage.to_the_end()?;
+    ensure_eq!(early.all(), [false], "whether the timer was early");
     Ok(())
 }
 

@@ -21,6 +21,11 @@ pub(super) const RULES: &[Rule] = &[
         complete_before_close,
     ),
     Rule::each(
+        "requests/complete-however-the-handle-is-closed",
+        "What was accepted completes once and in order also when a walk over the loop closes the handle.",
+        complete_after_walk,
+    ),
+    Rule::each(
         "requests/a-refused-call-accepts-nothing",
         "A call that returns an error accepted nothing: its callback is dropped and never called.",
         refused_accepts_nothing,
@@ -103,6 +108,30 @@ fn complete_before_close(stage: &Stage) -> Verdict {
         .filter_map(|text| number(text))
         .collect();
     ensure_eq!(arrived, sent, "what arrived, and what is said to be sent");
+    Ok(())
+}
+
+fn complete_after_walk(stage: &Stage) -> Verdict {
+    let (peer, results) = (stage.raw()?, Results::default());
+    let udp = stage.connected(peer.address())?;
+    for number in 0..50 {
+        udp.send(&numbered(number, 10), results.of(number))?;
+    }
+    let walked = stage.lp.handles();
+    ensure_eq!(walked.len(), 1, "handles of the loop");
+    for handle in &walked {
+        handle.close()?;
+    }
+    stage.to_the_end()?;
+    let order: Vec<_> = results.all().iter().map(|&(number, _)| number).collect();
+    ensure_eq!(
+        order,
+        (0..50).collect::<Vec<_>>(),
+        "the order of completions"
+    );
+    let (sent, canceled) = (results.with(Ok(())), results.with(Err(Errno::ECANCELED)));
+    ensure_eq!(sent.len() + canceled.len(), 50, "sent and canceled");
+    ensure_eq!(udp.send_queue_count(), 0, "requests in the queue");
     Ok(())
 }
 

@@ -55,7 +55,7 @@ typedef struct {
 extern const rule_t proposal_rules[], policy_rules[], transfer_rules[], callback_rules[], request_rules[], order_rules[];
 extern const rule_t peer_rules[], filter_rules[], local_rules[], error_rules[], report_rules[], option_rules[], socket_rules[];
 extern const rule_t multicast_rules[], memory_rules[], fairness_rules[], input_rules[], life_rules[], close_rules[];
-extern const rule_t takeover_rules[], batch_rules[], route_rules[], pressure_rules[], loop_rules[], timer_rules[], thread_rules[], name_rules[];
+extern const rule_t fork_rules[], takeover_rules[], batch_rules[], route_rules[], pressure_rules[], loop_rules[], timer_rules[], thread_rules[], name_rules[];
 
 /* ---- verdicts ---- */
 

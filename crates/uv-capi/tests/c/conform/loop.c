@@ -1,5 +1,7 @@
 /* The loop: its phases, its modes, its end, and driving it from another one. */
 #include <poll.h>
+#include <signal.h>
+#include <sys/time.h>
 
 #include "conform.h"
 
@@ -255,6 +257,33 @@ static void not_alive(stage_t* stage) {
   ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) == 0 && entries == 1 && turns == 1);
 }
 
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number) {
+  (void) number;
+  signals++;
+}
+
+static void signal_storm(stage_t* stage) {
+  static uv_timer_t timer;
+  struct sigaction action, before;
+  struct itimerval every_millisecond = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+  ENSURE(uv_timer_init(&stage->loop, &timer) == 0);
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal;
+  ENSURE(sigaction(SIGALRM, &action, &before) == 0 && setitimer(ITIMER_REAL, &every_millisecond, NULL) == 0);
+  while (signals < 20) {
+    int fired = entries;
+    ENSURE(uv_timer_start(&timer, on_timer, 10, 0) == 0);
+    uv_run(&stage->loop, UV_RUN_ONCE);
+    ENSURE(entries == fired + 1);
+    entries = 0;
+  }
+  ENSURE(setitimer(ITIMER_REAL, &never, NULL) == 0 && sigaction(SIGALRM, &before, NULL) == 0);
+  /* The timer of the storm was that of the rule's alarm. */
+  alarm(30);
+}
+
 const rule_t loop_rules[] = {
     {"loop/phases-run-in-order",
      "One iteration runs timers, completions, idle, prepare, flush, dispatch with async handles, check and closing, in this order.",
@@ -262,6 +291,8 @@ const rule_t loop_rules[] = {
     {"loop/run-inside-a-callback-is-edeadlk", "uv_run inside a callback is -EDEADLK, not a hang.", NO_FAMILY, nested_run},
     ONCE("loop/stop-ends-run-after-the-iteration", stop),
     ONCE("loop/once-waits-and-no-wait-does-not", run_modes),
+    {"loop/once-waits-through-signals", "A run that waits for a timer goes on waiting when a signal comes, and fires it.", NO_FAMILY,
+     signal_storm},
     {"loop/what-is-not-alive-does-not-turn", "uv_run does nothing on a loop that only unreferenced handles are on, in every mode.", NO_FAMILY,
      not_alive},
     EACH("loop/can-be-embedded-in-another", embedded),

@@ -23,6 +23,7 @@ static const rule_t* const all[] = {
     filter_rules,   local_rules,     takeover_rules, error_rules,    report_rules,   option_rules,  socket_rules, multicast_rules,
     memory_rules,   fairness_rules,  input_rules,    life_rules,     close_rules,   batch_rules,  route_rules,
     pressure_rules, loop_rules,      timer_rules,    thread_rules,   name_rules,
+    fork_rules,
 };
 
 /* Where the process of a rule says what it found. */

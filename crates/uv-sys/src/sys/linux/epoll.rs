@@ -1,10 +1,11 @@
 //! epoll_pwait2(2), for waiting on a poller's descriptor with one syscall.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::socket::put_in_place;
 use crate::errno::{Errno, Result};
 use crate::poller::PollEvent;
 
@@ -72,6 +73,8 @@ pub(crate) fn wait(
     timeout: Option<Duration>,
 ) -> Result<()> {
     events.clear();
+    #[cfg(feature = "fault-injection")]
+    crate::fault::before(crate::fault::Call::EpollWait)?;
     match timeout {
         None => wait_milliseconds(epoll, events, -1),
         Some(Duration::ZERO) => wait_milliseconds(epoll, events, 0),
@@ -87,6 +90,27 @@ pub(crate) fn wait(
             result => result,
         },
     }
+}
+
+/// Whether a wait would find anything, by poll(2), which leaves the events where they are.
+pub(crate) fn is_readable(epoll: BorrowedFd<'_>) -> Result<bool> {
+    let mut entry = libc::pollfd {
+        fd: epoll.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: `entry` is one entry, which the kernel writes to during the call only.
+    let count = syscall!(unsafe { libc::poll(&raw mut entry, 1, 0) })?;
+    Ok(count > 0)
+}
+
+/// Puts an epoll instance that watches nothing in the place of the one behind `epoll`, which other processes keep.
+pub(crate) fn replace_by_empty(epoll: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no pointers.
+    let fd = syscall!(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: a descriptor just made, which nobody else knows.
+    let empty = unsafe { OwnedFd::from_raw_fd(fd) };
+    put_in_place(empty.as_fd(), epoll)
 }
 
 /// Rounded up, so that a short timeout does not become a busy loop; at most what the kernel takes, 24 days.

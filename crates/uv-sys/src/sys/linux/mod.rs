@@ -28,6 +28,8 @@ pub(crate) mod cmsg;
 pub(crate) mod epoll;
 pub(crate) mod errno;
 pub(crate) mod error_queue;
+#[cfg(any(feature = "poller", feature = "fault-injection"))]
+pub(crate) mod fork;
 pub(crate) mod multicast;
 pub(crate) mod options;
 #[cfg(miri)]
