@@ -80,11 +80,13 @@ impl Inner {
                 (bound, address)
             }
         };
+        // After a bind that succeeded an option may be refused: the socket has its port all the same.
+        let has_port = bound.is_ok() || has_port(socket);
         self.enter(State::Unconnected {
             family: Family::of(&address),
-            bound: bound.is_ok(),
+            bound: has_port,
         });
-        if bound.is_ok() && !self.has_chosen_port() {
+        if has_port && !self.has_chosen_port() {
             self.bound_to.set(Some(own));
         }
         bound.and(tied)
@@ -238,6 +240,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn has_port(socket: &PollSource) -> bool {
+    uv_sys::local_addr(socket).is_ok_and(|local| local.port() != 0)
 }
 
 fn filter_survives(family: Family) -> bool {
