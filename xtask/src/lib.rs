@@ -8,6 +8,8 @@ pub mod c_face;
 pub mod ci;
 pub mod conform;
 pub mod demo;
+#[path = "stress/random/mod.rs"]
+pub mod random;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -10,7 +10,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci};
+use xtask::{Format, bench, c_face, ci, random};
+
+/// The random calls check that memory is bounded.
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = random::ALLOCATOR;
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -54,6 +58,8 @@ enum Command {
     },
     /// Measure this project and its peers side by side, in a release build.
     Bench(bench::Arguments),
+    /// Make random calls, and check what holds whatever is called in whatever order.
+    Random(random::Options),
     /// Run the tests of the workspace.
     Test,
     /// Run everything that must hold before a change is taken in.
@@ -77,6 +83,7 @@ fn main() -> ExitCode {
             size: size.into(),
         }),
         Command::Bench(_) => status(bench::run(env::args_os().skip(2))),
+        Command::Random(options) => status(random::main(&options)),
         Command::Test => status(ci::run_tests()),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {
