@@ -149,6 +149,8 @@ impl Hear {
         world.count(actor, udp);
         // A supply without memory is `ENOBUFS`.
         let known = [Errno::ECONNREFUSED, Errno::ENOBUFS].contains(&error);
+        // Where a send that is too large is refused with another error the next time, the first is taken for the network's.
+        let known = known || error == Errno::EMSGSIZE && world.has_faults();
         world.require(known || world.excuses(error), Check::Errno, || {
             format!("the network says {error:?}")
         });

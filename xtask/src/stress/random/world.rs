@@ -178,6 +178,11 @@ impl World {
         few || self.tolerated.iter().any(|name| names(name))
     }
 
+    /// Whether system calls fail by order of whoever runs this.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.tolerated.is_empty()
+    }
+
     /// Checks the result of a call against the errors that it may have.
     pub(super) fn expect<T>(&self, call: &str, result: &Result<T>, expected: &[Errno]) {
         if let Err(error) = result {
@@ -226,6 +231,12 @@ impl World {
             return;
         };
         if address.port() == 0 {
+            if let Some(known) = self.ledger.address(actor.sender.get()) {
+                self.require(may_change, Check::Address, || {
+                    format!("the local address {known} was lost")
+                });
+                actor.sender.set(self.ledger.add_sender(None));
+            }
             return;
         }
         if address.ip().is_unspecified() {
