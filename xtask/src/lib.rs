@@ -8,6 +8,7 @@ pub mod c_face;
 pub mod ci;
 pub mod conform;
 pub mod demo;
+pub mod fuzz;
 #[path = "stress/random/mod.rs"]
 pub mod random;
 

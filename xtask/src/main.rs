@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci, random};
+use xtask::{Format, bench, c_face, ci, fuzz, random};
 
 /// The random calls check that memory is bounded.
 #[global_allocator]
@@ -60,6 +60,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Make random calls, and check what holds whatever is called in whatever order.
     Random(random::Options),
+    /// Give the parsers and the C face all kinds of bytes.
+    Fuzz(fuzz::Options),
     /// Run the tests of the workspace.
     Test,
     /// Run everything that must hold before a change is taken in.
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         }),
         Command::Bench(_) => status(bench::run(env::args_os().skip(2))),
         Command::Random(options) => status(random::main(&options)),
+        Command::Fuzz(options) => status(fuzz::main(&options)),
         Command::Test => status(ci::run_tests()),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {
