@@ -257,7 +257,7 @@ fn play_alone(
     let any = usize::try_from(seed % 1024).unwrap_or(0);
     // A thread that is started before is not kept on the CPU.
     let pinned = scene.one_cpu.then(|| OneCpu::new(any));
-    let world = World::new(scene, &options.without, &options.tolerate)?;
+    let world = World::new(scene, any + 1, &options.without, &options.tolerate)?;
     let _pinned = pinned.unwrap_or_else(|| OneCpu::new(any));
     let began = Instant::now();
     world.watch()?;

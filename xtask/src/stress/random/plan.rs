@@ -113,6 +113,14 @@ pub(super) enum RecvForm {
     IntoScarce,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    NoWait,
+    /// For a while at most, as the next one.
+    Once,
+    Default,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Setting {
     Ttl(u32),
@@ -134,6 +142,8 @@ pub(super) enum Setting {
     Runs(bool),
     /// How many datagrams answer an error, as those do who retransmit.
     Retransmit(usize),
+    /// Each datagram has the handle disconnect, and connect to its peer anew.
+    Restless(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -185,6 +195,13 @@ pub(super) enum Step {
         /// What the receive callback does with the one in the middle.
         then: Option<Box<Step>>,
     },
+    /// Another thread sends from a peer's socket to a handle.
+    HearThread {
+        from: usize,
+        handle: usize,
+        length: usize,
+        count: usize,
+    },
     PeerDies(usize),
     PeerReturns(usize),
     Timer {
@@ -199,10 +216,7 @@ pub(super) enum Step {
     Work(u64),
     /// How many descriptors are free from here on.
     Descriptors(Option<usize>),
-    Run {
-        waits: bool,
-        iterations: usize,
-    },
+    Run(Mode, usize),
     Probe(usize),
     Close(usize),
     Drop(usize),
@@ -296,7 +310,7 @@ fn recv_form(rng: &mut Rng) -> RecvForm {
 
 fn setting(rng: &mut Rng) -> Setting {
     let on = rng.one_in(2);
-    match rng.below(19) {
+    match rng.below(20) {
         0 => Setting::Ttl(1 + u32::try_from(rng.below(255)).unwrap_or(0)),
         1 => Setting::Tos(u8::try_from(rng.below(64) << 2).unwrap_or(0)),
         2 => Setting::Broadcast(on),
@@ -314,6 +328,7 @@ fn setting(rng: &mut Rng) -> Setting {
         15 => Setting::Drained,
         16 => Setting::Referenced(on),
         17 => Setting::Runs(on),
+        18 => Setting::Restless(on),
         _ => Setting::Retransmit(rng.below(3)),
     }
 }
@@ -398,7 +413,13 @@ fn step(rng: &mut Rng) -> Step {
         61 => Step::Join(handle),
         62 => Step::Leave(handle),
         63 => Step::HearGroup(rng.below(PEERS), handle),
-        64..76 => Step::Hear {
+        64..66 => Step::HearThread {
+            from: rng.below(PEERS),
+            handle,
+            length: length(rng).min(2_000),
+            count: 10 * count(rng),
+        },
+        66..76 => Step::Hear {
             from: rng.below(PEERS),
             handle,
             length: length(rng),
@@ -421,10 +442,10 @@ fn step(rng: &mut Rng) -> Step {
         86 => Step::Close(handle),
         87 => Step::Drop(handle),
         88..91 => Step::Make(handle, origin(rng)),
-        _ => Step::Run {
-            waits: rng.one_in(3),
-            iterations: 1 + rng.below(4),
-        },
+        _ => {
+            let mode = rng.pick(&[Mode::NoWait, Mode::NoWait, Mode::Once, Mode::Default]);
+            Step::Run(mode, 1 + rng.below(4))
+        }
     }
 }
 

@@ -188,6 +188,9 @@ impl Heard<'_> {
         let receiver = actor.sender.get();
         let id = world.ledger.arrived(receiver, source, data, truncated);
         self.ids.borrow_mut().extend(id);
+        if actor.restless.get() {
+            world.reconnect(actor, udp);
+        }
     }
 
     fn arrival(&self, arrival: &Arrival, buffer: &[u8]) {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use uv_udp::{Errno, Result, Transmit, Udp};
 
 use super::Check;
-use super::helper::{How, Order};
+use super::helper::{Order, Sender};
 use super::ledger::{HEADER, Stream, datagram};
 use super::plan::{PostForm, SendForm, Step, TryForm};
 use super::world::{Actor, Open, World};
@@ -283,10 +283,10 @@ impl World {
                 "an open handle has no remote".into()
             });
         };
-        let (destination, how) = match form {
-            PostForm::Send => (None, How::Send),
-            PostForm::SendTo => (Some(address), How::SendTo(address)),
-            PostForm::Closure => (None, How::Post(send_on_loop, to)),
+        let (destination, sender) = match form {
+            PostForm::Send => (None, Sender::Remote(remote)),
+            PostForm::SendTo => (Some(address), Sender::RemoteTo(remote, address)),
+            PostForm::Closure => (None, Sender::Post(remote, send_on_loop, to)),
         };
         let ids = match form {
             PostForm::Closure => 0..count,
@@ -298,11 +298,10 @@ impl World {
         };
         if let Some(helper) = &*self.helper.borrow() {
             helper.ask(Order {
-                remote,
+                sender,
                 stream,
                 ids,
                 length,
-                how,
             });
         }
     }

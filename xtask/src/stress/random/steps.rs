@@ -7,10 +7,11 @@ use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use uv_udp::{BindOptions, Errno, Family, Interface, PathMtuDiscovery, Result, Udp};
+use uv_udp::{BindOptions, Errno, Family, Interface, PathMtuDiscovery, Result, Transmit, Udp};
 
+use super::helper::{Order, Sender};
 use super::ledger::{Stream, datagram};
-use super::plan::{Origin, Setting, Step};
+use super::plan::{Mode, Origin, Setting, Step};
 use super::world::{Actor, World};
 use super::{Check, process};
 
@@ -52,11 +53,12 @@ impl World {
                 self.few_descriptors.set(free.is_some());
                 let _ = process::limit_descriptors(*free);
             }
-            Step::Run { waits, iterations } => (0..*iterations).for_each(|_| self.run(*waits)),
+            Step::Run(mode, times) => (0..*times).for_each(|_| self.run(*mode)),
             Step::Send { handle, .. }
             | Step::Try { handle, .. }
             | Step::Post { handle, .. }
             | Step::Hear { handle, .. }
+            | Step::HearThread { handle, .. }
             | Step::Connect(handle, _)
             | Step::Disconnect(handle)
             | Step::Start(handle, _)
@@ -107,6 +109,12 @@ impl World {
                 then,
                 ..
             } => self.hear(actor, *from, (*length, *count), then.as_deref()),
+            Step::HearThread {
+                from,
+                length,
+                count,
+                ..
+            } => self.hear_thread(actor, *from, (*length, *count)),
             Step::Connect(_, to) => self.connect(actor, *to),
             Step::Disconnect(_) => self.disconnect(actor),
             Step::Start(_, form) => self.start(actor, *form),
@@ -404,14 +412,44 @@ impl World {
                 .clone()
                 .flat_map(|id| datagram(stream, id, length))
                 .collect();
-            let set = uv_sys::set_segment_size(socket, size);
-            let sent = set.is_ok() && socket.send_to(&data, address).is_ok();
-            let _ = uv_sys::set_segment_size(socket, None);
+            // Not as an option of the socket, which the helper sends from as well.
+            let mut transmit = Transmit::new(&data).to(address);
+            transmit.segment_size = size;
+            let sent = uv_sys::sendmsg(socket, &transmit).is_ok();
             return self.ledger.is_taken(ids, sent);
         }
         for id in ids {
             let sent = socket.send_to(&datagram(stream, id, length), address);
             self.ledger.is_taken(id..id + 1, sent.is_ok());
+        }
+    }
+
+    fn hear_thread(&self, actor: &Actor, from: usize, (length, count): (usize, usize)) {
+        let Some(address) = self.ledger.address(actor.sender.get()) else {
+            return;
+        };
+        let peers = self.peers.borrow();
+        let peer = &peers[from];
+        let socket = peer.socket.as_ref().map(UdpSocket::try_clone);
+        if let (Some(Ok(socket)), Some(helper)) = (socket, &*self.helper.borrow()) {
+            helper.ask(Order {
+                sender: Sender::Peer(socket, address),
+                stream: Stream {
+                    sender: peer.sender,
+                    thread: true,
+                },
+                ids: self.ledger.send(count, Some(address), false),
+                length,
+            });
+        }
+    }
+
+    /// Disconnects, and connects anew.
+    pub(super) fn reconnect(&self, actor: &Actor, udp: &Udp) {
+        if let (Ok(peer), false) = (udp.peer_addr(), actor.closing.get()) {
+            actor.let_go();
+            let result = self.call(|| udp.disconnect().and_then(|()| udp.connect(peer)));
+            self.moved("connect", actor, udp, result);
         }
     }
 
@@ -518,6 +556,10 @@ impl World {
                 actor.retransmits.set(count);
                 Ok(())
             }
+            Setting::Restless(on) => {
+                actor.restless.set(on);
+                Ok(())
+            }
         });
         let has_socket = udp.fileno().is_ok();
         let expected: &[_] = if has_socket {
@@ -575,7 +617,7 @@ impl World {
             };
             self.hear(actor, peer, (100, 1), None);
             for _ in 0..PROBE_ITERATIONS {
-                self.run(false);
+                self.run(Mode::NoWait);
                 if actor.heard.get() != before || self.ledger.is_broken() {
                     return;
                 }

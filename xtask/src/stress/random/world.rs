@@ -10,7 +10,7 @@ use uv_udp::{Check as Hook, Errno, Loop, Result, RunMode, Timer, Udp};
 
 use super::helper::Helper;
 use super::ledger::{Ledger, Stream};
-use super::plan::{HANDLES, PEERS, Scene, Setting, Step, TIMERS};
+use super::plan::{HANDLES, Mode, PEERS, Scene, Setting, Step, TIMERS};
 use super::{Check, process};
 
 /// What is to happen happens within this time: generous, as under strace on a busy machine everything takes long.
@@ -55,6 +55,7 @@ pub(super) struct Actor {
     /// A batch was not taken to its end.
     pub(super) left_some: Cell<bool>,
     pub(super) retransmits: Cell<usize>,
+    pub(super) restless: Cell<bool>,
     pub(super) settings: RefCell<Vec<Setting>>,
 }
 
@@ -103,7 +104,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(scene: Scene, ignored: &[Check], tolerated: &[String]) -> Result<Rc<Self>> {
+    pub(super) fn new(
+        scene: Scene,
+        any: usize,
+        ignored: &[Check],
+        tolerated: &[String],
+    ) -> Result<Rc<Self>> {
         let ip: IpAddr = if scene.v6 {
             Ipv6Addr::LOCALHOST.into()
         } else {
@@ -134,7 +140,7 @@ impl World {
             peers: RefCell::new(peers),
             timers: RefCell::new(timers),
             hook: RefCell::default(),
-            helper: RefCell::new(Some(Helper::new())),
+            helper: RefCell::new(Some(Helper::new(any))),
             reactions: RefCell::default(),
             requests: Cell::default(),
             calling: Cell::default(),
@@ -313,18 +319,23 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn run(self: &Rc<Self>, waits: bool) {
+    pub(super) fn run(self: &Rc<Self>, mode: Mode) {
         let lp = self.lp();
-        let mode = if waits {
-            RunMode::Once
-        } else {
-            RunMode::NoWait
-        };
         let guard = Timer::new(&lp);
-        if waits && guard.start(GUARD, Duration::ZERO, |_| ()).is_err() {
-            return;
-        }
-        let result = lp.run(mode);
+        let stop = |guard: &Timer| {
+            if let Some(lp) = guard.event_loop() {
+                lp.stop();
+            }
+        };
+        let result = match mode {
+            Mode::NoWait => lp.run(RunMode::NoWait),
+            Mode::Once => guard
+                .start(GUARD, Duration::ZERO, |_| ())
+                .and_then(|()| lp.run(RunMode::Once)),
+            Mode::Default => guard
+                .start(GUARD, Duration::ZERO, stop)
+                .and_then(|()| lp.run(RunMode::Default)),
+        };
         self.expect("run", &result, &[]);
         let _ = guard.stop();
         self.read_peers();
@@ -337,7 +348,7 @@ impl World {
             if self.ledger.is_broken() || start.elapsed() > DEADLINE {
                 return false;
             }
-            self.run(true);
+            self.run(Mode::Once);
         }
         true
     }
@@ -377,7 +388,7 @@ impl World {
         if let Some(helper) = self.helper.take() {
             helper.join();
         }
-        self.run(false);
+        self.run(Mode::NoWait);
         let open = || -> usize {
             let actors = self.all_actors.borrow();
             actors.iter().map(|actor| actor.open.borrow().len()).sum()
@@ -398,8 +409,8 @@ impl World {
         if let Some(hook) = self.hook.take() {
             let _ = hook.close(|_| ());
         }
-        self.run(false);
-        self.run(false);
+        self.run(Mode::NoWait);
+        self.run(Mode::NoWait);
         drop(self.lp.take());
         self.read_peers();
         self.reactions.take();
