@@ -18,12 +18,13 @@ mod steps;
 mod world;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
 use clap::ValueEnum;
 
-pub use inject::{INJECTIONS, Injection, run_injected};
+pub use inject::{FAULTS, Fault, Program, programs};
 pub use process::ALLOCATOR;
 
 use plan::Scene;
@@ -132,13 +133,17 @@ impl Report {
         self.failures.is_empty()
     }
 
-    /// One line for each check that failed, and a count.
+    /// A line for each check, as the tests of Rust have, and one for all of them.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let failures = self.failures.iter();
-        let mut lines: Vec<_> = failures
-            .map(|(check, (count, first))| format!("✗ {check:?} in {count} worlds: {first}"))
-            .collect();
+        let line = |check: &Check| match self.failures.get(check) {
+            None => format!("test {check} ... ok"),
+            Some(_) => format!("test {check} ... FAILED"),
+        };
+        let mut lines: Vec<_> = Check::value_variants().iter().map(line).collect();
+        for (check, (count, first)) in &self.failures {
+            lines.push(format!("{check} in {count} worlds, first: {first}"));
+        }
         let unplayed = match self.unplayed {
             0 => String::new(),
             count => format!(", of which {count} could not begin"),
@@ -149,6 +154,13 @@ impl Report {
             self.worlds
         ));
         lines
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
     }
 }
 
@@ -173,7 +185,7 @@ pub fn run(options: &Options) -> Report {
                     "cargo xtask random --seed {seed} --steps {steps}{}",
                     words.collect::<String>()
                 );
-                eprintln!("✗ {check:?}: {what}\n  {again}");
+                eprintln!("✗ {check}: {what}\n  {again}");
                 let first = (0, format!("{what} ({again})"));
                 report.failures.entry(check).or_insert(first).0 += 1;
             }
@@ -188,33 +200,12 @@ pub fn run(options: &Options) -> Report {
 /// Plays what is asked for, prints what came of it, and says whether every check held.
 #[must_use]
 pub fn main(options: &Options) -> bool {
-    if !options.inject {
-        let report = run(options);
-        report.lines().iter().for_each(|line| println!("{line}"));
-        return report.holds();
+    if options.inject {
+        return inject::run(options);
     }
-    let chosen = INJECTIONS
-        .iter()
-        .filter(|injection| injection.inject.contains(&options.filter));
-    let mut holds = true;
-    for injection in chosen {
-        match run_injected(injection, options) {
-            Ok(Some(done)) if done.holds => println!("✓ {}", injection.inject),
-            Ok(Some(done)) => {
-                holds = false;
-                println!("✗ {}\n{}", injection.inject, done.printed);
-            }
-            Ok(None) => println!(
-                "– {}: strace is missing, or may not trace",
-                injection.inject
-            ),
-            Err(error) => {
-                holds = false;
-                println!("✗ {}: {error}", injection.inject);
-            }
-        }
-    }
-    holds
+    let report = run(options);
+    report.lines().iter().for_each(|line| println!("{line}"));
+    report.holds()
 }
 
 /// Plays one world, and says what is wrong. An error means that it could not begin.
