@@ -28,8 +28,9 @@ pub struct Options {
 const SECONDS: u32 = 60;
 /// The longest input, in bytes: several messages, addresses or options.
 const MAX_LENGTH: usize = 1024;
+type Seeds = fn() -> Vec<Vec<u8>>;
 /// The targets, with the inputs to begin with.
-const TARGETS: [(&str, fn() -> Vec<Vec<u8>>); 3] = [
+const TARGETS: [(&str, Seeds); 3] = [
     ("control_messages", control_messages),
     ("c_addresses", c_addresses),
     ("c_options", c_options),

@@ -10,6 +10,7 @@
 mod helper;
 mod inject;
 mod ledger;
+mod peers;
 mod plan;
 mod process;
 mod receiving;
@@ -35,8 +36,8 @@ use world::World;
 const MAX_STEPS_OF_WORLD: usize = 250;
 /// Bytes that are allocated at once, at most: what is under way and what the loop keeps, several times over.
 const MAX_LIVE_BYTES: usize = 256 << 20;
-/// Bytes that may be left when a world has ended: thread-local memory and lists of the standard library.
-const MAX_LEFT_BYTES: usize = 64 << 10;
+/// Bytes that may be left when a world has ended. Mostly there are none; the standard library may keep something of a thread.
+const MAX_LEFT_BYTES: usize = 4 << 10;
 /// The seed of the first world, unless another is asked for.
 const SEED: u64 = 1;
 

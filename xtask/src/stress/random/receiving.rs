@@ -100,6 +100,8 @@ impl World {
     }
 }
 
+type Outcome = Result<Option<Arrival>, NetworkError>;
+
 /// The receive callback of a handle.
 struct Hear {
     world: Rc<World>,
@@ -151,15 +153,13 @@ impl Hear {
         let known = [Errno::ECONNREFUSED, Errno::ENOBUFS].contains(&error);
         // Where a send that is too large is refused with another error the next time, the first is taken for the network's.
         let known = known || error == Errno::EMSGSIZE && world.has_faults();
-        world.require(known || world.excuses(error), Check::Errno, || {
+        world.require(known || world.excuses(&error), Check::Errno, || {
             format!("the network says {error:?}")
         });
         world.retransmit(actor);
     }
 
-    fn into_one(
-        self,
-    ) -> impl FnMut(&Udp, Option<Vec<u8>>, Result<Option<Arrival>, NetworkError>) + 'static {
+    fn into_one(self) -> impl FnMut(&Udp, Option<Vec<u8>>, Outcome) + 'static {
         move |udp, buffer, outcome| {
             let buffer = buffer.unwrap_or_default();
             self.all(udp, outcome, |heard, arrival| {

@@ -168,7 +168,7 @@ impl World {
                 Errno::ENOBUFS => bytes > 2_000,
                 _ => false,
             };
-            self.require(known || self.excuses(error), Check::Errno, || {
+            self.require(known || self.excuses(&error), Check::Errno, || {
                 format!("send {request} completes with {error:?}")
             });
         }

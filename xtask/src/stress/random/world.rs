@@ -177,7 +177,7 @@ impl World {
     }
 
     /// Whether an error is one that may come at any time.
-    pub(super) fn excuses(&self, error: impl std::fmt::Debug) -> bool {
+    pub(super) fn excuses(&self, error: &dyn std::fmt::Debug) -> bool {
         let shown = format!("{error:?}");
         let names = |name: &str| shown.contains(name);
         let few = self.few_descriptors.get() && (names("EMFILE") || names("ENFILE"));
