@@ -52,8 +52,8 @@ pub static FAULTS: &[Fault] = &[
     visible("setsockopt:error=EPERM:when=23+29", "EPERM"),
     visible("bind:error=ENOMEM:when=11+7", "ENOMEM"),
     visible("connect:error=EAGAIN:when=5+7", "EAGAIN"),
-    visible("epoll_ctl:error=ENOSPC:when=8+3", "ENOSPC"),
-    visible("epoll_ctl:error=ENOMEM:when=8+3", "ENOMEM"),
+    visible("epoll_ctl:error=ENOSPC:when=11+7", "ENOSPC"),
+    visible("epoll_ctl:error=ENOMEM:when=11+7", "ENOMEM"),
     // Calls that a container's filter refuses from the first to the last.
     hidden("sendmmsg:error=EPERM"),
     hidden("recvmmsg:error=EPERM"),
