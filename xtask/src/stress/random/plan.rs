@@ -310,7 +310,7 @@ fn recv_form(rng: &mut Rng) -> RecvForm {
 
 fn setting(rng: &mut Rng) -> Setting {
     let on = rng.one_in(2);
-    match rng.below(20) {
+    match rng.below(21) {
         0 => Setting::Ttl(1 + u32::try_from(rng.below(255)).unwrap_or(0)),
         1 => Setting::Tos(u8::try_from(rng.below(64) << 2).unwrap_or(0)),
         2 => Setting::Broadcast(on),
@@ -328,17 +328,21 @@ fn setting(rng: &mut Rng) -> Setting {
         15 => Setting::Drained,
         16 => Setting::Referenced(on),
         17 => Setting::Runs(on),
-        18 => Setting::Restless(on),
+        18 | 19 => Setting::Restless(on),
         _ => Setting::Retransmit(rng.below(3)),
     }
 }
 
-/// What a callback does: in one case of four something.
-fn reaction(rng: &mut Rng) -> Option<Box<Step>> {
-    if !rng.one_in(4) {
+/// What a callback of a handle does: in one case of three something, and mostly with this handle.
+fn reaction(rng: &mut Rng, own: usize) -> Option<Box<Step>> {
+    if !rng.one_in(3) {
         return None;
     }
-    let handle = rng.below(HANDLES);
+    let handle = if rng.one_in(4) {
+        rng.below(HANDLES)
+    } else {
+        own
+    };
     Some(Box::new(match rng.below(12) {
         0..=2 => send(rng, handle, None),
         3 => attempt(rng, handle),
@@ -392,7 +396,7 @@ fn step(rng: &mut Rng) -> Step {
     let handle = rng.below(HANDLES);
     match rng.below(100) {
         0..18 => {
-            let then = reaction(rng);
+            let then = reaction(rng, handle);
             send(rng, handle, then)
         }
         18..24 => attempt(rng, handle),
@@ -424,12 +428,12 @@ fn step(rng: &mut Rng) -> Step {
             handle,
             length: length(rng),
             count: count(rng),
-            then: reaction(rng),
+            then: reaction(rng, handle),
         },
         76 => Step::PeerDies(rng.below(PEERS)),
         77..79 => Step::PeerReturns(rng.below(PEERS)),
         79..82 => {
-            let then = reaction(rng);
+            let then = reaction(rng, handle);
             timer(rng, then)
         }
         82 => Step::Work(rng.below(2_000) as u64),
