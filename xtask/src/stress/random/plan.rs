@@ -235,10 +235,35 @@ impl Scene {
         };
         let origins = (0..HANDLES).map(|handle| Step::Make(handle, origin(&mut rng)));
         scene.steps.extend(origins.collect::<Vec<_>>());
+        if rng.one_in(3) {
+            scene.steps.extend(restless(&mut rng));
+        }
         let count = steps.min(MAX_STEPS_OF_WORLD);
         scene.steps.extend((0..count).map(|_| step(&mut rng)));
         scene
     }
+}
+
+/// A handle that connects anew with each datagram of those that wait for it.
+fn restless(rng: &mut Rng) -> Vec<Step> {
+    let (handle, from) = (0, rng.below(PEERS));
+    let mut steps = vec![
+        Step::Set(handle, Setting::Restless(true)),
+        Step::Connect(handle, from),
+        Step::Start(handle, recv_form(rng)),
+    ];
+    for _ in 0..1 + rng.below(4) {
+        let hear = |length, count| Step::Hear {
+            from,
+            handle,
+            length,
+            count,
+            then: None,
+        };
+        steps.extend((0..3).map(|_| hear(length(rng).min(1_500), count(rng))));
+        steps.push(Step::Run(Mode::NoWait, 3));
+    }
+    steps
 }
 
 fn origin(rng: &mut Rng) -> Origin {
