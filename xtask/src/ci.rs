@@ -23,7 +23,7 @@ pub struct Step {
 }
 
 /// All steps, in the order in which they run: what is quick and fails often comes first.
-pub static STEPS: [Step; 10] = [
+pub static STEPS: [Step; 11] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -60,6 +60,11 @@ pub static STEPS: [Step; 10] = [
         run: sandbox,
     },
     Step {
+        name: "fuzz",
+        about: "the fuzz targets find nothing in a minute each",
+        run: crate::fuzz::step,
+    },
+    Step {
         name: "valgrind",
         about: "the tests of the crates under valgrind",
         run: valgrind,
@@ -77,7 +82,7 @@ pub static STEPS: [Step; 10] = [
 ];
 
 /// How a step that did not fail ended.
-enum Done {
+pub(crate) enum Done {
     /// It holds; with a remark or none.
     Holds(String),
     /// It cannot run here.
@@ -85,7 +90,7 @@ enum Done {
 }
 
 /// Why a step failed.
-struct Failed(String);
+pub(crate) struct Failed(pub(crate) String);
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {

@@ -9,6 +9,9 @@ pub mod ci;
 pub mod conform;
 pub mod demo;
 pub mod deny;
+pub mod fuzz;
+#[path = "stress/random/mod.rs"]
+pub mod random;
 mod sandbox;
 
 /// How results are printed.

@@ -11,7 +11,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci, deny};
+use xtask::{Format, bench, c_face, ci, deny, fuzz, random};
+
+/// The random calls check that memory is bounded.
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = random::ALLOCATOR;
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -64,6 +68,10 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
+    /// Make random calls, and check what holds whatever is called in whatever order.
+    Random(random::Options),
+    /// Give the parsers and the C face all kinds of bytes.
+    Fuzz(fuzz::Options),
     /// Run the tests of the workspace.
     Test,
     /// Run everything that must hold before a change is taken in.
@@ -94,6 +102,8 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Random(options) => status(random::main(&options)),
+        Command::Fuzz(options) => status(fuzz::main(&options)),
         Command::Test => status(ci::run_tests()),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {

@@ -1,0 +1,80 @@
+//! Another thread, which asks handles to send.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::sync::mpsc;
+use std::thread::{JoinHandle, spawn};
+
+use uv_udp::{Udp, UdpRemote};
+
+use super::ledger::{Stream, datagram};
+use super::process::OneCpu;
+
+/// What the thread is to send.
+pub(super) struct Order {
+    pub(super) sender: Sender,
+    pub(super) stream: Stream,
+    pub(super) ids: Range<usize>,
+    pub(super) length: usize,
+}
+
+pub(super) enum Sender {
+    /// To the handle's peer.
+    Remote(UdpRemote),
+    RemoteTo(UdpRemote, SocketAddr),
+    /// By a function that runs on the loop.
+    Post(UdpRemote, fn(&Udp, usize, usize), usize),
+    /// From a raw socket to a handle.
+    Peer(UdpSocket, SocketAddr),
+}
+
+pub(super) struct Helper {
+    orders: mpsc::Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Helper {
+    /// A thread that stays on one of its CPUs.
+    pub(super) fn new(any: usize) -> Self {
+        let (orders, receiver) = mpsc::channel::<Order>();
+        let thread = spawn(move || {
+            let _pinned = OneCpu::new(any);
+            receiver.into_iter().for_each(|order| carry_out(&order));
+        });
+        Self { orders, thread }
+    }
+
+    pub(super) fn ask(&self, order: Order) {
+        // The thread is there as long as this is.
+        let _ = self.orders.send(order);
+    }
+
+    /// Waits for all that was asked for.
+    pub(super) fn join(self) {
+        drop(self.orders);
+        let _ = self.thread.join();
+    }
+}
+
+fn carry_out(order: &Order) {
+    let (stream, length) = (order.stream, order.length);
+    for id in order.ids.clone() {
+        let data = || datagram(stream, id, length);
+        // A loop that is gone refuses, and a socket may have no room: nothing is lost that anybody was promised.
+        match &order.sender {
+            Sender::Remote(remote) => {
+                let _ = remote.send(data());
+            }
+            Sender::RemoteTo(remote, to) => {
+                let _ = remote.send_to(data(), *to);
+            }
+            Sender::Post(remote, work, to) => {
+                let (work, to) = (*work, *to);
+                let _ = remote.post(move |udp| work(udp, to, length));
+            }
+            Sender::Peer(socket, to) => {
+                let _ = socket.send_to(&data(), *to);
+            }
+        }
+    }
+}
