@@ -8,6 +8,7 @@ pub mod c_face;
 pub mod ci;
 pub mod conform;
 pub mod demo;
+pub mod stress;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

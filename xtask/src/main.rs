@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci};
+use xtask::{Format, bench, c_face, ci, stress};
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -56,6 +56,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Run the tests of the workspace.
     Test,
+    /// Run every test again and again under conditions that expose races, and count the failures.
+    Stress(stress::Arguments),
     /// Run everything that must hold before a change is taken in.
     Ci {
         /// Leave a step out.
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         }),
         Command::Bench(_) => status(bench::run(env::args_os().skip(2))),
         Command::Test => status(ci::run_tests()),
+        Command::Stress(arguments) => stress(&arguments),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {
             filter,
@@ -127,6 +130,16 @@ fn conform(selection: &Selection, list: bool, format: Format) -> ExitCode {
         eprintln!("{error}");
         ExitCode::FAILURE
     })
+}
+
+fn stress(arguments: &stress::Arguments) -> ExitCode {
+    match stress::run(arguments) {
+        Ok(holds) => status(holds),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn install(prefix: &Path) -> ExitCode {
