@@ -1,4 +1,4 @@
-//! Every peer's every workload, for a few milliseconds each: it delivers something, and what it reports makes sense.
+//! Every peer's every workload, for a few units each: it delivers something, and what it reports makes sense.
 
 use std::collections::HashSet;
 use std::process::Command;
