@@ -404,8 +404,15 @@ impl DeadPeer {
 pub(crate) struct Sockets(Vec<String>);
 
 impl Sockets {
-    /// Those at the port of `address`, in this thread's network namespace.
-    pub(crate) fn at(address: SocketAddr) -> Result<Self, Broken> {
+    /// The handle's own, and others at its port in this thread's network namespace.
+    pub(crate) fn of(udp: &Udp) -> Result<Self, Broken> {
+        let own = udp.with_fd(|fd| inode(fd))??;
+        Self::with_others(own, udp.local_addr()?)
+    }
+
+    /// The kernel's table leaves sockets out while other processes bind and close theirs: what must be found is found by its
+    /// descriptor.
+    fn with_others(own: String, address: SocketAddr) -> Result<Self, Broken> {
         let file = match address {
             SocketAddr::V4(_) => "/proc/thread-self/net/udp",
             SocketAddr::V6(_) => "/proc/thread-self/net/udp6",
@@ -420,9 +427,11 @@ impl Sockets {
             let inode = fields.nth(7)?;
             local.ends_with(&port).then(|| format!("socket:[{inode}]"))
         });
-        let found = Self(inodes.collect());
-        ensure!(!found.0.is_empty(), "nothing is bound to {address}");
-        Ok(found)
+        let mut found = vec![own];
+        found.extend(inodes);
+        found.sort_unstable();
+        found.dedup();
+        Ok(Self(found))
     }
 
     /// How many of them this process has a descriptor of.
@@ -442,6 +451,11 @@ impl Sockets {
         ensure!(open == 0, "the port is not free: {open} sockets are open");
         Ok(())
     }
+}
+
+/// What `/proc/self/fd` calls the socket.
+fn inode(fd: impl AsFd) -> io::Result<String> {
+    Ok(format!("socket:[{}]", rustix::fs::fstat(fd)?.st_ino))
 }
 
 /// A datagram of `len` bytes that begins with its number.
@@ -484,7 +498,8 @@ mod tests {
                 println!("skipped: no loopback address of {family:?} here");
                 continue;
             };
-            let sockets = Sockets::at(raw.address()).unwrap();
+            let own = inode(&raw).unwrap();
+            let sockets = Sockets::with_others(own, raw.address()).unwrap();
             let copy = raw.socket.try_clone().unwrap();
             drop(raw);
             assert_eq!(sockets.open().unwrap(), 1);
