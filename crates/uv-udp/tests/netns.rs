@@ -192,11 +192,19 @@ fn too_large_ones_among_others(lp: &Loop, udp: &Udp, receiver: &UdpSocket) {
 
 #[test]
 fn datagrams_larger_than_the_path_allows_are_fragmented_and_smaller_ones_still_segmented() {
-    let near = thread::spawn(|| match network() {
-        Ok(receivers) => receivers.iter().for_each(check),
-        Err(reason) => eprintln!("skipped: no network of two namespaces here: {reason}"),
-    });
-    if let Err(panic) = near.join() {
-        std::panic::resume_unwind(panic);
+    let near = thread::spawn(|| network().map(|receivers| receivers.iter().for_each(check)));
+    match near.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => skipped(format_args!("no network of two namespaces here: {reason}")),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+fn skipped(reason: impl std::fmt::Display) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    // Without a standard error output there is nobody to read it.
+    let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

@@ -37,6 +37,19 @@ pub struct Arguments {
     pub list: bool,
 }
 
+impl Default for Arguments {
+    /// Everything for one minute.
+    fn default() -> Self {
+        Self {
+            minutes: 1.0,
+            filter: None,
+            seed: None,
+            condition: None,
+            list: false,
+        }
+    }
+}
+
 impl Arguments {
     fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.minutes * 60.0)

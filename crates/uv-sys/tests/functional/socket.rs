@@ -8,7 +8,7 @@ use uv_sys::{
     socket,
 };
 
-use crate::util::{FAMILIES, bound, ephemeral, loopback, next, nobody, pair};
+use crate::util::{FAMILIES, bound, ephemeral, loopback, next, nobody, pair, skipped};
 
 /// The flags of a descriptor, as the kernel shows them.
 fn flags(fd: &impl AsRawFd) -> u32 {
@@ -209,7 +209,7 @@ fn global_address() -> Option<Ipv6Addr> {
 #[test]
 fn a_disconnected_ipv6_socket_still_drops_strangers_where_that_is_known() {
     let Some(global) = global_address() else {
-        eprintln!("skipped: no IPv6 address but the loopback one");
+        skipped("no IPv6 address but the loopback one");
         return;
     };
     let port = nobody(Family::V6).port();

@@ -139,3 +139,12 @@ pub(super) fn connected(lp: &Loop, peer: SocketAddr) -> Udp {
     udp.connect(peer).unwrap();
     udp
 }
+
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+pub(crate) fn skipped(reason: impl std::fmt::Display) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    // Without a standard error output there is nobody to read it.
+    let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
+}

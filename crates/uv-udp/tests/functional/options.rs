@@ -162,7 +162,7 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
         match udp.set_mark(77) {
             Err(error) => {
                 assert_eq!(error, Errno::EPERM);
-                println!("skipped: no privilege to mark");
+                skipped("no privilege to mark");
             }
             Ok(()) => {
                 assert_eq!((udp.mark(), uv_sys::mark(spy)), (Ok(77), Ok(77)));
