@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 /* Bytes; the kernel doubles them for its bookkeeping (socket(7)). */

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use uv_udp::{Errno, Loop, Result, RunMode, Timer, Udp};
@@ -25,9 +26,53 @@ pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// An address where nobody listens: it was somebody's a moment ago.
+/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
+/// what others send there is refused.
 pub(super) fn dead(ip: IpAddr) -> SocketAddr {
-    raw(ip).1
+    let (holder, address) = raw(ip);
+    holder.connect(address).unwrap();
+    HOLDERS.with_borrow_mut(|holders| holders.push(holder));
+    address
+}
+
+thread_local! {
+    static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Somebody who listens at an address of [`dead`] from now on.
+pub(super) fn revive(dead: SocketAddr) -> UdpSocket {
+    HOLDERS.with_borrow(|holders| {
+        let holder = holders
+            .iter()
+            .find(|holder| holder.local_addr().is_ok_and(|address| address == dead));
+        uv_sys::set_reuse_address(holder.expect("a dead address"), true).unwrap();
+    });
+    let socket = uv_sys::socket(uv_sys::Family::of(&dead)).unwrap();
+    uv_sys::set_reuse_address(&socket, true).unwrap();
+    uv_sys::bind(&socket, &dead).unwrap();
+    let socket = UdpSocket::from(socket);
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket
+}
+
+/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+pub(super) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> Result<T>) -> T {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
+    let (first, count) = (10_000, 20_000);
+    let start = std::process::id().wrapping_mul(7_919);
+    (0..count)
+        .find_map(|_| {
+            let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            match bind(u16::try_from(first + number % count).unwrap()) {
+                Err(Errno::EADDRINUSE) => None,
+                bound => Some(bound.unwrap()),
+            }
+        })
+        .expect("a free port")
 }
 
 /// What a raw socket receives next.
