@@ -18,7 +18,7 @@ use super::watch::text;
 
 /// What is to happen happens within this time, or the rule fails. Generous: under `strace` or `valgrind`, on a machine
 /// with other work, everything takes a hundred times as long as it should.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What does not hold, and where that was noticed.
 #[derive(Clone, Debug)]

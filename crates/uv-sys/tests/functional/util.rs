@@ -75,7 +75,7 @@ pub(crate) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> uv_sys::Result<T>) 
 pub(crate) fn wait_readable(socket: &UdpSocket) {
     socket.set_nonblocking(false).unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     socket.peek_from(&mut [0]).unwrap();
     socket.set_nonblocking(true).unwrap();

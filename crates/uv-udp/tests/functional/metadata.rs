@@ -32,7 +32,7 @@ fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
 fn observe(socket: &UdpSocket) -> (Vec<u8>, SocketAddr, Metadata) {
     socket
         .peek(&mut [0; 9])
-        .expect("a datagram within ten seconds");
+        .expect("a datagram within a minute");
     let mut buffer = vec![0; 65_536];
     let options = RecvOptions {
         source: true,

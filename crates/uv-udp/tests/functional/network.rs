@@ -158,7 +158,7 @@ fn network() -> Result<Router, String> {
 
 /// Waits until the router answers: a network that was just made loses a datagram or two.
 fn warm_up(v6: bool) {
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         let socket = std::net::UdpSocket::bind((if v6 { "::" } else { "0.0.0.0" }, 0)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(20)))
