@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use rustix::process::nice;
+
 /// Sockets that one binding thread holds at a time: well below the usual limit of 1,024 descriptors.
 const HELD_SOCKETS: usize = 200;
 
@@ -20,9 +22,22 @@ pub(super) struct Background {
 impl Background {
     /// Two endless loops per CPU.
     pub(super) fn busy() -> Self {
+        Self::loops(2, 0)
+    }
+
+    /// One endless loop per CPU, with a priority that leaves about a ninth of each CPU to a process of the lowest one:
+    /// `sched_prio_to_weight` in the kernel's `sched/core.c` has 110 for 10, and 15 for 19. Beside loops of the usual
+    /// priority it gets a hundredth, and nothing comes to an end.
+    pub(super) fn busy_at_low_priority() -> Self {
+        Self::loops(1, 10)
+    }
+
+    fn loops(per_cpu: usize, niceness: i32) -> Self {
         let mut background = Self::default();
-        for _ in 0..2 * thread::available_parallelism().map_or(1, usize::from) {
-            background.spawn(|over| {
+        for _ in 0..per_cpu * thread::available_parallelism().map_or(1, usize::from) {
+            background.spawn(move |over| {
+                // On Linux the nice value belongs to the thread. Lowering the priority is always allowed.
+                let _ = nice(niceness);
                 while !over.load(Ordering::Relaxed) {
                     hint::spin_loop();
                 }

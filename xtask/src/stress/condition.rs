@@ -69,7 +69,8 @@ impl Condition {
     /// The work of others, which ends when this is dropped.
     pub(super) fn background(self) -> Background {
         match self {
-            Self::BusyCpus | Self::LowestPriority => Background::busy(),
+            Self::BusyCpus => Background::busy(),
+            Self::LowestPriority => Background::busy_at_low_priority(),
             Self::ForeignPorts => Background::binding_ports(),
             Self::OneCpu | Self::TenCopies | Self::SmallBuffers => Background::default(),
         }

@@ -12,7 +12,7 @@ mod random_order;
 mod subject;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use driver::run;
@@ -65,5 +65,6 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Where the output of failed runs is kept.
 fn output_directory() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/stress"))
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    workspace.unwrap_or(Path::new(".")).join("target/stress")
 }
