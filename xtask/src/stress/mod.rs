@@ -1,8 +1,8 @@
 //! `cargo xtask stress`: runs every subject again and again under conditions that expose races, and counts the failures of
 //! each test.
 //!
-//! A [`Subject`](subject::Subject) is a program whose output names tests; [`subject::SOURCES`] lists where subjects come from.
-//! A [`Condition`](condition::Condition) changes the machine around it. The driver visits every pair of both in an order that
+//! A `Subject` is a program whose output names tests; `subject::SOURCES` lists where subjects come from.
+//! A `Condition` changes the machine around it. The driver visits every pair of both in an order that
 //! the seed chooses, until the time is up.
 
 mod background;
