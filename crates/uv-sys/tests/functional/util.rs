@@ -31,6 +31,8 @@ pub(crate) fn ephemeral(family: Family) -> SocketAddr {
 pub(crate) fn bound(family: Family) -> UdpSocket {
     let fd = uv_sys::socket(family).unwrap();
     uv_sys::bind(&fd, &ephemeral(family)).unwrap();
+    // Whatever net.core.rmem_default is.
+    uv_sys::set_recv_buffer_size(&fd, 212_992).unwrap();
     UdpSocket::from(fd)
 }
 

@@ -19,6 +19,8 @@ pub(super) fn loopbacks() -> Vec<IpAddr> {
 /// A raw socket of the other side, with a port of its own.
 pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind((ip, 0)).unwrap();
+    // Whatever net.core.rmem_default is.
+    uv_sys::set_recv_buffer_size(&socket, 212_992).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
@@ -174,6 +176,8 @@ pub(super) fn note(log: &Log<Result<()>>) -> impl FnOnce(&Udp, Result<()>) + 'st
 pub(super) fn bound(lp: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
     let udp = Udp::new(lp);
     udp.bind(SocketAddr::new(ip, 0)).unwrap();
+    // Whatever net.core.rmem_default is.
+    udp.set_recv_buffer_size(212_992).unwrap();
     let address = udp.local_addr().unwrap();
     (udp, address)
 }
