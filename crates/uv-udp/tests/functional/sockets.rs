@@ -378,6 +378,8 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             let udp = Udp::new(&lp);
             udp.bind_with((ip, 0).into(), options().reuse_port(true))
                 .unwrap();
+            // Whatever net.core.rmem_default is.
+            udp.set_recv_buffer_size(212_992).unwrap();
             let address = udp.local_addr().unwrap();
             let heard = listen(&udp);
             udp.connect(to_peer).unwrap();
