@@ -267,7 +267,10 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::from_socket(UdpSocket::bind(address)?)
+        let socket = UdpSocket::bind(address)?;
+        // Whatever net.core.rmem_default is.
+        uv_sys::set_recv_buffer_size(&socket, 212_992)?;
+        Self::from_socket(socket)
     }
 
     pub(crate) fn from_socket(socket: UdpSocket) -> io::Result<Self> {
