@@ -16,6 +16,8 @@ use crate::stats;
 /// A meter looks at the clock once in this many turns of a loop, so that a peer with short turns does not pay for it
 /// with each datagram. A turn of the longest kind takes a third of a millisecond: the window overshoots by 5 ms.
 const TURNS_PER_LOOK: u32 = 16;
+/// A round ends without a measurement if it did not deliver [`Params::at_least`] within this time after its duration.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long and how large one round is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Params {
     pub warmup: Duration,
     /// Count for this long.
     pub duration: Duration,
+    /// Count for longer if fewer units than this were delivered by then.
+    pub at_least: u64,
     /// Handles of `fanout-10k`.
     pub handles: usize,
     /// Timers of `timers-1m`.
@@ -36,6 +40,7 @@ impl Params {
         Params {
             warmup: Duration::from_millis(40),
             duration: Duration::from_millis(400),
+            at_least: 1,
             handles: 10_000,
             timers: 1_000_000,
         }
@@ -50,11 +55,12 @@ impl Params {
         }
     }
 
-    /// A round that only shows that a workload works: a few milliseconds, 200 handles, 2,000 timers.
+    /// A round that only shows that a workload works: 20 units, 200 handles, 2,000 timers.
     pub fn tiny() -> Params {
         Params {
-            warmup: Duration::from_millis(2),
-            duration: Duration::from_millis(10),
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+            at_least: 20,
             handles: 200,
             timers: 2_000,
         }
@@ -166,6 +172,20 @@ impl Mark {
         }
     }
 
+    /// Units delivered from `self` until `end`.
+    pub(crate) fn delivered_until(self, end: Mark) -> u64 {
+        end.delivered - self.delivered
+    }
+
+    /// Why a round that ended at `end` has no measurement.
+    pub(crate) fn too_little(self, end: Mark, at_least: u64) -> Failure {
+        Failure::Io(io::Error::other(format!(
+            "{} of {at_least} units delivered within {:?}",
+            self.delivered_until(end),
+            end.at - self.at
+        )))
+    }
+
     /// What happened from `self` until `end`. The share is left out if nothing was counted as sent.
     pub(crate) fn until(self, end: Mark) -> Measurement {
         let delivered = end.delivered - self.delivered;
@@ -184,6 +204,7 @@ pub struct Meter {
     counters: Arc<Counters>,
     begins: Instant,
     duration: Duration,
+    at_least: u64,
     turns: u32,
     first: Option<Mark>,
     last: Option<Mark>,
@@ -204,6 +225,7 @@ impl Meter {
             counters,
             begins: now + params.warmup,
             duration: params.duration,
+            at_least: params.at_least,
             turns: 0,
             first: None,
             last: None,
@@ -241,7 +263,12 @@ impl Meter {
         match self.first {
             None if now >= self.begins => self.first = Some(Mark::of(&self.counters, now)),
             Some(first) if self.last.is_none() && now >= first.at + self.duration => {
-                self.last = Some(Mark::of(&self.counters, now));
+                let last = Mark::of(&self.counters, now);
+                if first.delivered_until(last) >= self.at_least
+                    || now >= first.at + self.duration + LONGEST_WAIT
+                {
+                    self.last = Some(last);
+                }
             }
             _ => {}
         }
@@ -254,6 +281,9 @@ impl Meter {
                 "the loop ended before the time was up",
             )));
         };
+        if first.delivered_until(last) < self.at_least {
+            return Err(first.too_little(last, self.at_least));
+        }
         let measured = first.until(last);
         self.laps.sort_unstable();
         let quantile = |q| stats::quantile(&self.laps, q);
@@ -273,53 +303,74 @@ impl Meter {
 mod tests {
     use super::*;
 
-    fn params(warmup: u64, duration: u64) -> Params {
+    const WARMUP: Duration = Duration::from_secs(1);
+    const DURATION: Duration = Duration::from_secs(10);
+
+    fn params() -> Params {
         Params {
-            warmup: Duration::from_millis(warmup),
-            duration: Duration::from_millis(duration),
-            ..Params::tiny()
+            warmup: WARMUP,
+            duration: DURATION,
+            ..Params::full()
         }
     }
 
     #[test]
     fn a_meter_counts_neither_the_warm_up_nor_what_follows_the_end() {
-        let mut meter = Meter::new(&params(5, 10));
-        let counters = meter.counters();
+        let mut meter = Meter::new(&params());
+        let (counters, begins) = (meter.counters(), meter.begins);
         counters.sent.add(1_000_000);
         counters.delivered.add(1_000_000);
-        while meter.turn() {
-            counters.sent.add(4);
-            counters.delivered.add(1);
-            std::thread::sleep(Duration::from_micros(100));
-        }
+        meter.look(begins);
+        counters.sent.add(400);
+        counters.delivered.add(100);
+        meter.look(begins + DURATION);
         counters.delivered.add(1_000_000);
+        meter.look(begins + 2 * DURATION);
         let measured = meter.finish().unwrap();
-        assert!(
-            measured.rate > 0.0 && measured.rate < 20_000.0,
-            "{measured:?}"
-        );
+        assert_eq!(measured.rate, 10.0);
         assert_eq!(measured.share, Some(0.25));
         assert_eq!(measured.latency, None);
     }
 
     #[test]
+    fn a_meter_waits_beyond_the_duration_for_the_units_that_a_round_needs() {
+        let mut meter = Meter::new(&params());
+        let (counters, begins) = (meter.counters(), meter.begins);
+        meter.look(begins);
+        meter.look(begins + DURATION);
+        assert!(meter.last.is_none());
+        counters.delivered.add(1);
+        meter.look(begins + 2 * DURATION);
+        assert!(meter.finish().unwrap().rate > 0.0);
+    }
+
+    #[test]
+    fn a_round_that_delivers_nothing_ends_without_a_measurement() {
+        let mut meter = Meter::new(&params());
+        let begins = meter.begins;
+        meter.look(begins);
+        meter.look(begins + DURATION + LONGEST_WAIT);
+        let failure = meter.finish().unwrap_err().to_string();
+        assert!(failure.contains("0 of 1 units"), "{failure}");
+    }
+
+    #[test]
     fn laps_become_percentiles() {
-        let mut meter = Meter::new(&params(0, 20));
+        let mut meter = Meter::new(&Params::tiny());
         let counters = meter.counters();
         loop {
-            std::thread::sleep(Duration::from_millis(1));
             counters.delivered.add(1);
             if !meter.lap() {
                 break;
             }
         }
         let latency = meter.finish().unwrap().latency.unwrap();
-        assert!(latency.p50_ns >= 1_000_000 && latency.p99_ns >= latency.p50_ns);
+        assert!(latency.p50_ns > 0 && latency.p99_ns >= latency.p50_ns);
     }
 
     #[test]
     fn a_loop_that_ends_early_has_no_measurement() {
-        assert!(Meter::new(&params(1000, 1000)).finish().is_err());
+        assert!(Meter::new(&params()).finish().is_err());
     }
 
     #[test]

@@ -14,12 +14,9 @@ use std::{
 };
 
 use crate::{
-    measure::{Counter, Counters, Failure, Mark, Measurement, Outcome, Params},
+    measure::{Counter, Counters, Failure, LONGEST_WAIT, Mark, Outcome, Params},
     net::ANY_PORT,
 };
-
-/// A round in which nothing was delivered goes on for so long at most: on a busy machine the threads may not have run at all.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What the threads of one round share.
 #[derive(Debug, Default)]
@@ -42,19 +39,25 @@ impl Shared {
         self.silent.load(Ordering::Relaxed)
     }
 
-    fn sample(&self, params: &Params) -> Measurement {
+    fn sample(&self, params: &Params) -> Outcome {
         thread::sleep(params.warmup);
         let first = Mark::of(&self.counters, Instant::now());
         let begun = Instant::now();
         thread::sleep(params.duration);
-        let measure = || first.until(Mark::of(&self.counters, Instant::now()));
-        let mut measured = measure();
-        while measured.rate == 0.0 && begun.elapsed() < LONGEST_WAIT {
-            thread::sleep(params.duration);
-            measured = measure();
-        }
+        let latest = begun + params.duration + LONGEST_WAIT;
+        let last = loop {
+            let mark = Mark::of(&self.counters, Instant::now());
+            if first.delivered_until(mark) >= params.at_least || Instant::now() >= latest {
+                break mark;
+            }
+            // So that the threads run.
+            thread::sleep(Duration::from_millis(1));
+        };
         self.stop.store(true, Ordering::Relaxed);
-        measured
+        if first.delivered_until(last) < params.at_least {
+            return Err(first.too_little(last, params.at_least));
+        }
+        Ok(first.until(last))
     }
 }
 
@@ -86,7 +89,7 @@ where
         let sent = join(sending);
         shared.silent.store(true, Ordering::Relaxed);
         wake_until_finished(address, &receiving)?;
-        join(receiving).and(sent).map(|()| measurement)
+        join(receiving).and(sent).and(measurement)
     })
 }
 
@@ -173,7 +176,7 @@ where
             end(remote);
         });
         let measurement = shared.sample(params);
-        join(looping).map(|()| measurement)
+        join(looping).and(measurement)
     })
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::conform::{self, Report, Selection};
 use crate::sandbox::{self, Checked};
+use crate::stress;
 
 /// One step.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +24,7 @@ pub struct Step {
 }
 
 /// All steps, in the order in which they run: what is quick and fails often comes first.
-pub static STEPS: [Step; 11] = [
+pub static STEPS: [Step; 15] = [
     Step {
         name: "fmt",
         about: "the code is formatted",
@@ -50,6 +51,21 @@ pub static STEPS: [Step; 11] = [
         run: conform,
     },
     Step {
+        name: "sanitizers",
+        about: "the C programs and the conformance suite in C with sanitizers for addresses and undefined behaviour",
+        run: sanitizers,
+    },
+    Step {
+        name: "libuv",
+        about: "the C programs do the same with the system's libuv",
+        run: libuv,
+    },
+    Step {
+        name: "strace",
+        about: "the system calls of a loop at rest, and of a handle after an option was switched off",
+        run: strace,
+    },
+    Step {
         name: "inject",
         about: "the conformance suite in Rust under injected system call errors",
         run: inject,
@@ -65,8 +81,13 @@ pub static STEPS: [Step; 11] = [
         run: crate::fuzz::step,
     },
     Step {
+        name: "stress",
+        about: "every test under conditions that expose races, for a minute",
+        run: stress,
+    },
+    Step {
         name: "valgrind",
-        about: "the tests of the crates under valgrind",
+        about: "the tests of the crates under valgrind, in Rust and in C",
         run: valgrind,
     },
     Step {
@@ -118,7 +139,7 @@ pub fn run(skip: &[String]) -> bool {
             }
         };
         told.push(format!(
-            "{sign} {:8} {:6.1} s  {remark}",
+            "{sign} {:10} {:6.1} s  {remark}",
             step.name,
             began.elapsed().as_secs_f64()
         ));
@@ -225,7 +246,7 @@ const INJECTED: [&str; 2] = [
 ];
 
 fn inject() -> Result<Done, Failed> {
-    if !works("strace", &["-qq", "-o", "/dev/null", "true"]) {
+    if !may_trace() {
         return Ok(Done::Skipped("strace is missing, or may not trace".into()));
     }
     let this = env::current_exe()?;
@@ -285,6 +306,66 @@ fn is_published(package: &Value) -> bool {
     package["publish"].is_null()
 }
 
+/// Runs tests that need more than Rust, and are ignored by `cargo test` for that.
+fn ignored_tests(package: &str, targets: &[&str], filter: &str) -> Result<Done, Failed> {
+    let mut command = cargo("test --quiet --package");
+    command.arg(package);
+    for target in targets {
+        command.args(["--test", target]);
+    }
+    command.args(["--", "--ignored", filter]);
+    passes(command)
+}
+
+/// Whether an empty source compiles with these flags.
+fn compiles_with(flags: &[&str]) -> bool {
+    let empty = ["-shared", "-o", "/dev/null", "-xc", "/dev/null"];
+    works("cc", &[&empty, flags].concat())
+}
+
+fn sanitizers() -> Result<Done, Failed> {
+    if !compiles_with(&["-fsanitize=address,undefined"]) {
+        let reason = "there is no C compiler with sanitizers";
+        return Ok(Done::Skipped(reason.into()));
+    }
+    ignored_tests("uv-capi", &["c_face"], "address_sanitizer")
+}
+
+fn libuv() -> Result<Done, Failed> {
+    if !compiles_with(&["-luv"]) {
+        let reason = "there is no C compiler with libuv (`apt install libuv1-dev`)";
+        return Ok(Done::Skipped(reason.into()));
+    }
+    ignored_tests("uv-capi", &["c_face"], "with_libuv")?;
+    ignored_tests("uv-capi", &["c_face"], "beside_libuv")
+}
+
+fn may_trace() -> bool {
+    works("strace", &["-qq", "-o", "/dev/null", "true"])
+}
+
+fn strace() -> Result<Done, Failed> {
+    if !may_trace() {
+        return Ok(Done::Skipped("strace is missing, or may not trace".into()));
+    }
+    ignored_tests("uv-udp", &["idle", "switched_off"], "")
+}
+
+fn stress() -> Result<Done, Failed> {
+    let arguments = stress::Arguments::default();
+    if stress::run(&arguments)? {
+        Ok(Done::Holds(String::new()))
+    } else {
+        Err(Failed("some tests failed".into()))
+    }
+}
+
+/// Test binaries that only start other programs, which valgrind does not follow.
+const START_OTHERS: [&str; 3] = ["c_face", "idle", "switched_off"];
+
+/// Test cases of each property under valgrind, which slows them down thirty times.
+const CASES_UNDER_VALGRIND: &str = "8";
+
 fn valgrind() -> Result<Done, Failed> {
     if !works("valgrind", &["--version"]) {
         return Ok(Done::Skipped("valgrind is missing".into()));
@@ -297,16 +378,34 @@ fn valgrind() -> Result<Done, Failed> {
     let messages = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let tests = messages.filter(|message| message["profile"]["test"] == true);
+    let tests = messages.filter(|message| {
+        let starts_others = |name| START_OTHERS.contains(&name);
+        message["profile"]["test"] == true
+            && !message["target"]["name"]
+                .as_str()
+                .is_some_and(starts_others)
+    });
     let binaries: Vec<_> = tests
         .filter_map(|test| test["executable"].as_str().map(str::to_owned))
         .collect();
     for binary in &binaries {
         let mut command = Command::new("valgrind");
-        command.args(["--quiet", "--error-exitcode=1", binary, "--quiet"]);
+        command.env("PROPTEST_CASES", CASES_UNDER_VALGRIND).args([
+            "--quiet",
+            "--error-exitcode=1",
+            binary,
+            "--quiet",
+        ]);
         passes(command)?;
     }
-    Ok(Done::Holds(format!("{} binaries", binaries.len())))
+    if !works("cc", &["--version"]) {
+        let count = binaries.len();
+        return Ok(Done::Holds(format!(
+            "{count} binaries; in C skipped: there is no C compiler"
+        )));
+    }
+    ignored_tests("uv-capi", &["c_face"], "valgrind")?;
+    Ok(Done::Holds(format!("{} binaries, and C", binaries.len())))
 }
 
 /// The tests of the receive calls in uv-sys, over calls of their own instead of the kernel's.

@@ -10,9 +10,8 @@ pub mod conform;
 pub mod demo;
 pub mod deny;
 pub mod fuzz;
-#[path = "stress/random/mod.rs"]
-pub mod random;
 mod sandbox;
+pub mod stress;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,4 +21,14 @@ pub enum Format {
     Table,
     /// As JSON, for programs.
     Json,
+}
+
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+#[cfg(test)]
+pub(crate) fn skipped(reason: impl std::fmt::Display) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    // Without a standard error output there is nobody to read it.
+    let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

@@ -11,11 +11,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::conform::{self, Report, Selection};
 use xtask::demo::Options;
-use xtask::{Format, bench, c_face, ci, deny, fuzz, random};
+use xtask::{Format, bench, c_face, ci, deny, fuzz, stress};
 
 /// The random calls check that memory is bounded.
 #[global_allocator]
-static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = random::ALLOCATOR;
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = stress::random::ALLOCATOR;
 
 /// The chores of this workspace.
 #[derive(Parser)]
@@ -69,11 +69,13 @@ enum Command {
         program: Vec<OsString>,
     },
     /// Make random calls, and check what holds whatever is called in whatever order.
-    Random(random::Options),
+    Random(stress::random::Options),
     /// Give the parsers and the C face all kinds of bytes.
     Fuzz(fuzz::Options),
     /// Run the tests of the workspace.
     Test,
+    /// Run every test again and again under conditions that expose races, and count the failures.
+    Stress(stress::Arguments),
     /// Run everything that must hold before a change is taken in.
     Ci {
         /// Leave a step out.
@@ -102,9 +104,10 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Random(options) => status(random::main(&options)),
+        Command::Random(options) => status(stress::random::main(&options)),
         Command::Fuzz(options) => status(fuzz::main(&options)),
         Command::Test => status(ci::run_tests()),
+        Command::Stress(arguments) => stress(&arguments),
         Command::Ci { skip } => status(ci::run(&skip)),
         Command::Conform {
             filter,
@@ -154,6 +157,16 @@ fn conform(selection: &Selection, list: bool, format: Format) -> ExitCode {
         eprintln!("{error}");
         ExitCode::FAILURE
     })
+}
+
+fn stress(arguments: &stress::Arguments) -> ExitCode {
+    match stress::run(arguments) {
+        Ok(holds) => status(holds),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn install(prefix: &Path) -> ExitCode {

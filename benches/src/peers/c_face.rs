@@ -68,7 +68,11 @@ fn prepare() {
 fn workload(params: &Params, arguments: &[&str]) -> Outcome {
     let program = program().clone().map_err(Failure::Unsupported)?;
     let times = [params.warmup, params.duration].map(|time| time.as_millis().to_string());
-    let output = Command::new(program).args(arguments).args(times).output()?;
+    let output = Command::new(program)
+        .args(arguments)
+        .args(times)
+        .arg(params.at_least.to_string())
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let numbers: Vec<u64> = text
         .split_whitespace()

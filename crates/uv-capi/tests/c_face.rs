@@ -1,5 +1,6 @@
-//! The C face, from C: every test compiles a program with the system's compiler and runs it. What the system lacks (a
-//! compiler, libuv, valgrind) is named on the standard error output, and the test passes.
+//! The C face, from C: every test compiles a program with the system's compiler and runs it. Without a compiler a test is
+//! skipped, and names it on the standard error output. Tests that need more (libuv, valgrind, sanitizers) are steps of
+//! `cargo xtask ci`, which runs them with `--ignored`: there a missing tool is a failure.
 
 mod c_face {
     mod beside_libuv;

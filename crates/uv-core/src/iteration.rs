@@ -23,14 +23,6 @@ pub const MAX_UNPOLLED_ITERATIONS: u32 = 32;
 /// buffer for four flushes, and may be one that only the poller knows of.
 const FLUSHING_COUNTS: u32 = MAX_UNPOLLED_ITERATIONS / 3 + 1;
 
-/// What an iteration did about the poller.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Not,
-    WithoutWaiting,
-    Waiting,
-}
-
 impl Core {
     pub(crate) fn iterate(&self, lp: &Loop, mode: RunMode) -> Result<()> {
         self.now.set(None);
@@ -52,7 +44,7 @@ impl Core {
         // What the reports schedule anew waits for the next iteration.
         let scheduled = self.dispatches.borrow().len();
         let revisits = self.revisits.borrow().len();
-        if asked != Asked::Not {
+        if asked {
             self.dispatch_events();
         }
         self.report_refusals();
@@ -60,8 +52,8 @@ impl Core {
         self.run_some(&self.dispatches, scheduled, Phase::Dispatch);
         self.hooks(HookPhase::Check).run();
         self.run_closing();
-        if mode == RunMode::Once && asked == Asked::Waiting {
-            // The wait may have ended because a timer is due, and one iteration promises to make progress.
+        if mode == RunMode::Once && !worked {
+            // A timer may have become due before the wait or ended it, and one iteration promises to make progress.
             self.run_deadlines();
         }
         Ok(())
@@ -155,9 +147,9 @@ impl Core {
         any
     }
 
-    /// Asks the poller, or not. `worked` if this iteration found something to do before; if it does not ask, it `counts` for
+    /// Asks the poller, or not, and says whether it did. `worked` if this iteration found something to do before; if it does not ask, it `counts` for
     /// so many.
-    fn poll(&self, mode: RunMode, worked: bool, counts: u32) -> Result<Asked> {
+    fn poll(&self, mode: RunMode, worked: bool, counts: u32) -> Result<bool> {
         let unpolled = self.unpolled.get();
         // What an idle hook does may take long, and it does it in every iteration: the poller is asked all the same.
         if mode == RunMode::Default
@@ -166,7 +158,7 @@ impl Core {
             && self.busy()
         {
             self.unpolled.set(unpolled + counts);
-            return Ok(Asked::Not);
+            return Ok(false);
         }
         self.unpolled.set(0);
         self.check_process()?;
@@ -179,11 +171,10 @@ impl Core {
         let waited = self.wait(timeout);
         self.shared.wake_up();
         waited?;
-        if timeout == Some(Duration::ZERO) {
-            return Ok(Asked::WithoutWaiting);
+        if timeout != Some(Duration::ZERO) {
+            self.now.set(None);
         }
-        self.now.set(None);
-        Ok(Asked::Waiting)
+        Ok(true)
     }
 
     /// Waits for an event, another thread, or the end of the timeout. A signal that ends the wait of the kernel ends nothing

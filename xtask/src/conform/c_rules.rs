@@ -153,7 +153,21 @@ pub(super) fn is_chosen(filter: &str, id: &str, family: &str) -> bool {
     filter.split_whitespace().all(|word| name.contains(word))
 }
 
-fn run_form(dir: &Path, face: Face, form: &str, filter: &str) -> io::Result<Vec<Outcome>> {
+/// Builds the suite in both forms into a directory, which must stay while they run. None without a C compiler.
+///
+/// # Errors
+///
+/// A library or a program that does not build.
+pub(crate) fn programs(dir: &Path) -> io::Result<Vec<(&'static str, PathBuf)>> {
+    if !works("cc", &["--version"]) {
+        return Ok(Vec::new());
+    }
+    Libraries::build()?.put_into(dir)?;
+    let built = FORMS.map(|(face, form)| Ok((face.name(), compile_form(dir, form)?)));
+    built.into_iter().collect()
+}
+
+fn compile_form(dir: &Path, form: &str) -> io::Result<PathBuf> {
     let program = dir.join(form);
     let mut compile = Command::new("cc");
     compile.args(["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]);
@@ -165,7 +179,11 @@ fn run_form(dir: &Path, face: Face, form: &str, filter: &str) -> io::Result<Vec<
     if !status.success() {
         return Err(io::Error::other(format!("cc: {status}")));
     }
-    let output = Command::new(program)
+    Ok(program)
+}
+
+fn run_form(dir: &Path, face: Face, form: &str, filter: &str) -> io::Result<Vec<Outcome>> {
+    let output = Command::new(compile_form(dir, form)?)
         .args(filter.split_whitespace())
         .output()?;
     // What a library under test prints when it aborts.

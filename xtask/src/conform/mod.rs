@@ -22,6 +22,7 @@ pub use report::{Face, Outcome, Report, Status};
 pub use run::{Instance, instances};
 pub use suite::{Selection, list, run};
 
+pub(crate) use c_rules::programs as c_programs;
 pub(crate) use stage::DeadPeer;
 
 use uv_udp::Family;

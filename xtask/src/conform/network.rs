@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn what_is_sent_to_the_silent_address_arrives_when_it_wakes() {
         if let Some(reason) = why_no_namespace() {
-            println!("skipped: {reason}");
+            crate::skipped(format_args!("{reason}"));
             return;
         }
         let attempt = thread::spawn(|| -> Verdict {

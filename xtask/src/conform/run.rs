@@ -16,7 +16,7 @@ use super::stage::{Broken, Stage};
 use super::{Check, Rule, rules};
 
 /// After this long a rule hangs, whatever it was waiting for: all its waits have shorter deadlines of their own.
-const HANGS_AFTER: Duration = Duration::from_secs(100);
+const HANGS_AFTER: Duration = Duration::from_secs(200);
 
 /// A rule and the family it is checked for, if it is a rule about families.
 #[derive(Clone, Copy, Debug)]

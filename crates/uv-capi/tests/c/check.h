@@ -16,7 +16,7 @@
   } while (0)
 
 /* Seconds after which a program that hangs is ended; valgrind is slow. */
-#define PATIENCE 60
+#define PATIENCE 200
 
 static inline void begin(void) {
   alarm(PATIENCE);

@@ -1,10 +1,11 @@
 /*
  * The workloads of the benchmark suite that send datagrams, in C against libuv 1.x's form:
  *
- *     workloads pummel PAIRS WARMUP_MS DURATION_MS
- *     workloads burst SIZE OUTSTANDING WARMUP_MS DURATION_MS
+ *     workloads pummel PAIRS WARMUP_MS DURATION_MS AT_LEAST
+ *     workloads burst SIZE OUTSTANDING WARMUP_MS DURATION_MS AT_LEAST
  *
- * Prints how many datagrams were sent and delivered within the duration, and how many nanoseconds that took.
+ * Prints how many datagrams were sent and delivered within the duration, and how many nanoseconds that took. The duration
+ * goes on until AT_LEAST datagrams were delivered.
  */
 #include <uv.h>
 #include "check.h"
@@ -20,7 +21,7 @@ typedef struct {
 static uv_loop_t loop;
 static uv_check_t turns;
 static uint64_t sent, delivered, turn, begins, ends;
-static uint64_t sent_before, delivered_before, began, warmup, duration;
+static uint64_t sent_before, delivered_before, began, warmup, duration, at_least;
 static uv_buf_t bufs[5];
 static unsigned nbufs;
 /* What libuv's documentation asks for a full recvmmsg. */
@@ -61,7 +62,7 @@ static void on_turn(uv_check_t* handle) {
     ends = now + duration;
     sent_before = sent;
     delivered_before = delivered;
-  } else if (began != 0 && now >= ends) {
+  } else if (began != 0 && now >= ends && delivered - delivered_before >= at_least) {
     printf("%llu %llu %llu\n", (unsigned long long) (sent - sent_before),
            (unsigned long long) (delivered - delivered_before), (unsigned long long) (now - began));
     stopping = 1;
@@ -106,9 +107,10 @@ static void burst(int size, int outstanding) {
 int main(int argc, char** argv) {
   begin();
   CHECK(uv_loop_init(&loop) == 0);
-  CHECK(argc == 5 || argc == 6);
-  warmup = strtoull(argv[argc - 2], NULL, 10) * 1000000;
-  duration = strtoull(argv[argc - 1], NULL, 10) * 1000000;
+  CHECK(argc == 6 || argc == 7);
+  warmup = strtoull(argv[argc - 3], NULL, 10) * 1000000;
+  duration = strtoull(argv[argc - 2], NULL, 10) * 1000000;
+  at_least = strtoull(argv[argc - 1], NULL, 10);
   begins = uv_hrtime() + warmup;
   if (strcmp(argv[1], "pummel") == 0) {
     pummel(atoi(argv[2]));

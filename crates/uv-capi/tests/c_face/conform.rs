@@ -10,7 +10,8 @@ fn every_rule_holds(form: &str) {
     if !has("cc") {
         return;
     }
-    let program = workshop(&format!("conform{form}")).join("conform");
+    let dir = workshop(&format!("conform{form}"));
+    let program = dir.join("conform");
     let compile = Compile {
         compiler: "cc",
         flags: &["-std=c99", form],

@@ -46,7 +46,8 @@ fn the_program_in_the_readme_runs() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let (_, rest) = readme.split_once("```c\n").expect("a C program");
     let (program, _) = rest.split_once("```").expect("its end");
-    let file = workshop("readme").join("first.c");
+    let dir = workshop("readme");
+    let file = dir.join("first.c");
     fs::write(&file, program).unwrap();
     compiles_everywhere(&file, "readme", "-DPROPOSAL");
 }

@@ -1,6 +1,8 @@
 //! Compilers, the libraries under test, and running what comes out.
 
 use std::ffi::OsStr;
+use std::io::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -34,17 +36,56 @@ pub(crate) fn has(tool: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !found {
-        eprintln!("skipped: there is no `{tool}` here");
+        skipped(&format!("there is no `{tool}` here"));
     }
     found
 }
 
-/// A directory of this test's own, which is empty.
-pub(crate) fn workshop(name: &str) -> PathBuf {
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+fn skipped(reason: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    // Without a standard error output there is nobody to read it.
+    let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
+}
+
+/// A directory of one test in this process, which is empty until it is used, and removed with the value.
+#[derive(Debug)]
+pub(crate) struct Workshop(PathBuf);
+
+impl Deref for Workshop {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        // What a failed test leaves is of interest.
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+pub(crate) fn workshop(name: &str) -> Workshop {
+    let name = format!("{name}-{}", std::process::id());
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
-    dir
+    Workshop(dir)
+}
+
+/// Links a file under a name that other processes of this test may be replacing, too.
+fn link(from: &Path, to: &Path) {
+    let own = to.with_extension(std::process::id().to_string());
+    let _ = fs::remove_file(&own);
+    fs::hard_link(from, &own).unwrap();
+    fs::rename(&own, to).unwrap();
+    // rename(2) leaves both where they are the same file already.
+    let _ = fs::remove_file(&own);
 }
 
 /// The directory with `libuv_udp.so` (under each name that it has once it is installed) and `libuv_udp.a`, just built.
@@ -70,13 +111,14 @@ pub(crate) fn libraries() -> &'static Path {
         }
         expect_success(&mut cargo);
         let built = target.join(if release { "release" } else { "debug" });
-        let dir = workshop("libraries");
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
+        fs::create_dir_all(&dir).unwrap();
         for (from, to) in [
             ("libuv_udp.so", "libuv_udp.so"),
             ("libuv_udp.so", "libuv_udp.so.0"),
             ("libuv_udp.a", "libuv_udp.a"),
         ] {
-            fs::hard_link(built.join(from), dir.join(to)).unwrap();
+            link(&built.join(from), &dir.join(to));
         }
         dir
     })
@@ -165,29 +207,4 @@ pub(crate) fn expect_success(command: &mut Command) -> Output {
 pub(crate) fn run(program: impl AsRef<OsStr>) -> String {
     let output = expect_success(&mut Command::new(program));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Whether programs can be compiled against the system's libuv; says so if not.
-pub(crate) fn has_libuv() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    let found = *FOUND.get_or_init(|| {
-        let dir = workshop("libuv");
-        let probe = dir.join("probe.c");
-        fs::write(
-            &probe,
-            "#include <uv.h>\nint main(void) { return uv_version() == 0; }\n",
-        )
-        .unwrap();
-        let mut command = Command::new("cc");
-        command
-            .arg("-o")
-            .arg(dir.join("probe"))
-            .arg(probe)
-            .arg("-luv");
-        command.output().is_ok_and(|output| output.status.success())
-    });
-    if !found {
-        eprintln!("skipped: there is no libuv to compare with (`apt install libuv1-dev`)");
-    }
-    found
 }

@@ -57,6 +57,22 @@ fn once_waits_for_the_next_timer_and_runs_it() {
 }
 
 #[test]
+fn once_runs_a_timer_that_becomes_due_just_before_the_loop_would_wait() {
+    let lp = Loop::new().unwrap();
+    let (fired, prepare) = (Count::default(), Prepare::new(&lp));
+    let (counted, timer) = (fired.clone(), Timer::new(&lp));
+    prepare
+        .start(move |_| {
+            timer
+                .start(Duration::ZERO, Duration::ZERO, counted.counts())
+                .unwrap();
+        })
+        .unwrap();
+    lp.run(RunMode::Once).unwrap();
+    assert_eq!(fired.get(), 1);
+}
+
+#[test]
 fn once_runs_one_iteration() {
     let lp = Loop::new().unwrap();
     let iterations = Count::default();

@@ -3,7 +3,7 @@ use uv_sys::{
     set_path_mtu_discovery, set_recv_errors, take_error,
 };
 
-use crate::util::{FAMILIES, bound, loopback, nobody};
+use crate::util::{FAMILIES, bound, loopback, nobody, skipped};
 
 #[test]
 fn a_closed_port_is_reported_with_what_was_sent_there() {
@@ -71,7 +71,7 @@ fn a_datagram_too_large_for_the_path_tells_what_would_do() {
         let mtu = uv_sys::path_mtu(&socket).unwrap();
         let sent = sendmsg(&socket, &Transmit::new(&vec![0; mtu.min(65_507)]));
         if sent.is_ok() {
-            eprintln!("skipped: everything fits the loopback interface");
+            skipped("everything fits the loopback interface");
             continue;
         }
         assert_eq!(sent, Err(Errno::EMSGSIZE));

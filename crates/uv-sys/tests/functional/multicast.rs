@@ -6,7 +6,7 @@ use uv_sys::{
     set_multicast_interface, set_multicast_loop, socket,
 };
 
-use crate::util::{EVERYTHING, loopback, next};
+use crate::util::{EVERYTHING, loopback, next, skipped};
 
 const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
 /// Of interface-local scope: never leaves the host.
@@ -55,7 +55,7 @@ impl Group {
             .map(|index| Group::on(GROUP_V6, Interface::Index(index)))
             .find(|group| sendmsg(&group.sender, &Transmit::new("probe").to(group.to)).is_ok());
         if found.is_none() {
-            eprintln!("skipped: no interface for IPv6 groups");
+            skipped("no interface for IPv6 groups");
         }
         found
     }

@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -9,7 +10,7 @@ use uv_sys::{
     set_reuse_port, set_segment_size, set_tos, set_ttl, set_txtime, socket, take_error, txtime,
 };
 
-use crate::util::{FAMILIES, bound, nobody, wait_readable};
+use crate::util::{FAMILIES, bind_by_number, bound, loopback, nobody, wait_readable};
 
 type Set<T> = fn(BorrowedFd<'_>, T) -> uv_sys::Result<()>;
 type Get<T> = fn(BorrowedFd<'_>) -> uv_sys::Result<T>;
@@ -131,11 +132,11 @@ fn the_address_can_be_shared_by_consent() {
             Family::V4 => uv_sys::set_reuse_address(fd, true),
             Family::V6 => set_reuse_port(fd, true),
         };
-        let address = nobody(family);
         let [one, other, stranger] = [(); 3].map(|()| socket(family).unwrap());
         set(&one).unwrap();
         set(&other).unwrap();
-        bind(&one, &address).unwrap();
+        let address = |port| SocketAddr::new(loopback(family), port);
+        let address = bind_by_number(|port| bind(&one, &address(port)).map(|()| address(port)));
         bind(&other, &address).unwrap();
         assert_eq!(bind(&stranger, &address), Err(Errno::EADDRINUSE));
     }
@@ -236,13 +237,14 @@ fn a_pending_error_is_taken_once() {
 
 #[test]
 fn a_reuseport_group_can_choose_by_cpu() {
-    let address = nobody(Family::V4);
     let group = [(); 2].map(|()| {
         let fd = socket(Family::V4).unwrap();
         set_reuse_port(&fd, true).unwrap();
-        bind(&fd, &address).unwrap();
         fd
     });
+    let address = |port| SocketAddr::new(loopback(Family::V4), port);
+    let address = bind_by_number(|port| bind(&group[0], &address(port)).map(|()| address(port)));
+    bind(&group[1], &address).unwrap();
     assert_eq!(
         attach_reuseport_cpu_selector(&group[0], 0),
         Err(Errno::EINVAL)

@@ -12,7 +12,7 @@ use uv_sys::{
 
 use crate::util::{bound, nobody, pair};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(10));
+const LONG: Option<Duration> = Some(Duration::from_secs(60));
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 fn register(

@@ -4,7 +4,7 @@ use uv_sys::{
     Errno, Family, RecvBatch, SendBatch, Transmit, capabilities, sendmsg, set_gro, set_segment_size,
 };
 
-use crate::util::{EVERYTHING, FAMILIES, next, pair, wait_readable};
+use crate::util::{EVERYTHING, FAMILIES, next, pair, skipped, wait_readable};
 
 const SIZE: NonZeroU16 = NonZeroU16::new(1_000).unwrap();
 
@@ -20,7 +20,7 @@ fn run(segments: usize) -> Vec<u8> {
 #[test]
 fn a_run_of_64_segments_arrives_as_64_datagrams() {
     if !capabilities().segmentation {
-        eprintln!("skipped: no segmentation offload");
+        skipped("no segmentation offload");
         return;
     }
     for family in FAMILIES {
@@ -39,7 +39,7 @@ fn a_run_of_64_segments_arrives_as_64_datagrams() {
 #[test]
 fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
     if !capabilities().segmentation || !capabilities().gro {
-        eprintln!("skipped: no offloads");
+        skipped("no offloads");
         return;
     }
     for family in FAMILIES {
@@ -62,7 +62,7 @@ fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
 #[test]
 fn batches_send_and_receive_runs() {
     if !capabilities().segmentation || !capabilities().gro {
-        eprintln!("skipped: no offloads");
+        skipped("no offloads");
         return;
     }
     for family in FAMILIES {
@@ -94,7 +94,7 @@ fn batches_send_and_receive_runs() {
 #[test]
 fn as_many_segments_as_promised_go_and_no_more() {
     if !capabilities().segmentation {
-        eprintln!("skipped: no segmentation offload");
+        skipped("no segmentation offload");
         return;
     }
     let most = capabilities().max_segments;
@@ -133,7 +133,7 @@ fn a_payload_no_longer_than_a_segment_is_one_datagram() {
 #[test]
 fn the_socket_option_cuts_every_message() {
     if !capabilities().segmentation {
-        eprintln!("skipped: no segmentation offload");
+        skipped("no segmentation offload");
         return;
     }
     for family in FAMILIES {

@@ -8,7 +8,9 @@ use uv_sys::{
     socket,
 };
 
-use crate::util::{FAMILIES, bound, ephemeral, loopback, next, nobody, pair};
+use crate::util::{
+    FAMILIES, bind_by_number, bound, ephemeral, loopback, next, nobody, pair, skipped,
+};
 
 /// The flags of a descriptor, as the kernel shows them.
 fn flags(fd: &impl AsRawFd) -> u32 {
@@ -124,10 +126,9 @@ fn disconnecting_dissolves_the_association() {
     for family in FAMILIES {
         let peer = bound(family);
         // A port that was named at bind stays.
-        let port = nobody(family).port();
         let fd = socket(family).unwrap();
-        let local = SocketAddr::new(loopback(family), port);
-        bind(&fd, &local).unwrap();
+        let local = |port| SocketAddr::new(loopback(family), port);
+        let local = bind_by_number(|port| bind(&fd, &local(port)).map(|()| local(port)));
         connect(&fd, &peer.local_addr().unwrap()).unwrap();
         disconnect(&fd).unwrap();
         assert_eq!(peer_addr(&fd), Err(Errno::ENOTCONN));
@@ -164,9 +165,9 @@ fn disconnecting_drops_a_port_that_the_kernel_chose() {
 #[test]
 fn disconnecting_makes_a_wildcard_binding_a_wildcard_again() {
     for family in FAMILIES {
-        let port = nobody(family).port();
         let fd = socket(family).unwrap();
-        bind(&fd, &SocketAddr::new(family.unspecified(), port)).unwrap();
+        let local = |port| SocketAddr::new(family.unspecified(), port);
+        let port = bind_by_number(|port| bind(&fd, &local(port)).map(|()| port));
         connect(&fd, &nobody(family)).unwrap();
         assert_eq!(local_addr(&fd).unwrap().ip(), loopback(family));
         disconnect(&fd).unwrap();
@@ -209,12 +210,12 @@ fn global_address() -> Option<Ipv6Addr> {
 #[test]
 fn a_disconnected_ipv6_socket_still_drops_strangers_where_that_is_known() {
     let Some(global) = global_address() else {
-        eprintln!("skipped: no IPv6 address but the loopback one");
+        skipped("no IPv6 address but the loopback one");
         return;
     };
-    let port = nobody(Family::V6).port();
     let fd = socket(Family::V6).unwrap();
-    bind(&fd, &SocketAddr::new(Family::V6.unspecified(), port)).unwrap();
+    let local = |port| SocketAddr::new(Family::V6.unspecified(), port);
+    let port = bind_by_number(|port| bind(&fd, &local(port)).map(|()| port));
     connect(&fd, &nobody(Family::V6)).unwrap();
     disconnect(&fd).unwrap();
     let one = UdpSocket::from(fd);

@@ -1,10 +1,12 @@
 //! Sockets to test with.
 
+use std::cell::RefCell;
 use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use uv_sys::{Family, Received, RecvOptions, recvmsg};
+use uv_sys::{Errno, Family, Received, RecvOptions, recvmsg};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -29,6 +31,8 @@ pub(crate) fn ephemeral(family: Family) -> SocketAddr {
 pub(crate) fn bound(family: Family) -> UdpSocket {
     let fd = uv_sys::socket(family).unwrap();
     uv_sys::bind(&fd, &ephemeral(family)).unwrap();
+    // Whatever net.core.rmem_default is.
+    uv_sys::set_recv_buffer_size(&fd, 212_992).unwrap();
     UdpSocket::from(fd)
 }
 
@@ -39,16 +43,41 @@ pub(crate) fn pair(family: Family) -> (UdpSocket, UdpSocket) {
     (sender, receiver)
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
+/// what others send there is refused.
 pub(crate) fn nobody(family: Family) -> SocketAddr {
-    bound(family).local_addr().unwrap()
+    thread_local! {
+        static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
+    }
+    let holder = bound(family);
+    let address = holder.local_addr().unwrap();
+    holder.connect(address).unwrap();
+    HOLDERS.with_borrow_mut(|holders| holders.push(holder));
+    address
+}
+
+/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+pub(crate) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> uv_sys::Result<T>) -> T {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
+    let (first, count) = (10_000, 20_000);
+    let start = std::process::id().wrapping_mul(7_919);
+    (0..count)
+        .find_map(|_| {
+            let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            match bind(u16::try_from(first + number % count).unwrap()) {
+                Err(Errno::EADDRINUSE) => None,
+                bound => Some(bound.unwrap()),
+            }
+        })
+        .expect("a free port")
 }
 
 /// Blocks until there is a datagram.
 pub(crate) fn wait_readable(socket: &UdpSocket) {
     socket.set_nonblocking(false).unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     socket.peek_from(&mut [0]).unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -61,4 +90,13 @@ pub(crate) fn next(socket: &UdpSocket) -> (Vec<u8>, Received) {
     let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], EVERYTHING).unwrap();
     bytes.truncate(received.len);
     (bytes, received)
+}
+
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+pub(crate) fn skipped(reason: impl std::fmt::Display) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    // Without a standard error output there is nobody to read it.
+    let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

@@ -84,7 +84,7 @@ fn addresses_of_the_other_family_are_refused() {
             Err(Errno::EAFNOSUPPORT)
         );
         assert_eq!(udp.local_addr(), Ok(address));
-        udp.connect(raw(ip).1).unwrap();
+        udp.connect(dead(ip)).unwrap();
         assert_eq!(udp.connect(other), Err(Errno::EAFNOSUPPORT));
         assert!(udp.is_connected(), "a refused connect does not disconnect");
     }
@@ -110,12 +110,12 @@ fn a_handle_is_bound_once() {
         let (udp, address) = bound(&lp, ip);
         assert_eq!(udp.bind(any), Err(Errno::EINVAL));
         assert_eq!(udp.local_addr(), Ok(address));
-        let by_connecting = connected(&lp, raw(ip).1);
+        let by_connecting = connected(&lp, dead(ip));
         assert_eq!(by_connecting.bind(any), Err(Errno::EINVAL));
         by_connecting.disconnect().unwrap();
         assert_eq!(by_connecting.bind(any), Err(Errno::EINVAL));
         let by_sending = Udp::new(&lp);
-        by_sending.try_send_to(b"x", raw(ip).1).unwrap();
+        by_sending.try_send_to(b"x", dead(ip)).unwrap();
         assert_eq!(by_sending.bind(any), Err(Errno::EINVAL));
     }
 }
@@ -186,7 +186,7 @@ fn a_refused_first_send_makes_no_socket() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
         let udp = Udp::new(&lp);
-        let (address, zero) = (raw(ip).1, SocketAddr::new(ip, 0));
+        let (address, zero) = (dead(ip), SocketAddr::new(ip, 0));
         let other = if ip.is_ipv4() {
             "[::1]:9"
         } else {

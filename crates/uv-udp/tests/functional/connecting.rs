@@ -123,7 +123,7 @@ fn nobody_else_can_bind_the_port_that_was_kept() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
         let (udp, address) = bound(&lp, ip);
-        udp.connect(raw(ip).1).unwrap();
+        udp.connect(dead(ip)).unwrap();
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr(), Ok(address));
         let taken = UdpSocket::bind(address).map_err(Errno::from);
@@ -292,7 +292,7 @@ fn after_a_send_to_nobody_the_next_datagram_goes_out_and_the_error_is_heard_once
         let heard = listen(&udp);
         assert_eq!(udp.try_send(b"to nobody"), Ok(9));
         // The answer is pending now. Somebody comes to listen there after all.
-        let late = UdpSocket::bind(to_dead).unwrap();
+        let late = revive(to_dead);
         assert_eq!(udp.try_send(b"to somebody"), Ok(11));
         assert_eq!(next(&late), b"to somebody");
         run_until(&lp, || heard.len() == 1);
@@ -433,7 +433,7 @@ fn a_failed_reconnect_leaves_the_handle_unconnected_on_its_port() {
         let lp = Loop::new().unwrap();
         let (other, to_other) = raw(ip);
         let (udp, address) = bound(&lp, ip);
-        udp.connect(raw(ip).1).unwrap();
+        udp.connect(dead(ip)).unwrap();
         // A broadcast address needs SO_BROADCAST, and a link-local one a scope.
         let refused: SocketAddr = if ip.is_ipv4() {
             "255.255.255.255:9"
@@ -519,7 +519,7 @@ fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
     for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
         let lp = Loop::new().unwrap();
         let (udp, address) = bound(&lp, ip);
-        udp.connect(raw(ip).1).unwrap();
+        udp.connect(dead(ip)).unwrap();
         fault::script(Call::Connect, [Fault::Errno(Errno::EIO); 2]);
         assert_eq!(udp.disconnect(), Ok(()));
         fault::clear();

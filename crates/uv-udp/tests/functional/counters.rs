@@ -53,7 +53,7 @@ fn beyond_the_limit_nothing_is_accepted() {
 fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
-        let udp = connected(&lp, raw(ip).1);
+        let udp = connected(&lp, dead(ip));
         let log = Log::new();
         let entries = log.clone();
         udp.on_drained(move |udp| {

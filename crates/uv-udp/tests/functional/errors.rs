@@ -141,7 +141,7 @@ fn full_reports_survive_disconnecting() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
         let (udp, heard) = hearing(&lp, SocketAddr::new(ip, 0));
-        udp.connect(raw(ip).1).unwrap();
+        udp.connect(dead(ip)).unwrap();
         udp.disconnect().unwrap();
         assert_eq!(udp.full_reports(), Ok(true));
         udp.try_send_to(b"anyone?", dead(ip)).unwrap();

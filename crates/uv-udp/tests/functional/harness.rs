@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use uv_udp::{Errno, Loop, Result, RunMode, Timer, Udp};
@@ -18,16 +19,62 @@ pub(super) fn loopbacks() -> Vec<IpAddr> {
 /// A raw socket of the other side, with a port of its own.
 pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind((ip, 0)).unwrap();
+    // Whatever net.core.rmem_default is.
+    uv_sys::set_recv_buffer_size(&socket, 212_992).unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
-/// An address where nobody listens: it was somebody's a moment ago.
+/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
+/// what others send there is refused.
 pub(super) fn dead(ip: IpAddr) -> SocketAddr {
-    raw(ip).1
+    let (holder, address) = raw(ip);
+    holder.connect(address).unwrap();
+    HOLDERS.with_borrow_mut(|holders| holders.push(holder));
+    address
+}
+
+thread_local! {
+    static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Somebody who listens at an address of [`dead`] from now on.
+pub(super) fn revive(dead: SocketAddr) -> UdpSocket {
+    HOLDERS.with_borrow(|holders| {
+        let holder = holders
+            .iter()
+            .find(|holder| holder.local_addr().is_ok_and(|address| address == dead));
+        uv_sys::set_reuse_address(holder.expect("a dead address"), true).unwrap();
+    });
+    let socket = uv_sys::socket(uv_sys::Family::of(&dead)).unwrap();
+    uv_sys::set_reuse_address(&socket, true).unwrap();
+    uv_sys::bind(&socket, &dead).unwrap();
+    let socket = UdpSocket::from(socket);
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket
+}
+
+/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+pub(super) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> Result<T>) -> T {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
+    let (first, count) = (10_000, 20_000);
+    let start = std::process::id().wrapping_mul(7_919);
+    (0..count)
+        .find_map(|_| {
+            let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            match bind(u16::try_from(first + number % count).unwrap()) {
+                Err(Errno::EADDRINUSE) => None,
+                bound => Some(bound.unwrap()),
+            }
+        })
+        .expect("a free port")
 }
 
 /// What a raw socket receives next.
@@ -35,7 +82,7 @@ pub(super) fn next(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 65_536];
     let length = socket
         .recv(&mut buffer)
-        .expect("a datagram within ten seconds");
+        .expect("a datagram within a minute");
     buffer.truncate(length);
     buffer
 }
@@ -53,12 +100,12 @@ pub(super) fn all(socket: &UdpSocket) -> Vec<Vec<u8>> {
     found
 }
 
-/// Runs the loop until `done`, which must come about within ten seconds.
+/// Runs the loop until `done`, which must come about within a minute.
 pub(super) fn run_until(lp: &Loop, mut done: impl FnMut() -> bool) {
     let deadline = Timer::new(lp);
     deadline
-        .start(Duration::from_secs(10), Duration::ZERO, |_| {
-            panic!("not within ten seconds")
+        .start(Duration::from_secs(60), Duration::ZERO, |_| {
+            panic!("not within a minute")
         })
         .unwrap();
     while !done() {
@@ -129,6 +176,8 @@ pub(super) fn note(log: &Log<Result<()>>) -> impl FnOnce(&Udp, Result<()>) + 'st
 pub(super) fn bound(lp: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
     let udp = Udp::new(lp);
     udp.bind(SocketAddr::new(ip, 0)).unwrap();
+    // Whatever net.core.rmem_default is.
+    udp.set_recv_buffer_size(212_992).unwrap();
     let address = udp.local_addr().unwrap();
     (udp, address)
 }
@@ -138,4 +187,13 @@ pub(super) fn connected(lp: &Loop, peer: SocketAddr) -> Udp {
     let udp = Udp::new(lp);
     udp.connect(peer).unwrap();
     udp
+}
+
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+pub(crate) fn skipped(reason: impl std::fmt::Display) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    // Without a standard error output there is nobody to read it.
+    let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

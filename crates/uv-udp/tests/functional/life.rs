@@ -160,7 +160,7 @@ fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
             unreachable!();
         })
         .unwrap();
-        for to in [raw(ip).1, raw(ip).1] {
+        for to in [dead(ip), dead(ip)] {
             let in_send = drops.clone();
             udp.send_to(b"x", to, move |_, _| {
                 let _ = &in_send;

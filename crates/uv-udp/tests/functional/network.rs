@@ -13,6 +13,8 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
+use super::harness::skipped;
+
 /// What becomes of datagrams at the router, by where they go.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
@@ -156,7 +158,7 @@ fn network() -> Result<Router, String> {
 
 /// Waits until the router answers: a network that was just made loses a datagram or two.
 fn warm_up(v6: bool) {
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         let socket = std::net::UdpSocket::bind((if v6 { "::" } else { "0.0.0.0" }, 0)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(20)))
@@ -174,13 +176,10 @@ fn warm_up(v6: bool) {
 
 /// Runs a test in a thread of its own, whose network it may change.
 fn apart(test: impl FnOnce() -> Result<(), String> + Send + 'static) {
-    let attempt = thread::spawn(|| {
-        if let Err(reason) = test() {
-            println!("skipped: no network of one's own here: {reason}");
-        }
-    });
-    if let Err(panic) = attempt.join() {
-        std::panic::resume_unwind(panic);
+    match thread::spawn(test).join() {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => skipped(format_args!("no network of one's own here: {reason}")),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

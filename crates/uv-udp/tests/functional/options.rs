@@ -105,12 +105,15 @@ fn options_survive_disconnecting_and_connecting_anew() {
             let lp = Loop::new().unwrap();
             let udp = Udp::for_family(&lp, family(ip)).unwrap();
             set_everything(&udp);
-            let port = if port == "chosen" { dead(ip).port() } else { 0 };
-            udp.bind((ip, port).into()).unwrap();
-            udp.connect(raw(ip).1).unwrap();
-            udp.connect(raw(ip).1).unwrap();
+            if port == "chosen" {
+                bind_by_number(|port| udp.bind((ip, port).into()));
+            } else {
+                udp.bind((ip, 0).into()).unwrap();
+            }
+            udp.connect(dead(ip)).unwrap();
+            udp.connect(dead(ip)).unwrap();
             udp.disconnect().unwrap();
-            udp.connect(raw(ip).1).unwrap();
+            udp.connect(dead(ip)).unwrap();
             udp.disconnect().unwrap();
             assert_everything(udp.into_fd().unwrap());
         }
@@ -120,15 +123,19 @@ fn options_survive_disconnecting_and_connecting_anew() {
 #[test]
 fn a_handle_that_is_tied_to_a_device_stays_tied() {
     for ip in loopbacks() {
-        for port in [0, dead(ip).port()] {
+        for port in ["chosen", "the kernel's"] {
             let lp = Loop::new().unwrap();
             let udp = Udp::for_family(&lp, family(ip)).unwrap();
             assert_eq!(udp.bound_device(), Ok(None));
             udp.bind_to_device(Some("lo")).unwrap();
-            udp.bind((ip, port).into()).unwrap();
+            if port == "chosen" {
+                bind_by_number(|port| udp.bind((ip, port).into()));
+            } else {
+                udp.bind((ip, 0).into()).unwrap();
+            }
             let local = udp.local_addr().unwrap();
             for _ in 0..2 {
-                udp.connect(raw(ip).1).unwrap();
+                udp.connect(dead(ip)).unwrap();
                 assert_eq!(udp.bound_device(), Ok(Some("lo".to_owned())));
             }
             udp.disconnect().unwrap();
@@ -162,11 +169,11 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
         match udp.set_mark(77) {
             Err(error) => {
                 assert_eq!(error, Errno::EPERM);
-                println!("skipped: no privilege to mark");
+                skipped("no privilege to mark");
             }
             Ok(()) => {
                 assert_eq!((udp.mark(), uv_sys::mark(spy)), (Ok(77), Ok(77)));
-                udp.connect(raw(ip).1).unwrap();
+                udp.connect(dead(ip)).unwrap();
                 udp.disconnect().unwrap();
                 assert_eq!(udp.mark(), Ok(77));
             }
@@ -296,7 +303,7 @@ impl Group {
 
     fn reconnect(&self) {
         for _ in 0..2 {
-            self.udp.connect(raw(self.sender).1).unwrap();
+            self.udp.connect(dead(self.sender)).unwrap();
         }
         self.udp.disconnect().unwrap();
     }
@@ -381,7 +388,7 @@ fn groups_leave_by_the_interface_that_was_set() {
                 let lo = Interface::Index(loopback_index());
                 udp.set_multicast_interface(lo).unwrap();
                 assert_eq!(uv_sys::multicast_interface(&spy), Ok(lo));
-                udp.connect(raw(ip).1).unwrap();
+                udp.connect(dead(ip)).unwrap();
                 udp.disconnect().unwrap();
                 assert_eq!(udp.multicast_interface(), Ok(lo));
                 let by_address = Interface::Address([127, 0, 0, 1].into());
@@ -406,7 +413,7 @@ fn broadcasts_need_permission() {
 fn a_connected_handle_knows_the_path_mtu() {
     for ip in loopbacks() {
         let lp = Loop::new().unwrap();
-        let udp = connected(&lp, raw(ip).1);
+        let udp = connected(&lp, dead(ip));
         let mtu = udp.path_mtu().unwrap();
         assert_eq!(uv_sys::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
         assert!(mtu >= 1280);
@@ -421,7 +428,7 @@ fn a_group_that_was_left_by_another_name_of_its_interface_stays_left() {
     for ip in loopbacks().into_iter().filter(std::net::IpAddr::is_ipv6) {
         let lp = Loop::new().unwrap();
         let reconnect = |udp: &Udp| {
-            udp.connect(raw(ip).1).unwrap();
+            udp.connect(dead(ip)).unwrap();
             udp.disconnect().unwrap();
         };
         let (udp, _) = bound(&lp, ip);

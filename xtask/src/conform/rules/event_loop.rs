@@ -209,12 +209,11 @@ fn run_modes(stage: &Stage) -> Verdict {
     );
     let (count, fires) = (turns.clone(), fired.clone());
     prepare.start(move |_| count.up())?;
+    ensure_eq!(stage.lp.run(RunMode::NoWait), Ok(true), "run(NoWait)");
+    ensure_eq!(turns.get(), 1, "iterations of run(NoWait)");
     timer.start(Duration::from_millis(20), Duration::ZERO, move |_| {
         fires.up()
     })?;
-    ensure_eq!(stage.lp.run(RunMode::NoWait), Ok(true), "run(NoWait)");
-    ensure_eq!(turns.get(), 1, "iterations of run(NoWait)");
-    ensure_eq!(fired.get(), 0, "timers fired by run(NoWait)");
     ensure_eq!(stage.lp.run(RunMode::Once), Ok(true), "run(Once)");
     ensure_eq!(
         (turns.get(), fired.get()),

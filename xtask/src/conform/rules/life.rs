@@ -92,7 +92,7 @@ fn close_calls_back(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
     let seen = Log::default();
     let log = seen.clone();
-    let sockets = Sockets::at(udp.local_addr()?)?;
+    let sockets = Sockets::of(&udp)?;
     udp.close(move |udp| log.push((udp.is_closing(), sockets.open().unwrap_or(1) == 0)))?;
     ensure!(
         udp.is_closing() && !udp.is_active(),
@@ -234,17 +234,14 @@ fn drop_in_callback(stage: &Stage) -> Verdict {
         let _ = udp.recv_stop();
         drop(holder.take());
     })?;
-    let sockets = Sockets::at(here)?;
+    let sockets = Sockets::of(&udp)?;
     drop(udp);
     stage.to_the_end()?;
     ensure!(own.borrow().is_none(), "the callback was not called");
     sockets.are_closed()?;
     // Its own, in a send callback, and another one that is inactive.
     let (sender, other) = (stage.connected(peer.address())?, stage.bound()?);
-    let sockets = [
-        Sockets::at(sender.local_addr()?)?,
-        Sockets::at(other.local_addr()?)?,
-    ];
+    let sockets = [Sockets::of(&sender)?, Sockets::of(&other)?];
     let held = Rc::new(RefCell::new(vec![sender.clone(), other]));
     let holder = Rc::clone(&held);
     sender.send(b"bye", move |_, _| drop(holder.take()))?;
@@ -316,7 +313,7 @@ fn active_outlives_holders(stage: &Stage) -> Verdict {
     peer.send("hello", here)?;
     stage.until("a datagram arrives", || inbox.len() == 1)?;
     let sender = stage.connected(peer.address())?;
-    let sockets = Sockets::at(sender.local_addr()?)?;
+    let sockets = Sockets::of(&sender)?;
     sender.send(b"1", results.of(1))?;
     sender.send(b"2", results.of(2))?;
     drop(sender);
@@ -330,7 +327,7 @@ fn active_outlives_holders(stage: &Stage) -> Verdict {
 fn inactive_closes(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     for udp in [stage.bound()?, stage.connected(peer.address())?] {
-        let (sockets, second) = (Sockets::at(udp.local_addr()?)?, udp.clone());
+        let (sockets, second) = (Sockets::of(&udp)?, udp.clone());
         drop(udp);
         ensure_eq!(sockets.open()?, 1, "sockets with a reference left");
         drop(second);
@@ -488,7 +485,7 @@ fn without_loop(stage: &Stage) -> Verdict {
     udp.send(b"x", move |_, _| sent.up())?;
     closing.bind(stage.loopback())?;
     closing.close(move |_| closed.up())?;
-    let sockets = Sockets::at(here)?;
+    let sockets = Sockets::of(&udp)?;
     drop(lp);
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EBADF), "try_send");
     ensure_eq!(udp.local_addr(), Err(Errno::EBADF), "local_addr");

@@ -175,7 +175,7 @@ fn port_stays_exclusive(stage: &Stage) -> Verdict {
         takes_over(udp.local_addr()?)?;
         udp.disconnect()?;
         takes_over(udp.local_addr()?)?;
-        let sockets = Sockets::at(udp.local_addr()?)?;
+        let sockets = Sockets::of(&udp)?;
         udp.close(|_| ())?;
         stage.to_the_end()?;
         sockets.are_closed()?;

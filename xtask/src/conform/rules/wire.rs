@@ -5,7 +5,7 @@ use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use uv_sys::{Metadata, RecvOptions};
@@ -101,7 +101,7 @@ const FORMS: usize = 6;
 fn observe(raw: &Raw) -> Result<(String, Option<SocketAddr>, Metadata), Broken> {
     let mut buffer = [0; 2000];
     // It waits here.
-    let peeked = raw.peek_within(Duration::from_secs(10))?;
+    let peeked = raw.peek_within(DEADLINE)?;
     ensure!(peeked, "nothing arrives");
     let options = RecvOptions {
         source: true,

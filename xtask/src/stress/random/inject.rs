@@ -1,7 +1,7 @@
 //! The same under strace, which lets system calls fail as a kernel may let them fail at any time.
 
 use std::env;
-use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Options;
@@ -97,15 +97,11 @@ impl Program {
         self.fault.is_none()
     }
 
-    /// The command of one run.
-    ///
-    /// # Errors
-    ///
-    /// Where this program's own path is not to be had.
-    pub fn command(&self, options: &Options) -> io::Result<Command> {
-        let this = env::current_exe()?;
+    /// The command of one run; `xtask` is the path of this program.
+    #[must_use]
+    pub fn command(&self, xtask: &Path, options: &Options) -> Command {
         let mut command = match self.fault {
-            None => Command::new(this),
+            None => Command::new(xtask),
             Some(fault) => {
                 let mut command = Command::new("strace");
                 let call = fault.inject.split(':').next().unwrap_or_default();
@@ -113,7 +109,7 @@ impl Program {
                 // Only the calls that fail are stopped at: the others are as fast as ever.
                 command.args(["--seccomp-bpf", "-e", &format!("trace={call}")]);
                 command.args(["-e", &format!("inject={}", fault.inject)]);
-                command.arg(this);
+                command.arg(xtask);
                 command
             }
         };
@@ -128,7 +124,7 @@ impl Program {
         for check in &options.without {
             command.args(["--without", &check.to_string()]);
         }
-        Ok(command)
+        command
     }
 }
 
@@ -139,8 +135,8 @@ pub(super) fn run(options: &Options) -> bool {
     let chosen = faults.filter(|program| program.name().contains(&options.filter));
     let mut holds = true;
     for program in chosen {
-        let run = |mut command: Command| command.output();
-        match program.command(options).and_then(run) {
+        let run = |xtask: PathBuf| program.command(&xtask, options).output();
+        match env::current_exe().and_then(run) {
             Ok(output) if output.status.success() => println!("✓ {}", program.name()),
             Ok(output) => {
                 holds = false;
@@ -168,7 +164,7 @@ mod tests {
         assert_eq!(names.len(), FAULTS.len());
         for fault in FAULTS {
             let program = Program { fault: Some(fault) };
-            let command = program.command(&Options::default()).unwrap();
+            let command = program.command(Path::new("xtask"), &Options::default());
             let words: Vec<_> = command
                 .get_args()
                 .filter_map(|word| word.to_str())

@@ -13,7 +13,7 @@
 #include "conform.h"
 
 /* Seconds after which a rule hangs, whatever it was waiting for; valgrind is slow. */
-#define PATIENCE 30
+#define PATIENCE 200
 /* How the process of a rule says what it found: beside 0, all well. */
 #define BROKEN 3
 #define SKIPPED 4

@@ -87,7 +87,7 @@ unsigned far_index(void) {
 /* Sends until something arrives. A network that was just made loses a datagram or two: the kernel is done with a cable, and
  * with an IPv6 address, a while after `ip` is. */
 static void reaches(const raw_t* from, const raw_t* to) {
-  struct timeval moment = {0, 20000}, deadline = {20, 0};
+  struct timeval moment = {0, 20000}, deadline = {60, 0};
   char byte;
   waiting(__FILE__, __LINE__, "the network is there");
   ENSURE(setsockopt(to->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment) == 0);

@@ -21,9 +21,9 @@ pub(super) const MAX_HEARD: usize = 200;
 /// Injected answers of a kind that the handle gives up on if there are too many in a row, or waits longer each time.
 const MAX_PATIENCE: usize = 4;
 /// When something that must come has not come by then it never will.
-const DEADLINE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// The same for a datagram that was sent on loopback, which mostly is there at once.
-const LATEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(60);
 
 /// A datagram that was accepted, and what came of it.
 pub(super) struct Sent {

@@ -1,0 +1,211 @@
+//! What is run: programs whose output names tests.
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::random;
+use crate::ci::cargo;
+use crate::conform;
+
+/// Where subjects come from. Each function builds what it needs first.
+pub(super) const SOURCES: [fn() -> io::Result<Vec<Subject>>; 3] =
+    [test_binaries, conformance_in_c, random_calls];
+
+/// A program that is run again and again.
+pub(super) struct Subject {
+    /// Package and target, as in `uv-udp functional`.
+    pub(super) name: String,
+    /// The command of one run.
+    pub(super) command: Box<dyn Fn(&Run<'_>) -> Command>,
+    /// The tests in the output of a run.
+    pub(super) parse: fn(&str) -> Vec<TestResult>,
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("name", &self.name).finish()
+    }
+}
+
+/// What differs between the runs of a subject.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    /// For subjects that do something random. The table names it for each failure.
+    pub(super) seed: u64,
+    /// Only tests with this text in their name.
+    pub(super) filter: Option<&'a str>,
+}
+
+/// One test in one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TestResult {
+    pub(super) name: String,
+    pub(super) passed: bool,
+}
+
+/// Every subject.
+pub(super) fn all() -> io::Result<Vec<Subject>> {
+    let mut all = Vec::new();
+    for source in SOURCES {
+        all.extend(source()?);
+    }
+    Ok(all)
+}
+
+/// The test binaries of the workspace, the conformance suite in Rust among them.
+fn test_binaries() -> io::Result<Vec<Subject>> {
+    let mut build = cargo("test --workspace --quiet --no-run --message-format json");
+    let output = build.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other("the tests do not build"));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(messages
+        .filter_map(|message| test_binary(&message))
+        .collect())
+}
+
+/// The subject of one of Cargo's messages, if it is about a test binary.
+fn test_binary(message: &Value) -> Option<Subject> {
+    if message["profile"]["test"] != true {
+        return None;
+    }
+    let executable = PathBuf::from(message["executable"].as_str()?);
+    let directory = Path::new(message["manifest_path"].as_str()?)
+        .parent()?
+        .to_owned();
+    let package = directory.file_name()?.to_string_lossy();
+    let target = &message["target"];
+    let kind = target["kind"][0].as_str()?;
+    let name = match kind {
+        "test" => target["name"].as_str()?,
+        "bin" => "bin",
+        _ => "lib",
+    };
+    Some(Subject {
+        name: format!("{package} {name}"),
+        command: Box::new(move |run| {
+            let mut command = Command::new(&executable);
+            command.current_dir(&directory).args(run.filter);
+            // What proptest calls its seed.
+            command.env("PROPTEST_RNG_SEED", run.seed.to_string());
+            command
+        }),
+        parse: libtest_results,
+    })
+}
+
+/// Lines as in `test life::a_handle_closes ... ok`. Ignored tests are no results.
+fn libtest_results(output: &str) -> Vec<TestResult> {
+    let results = output.lines().filter_map(|line| {
+        let (name, verdict) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+        let passed = match verdict.trim() {
+            "ok" => true,
+            "FAILED" => false,
+            _ => return None,
+        };
+        Some(TestResult {
+            name: name.trim().to_owned(),
+            passed,
+        })
+    });
+    results.collect()
+}
+
+/// Steps of a run of random calls: a few worlds.
+const RANDOM_STEPS: usize = 500;
+
+/// Random calls, by themselves and under each injected fault of the system calls.
+fn random_calls() -> io::Result<Vec<Subject>> {
+    let xtask = env::current_exe()?;
+    let programs = random::programs().into_iter().map(|program| {
+        let (name, xtask) = (program.name(), xtask.clone());
+        let command = move |run: &Run<'_>| {
+            let options = random::Options {
+                seed: run.seed,
+                steps: RANDOM_STEPS,
+                ..random::Options::default()
+            };
+            program.command(&xtask, &options)
+        };
+        Subject {
+            name,
+            command: Box::new(command),
+            parse: libtest_results,
+        }
+    });
+    Ok(programs.collect())
+}
+
+/// The conformance suite in C, in each form of the calls; none without a C compiler.
+fn conformance_in_c() -> io::Result<Vec<Subject>> {
+    let directory = super::output_directory().join("conform-c");
+    let programs = conform::c_programs(&directory)?;
+    let subject = |(name, program): (&'static str, PathBuf)| Subject {
+        name: format!("conform {name}"),
+        command: Box::new(move |run| {
+            let mut command = Command::new(&program);
+            command.args(run.filter.iter().flat_map(|words| words.split_whitespace()));
+            command
+        }),
+        parse: conformance_results,
+    };
+    Ok(programs.into_iter().map(subject).collect())
+}
+
+/// Lines of the conformance suite in C: status, name, family, and more, with tabs between them.
+fn conformance_results(output: &str) -> Vec<TestResult> {
+    let results = output.lines().filter_map(|line| {
+        let mut fields = line.split('\t');
+        let passed = match fields.next()? {
+            "passed" => true,
+            "failed" => false,
+            _ => return None,
+        };
+        let (name, family) = (fields.next()?, fields.next()?);
+        Some(TestResult {
+            name: format!("{name} {family}"),
+            passed,
+        })
+    });
+    results.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(name: &str, passed: bool) -> TestResult {
+        TestResult {
+            name: name.into(),
+            passed,
+        }
+    }
+
+    #[test]
+    fn results_of_libtest_and_libtest_mimic_are_read_and_ignored_tests_are_not() {
+        let output = "running 3 tests\ntest a::b ... ok\ntest policy/x v4  ... FAILED\ntest c ... ignored\n\ntest result: ok.";
+        assert_eq!(
+            libtest_results(output),
+            [result("a::b", true), result("policy/x v4", false)]
+        );
+    }
+
+    #[test]
+    fn results_of_the_conformance_suite_in_c_are_read_and_skipped_rules_are_not() {
+        let output =
+            "passed\tbind/flags\tv4\t12\t\t\nfailed\tloop/stop\t-\t1\t\tx\nskipped\ta/b\tv6\t0\t\t";
+        assert_eq!(
+            conformance_results(output),
+            [result("bind/flags v4", true), result("loop/stop -", false)]
+        );
+    }
+}
