@@ -42,13 +42,23 @@ impl Inner {
         }
         // Without a second socket the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
-        let dissolved = self.dissolve_in_place(&socket, address, held.as_ref());
+        self.dissolve_beside(&socket, address, held)
+    }
+
+    /// Lets go of the peer and keeps the socket, while a second one holds its port.
+    fn dissolve_beside(
+        &self,
+        socket: &PollSource,
+        address: SocketAddr,
+        held: Option<HeldPort>,
+    ) -> Result<()> {
+        let dissolved = self.dissolve_in_place(socket, address, held.as_ref());
         if let Some(HeldPort { fd, sharing }) = held {
             // It fails at worst, and then the socket that was bound last is preferred all the same.
             let _ = mute(&fd);
             if self.receiver.wanted().any() {
                 // What comes beside a datagram is looked up when it is received. Without it, it is still a datagram.
-                let _ = uv_sys::copy_options(&*socket, &fd);
+                let _ = uv_sys::copy_options(socket, &fd);
             }
             self.drain(&fd);
             sharing.give_up(&fd);
@@ -122,38 +132,34 @@ impl Inner {
                 .is_some_and(|address| address.port() != 0)
     }
 
-    /// Puts a new socket on the same address in the place of the old one, under the same descriptor.
+    /// Puts a new socket on the same address in the place of the old one, under the same descriptor. If that cannot be, the old
+    /// socket stays, and its port with it.
     fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
-        match self.replacement(socket, address) {
-            Ok((fd, shared)) => self.install(socket, fd, address, shared),
-            Err(error) => {
-                // The old socket stays, and its port with it if that can be. Its own errors are not the ones to report.
-                let _ = self.dissolve_in_place(socket, address, None);
-                Err(error)
-            }
-        }
+        let (error, held) = match self.hold_port(socket, address) {
+            Ok(held) => match self.settings().move_to(socket, &held.fd) {
+                Ok(()) => return self.install(socket, held.fd, address, Some(held.sharing)),
+                Err(error) => (error, Some(held)),
+            },
+            Err(Errno::EADDRINUSE) => match self.unbound_replacement(socket, address) {
+                Ok(fd) => return self.install(socket, fd, address, None),
+                Err(error) => (error, None),
+            },
+            Err(error) => (error, None),
+        };
+        // Its own errors are not the ones to report.
+        let _ = self.dissolve_beside(socket, address, held);
+        Err(error)
     }
 
-    /// A socket that behaves as the old one, and how it shares the port, if it has that already.
-    fn replacement(
-        &self,
-        socket: &PollSource,
-        address: SocketAddr,
-    ) -> Result<(OwnedFd, Option<Sharing>)> {
-        let (fd, shared) = match self.hold_port(socket, address) {
-            Ok(HeldPort { fd, sharing }) => (fd, Some(sharing)),
-            Err(Errno::EADDRINUSE) => {
-                let fd = held_port::unbound(socket, Family::of(&address), self.settings())?;
-                if !held_port::has_other_owner(&fd, socket) {
-                    return Err(Errno::EADDRINUSE);
-                }
-                // Sockets of two users never share a port: it is free between the one and the other.
-                (fd, None)
-            }
-            Err(error) => return Err(error),
-        };
+    /// A socket that behaves as the old one, which belongs to another user. Sockets of two users never share a port: it is free
+    /// between the one and the other.
+    fn unbound_replacement(&self, socket: &PollSource, address: SocketAddr) -> Result<OwnedFd> {
+        let fd = held_port::unbound(socket, Family::of(&address), self.settings())?;
+        if !held_port::has_other_owner(&fd, socket) {
+            return Err(Errno::EADDRINUSE);
+        }
         self.settings().move_to(socket, &fd)?;
-        Ok((fd, shared))
+        Ok(fd)
     }
 
     fn install(
