@@ -12,9 +12,10 @@ use super::random;
 use crate::ci::cargo;
 use crate::conform;
 
-/// Where subjects come from. Each function builds what it needs first.
+/// Where subjects come from. Each function builds what it needs first. Random calls come before the tests, whose build replaces this
+/// program: its path cannot be read afterwards.
 pub(super) const SOURCES: [fn() -> io::Result<Vec<Subject>>; 3] =
-    [test_binaries, conformance_in_c, random_calls];
+    [random_calls, test_binaries, conformance_in_c];
 
 /// A program that is run again and again.
 pub(super) struct Subject {
