@@ -159,21 +159,21 @@ impl Stage {
     pub(crate) fn bound(&self) -> Result<Udp, Broken> {
         let udp = self.udp();
         udp.bind(self.loopback())?;
-        Ok(udp)
+        with_default_buffers(udp)
     }
 
     /// A handle at the wildcard address.
     pub(crate) fn bound_to_wildcard(&self) -> Result<Udp, Broken> {
         let udp = self.udp();
         udp.bind(self.wildcard())?;
-        Ok(udp)
+        with_default_buffers(udp)
     }
 
     /// A handle that is connected to `peer`.
     pub(crate) fn connected(&self, peer: SocketAddr) -> Result<Udp, Broken> {
         let udp = self.udp();
         udp.connect(peer)?;
-        Ok(udp)
+        with_default_buffers(udp)
     }
 
     /// Runs the loop until something holds. `what` names it, as in "the send completes".
@@ -273,15 +273,24 @@ pub(crate) struct Raw {
     address: SocketAddr,
 }
 
+/// Half the bytes of a default buffer: the kernel doubles what is set (socket(7)).
+const DEFAULT_BUFFER: usize = 106_496;
+
+/// Gives a handle the buffers that sockets have by default, whatever net.core.rmem_default and net.core.wmem_default are.
+fn with_default_buffers(udp: Udp) -> Result<Udp, Broken> {
+    udp.set_recv_buffer_size(DEFAULT_BUFFER)?;
+    udp.set_send_buffer_size(DEFAULT_BUFFER)?;
+    Ok(udp)
+}
+
 impl Raw {
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
-        // Whatever net.core.rmem_default is.
-        uv_sys::set_recv_buffer_size(&socket, 212_992)?;
-        Self::from_socket(socket)
+        Self::from_socket(UdpSocket::bind(address)?)
     }
 
     pub(crate) fn from_socket(socket: UdpSocket) -> io::Result<Self> {
+        // Whatever net.core.rmem_default is.
+        uv_sys::set_recv_buffer_size(&socket, 2 * DEFAULT_BUFFER)?;
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         let address = socket.local_addr()?;
