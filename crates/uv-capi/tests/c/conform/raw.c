@@ -8,6 +8,9 @@
 #define DEADLINE 60
 
 static raw_t raw_of(int fd) {
+  /* Whatever net.core.rmem_default is; the kernel doubles it. */
+  int size = 212992;
+  ENSURE(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
   raw_t raw;
   struct timeval deadline = {DEADLINE, 0};
   socklen_t len = sizeof raw.address;

@@ -97,9 +97,17 @@ uv_udp_t* new_udp(stage_t* stage) {
   return new_udp_ex(stage, 0);
 }
 
+/* The buffers that sockets have by default, whatever net.core.rmem_default and net.core.wmem_default are. The kernel doubles them. */
+static void set_default_buffers(uv_udp_t* udp) {
+  int recv_size = 106496, send_size = 106496;
+  ENSURE(uv_recv_buffer_size((uv_handle_t*) udp, &recv_size) == 0);
+  ENSURE(uv_send_buffer_size((uv_handle_t*) udp, &send_size) == 0);
+}
+
 uv_udp_t* bound_udp_ex(stage_t* stage, unsigned flags) {
   uv_udp_t* udp = new_udp_ex(stage, flags);
   ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+  set_default_buffers(udp);
   return udp;
 }
 
@@ -110,12 +118,14 @@ uv_udp_t* bound_udp(stage_t* stage) {
 uv_udp_t* wildcard_udp(stage_t* stage) {
   uv_udp_t* udp = new_udp(stage);
   ENSURE(uv_udp_bind(udp, at(wildcard_of(stage->family, 0)), 0) == 0);
+  set_default_buffers(udp);
   return udp;
 }
 
 uv_udp_t* connected_udp(stage_t* stage, address_t peer) {
   uv_udp_t* udp = new_udp(stage);
   ENSURE(uv_udp_connect(udp, at(peer)) == 0);
+  set_default_buffers(udp);
   return udp;
 }
 
