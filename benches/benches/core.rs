@@ -19,20 +19,20 @@ const HOUR: Duration = Duration::from_secs(3600);
 const TIMERS: usize = 1_000;
 
 fn iterations(c: &mut Criterion) {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
     let mut group = c.benchmark_group("core");
     group.throughput(Throughput::Elements(1));
     group.bench_function("an iteration with nothing to do", |b| {
-        b.iter(|| lp.run(RunMode::NoWait).unwrap());
+        b.iter(|| event_loop.run(RunMode::NoWait).unwrap());
     });
     group.finish();
 }
 
 fn timers(c: &mut Criterion) {
-    let lp = Loop::new().unwrap();
-    let timers: Vec<_> = (0..TIMERS).map(|_| Timer::new(&lp)).collect();
+    let event_loop = Loop::new().unwrap();
+    let timers: Vec<_> = (0..TIMERS).map(|_| Timer::new(&event_loop)).collect();
     let start_all = |timeout| {
         for timer in &timers {
             timer.start(timeout, HOUR, |_| ()).unwrap();
@@ -49,7 +49,7 @@ fn timers(c: &mut Criterion) {
     group.bench_function("start and fire a thousand timers", |b| {
         b.iter(|| {
             start_all(Duration::ZERO);
-            lp.run(RunMode::NoWait).unwrap()
+            event_loop.run(RunMode::NoWait).unwrap()
         });
     });
     start_all(HOUR);
@@ -64,20 +64,20 @@ fn posts(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("a post from another thread", |b| {
         b.iter_custom(|posts| {
-            let lp = Loop::new().unwrap();
-            let (remote, alive) = (lp.remote(), lp.remote().keep_alive());
+            let event_loop = Loop::new().unwrap();
+            let (proxy, alive) = (event_loop.proxy(), event_loop.proxy().keep_alive());
             let both = Arc::new(Barrier::new(2));
             let start = Arc::clone(&both);
             let thread = thread::spawn(move || {
                 start.wait();
                 for _ in 1..posts {
-                    remote.post(|_| ()).unwrap();
+                    proxy.post(|_| ()).unwrap();
                 }
-                remote.post(Loop::stop).unwrap();
+                proxy.post(Loop::stop).unwrap();
             });
             both.wait();
             let start = Instant::now();
-            lp.run(RunMode::Default).unwrap();
+            event_loop.run(RunMode::Default).unwrap();
             let elapsed = start.elapsed();
             thread.join().unwrap();
             drop(alive);
@@ -133,17 +133,17 @@ impl Source for Ready {
         &self.handle
     }
 
-    fn ready(self: Rc<Self>, _: Interest) {
+    fn on_ready(self: Rc<Self>, _: Interest) {
         self.told.set(self.told.get() + 1);
     }
 
-    fn turn(self: Rc<Self>, _: Phase) {}
+    fn on_phase(self: Rc<Self>, _: Phase) {}
 }
 
 impl Ready {
-    fn new(lp: &Loop) -> Rc<Self> {
+    fn new(event_loop: &Loop) -> Rc<Self> {
         let ready = Rc::new_cyclic(|this: &Weak<Self>| Self {
-            handle: Handle::new(lp, this.clone()),
+            handle: Handle::new(event_loop, this.clone()),
             poll: RefCell::new(None),
             told: Cell::new(0),
         });
@@ -162,11 +162,11 @@ impl Ready {
 fn dispatch(c: &mut Criterion) {
     let mut group = c.benchmark_group("core");
     for count in [1, 64] {
-        let lp = Loop::new().unwrap();
-        let sources: Vec<_> = (0..count).map(|_| Ready::new(&lp)).collect();
+        let event_loop = Loop::new().unwrap();
+        let sources: Vec<_> = (0..count).map(|_| Ready::new(&event_loop)).collect();
         group.throughput(Throughput::Elements(count));
         group.bench_function(format!("dispatch to {count} sources"), |b| {
-            b.iter(|| lp.run(RunMode::NoWait).unwrap());
+            b.iter(|| event_loop.run(RunMode::NoWait).unwrap());
         });
         assert!(sources.iter().all(|source| source.told.get() > 0));
     }

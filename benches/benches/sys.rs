@@ -83,7 +83,7 @@ fn batches(c: &mut Criterion) {
 
     let (sender, receiver) = pair();
     uv_sys::set_gro(&receiver, true).unwrap();
-    let message = Transmit::new(&data).segments_of(NonZeroU16::new(SIZE as u16).unwrap());
+    let message = Transmit::new(&data).with_segment_size(NonZeroU16::new(SIZE as u16).unwrap());
     let mut into = RecvBatch::new(2, 65_535);
     let options = RecvOptions {
         control: true,

@@ -22,16 +22,16 @@ fn any() -> SocketAddr {
 
 /// A handle that is connected to a socket that nobody reads: what it has no room for is dropped, so that only the way out
 /// counts.
-fn into_the_void(lp: &Loop) -> (Udp, UdpSocket) {
+fn into_the_void(event_loop: &Loop) -> (Udp, UdpSocket) {
     let void = UdpSocket::bind(any()).unwrap();
-    let udp = Udp::new(lp);
+    let udp = Udp::new(event_loop);
     udp.connect(void.local_addr().unwrap()).unwrap();
     (udp, void)
 }
 
 /// Two handles that are connected to each other.
-fn pair(lp: &Loop) -> (Udp, Udp) {
-    let (one, other) = (Udp::new(lp), Udp::new(lp));
+fn pair(event_loop: &Loop) -> (Udp, Udp) {
+    let (one, other) = (Udp::new(event_loop), Udp::new(event_loop));
     for udp in [&one, &other] {
         udp.bind(any()).unwrap();
     }
@@ -41,8 +41,8 @@ fn pair(lp: &Loop) -> (Udp, Udp) {
 }
 
 fn out(c: &mut Criterion) {
-    let lp = Loop::new().unwrap();
-    let (udp, void) = into_the_void(&lp);
+    let event_loop = Loop::new().unwrap();
+    let (udp, void) = into_the_void(&event_loop);
     let stranger = void.local_addr().unwrap();
     let mut group = c.benchmark_group("udp");
     group.throughput(Throughput::Elements(1));
@@ -64,7 +64,7 @@ fn out(c: &mut Criterion) {
                         .unwrap();
                 }
                 while udp.send_queue_count() > 0 {
-                    lp.run(RunMode::NoWait).unwrap();
+                    event_loop.run(RunMode::NoWait).unwrap();
                 }
             });
         });
@@ -74,8 +74,8 @@ fn out(c: &mut Criterion) {
 
 /// Benches so many datagrams that come as one message, which `start` counts.
 fn receive(c: &mut Criterion, name: &str, count: usize, start: impl Fn(&Udp, Rc<Cell<usize>>)) {
-    let lp = Loop::new().unwrap();
-    let (sender, receiver) = pair(&lp);
+    let event_loop = Loop::new().unwrap();
+    let (sender, receiver) = pair(&event_loop);
     let received = Rc::new(Cell::new(0));
     start(&receiver, Rc::clone(&received));
     let data = vec![7; count * SIZE];
@@ -87,7 +87,7 @@ fn receive(c: &mut Criterion, name: &str, count: usize, start: impl Fn(&Udp, Rc<
             received.set(0);
             assert_eq!(sender.try_send_segments(&data, size, None), Ok(data.len()));
             while received.get() < count {
-                lp.run(RunMode::NoWait).unwrap();
+                event_loop.run(RunMode::NoWait).unwrap();
             }
         });
     });
@@ -130,8 +130,8 @@ fn ping_pong(c: &mut Criterion) {
 }
 
 fn rounds(c: &mut Criterion, name: &str, switches: &[Switch]) {
-    let lp = Loop::new().unwrap();
-    let (one, other) = pair(&lp);
+    let event_loop = Loop::new().unwrap();
+    let (one, other) = pair(&event_loop);
     ask_for(&one, switches);
     ask_for(&other, switches);
     let rounds = Rc::new(Cell::new(0_u64));
@@ -158,7 +158,7 @@ fn rounds(c: &mut Criterion, name: &str, switches: &[Switch]) {
             rounds.set(count);
             let start = std::time::Instant::now();
             one.try_send(&[7; SMALL]).unwrap();
-            lp.run(RunMode::Default).unwrap();
+            event_loop.run(RunMode::Default).unwrap();
             start.elapsed()
         });
     });
@@ -172,7 +172,7 @@ const METADATA: [(&str, &[Switch]); 7] = [
     ("nothing", &[]),
     ("the TOS", &[Udp::set_recv_tos]),
     ("the TTL", &[Udp::set_recv_ttl]),
-    ("the destination", &[Udp::set_recv_destination]),
+    ("the destination", &[Udp::set_recv_packet_info]),
     ("the time", &[Udp::set_recv_timestamp]),
     ("the drops", &[Udp::set_recv_drops]),
     (
@@ -180,7 +180,7 @@ const METADATA: [(&str, &[Switch]); 7] = [
         &[
             Udp::set_recv_tos,
             Udp::set_recv_ttl,
-            Udp::set_recv_destination,
+            Udp::set_recv_packet_info,
             Udp::set_recv_timestamp,
             Udp::set_recv_drops,
         ],

@@ -77,8 +77,8 @@ fn here() -> SocketAddr {
 }
 
 /// A server that sends everything back.
-fn echo_server(lp: &Loop, served: &Rc<Cell<u64>>) -> Result<Udp> {
-    let (server, served) = (Udp::new(lp), Rc::clone(served));
+fn echo_server(event_loop: &Loop, served: &Rc<Cell<u64>>) -> Result<Udp> {
+    let (server, served) = (Udp::new(event_loop), Rc::clone(served));
     server.bind(here())?;
     server.recv_start(move |server, received| {
         if let Ok(datagram) = received {
@@ -110,18 +110,18 @@ impl Client {
         if !self.stopping.get() {
             self.send(udp, data);
         } else if self.returned == self.sent
-            && let Some(lp) = udp.event_loop()
+            && let Some(event_loop) = udp.event_loop()
         {
-            lp.stop();
+            event_loop.stop();
         }
     }
 }
 
 fn echo(options: Options, tale: &mut Tale) -> Result<()> {
-    let lp = Loop::new()?;
+    let event_loop = Loop::new()?;
     let (served, client) = (Rc::default(), Rc::new(Client::default()));
-    let server = echo_server(&lp, &served)?;
-    let udp = Udp::new(&lp);
+    let server = echo_server(&event_loop, &served)?;
+    let udp = Udp::new(&event_loop);
     udp.connect(server.local_addr()?)?;
     let on_answer = Rc::clone(&client);
     udp.recv_start(move |udp, received| {
@@ -139,17 +139,17 @@ fn echo(options: Options, tale: &mut Tale) -> Result<()> {
         let (served, client) = (Rc::clone(&served), Rc::clone(&client));
         move || served.get() + client.returned.get()
     };
-    let live = live_line(&lp, options.seconds, delivered.clone())?;
-    let (last, stop) = (Timer::new(&lp), Rc::clone(&client));
+    let live = live_line(&event_loop, options.seconds, delivered.clone())?;
+    let (last, stop) = (Timer::new(&event_loop), Rc::clone(&client));
     last.start(
         Duration::from_secs(options.seconds.into()),
         PATIENCE,
         move |last| {
             // The second time, what is still missing does not come any more.
             if stop.stopping.replace(true)
-                && let Some(lp) = last.event_loop()
+                && let Some(event_loop) = last.event_loop()
             {
-                lp.stop();
+                event_loop.stop();
             }
         },
     )?;
@@ -157,10 +157,10 @@ fn echo(options: Options, tale: &mut Tale) -> Result<()> {
     for _ in 0..under_way {
         client.send(&udp, &data);
     }
-    let began = lp.now();
-    lp.run(RunMode::Default)?;
+    let began = event_loop.now();
+    event_loop.run(RunMode::Default)?;
     drop(live);
-    let seconds = Duration::from_nanos(lp.now() - began).as_secs_f64();
+    let seconds = Duration::from_nanos(event_loop.now() - began).as_secs_f64();
     let rate = HumanCount((delivered() as f64 / seconds) as u64);
     let build = if cfg!(debug_assertions) {
         " (a debug build: `cargo run --release -p xtask demo` is faster)"
@@ -191,7 +191,11 @@ impl Drop for Live {
     }
 }
 
-fn live_line(lp: &Loop, seconds: u32, delivered: impl Fn() -> u64 + 'static) -> Result<Live> {
+fn live_line(
+    event_loop: &Loop,
+    seconds: u32,
+    delivered: impl Fn() -> u64 + 'static,
+) -> Result<Live> {
     let terminal = stdout().is_terminal();
     let bar = ProgressBar::with_draw_target(
         Some(u64::from(seconds) * 10),
@@ -204,12 +208,14 @@ fn live_line(lp: &Loop, seconds: u32, delivered: impl Fn() -> u64 + 'static) -> 
     if let Ok(style) = ProgressStyle::with_template("  {bar:20} {msg}") {
         bar.set_style(style);
     }
-    let timer = Timer::new(lp);
+    let timer = Timer::new(event_loop);
     let every = Duration::from_millis(if terminal { 100 } else { 1000 });
-    let (line, before) = (bar.clone(), Cell::new((lp.now(), 0)));
+    let (line, before) = (bar.clone(), Cell::new((event_loop.now(), 0)));
     timer.start(every, every, move |timer| {
-        let Some(lp) = timer.event_loop() else { return };
-        let (now, count) = (lp.now(), delivered());
+        let Some(event_loop) = timer.event_loop() else {
+            return;
+        };
+        let (now, count) = (event_loop.now(), delivered());
         let (then, counted) = before.replace((now, count));
         let seconds = Duration::from_nanos(now - then).as_secs_f64();
         let rate = HumanCount(((count - counted) as f64 / seconds) as u64);
@@ -228,12 +234,12 @@ fn live_line(lp: &Loop, seconds: u32, delivered: impl Fn() -> u64 + 'static) -> 
 type Heard = Rc<RefCell<Vec<String>>>;
 
 /// Runs the loop until the client heard something new, and says what.
-fn listen(lp: &Loop, heard: &Heard) -> Result<String> {
-    let (timer, late) = (Timer::new(lp), Rc::new(Cell::new(false)));
+fn listen(event_loop: &Loop, heard: &Heard) -> Result<String> {
+    let (timer, late) = (Timer::new(event_loop), Rc::new(Cell::new(false)));
     let set = Rc::clone(&late);
     timer.start(PATIENCE, Duration::ZERO, move |_| set.set(true))?;
     while heard.borrow().is_empty() && !late.get() {
-        lp.run(RunMode::Once)?;
+        event_loop.run(RunMode::Once)?;
     }
     timer.stop()?;
     let mut heard = heard.borrow_mut();
@@ -246,14 +252,14 @@ fn listen(lp: &Loop, heard: &Heard) -> Result<String> {
 }
 
 fn story(tale: &mut Tale) -> Result<()> {
-    let lp = Loop::new()?;
+    let event_loop = Loop::new()?;
     let (first, second) = (
-        echo_server(&lp, &Rc::default())?,
-        echo_server(&lp, &Rc::default())?,
+        echo_server(&event_loop, &Rc::default())?,
+        echo_server(&event_loop, &Rc::default())?,
     );
     let (one, other) = (first.local_addr()?, second.local_addr()?);
     let dead = DeadPeer::new(Family::V4)?;
-    let client = Udp::new(&lp);
+    let client = Udp::new(&event_loop);
     let heard = Heard::default();
 
     tale.chapter("The proposal, step by step");
@@ -281,7 +287,7 @@ fn story(tale: &mut Tale) -> Result<()> {
     tale.step(
         "the answer",
         format_args!("hello from {one}"),
-        listen(&lp, &heard)?,
+        listen(&event_loop, &heard)?,
     );
     tale.step(
         "send_to, while connected",
@@ -299,7 +305,7 @@ fn story(tale: &mut Tale) -> Result<()> {
     tale.step(
         "the answer",
         format_args!("hello again from {other}"),
-        listen(&lp, &heard)?,
+        listen(&event_loop, &heard)?,
     );
 
     tale.step(
@@ -308,7 +314,11 @@ fn story(tale: &mut Tale) -> Result<()> {
         word(client.connect(dead.address())),
     );
     tale.step("send", "ok", word(client.send(b"anybody?", |_, _| ())));
-    tale.step("the network's answer", "ECONNREFUSED", listen(&lp, &heard)?);
+    tale.step(
+        "the network's answer",
+        "ECONNREFUSED",
+        listen(&event_loop, &heard)?,
+    );
 
     tale.step("disconnect", "ok", word(client.disconnect()));
     tale.step("its local port", mine.port(), client.local_addr()?.port());
@@ -326,7 +336,7 @@ fn story(tale: &mut Tale) -> Result<()> {
     tale.step(
         "the answer",
         format_args!("goodbye from {one}"),
-        listen(&lp, &heard)?,
+        listen(&event_loop, &heard)?,
     );
     Ok(())
 }

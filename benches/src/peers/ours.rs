@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use uv_udp::{Check, Errno, Loop, Remote, RunMode, Timer, Udp, UdpRemote};
+use uv_udp::{Check, Errno, Loop, LoopProxy, RunMode, Timer, Udp, UdpSender};
 
 use super::{Bench, Peer};
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 /// The peer that all others are compared with.
 pub const PEER: Peer = Peer {
     name: "uv-udp",
-    about: "this project's UDP handles on its own loop: send, recv_start, Timer and Remote as they come",
+    about: "this project's UDP handles on its own loop: send, recv_start, Timer and LoopProxy as they come",
     runs: RUNS,
     lacks: &[],
     otherwise: "",
@@ -57,7 +57,7 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 /// A loop that a meter stops.
 struct Metered {
-    lp: Loop,
+    event_loop: Loop,
     meter: Rc<RefCell<Meter>>,
     counters: Arc<Counters>,
 }
@@ -66,7 +66,7 @@ impl Metered {
     fn new(params: &Params) -> Result<Metered, Failure> {
         let meter = Meter::new(params);
         Ok(Metered {
-            lp: Loop::new()?,
+            event_loop: Loop::new()?,
             counters: meter.counters(),
             meter: Rc::new(RefCell::new(meter)),
         })
@@ -74,13 +74,13 @@ impl Metered {
 
     /// A bound handle whose datagrams are counted.
     fn receiver(&self) -> Result<SocketAddr, Failure> {
-        counting_receiver(&self.lp, Arc::clone(&self.counters))
+        counting_receiver(&self.event_loop, Arc::clone(&self.counters))
     }
 
     /// A bound handle whose datagrams are counted, and each of which the meter takes for a turn: where each turn has one.
     fn metering_receiver(&self) -> Result<SocketAddr, Failure> {
         let (meter, counters) = (Rc::clone(&self.meter), Arc::clone(&self.counters));
-        let receiver = Udp::new(&self.lp);
+        let receiver = Udp::new(&self.event_loop);
         receiver.bind(LOOPBACK)?;
         receiver.recv_start(move |receiver, received| {
             if received.is_ok() {
@@ -95,32 +95,32 @@ impl Metered {
 
     /// Runs the loop until a receiver stops it.
     fn run_metered(self) -> Outcome {
-        self.lp.run(RunMode::Default)?;
+        self.event_loop.run(RunMode::Default)?;
         self.meter.borrow_mut().finish()
     }
 
     /// Runs the loop until the meter, which is asked once per iteration, stops it.
     fn run(self) -> Outcome {
-        let check = Check::new(&self.lp);
+        let check = Check::new(&self.event_loop);
         let meter = Rc::clone(&self.meter);
         check.start(move |check| {
             if !meter.borrow_mut().turn() {
                 stop(check.event_loop());
             }
         })?;
-        self.lp.run(RunMode::Default)?;
+        self.event_loop.run(RunMode::Default)?;
         self.meter.borrow_mut().finish()
     }
 }
 
-fn stop(lp: Option<Loop>) {
-    if let Some(lp) = lp {
-        lp.stop();
+fn stop(event_loop: Option<Loop>) {
+    if let Some(event_loop) = event_loop {
+        event_loop.stop();
     }
 }
 
-fn counting_receiver(lp: &Loop, counters: Arc<Counters>) -> Result<SocketAddr, Failure> {
-    let receiver = Udp::new(lp);
+fn counting_receiver(event_loop: &Loop, counters: Arc<Counters>) -> Result<SocketAddr, Failure> {
+    let receiver = Udp::new(event_loop);
     receiver.bind(LOOPBACK)?;
     receiver.recv_start(move |_, received| {
         if received.is_ok() {
@@ -173,14 +173,14 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
             to: Some(metered.metering_receiver()?),
             counters: Arc::clone(&metered.counters),
         };
-        send_for_ever(&Udp::new(&metered.lp), lane, 1)?;
+        send_for_ever(&Udp::new(&metered.event_loop), lane, 1)?;
     }
     metered.run_metered()
 }
 
 fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     let metered = Metered::new(params)?;
-    let sender = Udp::new(&metered.lp);
+    let sender = Udp::new(&metered.event_loop);
     sender.connect(if outstanding == 1 {
         metered.metering_receiver()?
     } else {
@@ -199,15 +199,15 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     }
 }
 
-/// Runs `lp` until `done`, which is asked once per iteration.
-fn run_until(lp: &Loop, done: impl Fn() -> bool + 'static) -> Result<(), Failure> {
-    let check = Check::new(lp);
+/// Runs `event_loop` until `done`, which is asked once per iteration.
+fn run_until(event_loop: &Loop, done: impl Fn() -> bool + 'static) -> Result<(), Failure> {
+    let check = Check::new(event_loop);
     check.start(move |check| {
         if done() {
             stop(check.event_loop());
         }
     })?;
-    lp.run(RunMode::Default)?;
+    event_loop.run(RunMode::Default)?;
     Ok(())
 }
 
@@ -215,8 +215,8 @@ fn two_loops(params: &Params) -> Outcome {
     threads::two_loops(
         params,
         |shared, publish| {
-            let lp = Loop::new()?;
-            let receiver = Udp::new(&lp);
+            let event_loop = Loop::new()?;
+            let receiver = Udp::new(&event_loop);
             receiver.bind(LOOPBACK)?;
             let counted = Arc::clone(&shared);
             receiver.recv_start(move |_, received| {
@@ -225,11 +225,11 @@ fn two_loops(params: &Params) -> Outcome {
                 }
             })?;
             let _ = publish.send(receiver.local_addr()?);
-            run_until(&lp, move || shared.silent())
+            run_until(&event_loop, move || shared.silent())
         },
         |shared, address| {
-            let lp = Loop::new()?;
-            let sender = Udp::new(&lp);
+            let event_loop = Loop::new()?;
+            let sender = Udp::new(&event_loop);
             sender.connect(address)?;
             let lane = Flood {
                 data: payload(LARGE),
@@ -238,7 +238,7 @@ fn two_loops(params: &Params) -> Outcome {
             let lane = Rc::new(lane);
             sender.set_data(Some(lane.clone()));
             (0..BURST).try_for_each(|_| lane.send(&sender))?;
-            run_until(&lp, move || shared.stopped())
+            run_until(&event_loop, move || shared.stopped())
         },
     )
 }
@@ -262,8 +262,8 @@ impl Flood {
 }
 
 fn pingpong(params: &Params) -> Outcome {
-    let lp = Loop::new()?;
-    let (left, right) = (Udp::new(&lp), Udp::new(&lp));
+    let event_loop = Loop::new()?;
+    let (left, right) = (Udp::new(&event_loop), Udp::new(&event_loop));
     left.bind(LOOPBACK)?;
     right.connect(left.local_addr()?)?;
     left.connect(right.local_addr()?)?;
@@ -285,7 +285,7 @@ fn pingpong(params: &Params) -> Outcome {
         }
     })?;
     left.send(&payload(SMALL), |_, _| ())?;
-    lp.run(RunMode::Default)?;
+    event_loop.run(RunMode::Default)?;
     meter.borrow_mut().finish()
 }
 
@@ -318,13 +318,13 @@ impl Fan {
 fn fanout(params: &Params) -> Outcome {
     allow_descriptors(params.handles)?;
     let metered = Metered::new(params)?;
-    let sender = Udp::new(&metered.lp);
+    let sender = Udp::new(&metered.event_loop);
     sender.bind(LOOPBACK)?;
     let source = sender.local_addr()?;
     let mut addresses = Vec::with_capacity(params.handles);
     let before = Footprint::now();
     for _ in 0..params.handles {
-        let handle = Udp::new(&metered.lp);
+        let handle = Udp::new(&metered.event_loop);
         handle.connect(source)?;
         let counters = Arc::clone(&metered.counters);
         handle.recv_start(move |_, received| {
@@ -350,15 +350,15 @@ fn fanout(params: &Params) -> Outcome {
 
 fn timers(params: &Params) -> Outcome {
     let fired = Rc::new(Cell::new(0));
-    let lp = Loop::new()?;
+    let event_loop = Loop::new()?;
     let began = Instant::now();
     for delay in timer_delays(params.timers) {
         let fired = Rc::clone(&fired);
-        Timer::new(&lp).start(Duration::from_millis(delay), Duration::ZERO, move |_| {
+        Timer::new(&event_loop).start(Duration::from_millis(delay), Duration::ZERO, move |_| {
             fired.set(fired.get() + 1);
         })?;
     }
-    lp.run(RunMode::Default)?;
+    event_loop.run(RunMode::Default)?;
     Ok(Measurement::of(fired.get(), began.elapsed()))
 }
 
@@ -369,14 +369,14 @@ fn posts(params: &Params) -> Outcome {
             window: POSTS_WINDOW,
         },
         |_, publish| {
-            let lp = Loop::new()?;
-            let alive = lp.remote().keep_alive();
-            let _ = publish.send(lp.remote());
-            lp.run(RunMode::Default)?;
+            let event_loop = Loop::new()?;
+            let alive = event_loop.proxy().keep_alive();
+            let _ = publish.send(event_loop.proxy());
+            event_loop.run(RunMode::Default)?;
             drop(alive);
             Ok(())
         },
-        |shared, remote: &Remote| {
+        |shared, remote: &LoopProxy| {
             // Only a loop that has ended refuses.
             let _ = remote.post(move |_| shared.counters.delivered.add(1));
         },
@@ -394,21 +394,21 @@ fn posts_send(params: &Params) -> Outcome {
             window: POSTED_SENDS_WINDOW,
         },
         |shared, publish| {
-            let lp = Loop::new()?;
-            let receiver = Udp::new(&lp);
+            let event_loop = Loop::new()?;
+            let receiver = Udp::new(&event_loop);
             receiver.bind(LOOPBACK)?;
             receiver.recv_start(move |_, received| {
                 if received.is_ok() {
                     shared.counters.delivered.add(1);
                 }
             })?;
-            let sender = Udp::new(&lp);
+            let sender = Udp::new(&event_loop);
             sender.connect(receiver.local_addr()?)?;
-            let _ = publish.send(sender.remote()?);
-            lp.run(RunMode::Default)?;
+            let _ = publish.send(sender.sender()?);
+            event_loop.run(RunMode::Default)?;
             Ok(())
         },
-        move |shared, remote: &UdpRemote| {
+        move |shared, remote: &UdpSender| {
             let data = data.clone();
             let _ = remote.post(move |udp| {
                 let _ = udp.send(&data, move |_, result| {

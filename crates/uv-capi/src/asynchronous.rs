@@ -31,8 +31,8 @@ pub extern "C" fn uvudp_async_init(
             busy: AtomicU32::new(0),
         },
     };
-    init(loop_, handle, UV_ASYNC, structure, |lp, handle| {
-        Ok(Kind::Async(Async::new(lp, &hub, handle)))
+    init(loop_, handle, UV_ASYNC, structure, |event_loop, handle| {
+        Ok(Kind::Async(Async::new(event_loop, &hub, handle)))
     })
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn init<T: Handle>(
     let Some(handle) = placed else {
         return -libc::EINVAL;
     };
-    let kind = match make(&in_loop.lp, handle) {
+    let kind = match make(&in_loop.event_loop, handle) {
         Ok(kind) => kind,
         Err(error) => return -error.raw(),
     };

@@ -87,13 +87,13 @@ pub extern "C" fn uvudp_loop_fork(loop_: Given<uv_loop_t>) -> c_int {
     let Some(in_loop) = loop_box(&loop_) else {
         return -libc::EINVAL;
     };
-    if in_loop.lp.has_events() != Err(Errno::ESTALE) {
+    if in_loop.event_loop.has_events() != Err(Errno::ESTALE) {
         return 0;
     }
     // Made first: without a free descriptor nothing changes.
     let wakeup = in_loop.made_hub().map(NewWakeup::new).transpose();
     let renewed = wakeup.and_then(|wakeup| {
-        in_loop.lp.reinit_after_fork()?;
+        in_loop.event_loop.reinit_after_fork()?;
         wakeup.map_or(Ok(()), NewWakeup::install)
     });
     renewed.map_or_else(|error| -error.raw(), |()| 0)
@@ -106,7 +106,7 @@ pub extern "C" fn uvudp_loop_size() -> usize {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_loop_alive(loop_: Given<uv_loop_t>) -> c_int {
-    loop_box(&loop_).map_or(0, |in_loop| in_loop.lp.alive().into())
+    loop_box(&loop_).map_or(0, |in_loop| in_loop.event_loop.alive().into())
 }
 
 #[unsafe(no_mangle)]
@@ -125,7 +125,7 @@ pub extern "C" fn uvudp_loop_set_data(loop_: Given<uv_loop_t>, data: UserData) {
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_run(loop_: Given<uv_loop_t>, mode: c_uint) -> c_int {
     // The loop is cloned out: a callback may close it.
-    let Some(lp) = loop_box(&loop_).map(|in_loop| in_loop.lp.clone()) else {
+    let Some(event_loop) = loop_box(&loop_).map(|in_loop| in_loop.event_loop.clone()) else {
         return -libc::EINVAL;
     };
     let mode = match mode {
@@ -134,14 +134,14 @@ pub extern "C" fn uvudp_run(loop_: Given<uv_loop_t>, mode: c_uint) -> c_int {
         2 => RunMode::NoWait,
         _ => return -libc::EINVAL,
     };
-    let mode = if lp.alive() {
+    let mode = if event_loop.alive() {
         mode
     } else {
-        lp.update_time();
+        event_loop.update_time();
         // libuv does not turn a loop that is not alive; the other modes would do so once.
         RunMode::Default
     };
-    match lp.run(mode) {
+    match event_loop.run(mode) {
         Ok(alive) => alive.into(),
         Err(error) => -error.raw(),
     }
@@ -150,7 +150,7 @@ pub extern "C" fn uvudp_run(loop_: Given<uv_loop_t>, mode: c_uint) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_stop(loop_: Given<uv_loop_t>) {
     if let Some(in_loop) = loop_box(&loop_) {
-        in_loop.lp.stop();
+        in_loop.event_loop.stop();
     }
 }
 
@@ -162,21 +162,23 @@ pub extern "C" fn uvudp_now(loop_: Given<uv_loop_t>) -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_update_time(loop_: Given<uv_loop_t>) {
     if let Some(in_loop) = loop_box(&loop_) {
-        in_loop.lp.update_time();
+        in_loop.event_loop.update_time();
     }
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_backend_fd(loop_: Given<uv_loop_t>) -> c_int {
-    loop_box(&loop_).map_or(-libc::EINVAL, |in_loop| in_loop.lp.as_fd().as_raw_fd())
+    loop_box(&loop_).map_or(-libc::EINVAL, |in_loop| {
+        in_loop.event_loop.as_fd().as_raw_fd()
+    })
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_backend_timeout(loop_: Given<uv_loop_t>) -> c_int {
-    let Some(in_loop) = loop_box(&loop_).filter(|in_loop| in_loop.lp.alive()) else {
+    let Some(in_loop) = loop_box(&loop_).filter(|in_loop| in_loop.event_loop.alive()) else {
         return 0;
     };
-    match in_loop.lp.poll_timeout() {
+    match in_loop.event_loop.poll_timeout() {
         Ok(Some(timeout)) => millis_up(timeout).try_into().unwrap_or(c_int::MAX),
         Ok(None) => -1,
         // `uv_run` will meet the same error, and tell it.

@@ -15,7 +15,7 @@ macro_rules! hook {
     ($hook:ident, $type_:ident, $init:ident, $start:ident, $stop:ident) => {
         #[unsafe(no_mangle)]
         pub extern "C" fn $init(loop_: Given<uv_loop_t>, handle: Room<uv_handle_t>) -> c_int {
-            let make = |lp: &Loop, _| Ok(Kind::$hook($hook::new(lp)));
+            let make = |event_loop: &Loop, _| Ok(Kind::$hook($hook::new(event_loop)));
             init(loop_, handle, $type_, |base| base, make)
         }
 

@@ -1,6 +1,6 @@
 //! What is behind async handles: an eventfd that all of a loop share, and one source for each.
 //!
-//! [`uv_core::Remote`] takes a lock and allocates, which a signal handler must not do. Here sending is one exchange of a flag
+//! [`uv_core::LoopProxy`] takes a lock and allocates, which a signal handler must not do. Here sending is one exchange of a flag
 //! and at most one write(2).
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -69,10 +69,10 @@ impl NewWakeup {
 }
 
 impl Hub {
-    pub(crate) fn new(lp: &Loop) -> Result<Rc<Self>> {
+    pub(crate) fn new(event_loop: &Loop) -> Result<Rc<Self>> {
         let fd = eventfd()?;
         let hub = Rc::new_cyclic(|this: &Weak<Self>| Self {
-            handle: Handle::new(lp, this.clone()),
+            handle: Handle::new(event_loop, this.clone()),
             wakeup: OnceCell::new(),
             open: RefCell::default(),
             entered: Cell::new(0),
@@ -93,7 +93,7 @@ impl Source for Hub {
         &self.handle
     }
 
-    fn ready(self: Rc<Self>, _: Interest) {
+    fn on_ready(self: Rc<Self>, _: Interest) {
         let mut count = 0_u64;
         // SAFETY: `count` has the eight bytes that an eventfd gives. That it is not readable after all does no harm.
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), size_of::<u64>()) };
@@ -117,7 +117,7 @@ impl Source for Hub {
         }
     }
 
-    fn turn(self: Rc<Self>, _: Phase) {}
+    fn on_phase(self: Rc<Self>, _: Phase) {}
 }
 
 impl fmt::Debug for Hub {
@@ -138,12 +138,12 @@ pub(crate) struct Async {
 }
 
 impl Async {
-    pub(crate) fn new(lp: &Loop, hub: &Rc<Hub>, this: Given<uv_async_t>) -> Rc<Self> {
+    pub(crate) fn new(event_loop: &Loop, hub: &Rc<Hub>, this: Given<uv_async_t>) -> Rc<Self> {
         let key = hub.entered.get();
         hub.entered.set(key + 1);
         hub.open.borrow_mut().insert(key, this);
         let made = Rc::new_cyclic(|weak: &Weak<Self>| Self {
-            handle: Handle::new(lp, weak.clone()),
+            handle: Handle::new(event_loop, weak.clone()),
             hub: Rc::clone(hub),
             key,
             this,
@@ -194,7 +194,7 @@ impl Source for Async {
         &self.handle
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
         let then = self.then.take();
         if let (Phase::Closing, Some(then)) = (phase, then) {
             then();

@@ -18,7 +18,7 @@ use crate::types::{uv_handle_t, uv_loop_t};
 pub struct LoopBox {
     /// What wakes the loop for its async handles, from the first of them on.
     hub: OnceCell<Rc<Hub>>,
-    pub(crate) lp: Loop,
+    pub(crate) event_loop: Loop,
     /// Every handle that is not closed, in the order in which they were made.
     handles: RefCell<BTreeMap<u64, Given<uv_handle_t>>>,
     entered: Cell<u64>,
@@ -28,21 +28,21 @@ pub struct LoopBox {
 
 impl LoopBox {
     pub(crate) fn new() -> uv_core::Result<Self> {
-        let lp = Loop::new()?;
-        lp.update_time();
+        let event_loop = Loop::new()?;
+        event_loop.update_time();
         Ok(Self {
             hub: OnceCell::new(),
             handles: RefCell::default(),
             entered: Cell::new(0),
-            began: uvudp_hrtime().saturating_sub(lp.now()),
-            lp,
+            began: uvudp_hrtime().saturating_sub(event_loop.now()),
+            event_loop,
         })
     }
 
     /// What wakes the loop for its async handles, made at first use.
     pub(crate) fn hub(&self) -> uv_core::Result<&Rc<Hub>> {
         if self.hub.get().is_none() {
-            let _ = self.hub.set(Hub::new(&self.lp)?);
+            let _ = self.hub.set(Hub::new(&self.event_loop)?);
         }
         self.hub.get().ok_or(Errno::EBADF)
     }
@@ -88,7 +88,7 @@ impl LoopBox {
     }
 
     pub(crate) fn millis(&self) -> u64 {
-        (self.began + self.lp.now()) / 1_000_000
+        (self.began + self.event_loop.now()) / 1_000_000
     }
 }
 

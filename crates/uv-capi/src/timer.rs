@@ -28,7 +28,7 @@ fn code(result: uv_core::Result<()>) -> c_int {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_timer_init(loop_: Given<uv_loop_t>, handle: Room<uv_timer_t>) -> c_int {
-    let make = |lp: &Loop, _| Ok(Kind::Timer(Timer::new(lp)));
+    let make = |event_loop: &Loop, _| Ok(Kind::Timer(Timer::new(event_loop)));
     init(loop_, handle, UV_TIMER, |base| base, make)
 }
 

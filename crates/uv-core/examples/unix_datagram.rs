@@ -40,16 +40,16 @@ struct Inner {
 }
 
 impl UnixEnd {
-    fn pair(lp: &Loop) -> Result<(Self, Self)> {
+    fn pair(event_loop: &Loop) -> Result<(Self, Self)> {
         let (one, other) = UnixDatagram::pair()?;
-        Ok((Self::new(lp, one)?, Self::new(lp, other)?))
+        Ok((Self::new(event_loop, one)?, Self::new(event_loop, other)?))
     }
 
-    fn new(lp: &Loop, socket: UnixDatagram) -> Result<Self> {
+    fn new(event_loop: &Loop, socket: UnixDatagram) -> Result<Self> {
         let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner {
-            handle: Handle::new(lp, this.clone()),
+            handle: Handle::new(event_loop, this.clone()),
             socket: RefCell::new(None),
-            queue: RefCell::new(RequestQueue::new(lp.local(Pool::default))),
+            queue: RefCell::new(RequestQueue::new(event_loop.local(Pool::default))),
             blocked: Cell::new(false),
             receiving: Cell::new(false),
             on_datagram: Callback::new(),
@@ -168,7 +168,7 @@ impl Source for Inner {
         &self.handle
     }
 
-    fn ready(self: Rc<Self>, readiness: Interest) {
+    fn on_ready(self: Rc<Self>, readiness: Interest) {
         if readiness.contains(Interest::WRITABLE) && self.blocked.get() {
             self.handle.schedule(Phase::Flush);
         }
@@ -177,7 +177,7 @@ impl Source for Inner {
         }
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
         let end = UnixEnd(Rc::clone(&self));
         let done = match phase {
             Phase::Flush => self.flush(),
@@ -189,7 +189,7 @@ impl Source for Inner {
                 }
                 done
             }
-            Phase::Abandoned => {
+            Phase::LoopDropped => {
                 self.shut();
                 drop(self.on_close.take());
                 // After the borrow: what the callbacks captured may use this end when it is dropped.
@@ -206,8 +206,8 @@ impl Source for Inner {
 
 fn main() -> Result<()> {
     const DATAGRAMS: usize = 1_000;
-    let lp = Loop::new()?;
-    let (one, other) = UnixEnd::pair(&lp)?;
+    let event_loop = Loop::new()?;
+    let (one, other) = UnixEnd::pair(&event_loop)?;
     let [sent, received, canceled, closed] = [(); 4].map(|()| Rc::new(Cell::new(0)));
     let up = |counter: &Rc<Cell<usize>>| counter.set(counter.get() + 1);
 
@@ -236,7 +236,7 @@ fn main() -> Result<()> {
         }
     })?;
 
-    assert!(!lp.run(RunMode::Default)?);
+    assert!(!event_loop.run(RunMode::Default)?);
     let counts = [&sent, &received, &canceled, &closed].map(|counter| counter.get());
     assert_eq!(counts, [DATAGRAMS, DATAGRAMS, 1, 1]);
     println!("{DATAGRAMS} datagrams sent and received in order");

@@ -15,17 +15,17 @@ use crate::source::Source;
 /// use std::time::Duration;
 /// use uv_core::{Loop, RunMode, Timer};
 ///
-/// let lp = Loop::new()?;
+/// let event_loop = Loop::new()?;
 /// for _ in 0..3 {
-///     Timer::new(&lp).start(Duration::MAX, Duration::ZERO, |_| ())?;
+///     Timer::new(&event_loop).start(Duration::MAX, Duration::ZERO, |_| ())?;
 /// }
 /// // An orderly end: whatever is open is closed, and completes its requests.
-/// for handle in lp.handles() {
+/// for handle in event_loop.handles() {
 ///     if !handle.is_closing() {
 ///         handle.close()?;
 ///     }
 /// }
-/// assert_eq!(lp.run(RunMode::Default), Ok(false));
+/// assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::deadlines::{Deadline, Deadlines, HasDeadline, Moment};
 use crate::handle::HandleId;
 use crate::hook_list::{HookList, HookPhase};
-use crate::remote::{Row, Rows, Shared};
+use crate::proxy::{PostBatch, PostBatches, Shared};
 use crate::source::{Phase, Source};
 
 /// How many readiness reports one poll takes in; more are taken in by the next one.
@@ -38,11 +38,11 @@ pub(crate) struct Core {
     pub(crate) closing: RefCell<VecDeque<Rc<dyn Source>>>,
     hooks: [HookList; 3],
     /// Posts taken over from other threads that have not run yet.
-    pub(crate) posts: RefCell<Rows>,
-    /// Whether the row that is running has posts left.
-    pub(crate) row_goes_on: Cell<bool>,
-    /// A row of posts that has run: its memory serves for the next.
-    pub(crate) spare_row: Cell<Option<Box<dyn Row>>>,
+    pub(crate) posts: RefCell<PostBatches>,
+    /// Whether the batch that is running has posts left.
+    pub(crate) batch_continues: Cell<bool>,
+    /// A batch of posts that has run: its memory serves for the next.
+    pub(crate) spare_batch: Cell<Option<Box<dyn PostBatch>>>,
     /// What the poller is yet to be told.
     pub(crate) changes: Changes,
     pub(crate) events: RefCell<PollEvents>,
@@ -96,8 +96,8 @@ impl Core {
             closing: RefCell::default(),
             hooks: Default::default(),
             posts: RefCell::default(),
-            row_goes_on: Cell::new(false),
-            spare_row: Cell::default(),
+            batch_continues: Cell::new(false),
+            spare_batch: Cell::default(),
             changes: Changes::default(),
             events: RefCell::new(PollEvents::with_capacity(EVENTS)),
             locals: RefCell::default(),
@@ -209,7 +209,7 @@ impl Core {
         let queue = match phase {
             Phase::Completions => &self.completions,
             Phase::Flush => &self.flushes,
-            Phase::Revisit => &self.revisits,
+            Phase::Speculative => &self.revisits,
             _ => &self.dispatches,
         };
         queue.borrow_mut().push_back(source);
@@ -248,7 +248,7 @@ impl Drop for Core {
             .collect();
         for source in sources {
             source.handle().abandon();
-            source.turn(Phase::Abandoned);
+            source.on_phase(Phase::LoopDropped);
         }
     }
 }

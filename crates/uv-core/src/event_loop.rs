@@ -12,7 +12,7 @@ use uv_sys::{Errno, Result};
 use crate::any_handle::AnyHandle;
 use crate::core::Core;
 use crate::handle::HandleId;
-use crate::remote::Remote;
+use crate::proxy::LoopProxy;
 use crate::source::Source;
 
 /// How long [`Loop::run`] runs.
@@ -20,11 +20,11 @@ use crate::source::Source;
 /// ```
 /// use uv_core::{Loop, Prepare, RunMode};
 ///
-/// let lp = Loop::new()?;
-/// assert_eq!(lp.run(RunMode::Default), Ok(false), "nothing to run for");
-/// let prepare = Prepare::new(&lp);
+/// let event_loop = Loop::new()?;
+/// assert_eq!(event_loop.run(RunMode::Default), Ok(false), "nothing to run for");
+/// let prepare = Prepare::new(&event_loop);
 /// prepare.start(|_| println!("an iteration"))?;
-/// assert_eq!(lp.run(RunMode::NoWait), Ok(true), "something is left to run for");
+/// assert_eq!(event_loop.run(RunMode::NoWait), Ok(true), "something is left to run for");
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +53,15 @@ pub enum RunMode {
 /// use std::time::Duration;
 /// use uv_core::{Loop, RunMode, Timer};
 ///
-/// let lp = Loop::new()?;
-/// let timer = Timer::new(&lp);
+/// let event_loop = Loop::new()?;
+/// let timer = Timer::new(&event_loop);
 /// timer.start(Duration::ZERO, Duration::from_millis(1), |timer| {
-///     if let Some(lp) = timer.event_loop() {
-///         lp.stop();
+///     if let Some(event_loop) = timer.event_loop() {
+///         event_loop.stop();
 ///     }
 /// })?;
-/// assert!(lp.run(RunMode::Default)?, "the timer is active still");
-/// drop(lp);
+/// assert!(event_loop.run(RunMode::Default)?, "the timer is active still");
+/// drop(event_loop);
 /// assert!(timer.is_closing());
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
@@ -119,7 +119,7 @@ impl Loop {
         Ok(core.alive())
     }
 
-    /// Makes [`run`](Self::run) return after the current iteration, or the next `run` at once.
+    /// Makes [`segments`](Self::segments) return after the current iteration, or the next `run` at once.
     #[doc(alias = "uv_stop")]
     pub fn stop(&self) {
         self.core.stopping.set(true);
@@ -132,7 +132,7 @@ impl Loop {
         self.core.alive()
     }
 
-    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`run`](Self::run) it is read once an
+    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`segments`](Self::segments) it is read once an
     /// iteration, or after a wait; outside, at every use. Timers do not count from it but from the call that starts them.
     #[doc(alias = "uv_now")]
     pub fn now(&self) -> u64 {
@@ -146,12 +146,12 @@ impl Loop {
     }
 
     /// The end of this loop that other threads may hold.
-    pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.core.shared))
+    pub fn proxy(&self) -> LoopProxy {
+        LoopProxy::new(Arc::clone(&self.core.shared))
     }
 
     /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable before it calls
-    /// [`run`](Self::run) with [`RunMode::NoWait`]; `None` is for ever.
+    /// [`segments`](Self::segments) with [`RunMode::NoWait`]; `None` is for ever.
     ///
     /// Ask before each wait: asking also prepares the poller for being waited on, and lets other threads know that they
     /// must wake the loop. So whoever ends with the loop looks at [`alive`](Self::alive) after asking. The answer is exact
@@ -166,17 +166,17 @@ impl Loop {
     /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
     /// use uv_core::{Loop, RunMode, Timer};
     ///
-    /// let lp = Loop::new()?;
-    /// Timer::new(&lp).start(Duration::from_millis(1), Duration::ZERO, |_| println!("due"))?;
+    /// let event_loop = Loop::new()?;
+    /// Timer::new(&event_loop).start(Duration::from_millis(1), Duration::ZERO, |_| println!("due"))?;
     /// loop {
-    ///     let timeout = lp.poll_timeout()?;
-    ///     if !lp.alive() {
+    ///     let timeout = event_loop.poll_timeout()?;
+    ///     if !event_loop.alive() {
     ///         break;
     ///     }
     ///     // Whatever else the outer loop waits for goes into the list.
     ///     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    ///     poll(&mut [PollFd::new(&lp, PollFlags::IN)], timeout.as_ref()).unwrap();
-    ///     lp.run(RunMode::NoWait)?;
+    ///     poll(&mut [PollFd::new(&event_loop, PollFlags::IN)], timeout.as_ref()).unwrap();
+    ///     event_loop.run(RunMode::NoWait)?;
     /// }
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
@@ -187,7 +187,7 @@ impl Loop {
         Ok(self.core.prepare_to_wait())
     }
 
-    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds events without waiting for
+    /// Whether the loop's descriptor is readable now: whether the next [`segments`](Self::segments) finds events without waiting for
     /// them. Due timers and work that is left are not events; [`poll_timeout`](Self::poll_timeout) knows of those.
     ///
     /// For an outer loop that reports changes only (edge-triggered): see [Embedding](crate#embedding).
@@ -203,7 +203,7 @@ impl Loop {
     /// ([`AsFd`]), which watches what the parent's watches. In the process that made the loop, nothing happens.
     ///
     /// Before this call the child shares the poller with its parent, and changes nothing there. It may close handles, drop
-    /// them, and drop the loop: the parent goes on as if nothing had happened. [`run`](Self::run),
+    /// them, and drop the loop: the parent goes on as if nothing had happened. [`segments`](Self::segments),
     /// [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a descriptor fail with `ESTALE`. Children are
     /// recognised that were made by the C library's `fork`.
     ///
@@ -265,9 +265,9 @@ impl Loop {
     /// use std::cell::Cell;
     /// use uv_core::Loop;
     ///
-    /// let lp = Loop::new()?;
-    /// lp.local(|| Cell::new(1)).set(2);
-    /// assert_eq!(lp.local(|| Cell::new(1)).get(), 2);
+    /// let event_loop = Loop::new()?;
+    /// event_loop.local(|| Cell::new(1)).set(2);
+    /// assert_eq!(event_loop.local(|| Cell::new(1)).get(), 2);
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     pub fn local<T: Any>(&self, make: impl FnOnce() -> T) -> Rc<T> {

@@ -44,23 +44,23 @@ bitflags! {
 ///     fn handle(&self) -> &Handle {
 ///         &self.0
 ///     }
-///     fn turn(self: Rc<Self>, _: Phase) {}
+///     fn on_phase(self: Rc<Self>, _: Phase) {}
 /// }
 ///
-/// let lp = Loop::new()?;
-/// let door = Rc::new_cyclic(|this: &Weak<Door>| Door(Handle::new(&lp, this.clone())));
-/// let (remote, id) = (lp.remote(), door.0.id()?);
+/// let event_loop = Loop::new()?;
+/// let door = Rc::new_cyclic(|this: &Weak<Door>| Door(Handle::new(&event_loop, this.clone())));
+/// let (proxy, id) = (event_loop.proxy(), door.0.id()?);
 /// let thread = std::thread::spawn(move || {
 ///     // `None` if the door is closed or dropped by the time.
-///     remote.post(move |lp| {
-///         if let Some(door) = lp.source::<Door>(id) {
+///     proxy.post(move |event_loop| {
+///         if let Some(door) = event_loop.source::<Door>(id) {
 ///             // One that is closing is found, too, and answers `EBADF`.
 ///             let _ = door.0.close();
 ///         }
 ///     })
 /// });
 /// thread.join().unwrap()?;
-/// lp.run(RunMode::Default)?;
+/// event_loop.run(RunMode::Default)?;
 /// assert!(door.0.is_closing());
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
@@ -89,9 +89,9 @@ pub struct Handle {
 
 impl Handle {
     /// The handle part of `this`, which is being made with [`Rc::new_cyclic`].
-    pub fn new(lp: &Loop, this: Weak<dyn Source>) -> Self {
+    pub fn new(event_loop: &Loop, this: Weak<dyn Source>) -> Self {
         Self {
-            core: lp.downgrade(),
+            core: event_loop.downgrade(),
             this,
             id: Cell::new(None),
             flags: Cell::new(Flags::empty()),
@@ -409,7 +409,7 @@ fn flag(phase: Phase) -> Option<Flags> {
         Phase::Completions => Some(Flags::COMPLETIONS),
         Phase::Flush => Some(Flags::FLUSH),
         Phase::Dispatch => Some(Flags::DISPATCH),
-        Phase::Revisit => Some(Flags::REVISIT),
+        Phase::Speculative => Some(Flags::REVISIT),
         _ => None,
     }
 }

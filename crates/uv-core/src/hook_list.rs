@@ -59,7 +59,7 @@ impl HookList {
         self.next.set(0);
         self.end.set(self.sources.borrow().len());
         while let Some(source) = self.next() {
-            source.turn(Phase::Hook);
+            source.on_phase(Phase::Hook);
         }
     }
 

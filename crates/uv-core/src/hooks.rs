@@ -36,7 +36,7 @@ macro_rules! hook {
                     &self.handle
                 }
 
-                fn turn(self: Rc<Self>, phase: Phase) {
+                fn on_phase(self: Rc<Self>, phase: Phase) {
                     let hook = $name { inner: self };
                     match phase {
                         Phase::Hook => hook.inner.callback.call(|callback| callback(&hook)),
@@ -47,7 +47,7 @@ macro_rules! hook {
                                 callback(&hook);
                             }
                         }
-                        Phase::Abandoned => {
+                        Phase::LoopDropped => {
                             hook.end();
                             drop(hook.inner.close_callback.take());
                         }
@@ -55,7 +55,7 @@ macro_rules! hook {
                         | Phase::Completions
                         | Phase::Flush
                         | Phase::Dispatch
-                        | Phase::Revisit => {}
+                        | Phase::Speculative => {}
                     }
                 }
             }
@@ -63,9 +63,9 @@ macro_rules! hook {
 
         impl $name {
             #[doc = concat!("A", $noun, " hook that is not started.")]
-            pub fn new(lp: &Loop) -> Self {
+            pub fn new(event_loop: &Loop) -> Self {
                 let inner = Rc::new_cyclic(|this: &std::rc::Weak<$module::Inner>| $module::Inner {
-                    handle: Handle::new(lp, this.clone()),
+                    handle: Handle::new(event_loop, this.clone()),
                     started: Cell::new(false),
                     callback: Callback::new(),
                     close_callback: RefCell::new(None),
@@ -118,14 +118,14 @@ hook! {
     /// ```
     /// use uv_core::{Idle, Loop, RunMode};
     ///
-    /// let lp = Loop::new()?;
+    /// let event_loop = Loop::new()?;
     /// let mut pieces = 0..10;
-    /// Idle::new(&lp).start(move |idle| {
+    /// Idle::new(&event_loop).start(move |idle| {
     ///     if pieces.next().is_none() {
     ///         idle.stop().unwrap();
     ///     }
     /// })?;
-    /// assert!(!lp.run(RunMode::Default)?);
+    /// assert!(!event_loop.run(RunMode::Default)?);
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     #[doc(alias = "uv_idle_t")]
@@ -138,12 +138,12 @@ hook! {
     /// ```
     /// use uv_core::{Loop, Prepare, RunMode};
     ///
-    /// let lp = Loop::new()?;
-    /// let prepare = Prepare::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let prepare = Prepare::new(&event_loop);
     /// prepare.start(|_| println!("the loop is about to wait"))?;
     /// // To look on is no reason to run.
     /// prepare.unreference();
-    /// assert!(!lp.run(RunMode::Default)?);
+    /// assert!(!event_loop.run(RunMode::Default)?);
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     #[doc(alias = "uv_prepare_t")]
@@ -156,13 +156,13 @@ hook! {
     /// ```
     /// use uv_core::{Check, Loop, RunMode};
     ///
-    /// let lp = Loop::new()?;
-    /// let check = Check::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let check = Check::new(&event_loop);
     /// check.start(|check| {
     ///     println!("this is the end of the iteration, but for closing");
     ///     check.close(|_| println!("closed")).unwrap();
     /// })?;
-    /// assert!(!lp.run(RunMode::NoWait)?);
+    /// assert!(!event_loop.run(RunMode::NoWait)?);
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     #[doc(alias = "uv_check_t")]

@@ -11,7 +11,7 @@ use crate::changes::Report;
 use crate::core::{Core, Turns};
 use crate::event_loop::{Loop, RunMode};
 use crate::hook_list::HookPhase;
-use crate::remote::Row;
+use crate::proxy::PostBatch;
 use crate::source::{Phase, Source};
 
 /// How many iterations [`RunMode::Default`] may go without asking the poller while it has work it can see without asking.
@@ -24,14 +24,14 @@ pub const MAX_UNPOLLED_ITERATIONS: u32 = 32;
 const FLUSHING_COUNTS: u32 = MAX_UNPOLLED_ITERATIONS / 3 + 1;
 
 impl Core {
-    pub(crate) fn iterate(&self, lp: &Loop, mode: RunMode) -> Result<()> {
+    pub(crate) fn iterate(&self, event_loop: &Loop, mode: RunMode) -> Result<()> {
         self.now.set(None);
         self.iteration.set(self.iteration.get().wrapping_add(1));
         self.flush_over.set(false);
         // One iteration that found something to do has done its work, and need not wait for more.
         let mut worked = self.busy() | self.run_deadlines();
         self.run_scheduled(&self.completions, Phase::Completions);
-        worked |= self.run_posts(lp);
+        worked |= self.run_posts(event_loop);
         self.hooks(HookPhase::Idle).run();
         self.hooks(HookPhase::Prepare).run();
         let counts = if self.flushes.borrow().is_empty() {
@@ -48,7 +48,7 @@ impl Core {
             self.dispatch_events();
         }
         self.report_refusals();
-        self.run_some(&self.revisits, revisits, Phase::Revisit);
+        self.run_some(&self.revisits, revisits, Phase::Speculative);
         self.run_some(&self.dispatches, scheduled, Phase::Dispatch);
         self.hooks(HookPhase::Check).run();
         self.run_closing();
@@ -87,7 +87,7 @@ impl Core {
             };
             if let Some(source) = source {
                 any = true;
-                source.turn(Phase::Deadline);
+                source.on_phase(Phase::Deadline);
             }
         }
         any
@@ -122,26 +122,26 @@ impl Core {
             if let Some(source) = source.upgrade()
                 && source.handle().begin_turn(phase)
             {
-                source.turn(phase);
+                source.on_phase(phase);
             }
         }
     }
 
     /// Runs what was posted by now, and says whether anything was.
-    fn run_posts(&self, lp: &Loop) -> bool {
+    fn run_posts(&self, event_loop: &Loop) -> bool {
         if self.posts.borrow().is_empty() && self.shared.pending() {
             self.shared
-                .take_posts(&mut self.posts.borrow_mut(), self.spare_row.take());
+                .take_posts(&mut self.posts.borrow_mut(), self.spare_batch.take());
         }
         let mut any = false;
-        while let Some(row) = pop(&self.posts) {
+        while let Some(batch) = pop(&self.posts) {
             any = true;
-            let mut turn = RowTurn {
+            let mut turn = PostBatchGuard {
                 core: self,
-                row: Some(row),
+                batch: Some(batch),
             };
-            if let Some(row) = &mut turn.row {
-                row.run(lp, &self.row_goes_on);
+            if let Some(batch) = &mut turn.batch {
+                batch.run(event_loop, &self.batch_continues);
             }
         }
         any
@@ -250,7 +250,7 @@ impl Core {
 
     /// Whether there is a post that has not run.
     fn has_posts(&self) -> bool {
-        !self.posts.borrow().is_empty() || self.row_goes_on.get() || self.shared.pending()
+        !self.posts.borrow().is_empty() || self.batch_continues.get() || self.shared.pending()
     }
 
     pub(crate) fn alive(&self) -> bool {
@@ -272,7 +272,7 @@ impl Core {
             let mut readiness = Interest::NONE;
             readiness.set(Interest::READABLE, event.readable);
             readiness.set(Interest::WRITABLE, event.writable);
-            source.ready(readiness);
+            source.on_ready(readiness);
         }
     }
 
@@ -302,7 +302,7 @@ impl Core {
                 core: self,
                 source: Some(Rc::clone(&source)),
             };
-            Rc::clone(&source).turn(Phase::Closing);
+            Rc::clone(&source).on_phase(Phase::Closing);
             turn.done();
             source.handle().closed();
         }
@@ -313,18 +313,21 @@ fn pop<T>(queue: &RefCell<VecDeque<T>>) -> Option<T> {
     queue.borrow_mut().pop_front()
 }
 
-/// The turn of a row of posts: after a panic in one, those after it have another.
-struct RowTurn<'a> {
+/// The turn of a batch of posts: after a panic in one, those after it have another.
+struct PostBatchGuard<'a> {
     core: &'a Core,
-    row: Option<Box<dyn Row>>,
+    batch: Option<Box<dyn PostBatch>>,
 }
 
-impl Drop for RowTurn<'_> {
+impl Drop for PostBatchGuard<'_> {
     fn drop(&mut self) {
-        self.core.row_goes_on.set(false);
-        match self.row.take() {
+        self.core.batch_continues.set(false);
+        match self.batch.take() {
             Some(rest) if !rest.is_empty() => self.core.posts.borrow_mut().push_front(rest),
-            done => self.core.spare_row.set(done.filter(|row| row.is_small())),
+            done => self
+                .core
+                .spare_batch
+                .set(done.filter(|batch| batch.is_small())),
         }
     }
 }
@@ -364,7 +367,7 @@ mod tests {
             unreachable!()
         }
 
-        fn turn(self: Rc<Self>, _: Phase) {}
+        fn on_phase(self: Rc<Self>, _: Phase) {}
     }
 
     #[test]

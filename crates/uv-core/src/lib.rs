@@ -9,14 +9,14 @@
 //! use std::{cell::RefCell, rc::Rc, time::Duration};
 //! use uv_core::{Loop, RunMode, Timer};
 //!
-//! let lp = Loop::new()?;
+//! let event_loop = Loop::new()?;
 //! let fired = Rc::new(RefCell::new(Vec::new()));
 //! for (name, milliseconds) in [("late", 20), ("early", 1)] {
-//!     let (fired, timer) = (Rc::clone(&fired), Timer::new(&lp));
+//!     let (fired, timer) = (Rc::clone(&fired), Timer::new(&event_loop));
 //!     let timeout = Duration::from_millis(milliseconds);
 //!     timer.start(timeout, Duration::ZERO, move |_| fired.borrow_mut().push(name))?;
 //! }
-//! lp.run(RunMode::Default)?;
+//! event_loop.run(RunMode::Default)?;
 //! assert_eq!(*fired.borrow(), ["early", "late"]);
 //! # Ok::<(), uv_core::Errno>(())
 //! ```
@@ -29,7 +29,7 @@
 //!   ┌─▶ clock          read at its first use in the iteration
 //!   │   timers         deadlines that are due, in due order, ties in start order
 //!   │   completions    callbacks of requests that are done
-//!   │   posts          closures from other threads (Remote)
+//!   │   posts          closures from other threads (LoopProxy)
 //!   │   idle, prepare  hooks
 //!   │   flush          what was queued since goes out together
 //!   │   poll           waits if there is nothing to do; left out while there is (see below)
@@ -70,23 +70,23 @@
 //! use tokio::io::unix::AsyncFd;
 //! use uv_core::{Loop, RunMode, Timer};
 //!
-//! async fn drive(lp: &Loop) -> std::io::Result<()> {
-//!     let fd = lp.as_fd().try_clone_to_owned()?;
+//! async fn drive(event_loop: &Loop) -> std::io::Result<()> {
+//!     let fd = event_loop.as_fd().try_clone_to_owned()?;
 //!     // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is dropped. (In tokio before 1.54 this is
 //!     // `AsyncFd::with_interest`, which is safe.)
 //!     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
 //!     loop {
-//!         let timeout = lp.poll_timeout()?;
-//!         if !lp.alive() {
+//!         let timeout = event_loop.poll_timeout()?;
+//!         if !event_loop.alive() {
 //!             return Ok(());
 //!         }
 //!         let readable = match timeout {
 //!             Some(timeout) => tokio::time::timeout(timeout, fd.readable()).await.ok(),
 //!             None => Some(fd.readable().await),
 //!         };
-//!         lp.run(RunMode::NoWait)?;
+//!         event_loop.run(RunMode::NoWait)?;
 //!         if let Some(readable) = readable
-//!             && !lp.has_events()?
+//!             && !event_loop.has_events()?
 //!         {
 //!             // What came since is another change, and not forgotten.
 //!             readable?.clear_ready();
@@ -94,10 +94,10 @@
 //!     }
 //! }
 //!
-//! let lp = Loop::new()?;
-//! Timer::new(&lp).start(Duration::from_millis(1), Duration::ZERO, |_| println!("due"))?;
+//! let event_loop = Loop::new()?;
+//! Timer::new(&event_loop).start(Duration::from_millis(1), Duration::ZERO, |_| println!("due"))?;
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//! runtime.block_on(drive(&lp))?;
+//! runtime.block_on(drive(&event_loop))?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
@@ -126,8 +126,8 @@ mod hooks;
 mod iteration;
 mod methods;
 mod poll_source;
+mod proxy;
 mod queue;
-mod remote;
 mod source;
 mod timer;
 
@@ -139,8 +139,8 @@ pub use hook_list::HookPhase;
 pub use hooks::{Check, Idle, Prepare};
 pub use iteration::MAX_UNPOLLED_ITERATIONS;
 pub use poll_source::PollSource;
-pub use queue::{Pending, Pool, RequestQueue, Run};
-pub use remote::{KeepAlive, Remote};
+pub use proxy::{KeepAlive, LoopProxy};
+pub use queue::{Pending, PendingRun, Pool, RequestQueue};
 pub use source::{Phase, Source};
 pub use timer::Timer;
 pub use uv_sys::{Errno, Interest, Payload, Result};

@@ -21,13 +21,13 @@
 ///     fn handle(&self) -> &Handle {
 ///         &self.handle
 ///     }
-///     fn turn(self: Rc<Self>, _: Phase) {}
+///     fn on_phase(self: Rc<Self>, _: Phase) {}
 /// }
 ///
 /// handle_methods!(Idler, inner.handle);
 ///
-/// let lp = Loop::new()?;
-/// let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner { handle: Handle::new(&lp, this.clone()) });
+/// let event_loop = Loop::new()?;
+/// let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner { handle: Handle::new(&event_loop, this.clone()) });
 /// let idler = Idler { inner };
 /// assert!(!idler.is_active() && idler.has_ref() && !idler.is_closing());
 /// # Ok::<(), uv_core::Errno>(())

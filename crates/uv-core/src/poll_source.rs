@@ -23,20 +23,20 @@ use crate::core::Core;
 ///     fn handle(&self) -> &Handle {
 ///         &self.0
 ///     }
-///     fn ready(self: Rc<Self>, _: Interest) {
+///     fn on_ready(self: Rc<Self>, _: Interest) {
 ///         self.0.close().unwrap();
 ///     }
-///     fn turn(self: Rc<Self>, _: Phase) {}
+///     fn on_phase(self: Rc<Self>, _: Phase) {}
 /// }
 ///
-/// let lp = Loop::new()?;
-/// let trap = Rc::new_cyclic(|this: &Weak<Trap>| Trap(Handle::new(&lp, this.clone())));
+/// let event_loop = Loop::new()?;
+/// let trap = Rc::new_cyclic(|this: &Weak<Trap>| Trap(Handle::new(&event_loop, this.clone())));
 /// let (ours, theirs) = UnixDatagram::pair()?;
 /// let polled = trap.0.register(ours.into()).map_err(|(errno, _)| errno)?;
 /// polled.set_interest(Interest::READABLE)?;
 /// trap.0.set_active(true);
 /// theirs.send(b"something")?;
-/// assert!(!lp.run(RunMode::Default)?);
+/// assert!(!event_loop.run(RunMode::Default)?);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct PollSource {
@@ -60,7 +60,7 @@ impl PollSource {
         Self { polled }
     }
 
-    /// What the handle wants to be told of, through [`Source::ready`](crate::Source::ready).
+    /// What the handle wants to be told of, through [`Source::on_ready`](crate::Source::on_ready).
     ///
     /// Changes are made just before the loop polls, so that stopping and starting again between two polls costs nothing.
     /// A descriptor that was not watched is watched at once, so that one which cannot be is refused here.

@@ -19,7 +19,7 @@ const KEPT_CHUNKS: usize = 16;
 const KEPT_REQUESTS: usize = 4096;
 
 /// Memory for the payloads of all queues of a loop: chunks that come back are handed out again. A loop has one, as
-/// [`lp.local(Pool::default)`](crate::Loop::local).
+/// [`event_loop.local(Pool::default)`](crate::Loop::local).
 #[derive(Default)]
 pub struct Pool {
     small: RefCell<Vec<Vec<u8>>>,
@@ -70,19 +70,19 @@ impl fmt::Debug for Pool {
 ///
 /// Payloads are copied once, back to back, so that several pending ones can be handed to the kernel as one stretch of
 /// bytes ([`pending`](Self::pending)). `T` is what it takes to carry out a request beside its payload, as a destination; it
-/// is kept once for each [`Run`] of requests that agree on it. `C` is what it takes to complete a request: its callback.
+/// is kept once for each [`PendingRun`] of requests that agree on it. `C` is what it takes to complete a request: its callback.
 ///
 /// ```
-/// use uv_core::{Errno, Loop, Pool, RequestQueue, Run};
+/// use uv_core::{Errno, Loop, Pool, RequestQueue, PendingRun};
 ///
-/// let lp = Loop::new()?;
-/// let mut queue = RequestQueue::new(lp.local(Pool::default));
+/// let event_loop = Loop::new()?;
+/// let mut queue = RequestQueue::new(event_loop.local(Pool::default));
 /// for (payload, peer, callback) in [("one", "a", 1), ("two", "a", 2), ("three", "b", 3)] {
 ///     queue.push(payload.into(), peer, callback)?;
 /// }
 ///
 /// let mut walk = queue.pending();
-/// assert_eq!(walk.run(), Some(Run { tag: &"a", count: 2, size: 3 }));
+/// assert_eq!(walk.peek(), Some(PendingRun { tag: &"a", count: 2, size: 3 }));
 /// assert_eq!(walk.take(2), Some(&b"onetwo"[..]));
 ///
 /// // Two were sent; what is left is given up.
@@ -97,7 +97,7 @@ pub struct RequestQueue<T, C> {
     requests: VecDeque<Request<C>>,
     completed: usize,
     /// The pending requests once more, run by run.
-    runs: VecDeque<Stretch<T>>,
+    runs: VecDeque<RunLocation<T>>,
     /// The youngest chunk, with the youngest run; without capacity while there is none.
     last: Vec<u8>,
     /// Those before it that are still needed, and how many were before those.
@@ -124,7 +124,7 @@ struct Request<C> {
 /// as long as the first, but for the last, which may be shorter (and is not empty then). That is what one system call can
 /// send in segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run<'q, T> {
+pub struct PendingRun<'q, T> {
     /// What they are to be carried out with.
     pub tag: &'q T,
     /// How many there are: 1 at least.
@@ -134,7 +134,7 @@ pub struct Run<'q, T> {
 }
 
 /// Where a run is.
-struct Stretch<T> {
+struct RunLocation<T> {
     tag: T,
     count: usize,
     size: usize,
@@ -146,7 +146,7 @@ struct Stretch<T> {
     end: usize,
 }
 
-impl<T> Stretch<T> {
+impl<T> RunLocation<T> {
     /// Whether a payload of so many bytes may be the next one.
     fn takes(&self, length: usize) -> bool {
         self.whole && (length == self.size || (length < self.size && length > 0))
@@ -200,7 +200,7 @@ impl<T, C> RequestQueue<T, C> {
         Ok(())
     }
 
-    /// Accepts a request that goes on with the youngest [`Run`]: its payload is as long as those in there, and it agrees on
+    /// Accepts a request that goes on with the youngest [`PendingRun`]: its payload is as long as those in there, and it agrees on
     /// the tag. What a [`push`](Self::push) does beside copying, with half the work.
     ///
     /// # Errors
@@ -253,7 +253,7 @@ impl<T, C> RequestQueue<T, C> {
         }
         let start = self.last.len();
         append(&mut self.last, payload);
-        self.runs.push_back(Stretch {
+        self.runs.push_back(RunLocation {
             tag,
             count: 1,
             size: length,
@@ -422,16 +422,16 @@ pub struct Pending<'q, T, C> {
 
 impl<'q, T, C> Pending<'q, T, C> {
     /// The next requests that are carried out alike. `None` at the end.
-    pub fn run(&self) -> Option<Run<'q, T>> {
+    pub fn peek(&self) -> Option<PendingRun<'q, T>> {
         let run = self.queue.runs.get(self.run)?;
-        Some(Run {
+        Some(PendingRun {
             tag: &run.tag,
             count: run.count - self.passed,
             size: run.size.min(run.end - run.offset(self.passed)),
         })
     }
 
-    /// Passes the next `count` requests, all of one [`run`](Self::run), and returns their payloads as one stretch of bytes.
+    /// Passes the next `count` requests, all of one [`segments`](Self::segments), and returns their payloads as one stretch of bytes.
     /// `None`, and nothing is passed, for a `count` of 0 or more than there are in the run.
     pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
         let run = self.queue.runs.get(self.run)?;

@@ -23,16 +23,16 @@ pub enum Phase {
     Dispatch,
     /// As `Dispatch`, with the dispatch of the next iteration, but no reason for the loop not to wait before it: for a guess
     /// that failed once and may be right the next time. Asked for with [`Handle::schedule`].
-    Revisit,
+    Speculative,
     /// The handle is closed: complete what is left, then call the close callback.
     Closing,
     /// The loop itself is gone: let go of callbacks and descriptors, and call nothing.
-    Abandoned,
+    LoopDropped,
 }
 
 /// A handle as its loop sees it.
 ///
-/// A type embeds a [`Handle`], is made with [`Rc::new_cyclic`] and says in `turn` and `ready` what it does. A source that
+/// A type embeds a [`Handle`], is made with [`Rc::new_cyclic`] and says in `on_phase` and `on_ready` what it does. A source that
 /// panics in a turn leaves the loop usable: what the loop had not begun stays scheduled, and a `Closing` turn that
 /// panicked is given again, so it must be able to go on where it stopped.
 ///
@@ -52,7 +52,7 @@ pub enum Phase {
 ///         &self.handle
 ///     }
 ///
-///     fn turn(self: Rc<Self>, phase: Phase) {
+///     fn on_phase(self: Rc<Self>, phase: Phase) {
 ///         if phase == Phase::Dispatch {
 ///             self.left.set(self.left.get() - 1);
 ///             if self.left.get() > 0 {
@@ -64,14 +64,14 @@ pub enum Phase {
 ///     }
 /// }
 ///
-/// let lp = Loop::new()?;
+/// let event_loop = Loop::new()?;
 /// let countdown = Rc::new_cyclic(|this: &Weak<Countdown>| Countdown {
-///     handle: Handle::new(&lp, this.clone()),
+///     handle: Handle::new(&event_loop, this.clone()),
 ///     left: Cell::new(10),
 /// });
 /// countdown.handle.set_active(true);
 /// countdown.handle.schedule(Phase::Dispatch);
-/// assert!(!lp.run(RunMode::Default)?);
+/// assert!(!event_loop.run(RunMode::Default)?);
 /// assert_eq!(countdown.left.get(), 0);
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
@@ -83,7 +83,7 @@ pub trait Source: Any {
     /// told which. Reports are level-triggered: what is left undone is reported again by every poll, and keeps the loop from
     /// waiting. An error or a hang-up is reported as ready for everything, whatever was asked for. A report may be out of
     /// date.
-    fn ready(self: Rc<Self>, readiness: Interest) {
+    fn on_ready(self: Rc<Self>, readiness: Interest) {
         let _ = readiness;
     }
 
@@ -97,5 +97,5 @@ pub trait Source: Any {
     }
 
     /// The turn that was asked for.
-    fn turn(self: Rc<Self>, phase: Phase);
+    fn on_phase(self: Rc<Self>, phase: Phase);
 }

@@ -27,8 +27,8 @@ use crate::source::{Phase, Source};
 /// use std::time::Duration;
 /// use uv_core::{Loop, RunMode, Timer};
 ///
-/// let lp = Loop::new()?;
-/// let timer = Timer::new(&lp);
+/// let event_loop = Loop::new()?;
+/// let timer = Timer::new(&event_loop);
 /// let mut left = 3;
 /// timer.start(Duration::ZERO, Duration::from_millis(1), move |timer| {
 ///     left -= 1;
@@ -36,7 +36,7 @@ use crate::source::{Phase, Source};
 ///         timer.stop().unwrap();
 ///     }
 /// })?;
-/// lp.run(RunMode::Default)?;
+/// event_loop.run(RunMode::Default)?;
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
 #[derive(Clone)]
@@ -57,9 +57,9 @@ struct Inner {
 impl Timer {
     /// A timer that is not started.
     #[doc(alias = "uv_timer_init")]
-    pub fn new(lp: &Loop) -> Self {
+    pub fn new(event_loop: &Loop) -> Self {
         let inner = Rc::new_cyclic(|this: &std::rc::Weak<Inner>| Inner {
-            handle: Handle::new(lp, this.clone()),
+            handle: Handle::new(event_loop, this.clone()),
             repeat: Cell::new(0),
             started: Cell::new(false),
             callback: Callback::new(),
@@ -153,7 +153,7 @@ impl Source for Inner {
         &self.handle
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
         let timer = Timer { inner: self };
         let inner = &timer.inner;
         match phase {
@@ -170,11 +170,15 @@ impl Source for Inner {
                     callback(&timer);
                 }
             }
-            Phase::Abandoned => {
+            Phase::LoopDropped => {
                 inner.callback.clear();
                 drop(inner.close_callback.take());
             }
-            Phase::Completions | Phase::Hook | Phase::Flush | Phase::Dispatch | Phase::Revisit => {}
+            Phase::Completions
+            | Phase::Hook
+            | Phase::Flush
+            | Phase::Dispatch
+            | Phase::Speculative => {}
         }
     }
 }

@@ -48,31 +48,31 @@ impl Source for Ear {
         &self.handle
     }
 
-    fn ready(self: Rc<Self>, _: Interest) {
+    fn on_ready(self: Rc<Self>, _: Interest) {
         self.ours.recv(&mut [0; 8]).unwrap();
         self.heard.set(self.heard.get() + 1);
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
-        if matches!(phase, Phase::Closing | Phase::Abandoned) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
+        if matches!(phase, Phase::Closing | Phase::LoopDropped) {
             drop(self.poll.take());
         }
     }
 }
 
 struct Scene {
-    lp: Loop,
+    event_loop: Loop,
     ear: Rc<Ear>,
     theirs: UnixDatagram,
 }
 
 impl Scene {
     fn new() -> Self {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         let watched = ours.try_clone().unwrap();
         let ear = Rc::new_cyclic(|this: &Weak<Ear>| Ear {
-            handle: Handle::new(&lp, this.clone()),
+            handle: Handle::new(&event_loop, this.clone()),
             poll: RefCell::new(None),
             ours,
             heard: Cell::new(0),
@@ -81,8 +81,12 @@ impl Scene {
         poll.set_interest(Interest::READABLE).unwrap();
         *ear.poll.borrow_mut() = Some(poll);
         ear.handle.set_active(true);
-        lp.run(RunMode::NoWait).unwrap();
-        Self { lp, ear, theirs }
+        event_loop.run(RunMode::NoWait).unwrap();
+        Self {
+            event_loop,
+            ear,
+            theirs,
+        }
     }
 
     /// The loop hears its descriptor, its timers and other threads.
@@ -90,17 +94,20 @@ impl Scene {
         let before = self.ear.heard.get();
         self.theirs.send(b"datagram").unwrap();
         while self.ear.heard.get() == before {
-            self.lp.run(RunMode::Once).unwrap();
+            self.event_loop.run(RunMode::Once).unwrap();
         }
-        let remote = self.lp.remote();
-        assert!(self.lp.poll_timeout().unwrap().is_none());
-        remote.post(Loop::stop).unwrap();
-        assert!(self.lp.has_events().unwrap(), "the wake-up of a post");
-        assert_eq!(self.lp.run(RunMode::Default), Ok(true));
-        let timer = Timer::new(&self.lp);
+        let proxy = self.event_loop.proxy();
+        assert!(self.event_loop.poll_timeout().unwrap().is_none());
+        proxy.post(Loop::stop).unwrap();
+        assert!(
+            self.event_loop.has_events().unwrap(),
+            "the wake-up of a post"
+        );
+        assert_eq!(self.event_loop.run(RunMode::Default), Ok(true));
+        let timer = Timer::new(&self.event_loop);
         let stop = |timer: &Timer| timer.event_loop().unwrap().stop();
         timer.start(Duration::ZERO, Duration::ZERO, stop).unwrap();
-        assert_eq!(self.lp.run(RunMode::Default), Ok(true));
+        assert_eq!(self.event_loop.run(RunMode::Default), Ok(true));
     }
 }
 
@@ -115,11 +122,11 @@ fn closes_and_stops() {
     let stops = || {
         let poll = scene.ear.poll.borrow();
         assert_eq!(poll.as_ref().unwrap().set_interest(Interest::NONE), Ok(()));
-        let _ = scene.lp.poll_timeout();
+        let _ = scene.event_loop.poll_timeout();
     };
     assert_eq!(in_child(stops), Ok(Some(0)));
     let closes = || {
-        for handle in scene.lp.handles() {
+        for handle in scene.event_loop.handles() {
             handle.close().unwrap();
         }
     };
@@ -132,15 +139,17 @@ fn closes_and_stops() {
 fn does_not_run() {
     let scene = Scene::new();
     // Asleep, as far as other threads can tell.
-    scene.lp.poll_timeout().unwrap();
+    scene.event_loop.poll_timeout().unwrap();
     let child = || {
-        let Scene { lp, ear, .. } = &scene;
-        lp.remote().post(|_| unreachable!()).unwrap();
+        let Scene {
+            event_loop, ear, ..
+        } = &scene;
+        event_loop.proxy().post(|_| unreachable!()).unwrap();
         for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
-            assert_eq!(lp.run(mode), Err(Errno::ESTALE));
+            assert_eq!(event_loop.run(mode), Err(Errno::ESTALE));
         }
-        assert_eq!(lp.poll_timeout(), Err(Errno::ESTALE));
-        assert_eq!(lp.has_events(), Err(Errno::ESTALE));
+        assert_eq!(event_loop.poll_timeout(), Err(Errno::ESTALE));
+        assert_eq!(event_loop.has_events(), Err(Errno::ESTALE));
         let other = ear.handle.register(UnixDatagram::unbound().unwrap().into());
         assert_eq!(
             other.unwrap().set_interest(Interest::READABLE),
@@ -148,8 +157,15 @@ fn does_not_run() {
         );
     };
     assert_eq!(in_child(child), Ok(Some(0)));
-    assert!(!scene.lp.has_events().unwrap(), "the child woke its parent");
-    assert_eq!(scene.lp.reinit_after_fork(), Ok(()), "it is its own");
+    assert!(
+        !scene.event_loop.has_events().unwrap(),
+        "the child woke its parent"
+    );
+    assert_eq!(
+        scene.event_loop.reinit_after_fork(),
+        Ok(()),
+        "it is its own"
+    );
     scene.assert_whole();
 }
 
@@ -182,19 +198,19 @@ fn hears() {
             .unwrap()
             .request_interest(Interest::READABLE)
             .unwrap();
-        scene.lp.reinit_after_fork().unwrap();
+        scene.event_loop.reinit_after_fork().unwrap();
         scene.assert_whole();
         scene.ear.handle.close().unwrap();
-        assert_eq!(scene.lp.run(RunMode::Default), Ok(false));
+        assert_eq!(scene.event_loop.run(RunMode::Default), Ok(false));
     };
     assert_eq!(in_child(child), Ok(Some(0)));
     scene.assert_whole();
     // A child of a child, which was the parent of nobody.
     let child = || {
-        scene.lp.reinit_after_fork().unwrap();
+        scene.event_loop.reinit_after_fork().unwrap();
         assert_eq!(
             in_child(|| scene
-                .lp
+                .event_loop
                 .reinit_after_fork()
                 .map(|()| scene.assert_whole())
                 .unwrap()),
@@ -208,19 +224,19 @@ fn hears() {
 
 fn in_a_callback() {
     let scene = Scene::new();
-    let timer = Timer::new(&scene.lp);
+    let timer = Timer::new(&scene.event_loop);
     let callback = |timer: &Timer| {
-        let lp = timer.event_loop().unwrap();
+        let event_loop = timer.event_loop().unwrap();
         let made_anew = || {
-            lp.reinit_after_fork().unwrap();
-            lp.stop();
+            event_loop.reinit_after_fork().unwrap();
+            event_loop.stop();
         };
         assert_eq!(in_child(made_anew), Ok(Some(0)));
-        lp.stop();
+        event_loop.stop();
     };
     timer
         .start(Duration::ZERO, Duration::ZERO, callback)
         .unwrap();
-    assert_eq!(scene.lp.run(RunMode::Default), Ok(true));
+    assert_eq!(scene.event_loop.run(RunMode::Default), Ok(true));
     scene.assert_whole();
 }

@@ -111,8 +111,8 @@ fn max_segments(family: Family) -> usize {
         let socket = UdpSocket::bind(loopback)?;
         let bytes = vec![0; segments];
         let transmit = Transmit::new(&bytes)
-            .to(socket.local_addr()?)
-            .segments_of(ONE_BYTE);
+            .with_destination(socket.local_addr()?)
+            .with_segment_size(ONE_BYTE);
         Ok(sendmsg(&socket, &transmit)? == segments)
     };
     let mut most = LEAST;

@@ -10,7 +10,7 @@
 //! use uv_sys::{Errno, Transmit, sendmsg};
 //!
 //! let socket = UdpSocket::bind("127.0.0.1:0")?;
-//! let message = Transmit::new("hello").to(socket.local_addr()?);
+//! let message = Transmit::new("hello").with_destination(socket.local_addr()?);
 //! fault::script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::ENOBUFS)]);
 //! assert_eq!(sendmsg(&socket, &message), Ok(5));
 //! assert_eq!(sendmsg(&socket, &message), Err(Errno::ENOBUFS));

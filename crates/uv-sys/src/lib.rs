@@ -30,7 +30,7 @@
 //! let receiver = UdpSocket::bind("127.0.0.1:0")?;
 //! set_recv_tos(&receiver, true)?;
 //! let sender = UdpSocket::bind("127.0.0.1:0")?;
-//! sendmsg(&sender, &Transmit::new("hello").to(receiver.local_addr()?).with_ecn(Ecn::Ect0))?;
+//! sendmsg(&sender, &Transmit::new("hello").with_destination(receiver.local_addr()?).with_ecn(Ecn::Ect0))?;
 //!
 //! let mut bytes = [0; 1_500];
 //! let options = RecvOptions { control: true, ..RecvOptions::default() };

@@ -42,7 +42,7 @@ use crate::transmit::Transmit;
 ///
 /// let receiver = UdpSocket::bind("127.0.0.1:0")?;
 /// let sender = UdpSocket::bind("127.0.0.1:0")?;
-/// let sent = sendmsg(&sender, &Transmit::new("hello").to(receiver.local_addr()?))?;
+/// let sent = sendmsg(&sender, &Transmit::new("hello").with_destination(receiver.local_addr()?))?;
 /// assert_eq!(sent, 5);
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -101,7 +101,7 @@ pub fn sendmsg_with_control<'a>(
 /// let sender = UdpSocket::bind("[::1]:0")?;
 /// let to = receiver.local_addr()?;
 /// let mut batch = SendBatch::new();
-/// let sent = batch.send(&sender, ["one", "two"].map(|text| Transmit::new(text).to(to)))?;
+/// let sent = batch.send(&sender, ["one", "two"].map(|text| Transmit::new(text).with_destination(to)))?;
 /// assert_eq!(sent, 2);
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -14,7 +14,7 @@ use crate::payload::Payload;
 /// ```
 /// use uv_sys::{Ecn, Transmit};
 ///
-/// let message = Transmit::new("hello").to(([127, 0, 0, 1], 9).into()).with_ecn(Ecn::Ect0).with_ttl(3);
+/// let message = Transmit::new("hello").with_destination(([127, 0, 0, 1], 9).into()).with_ecn(Ecn::Ect0).with_ttl(3);
 /// assert_eq!((message.ecn, message.ttl), (Some(Ecn::Ect0), Some(3)));
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ impl<'a> Transmit<'a> {
     /// Sets [`destination`](Self::destination).
     #[inline]
     #[must_use]
-    pub fn to(mut self, destination: SocketAddr) -> Transmit<'a> {
+    pub fn with_destination(mut self, destination: SocketAddr) -> Transmit<'a> {
         self.destination = Some(destination);
         self
     }
@@ -83,7 +83,7 @@ impl<'a> Transmit<'a> {
     /// Sets [`segment_size`](Self::segment_size), in bytes.
     #[inline]
     #[must_use]
-    pub fn segments_of(mut self, size: NonZeroU16) -> Transmit<'a> {
+    pub fn with_segment_size(mut self, size: NonZeroU16) -> Transmit<'a> {
         self.segment_size = Some(size);
         self
     }
@@ -129,7 +129,7 @@ impl<'a> Transmit<'a> {
     /// Sets [`source`](Self::source): an address, or a [`PacketInfo`] with an interface as well.
     #[inline]
     #[must_use]
-    pub fn from_source(mut self, source: impl Into<PacketInfo>) -> Transmit<'a> {
+    pub fn with_source(mut self, source: impl Into<PacketInfo>) -> Transmit<'a> {
         self.source = Some(source.into());
         self
     }
@@ -137,7 +137,7 @@ impl<'a> Transmit<'a> {
     /// Sets [`transmit_at`](Self::transmit_at), in nanoseconds.
     #[inline]
     #[must_use]
-    pub fn at(mut self, nanoseconds: u64) -> Transmit<'a> {
+    pub fn with_transmit_time(mut self, nanoseconds: u64) -> Transmit<'a> {
         self.transmit_at = Some(nanoseconds);
         self
     }

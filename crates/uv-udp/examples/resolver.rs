@@ -39,10 +39,15 @@ type Done = Box<dyn FnOnce(Result<Ipv4Addr>)>;
 
 impl Lookup {
     /// Calls `done` once, from the loop, unless the lookup is dropped before that.
-    fn start(lp: &Loop, name: &str, servers: VecDeque<SocketAddr>, done: Done) -> Result<Rc<Self>> {
+    fn start(
+        event_loop: &Loop,
+        name: &str,
+        servers: VecDeque<SocketAddr>,
+        done: Done,
+    ) -> Result<Rc<Self>> {
         let lookup = Rc::new(Self {
-            udp: Udp::new(lp),
-            timer: Timer::new(lp),
+            udp: Udp::new(event_loop),
+            timer: Timer::new(event_loop),
             servers: RefCell::new(servers),
             question: question(name)?,
             id: Cell::default(),
@@ -169,8 +174,8 @@ fn address_in(answer: &[u8], question: &[u8]) -> Option<Ipv4Addr> {
 }
 
 /// A server that gives every name the same address. It is no reason for the loop to go on.
-fn serve(lp: &Loop) -> Result<SocketAddr> {
-    let server = Udp::new(lp);
+fn serve(event_loop: &Loop) -> Result<SocketAddr> {
+    let server = Udp::new(event_loop);
     server.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     server.unreference();
     server.recv_start(|server, received| {
@@ -194,22 +199,22 @@ fn serve(lp: &Loop) -> Result<SocketAddr> {
 }
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let lp = Loop::new()?;
+    let event_loop = Loop::new()?;
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or("example.org".into());
     let servers: std::result::Result<_, _> = arguments.map(|server| server.parse()).collect();
     let mut servers: VecDeque<SocketAddr> = servers?;
     if servers.is_empty() {
-        let dead = Udp::new(&lp);
+        let dead = Udp::new(&event_loop);
         dead.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         // The handle goes at the end of this block, and its port is nobody's then.
-        servers.extend([dead.local_addr()?, serve(&lp)?]);
+        servers.extend([dead.local_addr()?, serve(&event_loop)?]);
     }
     let done = |result: Result<_>| match result {
         Ok(address) => println!("the address is {address}"),
         Err(error) => println!("no address: {error}"),
     };
-    let _lookup = Lookup::start(&lp, &name, servers, Box::new(done))?;
-    lp.run(RunMode::Default)?;
+    let _lookup = Lookup::start(&event_loop, &name, servers, Box::new(done))?;
+    event_loop.run(RunMode::Default)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::udp::Inner;
 
 /// How many datagrams are offered at once after sendmmsg(2) took fewer than it was offered. It keeps to itself why; if that was
 /// a pending error, the error is lost. One at a time, the next ones are not.
-pub(crate) const ONE_AFTER_ANOTHER: usize = 1;
+pub(crate) const SINGLE: usize = 1;
 
 impl Inner {
     pub(crate) fn send_batch_now(&self, batch: &[Transmit<'_>]) -> Result<usize> {
@@ -39,7 +39,7 @@ impl Inner {
                 Ok(count) => {
                     sent += count;
                     if count < asked {
-                        width = ONE_AFTER_ANOTHER;
+                        width = SINGLE;
                     }
                 }
                 Err(_) if sent > 0 => break,
@@ -54,7 +54,9 @@ impl Inner {
         socket: &PollSource,
         singles: impl Iterator<Item = Transmit<'a>> + Clone,
     ) -> Result<usize> {
-        let sent = self.insist(|| self.scratch.send.borrow_mut().send(socket, singles.clone()))?;
+        let sent = self.retry_past_pending_error(|| {
+            self.shared.send.borrow_mut().send(socket, singles.clone())
+        })?;
         let taken = singles.take(sent).map(|single| {
             let bytes = single.payload.len();
             Share {
@@ -99,14 +101,14 @@ impl Inner {
             segment_size: size,
             ..*first
         };
-        match self.insist(|| uv_sys::sendmsg(socket, &message)) {
+        match self.retry_past_pending_error(|| uv_sys::sendmsg(socket, &message)) {
             Ok(bytes) => {
                 self.count_sent(&message, bytes);
                 Ok(run.len())
             }
             Err(Errno::EAGAIN) => Err(Errno::EAGAIN),
             Err(error) => {
-                self.tally.fallback();
+                self.stats.fallback();
                 let sent = self.send_singles(socket, run.iter().copied())?;
                 // It was refused because of its segments: by themselves its datagrams go.
                 let size = size.map_or(0, NonZeroU16::get);
@@ -129,7 +131,7 @@ impl Inner {
         }
         let socket = self.socket_without_queue()?;
         let mut sent = 0;
-        for message in data.chunks(size * self.scratch.max_segments.min(MAX_DATAGRAM / size).max(1))
+        for message in data.chunks(size * self.shared.max_segments.min(MAX_DATAGRAM / size).max(1))
         {
             match self.send_segmented(
                 &socket,
@@ -168,9 +170,9 @@ impl Inner {
                 segment_size: Some(length.map_or(size, |length| size.min(length))),
                 ..*message
             };
-            match self.insist(|| uv_sys::sendmsg(socket, &segmented)) {
+            match self.retry_past_pending_error(|| uv_sys::sendmsg(socket, &segmented)) {
                 Err(error) if !cuts && error != Errno::EAGAIN => {
-                    self.tally.fallback();
+                    self.stats.fallback();
                     refused = Some(error);
                 }
                 Ok(bytes) => {
@@ -194,7 +196,7 @@ impl Inner {
                     }
                     sent += rest.len().min(count * length);
                     if count < rest.len().div_ceil(length).min(width) {
-                        width = ONE_AFTER_ANOTHER;
+                        width = SINGLE;
                     }
                 }
                 Err(_) if sent > 0 => break,

@@ -1,8 +1,8 @@
 //! What the handles of a loop may send before those who receive on it have their turn: no more than a receiver has room for.
 
 use crate::runs::Share;
-use crate::scratch::Scratch;
 use crate::sending::first_length;
+use crate::shared::Shared;
 use crate::udp::Inner;
 
 /// Datagrams that the handles of a loop flush in an iteration. A receiver on the same loop with default buffers (208 KiB, of
@@ -46,14 +46,14 @@ impl Inner {
     /// Offers what is queued, as far as the budget of this iteration goes, and as those who rest have room for it.
     pub(crate) fn flush_within_budget(&self) {
         let iteration = self.handle.iteration();
-        let mut left = match self.scratch.budget.get() {
+        let mut left = match self.shared.budget.get() {
             (of, left) if of == iteration => left,
             _ => Budget::FULL,
         };
         if !left.is_spent() && self.has_room(iteration) {
             let before = left;
             left = self.offer(left);
-            self.scratch.budget.set((iteration, left));
+            self.shared.budget.set((iteration, left));
             self.count_unread(before.datagrams - left.datagrams, before.bytes - left.bytes);
         }
         if left.is_spent() {
@@ -64,21 +64,21 @@ impl Inner {
     /// Counts what was sent against the room of those who rest.
     #[inline]
     pub(crate) fn count_unread(&self, datagrams: usize, bytes: usize) {
-        let unread = &self.scratch.unread;
+        let unread = &self.shared.unread;
         unread.set(unread.get().saturating_add(memory_of(datagrams, bytes)));
     }
 
     /// Whether those who rest have room for the next flush, if one of them has to receive all of it, and what was sent before. If
     /// not, the poller gives them their turn in this iteration, and the flush is for the next one.
     fn has_room(&self, iteration: u64) -> bool {
-        let Scratch { unread, read, .. } = &*self.scratch;
+        let Shared { unread, read, .. } = &*self.shared;
         let had_turn = read.get() == iteration.checked_sub(1);
         let room = MAX_UNREAD.saturating_sub(unread.get());
         if had_turn || self.next_flush() <= room {
             return true;
         }
         unread.set(0);
-        if self.scratch.resting.get() == 0 {
+        if self.shared.resting.get() == 0 {
             return true;
         }
         read.set(Some(iteration));

@@ -27,14 +27,14 @@ pub struct Datagram<'a> {
 /// The datagrams that one system call received, in order, each with its own boundaries.
 ///
 /// Datagrams that the callback does not take go back to the handle when the batch is dropped, and are delivered again before all
-/// others: see [`recv_batch_start`](crate::Udp::recv_batch_start). A run that [`next_run`](Self::next_run) returned is taken, and
+/// others: see [`recv_batch_start`](crate::Udp::recv_batch_start). A run that [`next_segments`](Self::next_segments) returned is taken, and
 /// so is everything in a batch that is forgotten (`mem::forget`). A clone is a view of the same datagrams: taking them from the
 /// clone does not take them from the batch.
 pub struct Batch<'a> {
     /// The messages that were not looked at yet: the next one, and how many there are.
     messages: Option<(&'a RecvBatch, usize, usize)>,
     /// The message that is being split, at first none.
-    run: Run<'a>,
+    run: Segments<'a>,
     filter: Filter,
     /// The handle that gets back what was not taken.
     lender: Option<&'a Inner>,
@@ -46,12 +46,12 @@ pub struct Batch<'a> {
 /// ```
 /// use uv_udp::{Loop, RunMode, Udp};
 ///
-/// let lp = Loop::new()?;
-/// let udp = Udp::new(&lp);
+/// let event_loop = Loop::new()?;
+/// let udp = Udp::new(&event_loop);
 /// udp.bind("127.0.0.1:0".parse().unwrap())?;
 /// udp.recv_batch_start(|udp, received| {
 ///     let mut batch = received.expect("nothing was sent that could fail");
-///     while let Some(run) = batch.next_run() {
+///     while let Some(run) = batch.next_segments() {
 ///         println!("{} bytes from {}", run.bytes().len(), run.source());
 ///         for datagram in run {
 ///             assert_eq!(datagram.data, b"hello");
@@ -60,11 +60,11 @@ pub struct Batch<'a> {
 ///     udp.close(|_| ()).expect("it is open");
 /// })?;
 /// udp.try_send_to(b"hello", udp.local_addr()?)?;
-/// lp.run(RunMode::Default)?;
+/// event_loop.run(RunMode::Default)?;
 /// # Ok::<(), uv_udp::Errno>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Run<'a> {
+pub struct Segments<'a> {
     /// All of it as one.
     whole: Datagram<'a>,
     /// What was not taken yet: `None` once the last datagram was, which may be an empty one.
@@ -73,7 +73,7 @@ pub struct Run<'a> {
     stride: usize,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Segments<'a> {
     /// Nothing at all.
     pub(crate) const SPENT: Self = Self {
         whole: Datagram {
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
     }
 }
 
-impl<'a> Iterator for Run<'a> {
+impl<'a> Iterator for Segments<'a> {
     type Item = Datagram<'a>;
 
     #[inline]
@@ -145,7 +145,7 @@ impl<'a> Iterator for Run<'a> {
     }
 }
 
-impl ExactSizeIterator for Run<'_> {}
+impl ExactSizeIterator for Segments<'_> {}
 
 /// Bytes from one datagram of a message to the next.
 pub(crate) fn stride(metadata: &Metadata) -> usize {
@@ -190,7 +190,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
         Self {
             messages: Some((memory, 0, count)),
-            run: Run::SPENT,
+            run: Segments::SPENT,
             filter,
             lender: None,
         }
@@ -210,7 +210,7 @@ impl<'a> Batch<'a> {
         };
         Self {
             messages: None,
-            run: Run::new(datagram, usize::MAX),
+            run: Segments::new(datagram, usize::MAX),
             filter,
             lender: None,
         }
@@ -218,8 +218,8 @@ impl<'a> Batch<'a> {
 
     /// Takes what is left of the next run, for those who look at the source or the metadata once for all of its datagrams.
     #[doc(alias = "UDP_GRO")]
-    pub fn next_run(&mut self) -> Option<Run<'a>> {
-        let begun = mem::replace(&mut self.run, Run::SPENT);
+    pub fn next_segments(&mut self) -> Option<Segments<'a>> {
+        let begun = mem::replace(&mut self.run, Segments::SPENT);
         match begun.left {
             Some(_) => Some(begun),
             None => self.refill(),
@@ -229,7 +229,7 @@ impl<'a> Batch<'a> {
     /// How many datagrams and bytes there are, without a walk along them.
     pub(crate) fn totals(&self) -> (usize, usize) {
         let (mut batch, mut totals) = (self.clone(), (0, 0));
-        while let Some(run) = batch.next_run() {
+        while let Some(run) = batch.next_segments() {
             totals.0 += run.len();
             totals.1 += run.bytes().len();
         }
@@ -237,14 +237,14 @@ impl<'a> Batch<'a> {
     }
 
     /// The next message that is not a stranger's.
-    fn refill(&mut self) -> Option<Run<'a>> {
+    fn refill(&mut self) -> Option<Segments<'a>> {
         let (memory, next, count) = self.messages.as_mut()?;
         while *next < *count
             && let Some((data, received)) = memory.get(*next)
         {
             *next += 1;
             if let Some(source) = self.filter.admit(received.source) {
-                return Some(Run::of_message(Datagram {
+                return Some(Segments::of_message(Datagram {
                     data,
                     source,
                     truncated: received.truncated,
@@ -315,7 +315,7 @@ mod tests {
 
     fn split(data: &[u8], stride: usize) -> Vec<Vec<u8>> {
         let mut batch = Batch::one(datagram(data));
-        batch.run = Run::new(datagram(data), stride);
+        batch.run = Segments::new(datagram(data), stride);
         let bytes: usize = batch.clone().map(|datagram| datagram.data.len()).sum();
         assert_eq!(batch.totals(), (batch.clone().count(), bytes));
         batch.map(|datagram| datagram.data.to_vec()).collect()
@@ -339,7 +339,7 @@ mod tests {
             ..datagram(b"aab")
         };
         assert_eq!(
-            Run::new(whole, 2)
+            Segments::new(whole, 2)
                 .map(|datagram| datagram.truncated)
                 .collect::<Vec<_>>(),
             [false, true]

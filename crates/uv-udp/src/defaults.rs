@@ -50,7 +50,7 @@ impl Defaults {
     }
 
     /// Lets go of what could be called.
-    pub(crate) fn shut(&self) {
+    pub(crate) fn release(&self) {
         self.drained.clear();
     }
 }
@@ -135,18 +135,18 @@ impl Udp {
     ///
     /// See [tc-etf(8)](https://man7.org/linux/man-pages/man8/tc-etf.8.html).
     #[doc(alias = "SO_TXTIME")]
-    pub fn set_transmit_clock(&self, clock: TxTimeClock) -> Result<()> {
+    pub fn set_txtime(&self, clock: TxTimeClock) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::set_txtime(socket, clock))
     }
 
-    /// The clock that [`set_transmit_clock`](Self::set_transmit_clock) chose.
+    /// The clock that [`set_txtime`](Self::set_txtime) chose.
     ///
     /// # Errors
     ///
     /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also while there is no socket yet.
     #[doc(alias = "SO_TXTIME")]
-    pub fn transmit_clock(&self) -> Result<Option<TxTimeClock>> {
+    pub fn txtime(&self) -> Result<Option<TxTimeClock>> {
         self.inner.with_socket(|socket| uv_sys::txtime(socket))
     }
 
@@ -154,7 +154,7 @@ impl Udp {
     /// and nothing is accepted. `None`, as at first, for no limit. The `try_…` calls queue nothing and know no limit.
     ///
     /// Bytes count until the callback of their send was called. So what is sent in one go, in a callback or through a
-    /// [`UdpRemote`](crate::UdpRemote), needs room for all of it.
+    /// [`UdpSender`](crate::UdpSender), needs room for all of it.
     pub fn set_send_queue_limit(&self, bytes: Option<usize>) {
         let limit = bytes.unwrap_or(usize::MAX);
         self.inner.defaults().limit.set(limit);
@@ -221,7 +221,7 @@ impl Inner {
 
     /// Whether a datagram of so many bytes may be accepted with nothing added.
     #[inline]
-    pub(crate) fn takes_as_it_is(&self, bytes: usize) -> bool {
+    pub(crate) fn needs_no_defaults(&self, bytes: usize) -> bool {
         match self.defaults.get() {
             None => true,
             Some(defaults) => defaults.source.get().is_none() && self.check_room(bytes).is_ok(),
@@ -258,7 +258,7 @@ impl Inner {
 
     /// Checks what a message says beside its payload and its destination.
     pub(crate) fn check_header(&self, transmit: &Transmit<'_>, state: State) -> Result<()> {
-        if transmit.segment_size.is_some() && self.scratch.max_segments == 1 {
+        if transmit.segment_size.is_some() && self.shared.max_segments == 1 {
             return Err(Errno::EOPNOTSUPP);
         }
         Transmit {

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use uv_sys::{Errno, ErrorOrigin, QueuedError, Result};
 
-use crate::attempt::Attempt;
+use crate::pending_error::PendingErrorFilter;
 use crate::udp::{Inner, Udp};
 
 /// Bytes of a datagram that are kept with an error: all that Linux has of it, for an ICMP message from Linux has 576 bytes at
@@ -43,7 +43,7 @@ impl NetworkError {
         self.errno
     }
 
-    /// What the network said in full, where the handle asked for that with [`Udp::set_full_reports`], and the kernel had room
+    /// What the network said in full, where the handle asked for that with [`Udp::set_recv_errors`], and the kernel had room
     /// to keep it.
     pub fn report(&self) -> Option<&ErrorReport> {
         self.report.as_deref()
@@ -203,7 +203,7 @@ impl Udp {
     ///
     /// An unconnected handle hears of unreachable peers only with this on; that costs no datagram to or from another peer. It
     /// needs a socket, and survives disconnecting and connecting anew. See also
-    /// [`BindOptions::full_reports`](crate::BindOptions::full_reports).
+    /// [`BindOptions::recv_errors`](crate::BindOptions::recv_errors).
     ///
     /// # Errors
     ///
@@ -214,10 +214,10 @@ impl Udp {
     #[doc(alias = "UV_UDP_LINUX_RECVERR")]
     #[doc(alias = "IP_RECVERR")]
     #[doc(alias = "IPV6_RECVERR")]
-    pub fn set_full_reports(&self, on: bool) -> Result<()> {
+    pub fn set_recv_errors(&self, on: bool) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::set_recv_errors(socket, on))?;
-        self.inner.receiver.set_full_reports(on);
+        self.inner.receiver.set_recv_errors(on);
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl Udp {
     ///
     /// `EBADF` also while there is no socket yet.
     #[doc(alias = "UV_UDP_LINUX_RECVERR")]
-    pub fn full_reports(&self) -> Result<bool> {
+    pub fn recv_errors(&self) -> Result<bool> {
         self.inner.with_socket(|socket| uv_sys::recv_errors(socket))
     }
 }
@@ -236,7 +236,7 @@ impl Inner {
     /// Empties the error queue, where there is one, and keeps what it held for the receive callback. Says whether it held a
     /// word from the network: the pending error that a call was just told, if it was told one, is among it then.
     pub(crate) fn collect_reports(&self) -> bool {
-        self.receiver.has_full_reports() && self.empty_error_queue()
+        self.receiver.has_recv_errors() && self.empty_error_queue()
     }
 
     /// The same, also where the handle did not ask for full reports: somebody else may have opened the queue, and for something
@@ -267,17 +267,21 @@ impl Inner {
 
     /// What to make of the result of a send: `None` to send again, because the error was about an earlier datagram.
     #[inline]
-    pub(crate) fn judge<T>(&self, attempt: &mut Attempt, result: Result<T>) -> Option<Result<T>> {
-        self.tally.send_call();
+    pub(crate) fn classify<T>(
+        &self,
+        attempt: &mut PendingErrorFilter,
+        result: Result<T>,
+    ) -> Option<Result<T>> {
+        self.stats.send_call();
         if let Err(error) = result
             && error != Errno::EAGAIN
-            && self.receiver.has_full_reports()
-            && attempt.excuses(error)
+            && self.receiver.has_recv_errors()
+            && attempt.retry(error)
             && self.collect_reports()
         {
             return None;
         }
-        attempt.judge(result, |error| self.report(error))
+        attempt.classify(result, |error| self.report(error))
     }
 
     /// Keeps an error that a call was told for the receive callback, in full where that is to be had.

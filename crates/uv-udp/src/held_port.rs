@@ -132,7 +132,7 @@ pub(crate) fn unbound(socket: impl AsFd, family: Family, settings: &Settings) ->
     if family == Family::V6 {
         uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
     }
-    settings.tie(&fd)?;
+    settings.rebind_device(&fd)?;
     Ok(fd)
 }
 

@@ -33,7 +33,7 @@
 //!
 //! A [`Transmit`] says more than where to: TOS and ECN, TTL, the source address, a segment size, a time to leave. What comes
 //! beside received datagrams is switched on by itself (`set_recv_tos` and the like) and is in their [`Metadata`]. With
-//! [full reports](Udp::set_full_reports) a [`NetworkError`] names the datagram, who could not deliver it, and why. Datagrams
+//! [full reports](Udp::set_recv_errors) a [`NetworkError`] names the datagram, who could not deliver it, and why. Datagrams
 //! can be received into memory of one's own, [one](Udp::recv_into_start) or [many](Udp::recv_batch_into_start) at a time, the
 //! queue can be [limited](Udp::set_send_queue_limit), and [`Counters`] tell what was done. [`capabilities`] tells what the
 //! kernel can do.
@@ -43,15 +43,13 @@
 //! `policy.rs` says what each call does in each state. The public calls: `udp.rs` (life, addresses), `sockets.rs`,
 //! `send_calls.rs`, `recv_calls.rs`, `user_memory.rs`, `options.rs`, `multicast.rs`, `defaults.rs`, `metadata.rs`, `errors.rs`,
 //! `counters.rs`, `remote.rs`. The way out: `sending.rs`, `request.rs`, `borrowed.rs`, `runs.rs`, `attempt.rs`; the way in:
-//! `receiving.rs`, `user_batches.rs`, `waiting.rs`, `rhythm.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`,
+//! `receiving.rs`, `user_batches.rs`, `waiting.rs`, `predictor.rs`, `datagram.rs`. Letting go of a peer: `reconnect.rs`,
 //! `settings.rs`.
 
 #![forbid(unsafe_code)]
 
-mod attempt;
 mod borrowed;
 mod budget;
-mod counters;
 mod datagram;
 mod defaults;
 mod errors;
@@ -59,33 +57,35 @@ mod held_port;
 mod metadata;
 mod multicast;
 mod options;
+mod pending_error;
 mod policy;
+mod predictor;
 mod receiving;
 mod reconnect;
 mod recv_calls;
-mod remote;
 mod request;
-mod rhythm;
 mod runs;
-mod scratch;
 mod send_calls;
+mod sender;
 mod sending;
 mod settings;
+mod shared;
 mod sockets;
+mod stats;
 mod udp;
 mod user_batches;
 mod user_memory;
 mod waiting;
 
-pub use counters::Counters;
-pub use datagram::{Batch, Datagram, Run};
+pub use datagram::{Batch, Datagram, Segments};
 pub use errors::{ErrorKind, ErrorReport, NetworkError};
-pub use remote::UdpRemote;
+pub use sender::UdpSender;
 pub use sockets::BindOptions;
+pub use stats::Counters;
 pub use udp::Udp;
-pub use user_memory::Arrival;
+pub use user_memory::RecvMeta;
 
-pub use uv_core::{Check, HandleId, Idle, KeepAlive, Loop, Prepare, Remote, RunMode, Timer};
+pub use uv_core::{Check, HandleId, Idle, KeepAlive, Loop, LoopProxy, Prepare, RunMode, Timer};
 pub use uv_sys::{
     Capabilities, Ecn, Errno, Family, Interface, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo,
     PathMtuDiscovery, Payload, RecvBuffer, Result, Transmit, TxTimeClock, UninitSlice,

@@ -110,16 +110,16 @@ impl Udp {
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
-    pub fn set_recv_destination(&self, on: bool) -> Result<()> {
+    pub fn set_recv_packet_info(&self, on: bool) -> Result<()> {
         let set = |socket: &PollSource| uv_sys::set_recv_packet_info(socket, on);
         self.want(DESTINATION, on, set)
     }
 
-    /// Whether the destination is reported: see [`set_recv_destination`](Self::set_recv_destination).
+    /// Whether the destination is reported: see [`set_recv_packet_info`](Self::set_recv_packet_info).
     #[must_use]
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
-    pub fn recv_destination(&self) -> bool {
+    pub fn recv_packet_info(&self) -> bool {
         self.inner.receiver.wanted().has(DESTINATION)
     }
 
@@ -150,7 +150,7 @@ impl Udp {
     /// The kernel counts buffers: a coalesced one (`UDP_GRO`) as one, whatever the number of datagrams in it, and neither
     /// `/proc/net/udp` nor `SO_MEMINFO` says more. So while this is on, the handle does not let the kernel coalesce by itself,
     /// and the count is one of datagrams; bursts then cost a system call for some datagrams instead of one for a run of them.
-    /// Where coalescing was asked for ([`set_recv_runs`](Self::set_recv_runs), an adopted socket) or had begun before, it goes
+    /// Where coalescing was asked for ([`set_gro`](Self::set_gro), an adopted socket) or had begun before, it goes
     /// on, and [`Counters::kernel_drops_coalesced`](crate::Counters::kernel_drops_coalesced) says so.
     ///
     /// # Errors

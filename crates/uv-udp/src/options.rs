@@ -184,8 +184,8 @@ impl Udp {
     /// ```
     /// use uv_udp::{Loop, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// udp.bind("127.0.0.1:0".parse().unwrap())?;
     /// let copy = udp.with_fd(|fd| fd.try_clone_to_owned())?.unwrap();
     /// # Ok::<(), uv_udp::Errno>(())
@@ -222,7 +222,7 @@ impl Udp {
     /// # Errors
     ///
     /// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an interface; `EPERM` on a
-    /// handle that is tied already, without `CAP_NET_RAW`. `EBADF` also while there is no socket yet.
+    /// handle that is rebound already, without `CAP_NET_RAW`. `EBADF` also while there is no socket yet.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_BINDTODEVICE")]
@@ -233,7 +233,7 @@ impl Udp {
         Ok(())
     }
 
-    /// The name of the interface that the handle is tied to.
+    /// The name of the interface that the handle is rebound to.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     /// Make a socket of this family.
     pub(crate) create: Option<Family>,
     /// Let go of the peer, and keep the local address.
-    pub(crate) dissolve: bool,
+    pub(crate) disconnect: bool,
     /// Bind to this address.
     pub(crate) bind: Option<SocketAddr>,
     /// Connect to this peer.
@@ -95,7 +95,7 @@ impl State {
         has_port(&peer)?;
         Ok(Plan {
             create,
-            dissolve: self.is_connected(),
+            disconnect: self.is_connected(),
             connect: Some(peer),
             ..Plan::default()
         })
@@ -103,7 +103,7 @@ impl State {
 
     pub(crate) fn disconnect(self) -> Result<Plan> {
         self.peer().map(|_| Plan {
-            dissolve: true,
+            disconnect: true,
             ..Plan::default()
         })
     }
@@ -184,7 +184,7 @@ impl State {
 impl Plan {
     /// Whether there is nothing to do first.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.create.is_none() && !self.dissolve && self.bind.is_none() && self.connect.is_none()
+        self.create.is_none() && !self.disconnect && self.bind.is_none() && self.connect.is_none()
     }
 
     /// A first socket for a call that names no local address.
@@ -305,7 +305,7 @@ mod tests {
                     State::Connected { .. } => [
                         Err(Errno::EINVAL),
                         expect(Plan {
-                            dissolve: true,
+                            disconnect: true,
                             connect: Some(to),
                             ..Plan::default()
                         }),
@@ -334,7 +334,7 @@ mod tests {
             assert_eq!(
                 state.disconnect(),
                 yes(Plan {
-                    dissolve: true,
+                    disconnect: true,
                     ..Plan::default()
                 }),
                 "disconnect in {state:?}"

@@ -11,10 +11,10 @@ use uv_sys::{Errno, RecvBatch, RecvOptions, Result};
 use crate::datagram::{Batch, Datagram, Filter};
 use crate::errors::NetworkError;
 use crate::metadata::{DROPS, Wanted};
-use crate::rhythm::{Rhythm, Why};
-use crate::udp::{Inner, Rare, Udp};
+use crate::predictor::{ReadPredictor, ReadReason};
+use crate::udp::{Inner, LazyBox, Udp};
 use crate::user_memory::Buffers;
-use crate::waiting::Kept;
+use crate::waiting::Backlog;
 
 /// Datagrams and errors after which a handle leaves the turn to others, whatever their origin: kept, reported or read. Twice the
 /// datagrams that one handle may send in a turn, so that a receiver keeps up with a sender on the same loop. Datagrams that one
@@ -44,8 +44,8 @@ pub(crate) struct Receiver {
     /// Counts what ends a delivery under way: a stop, another peer, a close.
     epoch: Cell<u32>,
     filter: Cell<Filter>,
-    pub(crate) kept: Rare<Kept>,
-    pub(crate) rhythm: Rhythm,
+    pub(crate) kept: LazyBox<Backlog>,
+    pub(crate) predictor: ReadPredictor,
     /// Whether the handle is counted among those that rest.
     resting: Cell<bool>,
     /// Whether the poller need not watch, because the handle has a turn in every iteration.
@@ -55,7 +55,7 @@ pub(crate) struct Receiver {
     pub(crate) coalescing: Cell<bool>,
     wanted: Wanted,
     /// Whether errors are queued in full.
-    full_reports: Cell<bool>,
+    recv_errors: Cell<bool>,
 }
 
 impl Receiver {
@@ -71,13 +71,13 @@ impl Receiver {
                 peer: None,
                 backlog: false,
             }),
-            kept: Rare::new(),
-            rhythm: Rhythm::new(),
+            kept: LazyBox::new(),
+            predictor: ReadPredictor::new(),
             resting: Cell::new(false),
             unwatched: Cell::new(false),
             coalescing: Cell::new(false),
             wanted: Wanted::default(),
-            full_reports: Cell::new(false),
+            recv_errors: Cell::new(false),
         }
     }
 
@@ -143,19 +143,19 @@ impl Receiver {
         self.runs.set(on);
     }
 
-    pub(crate) fn has_full_reports(&self) -> bool {
-        self.full_reports.get()
+    pub(crate) fn has_recv_errors(&self) -> bool {
+        self.recv_errors.get()
     }
 
-    pub(crate) fn set_full_reports(&self, on: bool) {
-        self.full_reports.set(on);
+    pub(crate) fn set_recv_errors(&self, on: bool) {
+        self.recv_errors.set(on);
     }
 
     /// What somebody else asked of a socket.
     pub(crate) fn recognise(&self, fd: impl AsFd) {
         let fd = fd.as_fd();
         self.coalescing.set(uv_sys::gro(fd) == Ok(true));
-        self.full_reports.set(uv_sys::recv_errors(fd) == Ok(true));
+        self.recv_errors.set(uv_sys::recv_errors(fd) == Ok(true));
         self.wanted.recognise(fd);
     }
 
@@ -183,7 +183,7 @@ impl Receiver {
     }
 
     /// Lets go of everything that could be delivered, and of the callback.
-    pub(crate) fn shut(&self) {
+    pub(crate) fn release(&self) {
         self.stop();
         self.forget_kept();
     }
@@ -228,14 +228,14 @@ impl Inner {
     /// Whether the handle receives, and has no turn of it but when the poller tells of something.
     pub(crate) fn waits_for_poller(&self) -> bool {
         let scheduled = |phase| self.handle.is_scheduled(phase);
-        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Revisit);
+        let comes = scheduled(Phase::Dispatch) || scheduled(Phase::Speculative);
         self.receiver.is_started() && !comes
     }
 
     /// Counts the handle among those that wait for the poller, or no more.
     pub(crate) fn rest(&self, rests: bool) {
         if self.receiver.resting.replace(rests) != rests {
-            let resting = &self.scratch.resting;
+            let resting = &self.shared.resting;
             let others = resting.get() - usize::from(!rests);
             resting.set(others + usize::from(rests));
         }
@@ -249,12 +249,12 @@ impl Inner {
     }
 
     /// One turn of receiving.
-    pub(crate) fn receive(self: &Rc<Self>, why: Why) {
+    pub(crate) fn receive(self: &Rc<Self>, reason: ReadReason) {
         let _turn = Turn(self);
-        self.receive_some(why);
+        self.receive_some(reason);
     }
 
-    fn receive_some(self: &Rc<Self>, why: Why) {
+    fn receive_some(self: &Rc<Self>, reason: ReadReason) {
         let udp = Udp {
             inner: Rc::clone(self),
         };
@@ -269,16 +269,16 @@ impl Inner {
         if left == 0 {
             self.handle.schedule(Phase::Dispatch);
         } else if receiver.direct.get() {
-            self.receive_into(&udp, why, left);
+            self.receive_into(&udp, reason, left);
         } else {
-            self.read(&udp, why, left);
+            self.read(&udp, reason, left);
         }
     }
 
     /// Reads into the loop's memory, as far as the budget of the turn goes.
-    fn read(&self, udp: &Udp, why: Why, budget: usize) {
+    fn read(&self, udp: &Udp, reason: ReadReason, budget: usize) {
         let receiver = &self.receiver;
-        let (Ok(socket), Ok(mut memory)) = (self.socket(), self.scratch.recv.try_borrow_mut())
+        let (Ok(socket), Ok(mut memory)) = (self.socket(), self.shared.recv.try_borrow_mut())
         else {
             return;
         };
@@ -286,10 +286,10 @@ impl Inner {
         // Whether an error was delivered in this turn: further ones come in the next turn, after the datagrams behind them.
         let mut had_errors = budget < MAX_RECEIVED;
         loop {
-            let width = receiver.rhythm.width(self.scratch.bursts.get());
+            let width = receiver.predictor.width(self.shared.bursts.get());
             let filter = receiver.filter.get();
             let epoch = receiver.epoch.get();
-            self.tally.recv_call();
+            self.stats.recv_call();
             match memory.recv(&*socket, width, receiver.options(&filter)) {
                 Ok(count) => {
                     if count < width {
@@ -302,21 +302,21 @@ impl Inner {
                     }
                     let delivered = self.deliver(udp, &memory, count, &filter);
                     if count.max(delivered) > 1 {
-                        self.tally.received_batch();
+                        self.stats.received_batch();
                     }
-                    receiver.rhythm.found(count, delivered.max(count));
+                    receiver.predictor.found(count, delivered.max(count));
                     // Not behind the back of who began anew in the callback, and wants them one by one.
                     if receiver.epoch.get() == epoch
-                        && receiver.rhythm.bursts()
+                        && receiver.predictor.bursts()
                         && receiver.may_coalesce()
                     {
                         receiver.coalesce(&*socket);
                     }
-                    receiver.rhythm.read(why, true);
+                    receiver.predictor.read(reason, true);
                     left = left.saturating_sub(delivered.max(count));
                     let unfinished = left == 0 || receiver.epoch.get() != epoch;
                     if count < width || width == 1 || unfinished {
-                        if receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
+                        if receiver.is_started() && (unfinished || receiver.predictor.guess()) {
                             self.handle.schedule(Phase::Dispatch);
                         }
                         return;
@@ -324,13 +324,13 @@ impl Inner {
                 }
                 Err(Errno::EAGAIN) => {
                     receiver.check_backlog(&*socket);
-                    receiver.rhythm.read(why, false);
-                    if matches!(why, Why::Told) && left == budget {
+                    receiver.predictor.read(reason, false);
+                    if matches!(reason, ReadReason::Ready) && left == budget {
                         // It was told of something.
                         self.empty_error_queue();
                     }
-                    if receiver.rhythm.guess() {
-                        self.handle.schedule(Phase::Revisit);
+                    if receiver.predictor.guess() {
+                        self.handle.schedule(Phase::Speculative);
                     }
                     return;
                 }
@@ -373,7 +373,7 @@ impl Inner {
                     && let Some(source) = filter.admit(received.source)
                 {
                     delivered = 1;
-                    self.tally.received(1, data.len());
+                    self.stats.received(1, data.len());
                     let datagram = Datagram {
                         data,
                         source,
@@ -404,7 +404,7 @@ impl Inner {
                 let (datagrams, bytes) = batch.totals();
                 delivered = datagrams;
                 if delivered > 0 {
-                    self.tally.received(datagrams, bytes);
+                    self.stats.received(datagrams, bytes);
                     callback(udp, Ok(batch));
                 }
             }
@@ -422,7 +422,7 @@ impl Inner {
     #[inline]
     pub(crate) fn count_drops(&self, drops: Option<u32>) {
         if let Some(drops) = drops {
-            self.tally
+            self.stats
                 .kernel_drops(drops, self.receiver.coalescing.get());
         }
     }
@@ -431,7 +431,7 @@ impl Inner {
     pub(crate) fn count_beside(&self, memory: &RecvBatch, count: usize, filter: &Filter) {
         for (_, received) in (0..count).filter_map(|index| memory.get(index)) {
             if filter.admit(received.source).is_none() {
-                self.tally.strangers(1);
+                self.stats.filtered(1);
             }
             self.count_drops(received.metadata.kernel_drops);
         }
@@ -449,7 +449,7 @@ impl Drop for Turn<'_> {
             self.0.handle.schedule(Phase::Dispatch);
         }
         self.0.rest(self.0.waits_for_poller());
-        let unwatched = receiver.rhythm.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
+        let unwatched = receiver.predictor.is_hot() && self.0.handle.is_scheduled(Phase::Dispatch);
         if receiver.unwatched.replace(unwatched) != unwatched {
             self.0.request_interest();
         }
@@ -467,7 +467,7 @@ struct Rest<'a> {
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        self.inner.tally.received(self.datagrams, self.bytes);
+        self.inner.stats.received(self.datagrams, self.bytes);
         self.inner.put_back(&mut self.batch);
     }
 }
@@ -482,9 +482,9 @@ mod tests {
 
     #[test]
     fn a_connected_handle_asks_for_no_sources_once_what_came_before_is_read() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         udp.connect(peer.local_addr().unwrap()).unwrap();
         udp.recv_start(|_, _| ()).unwrap();
         let receiver = &udp.inner.receiver;
@@ -496,7 +496,7 @@ mod tests {
                 peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
             }
             udp.inner.handle.schedule(Phase::Dispatch);
-            lp.run(RunMode::NoWait).unwrap();
+            event_loop.run(RunMode::NoWait).unwrap();
             assert!(
                 !receiver.options(&receiver.filter()).source,
                 "after {datagrams}"

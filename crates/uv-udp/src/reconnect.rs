@@ -2,7 +2,7 @@
 //!
 //! - A port that the kernel chose (a bind to port 0, or none) is given up. We bind to it again, and meanwhile a second
 //!   socket holds it, so that nobody takes it and what arrives for it is not answered with "port unreachable".
-//! - The interface that the socket was tied to (`SO_BINDTODEVICE`) is given up. We tie it again.
+//! - The interface that the socket was rebound to (`SO_BINDTODEVICE`) is given up. We tie it again.
 //! - The address of a wildcard binding goes back to the wildcard, which is what one wants.
 //! - An IPv6 socket goes on dropping what does not come from the old peer's address (`sk_v6_daddr` stays set). Connecting
 //!   anew overwrites it, nothing else does: a handle that disconnects gets another socket on the same port, under
@@ -17,7 +17,7 @@ use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
 use crate::datagram::{Batch, Filter};
 use crate::held_port::{self, HeldPort, Sharing};
 use crate::policy::State;
-use crate::scratch::RECV_SLOT;
+use crate::shared::RECV_SLOT;
 use crate::udp::Inner;
 
 /// Datagrams that may be kept already when another one is kept from a socket that is given up: more than a default buffer
@@ -31,14 +31,14 @@ const MAX_READS: usize = MAX_KEPT + 16;
 impl Inner {
     /// Lets go of the peer. If the kernel will not, the handle stays connected; after any other error it is unconnected, and the
     /// error says why something was not kept. `reconnecting` if another peer follows at once.
-    pub(crate) fn dissolve(&self, family: Family, reconnecting: bool) -> Result<()> {
+    pub(crate) fn disconnect_socket(&self, family: Family, reconnecting: bool) -> Result<()> {
         let socket = self.socket()?;
         let address = self.own_address(&socket, family)?;
         if filter_survives(family) && !reconnecting {
             return self.replace(&socket, address);
         }
         if self.has_chosen_port() {
-            return self.dissolve_in_place(&socket, address, None);
+            return self.disconnect_in_place(&socket, address, None);
         }
         // Without a second socket the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
@@ -52,10 +52,10 @@ impl Inner {
         address: SocketAddr,
         held: Option<HeldPort>,
     ) -> Result<()> {
-        let dissolved = self.dissolve_in_place(socket, address, held.as_ref());
+        let disconnected = self.disconnect_in_place(socket, address, held.as_ref());
         if let Some(HeldPort { fd, sharing }) = held {
             // It fails at worst, and then the socket that was bound last is preferred all the same.
-            let _ = mute(&fd);
+            let _ = connect_to_self(&fd);
             if self.receiver.wanted().any() {
                 // What comes beside a datagram is looked up when it is received. Without it, it is still a datagram.
                 let _ = uv_sys::copy_options(socket, &fd);
@@ -63,18 +63,18 @@ impl Inner {
             self.drain(&fd);
             sharing.give_up(&fd);
         }
-        dissolved
+        disconnected
     }
 
     /// Lets go of the peer and keeps the socket, which is bound to `address` again if it lost that.
-    fn dissolve_in_place(
+    fn disconnect_in_place(
         &self,
         socket: &PollSource,
         address: SocketAddr,
         held: Option<&HeldPort>,
     ) -> Result<()> {
         uv_sys::disconnect(socket)?;
-        let tied = self.settings().tie(socket);
+        let rebound = self.settings().rebind_device(socket);
         // A port that was asked for by number is still there, which is not known of an adopted socket before.
         let (bound, own) = match uv_sys::local_addr(socket) {
             Ok(kept) if kept.port() != 0 => (Ok(()), kept),
@@ -92,14 +92,14 @@ impl Inner {
         };
         // After a bind that succeeded an option may be refused: the socket has its port all the same.
         let has_port = bound.is_ok() || has_port(socket);
-        self.enter(State::Unconnected {
+        self.set_state(State::Unconnected {
             family: Family::of(&address),
             bound: has_port,
         });
         if has_port && !self.has_chosen_port() {
             self.bound_to.set(Some(own));
         }
-        bound.and(tied)
+        bound.and(rebound)
     }
 
     /// After a reconnect that failed half-way: the handle is unconnected, and must not filter for the peer it had.
@@ -172,7 +172,7 @@ impl Inner {
         let (family, is_bound) = (Family::of(&address), shared.is_some());
         let interest = socket.interest();
         // From here on everything comes to the new socket, if that is bound.
-        if is_bound && mute(socket).is_err() {
+        if is_bound && connect_to_self(socket).is_err() {
             // Where that fails too, the socket hears its peer until it is closed in a moment.
             let _ = uv_sys::disconnect(socket);
         }
@@ -180,14 +180,14 @@ impl Inner {
         if let Some(sharing) = shared {
             sharing.give_up(socket);
         }
-        self.tally.socket_replaced();
+        self.stats.socket_replaced();
         // Not before the old socket is drained: what arrives for a group would be in both.
         let joined = self.settings().join_all(&fd);
         let state = |bound| State::Unconnected { family, bound };
         match socket.replace(fd) {
             Ok(()) => {
                 self.receiver.prepare(socket);
-                self.enter(state(is_bound));
+                self.set_state(state(is_bound));
             }
             // The number is not to be had. Then it is another.
             Err((_, fd)) => self
@@ -201,7 +201,7 @@ impl Inner {
         };
         self.bound_to.set(bound.is_ok().then_some(address));
         if bound.is_ok() != is_bound {
-            self.enter(state(bound.is_ok()));
+            self.set_state(state(bound.is_ok()));
         }
         // Whatever fails here, the handle goes on receiving.
         socket.request_interest(interest)?;
@@ -258,7 +258,7 @@ fn filter_survives(family: Family) -> bool {
 
 /// Lets a socket that is given up hear nobody but itself, so that what comes to its port comes to the other socket there. That
 /// also holds while a process that is just being forked has a copy of it, and among a group that shares the port.
-fn mute(fd: impl AsFd) -> Result<()> {
+fn connect_to_self(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();
     uv_sys::local_addr(fd).and_then(|own| uv_sys::connect(fd, &own))
 }

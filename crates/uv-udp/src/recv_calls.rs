@@ -59,7 +59,7 @@ impl Udp {
         if inner.receiver.is_started() {
             return Err(Errno::EALREADY);
         }
-        inner.carry_out(inner.state.get().recv_start()?)?;
+        inner.execute(inner.state.get().recv_start()?)?;
         inner.start_receiving(callback)
     }
 

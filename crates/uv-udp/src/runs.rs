@@ -4,7 +4,7 @@
 use std::num::NonZeroU16;
 use std::ops::AddAssign;
 
-use uv_core::{Pending, Run};
+use uv_core::{Pending, PendingRun};
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
 use crate::budget::{Budget, MAX_FLUSH_DATAGRAMS};
@@ -103,7 +103,7 @@ impl<'q> Iterator for Runs<'q, '_> {
         if self.messages >= self.limits.messages {
             return None;
         }
-        let Run { tag, count, size } = self.pending.run()?;
+        let PendingRun { tag, count, size } = self.pending.peek()?;
         let header = &tag.transmit;
         let room = self.limits.budget.without(self.taken);
         let mut count = count.min(room.datagrams).min(self.limits.of(size));
@@ -147,7 +147,7 @@ impl Inner {
         let largest = self.sender.largest_segment.get();
         Limits {
             messages,
-            segments: self.scratch.max_segments.min(MAX_FLUSH_DATAGRAMS),
+            segments: self.shared.max_segments.min(MAX_FLUSH_DATAGRAMS),
             segment_size: if segments { largest } else { 0 },
             budget,
         }
@@ -159,10 +159,10 @@ impl Inner {
         for message in messages {
             taken += message;
             if message.segments > 1 {
-                self.tally.segmented(message.segments);
+                self.stats.segmented(message.segments);
             }
         }
-        self.tally.sent(taken.segments, taken.bytes);
+        self.stats.sent(taken.segments, taken.bytes);
         if taken.segments > 1 {
             self.count_batch();
         }
@@ -171,16 +171,16 @@ impl Inner {
 
     /// Counts a call that took more than one datagram, of which receivers on the same loop should know.
     fn count_batch(&self) {
-        self.tally.sent_batch();
-        let bursts = &self.scratch.bursts;
+        self.stats.sent_batch();
+        let bursts = &self.shared.bursts;
         bursts.set(bursts.get().wrapping_add(1));
     }
 
     pub(crate) fn count_sent(&self, transmit: &Transmit<'_>, bytes: usize) {
         let segments = segments_in(transmit, bytes);
-        self.tally.sent(segments, bytes);
+        self.stats.sent(segments, bytes);
         if segments > 1 {
-            self.tally.segmented(segments);
+            self.stats.segmented(segments);
             self.count_batch();
         }
     }

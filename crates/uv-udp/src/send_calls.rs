@@ -48,7 +48,10 @@ impl Udp {
         destination: SocketAddr,
         callback: impl FnOnce(&Udp, Result<()>) + 'static,
     ) -> Result<()> {
-        self.transmit(Transmit::new(payload).to(destination), callback)
+        self.transmit(
+            Transmit::new(payload).with_destination(destination),
+            callback,
+        )
     }
 
     /// Accepts a datagram with all that a [`Transmit`] can say of it. Without a destination as [`send`](Self::send), with one
@@ -59,7 +62,7 @@ impl Udp {
     ///
     /// Those of `send` and `send_to`; `EINVAL` for a TTL of 0; `EAFNOSUPPORT` for a source address of another family than the
     /// destination; `EOPNOTSUPP` for a segment size where the kernel does not segment. A time is `EINVAL` as the result, without
-    /// [`set_transmit_clock`](Self::set_transmit_clock), and `ENOPROTOOPT` where the kernel knows no transmit times.
+    /// [`set_txtime`](Self::set_txtime), and `ENOPROTOOPT` where the kernel knows no transmit times.
     #[inline]
     pub fn transmit(
         &self,
@@ -75,14 +78,14 @@ impl Udp {
     /// ```
     /// use uv_udp::{Loop, RunMode, Transmit, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// udp.connect("127.0.0.1:9".parse().unwrap())?;
     /// for token in 0..3 {
     ///     let message = Transmit::new("x");
     ///     udp.transmit_with_token(message, token, |_, token, result| println!("{token}: {result:?}"))?;
     /// }
-    /// lp.run(RunMode::Default)?;
+    /// event_loop.run(RunMode::Default)?;
     /// # Ok::<(), uv_udp::Errno>(())
     /// ```
     ///
@@ -121,7 +124,7 @@ impl Udp {
         payload: impl Into<Payload<'a>>,
         destination: SocketAddr,
     ) -> Result<usize> {
-        self.try_transmit(&Transmit::new(payload).to(destination))
+        self.try_transmit(&Transmit::new(payload).with_destination(destination))
     }
 
     /// Sends one [`Transmit`] now, or not at all, and says how many bytes it had. With a segment size it is several

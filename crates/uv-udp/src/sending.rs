@@ -9,9 +9,9 @@ use std::time::Duration;
 use uv_core::{Phase, PollSource, Pool, RequestQueue};
 use uv_sys::{Errno, Payload, Result, SendBatch, Transmit};
 
-use crate::attempt::Attempt;
-use crate::borrowed::ONE_AFTER_ANOTHER;
+use crate::borrowed::SINGLE;
 use crate::budget::Budget;
+use crate::pending_error::PendingErrorFilter;
 use crate::policy::{Plan, State};
 use crate::request::{Completion, SendCallback, SendQueue};
 use crate::runs::{Runs, Share};
@@ -32,7 +32,7 @@ pub(crate) struct Sender {
     /// The device had no room, and will not say when it has: a deadline runs.
     paused: Cell<bool>,
     /// What is not yet known of the oldest datagram's last error.
-    attempt: Cell<Attempt>,
+    attempt: Cell<PendingErrorFilter>,
     /// Pauses since the kernel last took something.
     pauses: Cell<u32>,
     /// With what the oldest run was refused, and the size of its segments: because of those if its datagrams go by themselves.
@@ -108,7 +108,7 @@ impl Sender {
 
 /// Bytes in the oldest pending datagram.
 pub(crate) fn first_length(queue: &SendQueue) -> usize {
-    queue.pending().run().map_or(0, |run| run.size)
+    queue.pending().peek().map_or(0, |run| run.size)
 }
 
 pub(crate) fn no_room_in_device(error: Errno) -> bool {
@@ -126,14 +126,14 @@ impl Inner {
     /// was checked for that one holds for this one, as whatever changes the peer or closes the handle leaves nothing queued
     /// (but for a loop that goes while something is); and its flush takes this one along. Gives the callback back if there is
     /// no such one.
-    fn follow(
+    fn try_coalesce(
         &self,
         payload: &[u8],
         destination: Option<&SocketAddr>,
         callback: SendCallback,
         token: usize,
     ) -> std::result::Result<(), SendCallback> {
-        if !self.takes_as_it_is(payload.len()) || self.handle.is_closing() {
+        if !self.needs_no_defaults(payload.len()) || self.handle.is_closing() {
             return Err(callback);
         }
         let completion = Completion { callback, token };
@@ -161,7 +161,7 @@ impl Inner {
     #[inline]
     pub(crate) fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
         match self.check_send(transmit, self.state.get())? {
-            Some(plan) => self.carry_out(plan),
+            Some(plan) => self.execute(plan),
             None => Ok(()),
         }
     }
@@ -176,7 +176,7 @@ impl Inner {
                 first = Some(plan);
             }
         }
-        first.map_or(Ok(()), |plan| self.carry_out(plan))
+        first.map_or(Ok(()), |plan| self.execute(plan))
     }
 
     /// Accepts a datagram, or says why not. Compiled into the call of whoever sends: what is not said of the datagram there
@@ -191,7 +191,7 @@ impl Inner {
         match transmit.payload {
             Payload::Bytes(payload) if transmit.is_plain() => {
                 let destination = transmit.destination.as_ref();
-                match self.follow(payload, destination, callback, token) {
+                match self.try_coalesce(payload, destination, callback, token) {
                     Ok(()) => Ok(()),
                     Err(callback) => self.send_plain(payload, destination, callback, token),
                 }
@@ -219,7 +219,7 @@ impl Inner {
         self.complete_header(&mut transmit);
         let plan = self.check_send(&transmit, self.state.get())?;
         self.check_room(transmit.payload.len())?;
-        plan.map_or(Ok(()), |plan| self.carry_out(plan))?;
+        plan.map_or(Ok(()), |plan| self.execute(plan))?;
         self.accept(&transmit, completion);
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Inner {
     /// Sends one message, unless something is queued before it.
     pub(crate) fn send_now(&self, transmit: &Transmit<'_>) -> Result<usize> {
         let socket = self.socket_without_queue()?;
-        let bytes = self.insist(|| uv_sys::sendmsg(&*socket, transmit))?;
+        let bytes = self.retry_past_pending_error(|| uv_sys::sendmsg(&*socket, transmit))?;
         self.count_sent(transmit, bytes);
         Ok(bytes)
     }
@@ -276,24 +276,27 @@ impl Inner {
 
     /// Makes a send past errors that are about earlier datagrams, and reports those.
     #[inline]
-    pub(crate) fn insist<T>(&self, mut send: impl FnMut() -> Result<T>) -> Result<T> {
+    pub(crate) fn retry_past_pending_error<T>(
+        &self,
+        mut send: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         let result = send();
         if result.is_ok() {
-            self.tally.send_call();
+            self.stats.send_call();
             return result;
         }
-        self.insist_after(result, send)
+        self.retry_past_pending_error_slow(result, send)
     }
 
     #[cold]
-    fn insist_after<T>(
+    fn retry_past_pending_error_slow<T>(
         &self,
         mut result: Result<T>,
         mut send: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        let mut attempt = Attempt::default();
+        let mut attempt = PendingErrorFilter::default();
         loop {
-            if let Some(result) = self.judge(&mut attempt, result) {
+            if let Some(result) = self.classify(&mut attempt, result) {
                 attempt.give_up(|error| self.report(error));
                 return result;
             }
@@ -313,7 +316,7 @@ impl Inner {
     }
 
     /// Before the peer changes or the handle closes: what is queued is offered once more, and given up if that fails.
-    pub(crate) fn let_go_of_queue(&self) {
+    pub(crate) fn flush_or_cancel(&self) {
         let sender = &self.sender;
         if sender.queue.borrow().pending_count() == 0 {
             return;
@@ -342,14 +345,14 @@ impl Inner {
         };
         let sender = &self.sender;
         let mut queue = sender.queue.borrow_mut();
-        let mut batch = self.scratch.send.borrow_mut();
+        let mut batch = self.shared.send.borrow_mut();
         let mut attempt = sender.attempt.take();
         let (mut width, mut segments) = (SendBatch::MAX, sender.refused.get().is_none());
         while left.datagrams > 0 && left.bytes > 0 && queue.pending_count() > 0 {
             let limits = self.limits(width, segments, left);
             let mut counts = [Share::default(); SendBatch::MAX];
             let result = batch.send(&*socket, Runs::new(&queue, &mut counts, limits));
-            let Some(result) = self.judge(&mut attempt, result) else {
+            let Some(result) = self.classify(&mut attempt, result) else {
                 continue;
             };
             match result {
@@ -362,8 +365,8 @@ impl Inner {
                     queue.complete(taken.datagrams, Ok(()));
                     left = left.without(taken);
                     if counts.get(messages).is_some_and(|next| next.datagrams > 0) {
-                        width = ONE_AFTER_ANOTHER;
-                    } else if width > ONE_AFTER_ANOTHER {
+                        width = SINGLE;
+                    } else if width > SINGLE {
                         break;
                     }
                 }
@@ -372,7 +375,7 @@ impl Inner {
                     break;
                 }
                 Err(error) if counts.first().is_some_and(|first| first.datagrams > 1) => {
-                    self.tally.fallback();
+                    self.stats.fallback();
                     let size = first_length(&queue);
                     let size = size.try_into().unwrap_or(u16::MAX);
                     sender.refused.set(Some((error, size)));
@@ -450,7 +453,7 @@ impl Inner {
                 break;
             };
             if let Err(error) = result {
-                self.tally.error(error);
+                self.stats.error(error);
             }
             callback(&udp, token, result);
         }

@@ -42,7 +42,7 @@ impl Inner {
 
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// The interface that the handle is tied to. The kernel does tell, but also calls so the one that a link-local peer is on.
+    /// The interface that the handle is rebound to. The kernel does tell, but also calls so the one that a link-local peer is on.
     device: RefCell<Option<String>>,
     /// The kernel tells the CPU that the last datagram came by, not the one that was set.
     incoming_cpu: Cell<Option<u32>>,
@@ -83,7 +83,7 @@ impl Settings {
     }
 
     /// Ties a socket to the handle's interface: one that Linux untied in `connect(AF_UNSPEC)`, or another one.
-    pub(crate) fn tie(&self, fd: impl AsFd) -> Result<()> {
+    pub(crate) fn rebind_device(&self, fd: impl AsFd) -> Result<()> {
         match self.device.borrow().as_deref() {
             None => Ok(()),
             Some(name) => uv_sys::bind_to_device(fd, Some(name)),

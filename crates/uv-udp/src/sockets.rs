@@ -14,8 +14,8 @@ use crate::udp::{Inner, Udp};
 /// ```
 /// use uv_udp::{BindOptions, Loop, Udp};
 ///
-/// let lp = Loop::new()?;
-/// let (one, other) = (Udp::new(&lp), Udp::new(&lp));
+/// let event_loop = Loop::new()?;
+/// let (one, other) = (Udp::new(&event_loop), Udp::new(&event_loop));
 /// let shared = BindOptions::default().reuse_port(true);
 /// one.bind_with("127.0.0.1:0".parse().unwrap(), shared)?;
 /// other.bind_with(one.local_addr()?, shared)?;
@@ -27,7 +27,7 @@ pub struct BindOptions {
     ipv6_only: bool,
     reuse_address: bool,
     reuse_port: bool,
-    full_reports: bool,
+    recv_errors: bool,
 }
 
 impl BindOptions {
@@ -65,11 +65,11 @@ impl BindOptions {
         self
     }
 
-    /// Asks for full reports of network errors from the start: see [`Udp::set_full_reports`].
+    /// Asks for full reports of network errors from the start: see [`Udp::set_recv_errors`].
     #[doc(alias = "UV_UDP_LINUX_RECVERR")]
     #[doc(alias = "IP_RECVERR")]
-    pub fn full_reports(mut self, on: bool) -> Self {
-        self.full_reports = on;
+    pub fn recv_errors(mut self, on: bool) -> Self {
+        self.recv_errors = on;
         self
     }
 
@@ -90,7 +90,7 @@ impl BindOptions {
         if self.reuse_port {
             uv_sys::set_reuse_port(&fd, true)?;
         }
-        if self.full_reports {
+        if self.recv_errors {
             uv_sys::set_recv_errors(fd, true)?;
         }
         Ok(())
@@ -105,9 +105,9 @@ impl Udp {
     ///
     /// `EAFNOSUPPORT` where the kernel lacks the family; `EMFILE`, `ENFILE` without a free descriptor; `ENOBUFS`, `ENOMEM`.
     #[doc(alias = "uv_udp_init_ex")]
-    pub fn for_family(lp: &Loop, family: Family) -> Result<Self> {
-        let udp = Self::new(lp);
-        udp.inner.carry_out(udp.inner.state.get().create(family)?)?;
+    pub fn for_family(event_loop: &Loop, family: Family) -> Result<Self> {
+        let udp = Self::new(event_loop);
+        udp.inner.execute(udp.inner.state.get().create(family)?)?;
         Ok(udp)
     }
 
@@ -123,11 +123,11 @@ impl Udp {
         inner.handle.check_open()?;
         let plan = inner.state.get().bind(address)?;
         options.check(&address)?;
-        let bound = inner.carry_out_with(plan, |fd| options.apply(fd));
-        if options.full_reports {
+        let bound = inner.execute_with(plan, |fd| options.apply(fd));
+        if options.recv_errors {
             // Also where binding failed: a queue that nobody empties would wake the handle for ever.
             let on = inner.with_socket(|socket| uv_sys::recv_errors(socket));
-            inner.receiver.set_full_reports(on == Ok(true));
+            inner.receiver.set_recv_errors(on == Ok(true));
         }
         bound
     }
@@ -139,8 +139,8 @@ impl Udp {
     /// Those of `open`, with the descriptor.
     #[doc(alias = "uv_udp_open")]
     #[doc(alias = "uv_udp_open_ex")]
-    pub fn adopt(lp: &Loop, fd: OwnedFd) -> std::result::Result<Self, (Errno, OwnedFd)> {
-        let udp = Self::new(lp);
+    pub fn adopt(event_loop: &Loop, fd: OwnedFd) -> std::result::Result<Self, (Errno, OwnedFd)> {
+        let udp = Self::new(event_loop);
         udp.open(fd)?;
         Ok(udp)
     }
@@ -167,15 +167,15 @@ impl Udp {
     ///
     /// With the descriptor, which is as it was, also in its mode: `EALREADY` when the handle has a socket already. `ENOTSOCK`
     /// for what is no socket, `EINVAL` for one of streams, `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6,
-    /// `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or UDP-Lite, `ENODEV` for one that is tied to an interface
+    /// `EPROTONOSUPPORT` for datagrams of another protocol, as ICMP or UDP-Lite, `ENODEV` for one that is rebound to an interface
     /// that is gone, `EBADMSG` for one whose interface has a name that is not UTF-8.
     ///
     /// ```
     /// use std::net::UdpSocket;
     /// use uv_udp::{Errno, Loop, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// let file = std::fs::File::open("/dev/null").unwrap();
     /// let (errno, file) = udp.open(file.into()).unwrap_err();
     /// assert_eq!(errno, Errno::ENOTSOCK);

@@ -10,16 +10,16 @@ use std::rc::{Rc, Weak};
 use uv_core::{Handle, Loop, Phase, PollSource, Source};
 use uv_sys::{Errno, Family, Interest, Result};
 
-use crate::counters::Tally;
 use crate::defaults::Defaults;
 use crate::errors::NetworkError;
 use crate::policy::{Plan, State};
+use crate::predictor::ReadReason;
 use crate::receiving::Receiver;
-use crate::remote::UdpRemote;
-use crate::rhythm::Why;
-use crate::scratch::Scratch;
+use crate::sender::UdpSender;
 use crate::sending::Sender;
 use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stats::Stats;
 
 /// A UDP handle on a [`Loop`], connected to one peer or not.
 ///
@@ -34,8 +34,8 @@ use crate::settings::Settings;
 /// ```
 /// use uv_udp::{Errno, Loop, RunMode, Udp};
 ///
-/// let lp = Loop::new()?;
-/// let server = Udp::new(&lp);
+/// let event_loop = Loop::new()?;
+/// let server = Udp::new(&event_loop);
 /// server.bind("127.0.0.1:0".parse().unwrap())?;
 /// server.recv_start(|server, received| {
 ///     if let Ok(datagram) = received {
@@ -43,7 +43,7 @@ use crate::settings::Settings;
 ///     }
 /// })?;
 ///
-/// let client = Udp::new(&lp);
+/// let client = Udp::new(&event_loop);
 /// client.connect(server.local_addr()?)?;
 /// assert_eq!(client.send_to(b"ping", server.local_addr()?, |_, _| ()), Err(Errno::EISCONN));
 /// client.send(b"ping", |_, result| result.unwrap())?;
@@ -52,7 +52,7 @@ use crate::settings::Settings;
 ///     client.close(|_| ()).unwrap();
 ///     server.close(|_| ()).unwrap();
 /// })?;
-/// lp.run(RunMode::Default)?;
+/// event_loop.run(RunMode::Default)?;
 /// # Ok::<(), Errno>(())
 /// ```
 #[derive(Clone)]
@@ -64,7 +64,7 @@ pub struct Udp {
 type CloseCallback = Box<dyn FnOnce(&Udp)>;
 
 /// What most handles never need: the memory for it comes with its first use, so that many idle handles need little.
-pub(crate) type Rare<T> = OnceCell<Box<T>>;
+pub(crate) type LazyBox<T> = OnceCell<Box<T>>;
 
 pub(crate) struct Inner {
     pub(crate) handle: Handle,
@@ -74,10 +74,10 @@ pub(crate) struct Inner {
     pub(crate) bound_to: Cell<Option<SocketAddr>>,
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
-    pub(crate) settings: Rare<Settings>,
-    pub(crate) defaults: Rare<Defaults>,
-    pub(crate) tally: Tally,
-    pub(crate) scratch: Rc<Scratch>,
+    pub(crate) settings: LazyBox<Settings>,
+    pub(crate) defaults: LazyBox<Defaults>,
+    pub(crate) stats: Stats,
+    pub(crate) shared: Rc<Shared>,
     close_callback: RefCell<Option<CloseCallback>>,
     data: RefCell<Option<Rc<dyn Any>>>,
 }
@@ -86,19 +86,19 @@ pub(crate) struct Inner {
 impl Udp {
     /// A handle without a socket.
     #[doc(alias = "uv_udp_init")]
-    pub fn new(lp: &Loop) -> Self {
-        let scratch = lp.local(Scratch::new);
+    pub fn new(event_loop: &Loop) -> Self {
+        let shared = event_loop.local(Shared::new);
         let inner = Rc::new_cyclic(|this: &Weak<Inner>| Inner {
-            handle: Handle::new(lp, this.clone()),
+            handle: Handle::new(event_loop, this.clone()),
             state: Cell::new(State::NoSocket),
             socket: RefCell::new(None),
             bound_to: Cell::new(None),
-            sender: Sender::new(scratch.pool()),
+            sender: Sender::new(shared.pool()),
             receiver: Receiver::new(),
-            settings: Rare::new(),
-            defaults: Rare::new(),
-            tally: Tally::default(),
-            scratch,
+            settings: LazyBox::new(),
+            defaults: LazyBox::new(),
+            stats: Stats::default(),
+            shared,
             close_callback: RefCell::new(None),
             data: RefCell::new(None),
         });
@@ -131,15 +131,15 @@ impl Udp {
     /// use std::rc::Rc;
     /// use uv_udp::{Loop, RunMode, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// let sent = Rc::new(Cell::new(0_u32));
     /// udp.set_data(Some(sent.clone()));
     /// udp.send_to(b"x", "127.0.0.1:9".parse().unwrap(), |udp, _| {
     ///     let sent: Rc<Cell<u32>> = udp.data().unwrap();
     ///     sent.set(sent.get() + 1);
     /// })?;
-    /// lp.run(RunMode::Default)?;
+    /// event_loop.run(RunMode::Default)?;
     /// assert_eq!(sent.get(), 1);
     /// # Ok::<(), uv_udp::Errno>(())
     /// ```
@@ -159,15 +159,15 @@ impl Udp {
     }
 
     /// The end of this handle that other threads may hold. It keeps neither the handle nor its loop alive: hold the `Udp`
-    /// while they use it, and what [`UdpRemote::keep_alive`] answers.
+    /// while they use it, and what [`UdpSender::keep_alive`] answers.
     ///
     /// # Errors
     ///
     /// `EBADF`, see the type.
-    pub fn remote(&self) -> Result<UdpRemote> {
+    pub fn sender(&self) -> Result<UdpSender> {
         self.inner.handle.check_open()?;
-        let lp = self.event_loop().ok_or(Errno::EBADF)?;
-        Ok(UdpRemote::new(lp.remote(), self.inner.handle.id()?))
+        let event_loop = self.event_loop().ok_or(Errno::EBADF)?;
+        Ok(UdpSender::new(event_loop.proxy(), self.inner.handle.id()?))
     }
 
     /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's until that is
@@ -206,7 +206,7 @@ impl Udp {
     pub fn bind(&self, address: SocketAddr) -> Result<()> {
         self.inner.handle.check_open()?;
         let plan = self.inner.state.get().bind(address)?;
-        self.inner.carry_out(plan)
+        self.inner.execute(plan)
     }
 
     /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
@@ -223,7 +223,7 @@ impl Udp {
     /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
     /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take
     /// completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, but for full reports, which
-    /// say whom they are about ([`set_full_reports`](Self::set_full_reports)); [`counters`](Self::counters) counts them all.
+    /// say whom they are about ([`set_recv_errors`](Self::set_recv_errors)); [`counters`](Self::counters) counts them all.
     ///
     /// # Errors
     ///
@@ -233,8 +233,8 @@ impl Udp {
     pub fn connect(&self, peer: SocketAddr) -> Result<()> {
         self.inner.handle.check_open()?;
         let plan = self.inner.state.get().connect(peer)?;
-        self.inner.let_go_of_queue();
-        self.inner.carry_out(plan)
+        self.inner.flush_or_cancel();
+        self.inner.execute(plan)
     }
 
     /// Dissolves the connection and keeps the local address. Nobody can take the port meanwhile: where the kernel would give it
@@ -259,8 +259,8 @@ impl Udp {
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;
         let plan = self.inner.state.get().disconnect()?;
-        self.inner.let_go_of_queue();
-        self.inner.carry_out(plan)
+        self.inner.flush_or_cancel();
+        self.inner.execute(plan)
     }
 
     /// The local address.
@@ -300,15 +300,15 @@ impl Inner {
 
     /// Does what the policy says, and tells the state of each step that was done.
     #[inline]
-    pub(crate) fn carry_out(&self, plan: Plan) -> Result<()> {
+    pub(crate) fn execute(&self, plan: Plan) -> Result<()> {
         if plan.is_nothing() {
             return Ok(());
         }
-        self.carry_out_with(plan, |_| Ok(()))
+        self.execute_with(plan, |_| Ok(()))
     }
 
     /// The same, with options for a socket that is to be bound.
-    pub(crate) fn carry_out_with(
+    pub(crate) fn execute_with(
         &self,
         plan: Plan,
         options: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
@@ -317,35 +317,35 @@ impl Inner {
             // A new socket becomes the handle's only when all of it worked: a failed first call changes nothing.
             let fd = uv_sys::socket(family)?;
             options(fd.as_fd())?;
-            let state = self.settle(&fd, family, plan)?;
+            let state = self.bind_and_connect(&fd, family, plan)?;
             return self.adopt(fd, state).map_err(|(errno, _)| errno);
         }
         let Some(family) = self.state.get().family() else {
             return Ok(());
         };
-        if plan.dissolve {
-            let dissolved = self.dissolve(family, plan.connect.is_some());
+        if plan.disconnect {
+            let disconnected = self.disconnect_socket(family, plan.connect.is_some());
             if self.state.get().peer().is_err() {
                 self.forget_errors();
             }
-            dissolved?;
+            disconnected?;
         }
         if plan.bind.is_none() && plan.connect.is_none() {
             return Ok(());
         }
         let socket = self.socket()?;
         options(socket.as_fd())?;
-        let settled = self.settle(&*socket, family, plan);
-        match settled {
-            Ok(state) => self.enter(state),
-            Err(_) if plan.dissolve => self.forget_old_peer(family),
+        let result = self.bind_and_connect(&*socket, family, plan);
+        match result {
+            Ok(state) => self.set_state(state),
+            Err(_) if plan.disconnect => self.forget_old_peer(family),
             Err(_) => {}
         }
-        settled.map(drop)
+        result.map(drop)
     }
 
     /// Binds and connects `fd` as planned, and says what state it is in then.
-    fn settle(&self, fd: impl AsFd, family: Family, plan: Plan) -> Result<State> {
+    fn bind_and_connect(&self, fd: impl AsFd, family: Family, plan: Plan) -> Result<State> {
         if let Some(address) = plan.bind {
             uv_sys::bind(&fd, &address)?;
             self.bound_to.set(Some(address));
@@ -372,11 +372,11 @@ impl Inner {
         let socket = self.handle.register(fd)?;
         self.receiver.prepare(&socket);
         *self.socket.borrow_mut() = Some(Rc::new(socket));
-        self.enter(state);
+        self.set_state(state);
         Ok(())
     }
 
-    pub(crate) fn enter(&self, state: State) {
+    pub(crate) fn set_state(&self, state: State) {
         self.state.set(state);
         self.receiver.peer_changed(state.peer().ok());
         self.learn_segments_anew();
@@ -414,18 +414,18 @@ impl Inner {
     /// Ends the use of a handle that is closing, once, whoever closed it.
     fn end(&self) {
         if self.state.get() != State::Closed {
-            self.let_go_of_queue();
+            self.flush_or_cancel();
             self.state.set(State::Closed);
-            self.shut();
+            self.release();
         }
     }
 
     /// Lets go of the socket and of all that may not be called or delivered any more.
-    fn shut(&self) {
-        self.receiver.shut();
+    fn release(&self) {
+        self.receiver.release();
         self.rest(false);
         if let Some(defaults) = self.defaults.get() {
-            defaults.shut();
+            defaults.release();
         }
         drop(self.socket.take());
     }
@@ -436,7 +436,7 @@ impl Source for Inner {
         &self.handle
     }
 
-    fn ready(self: Rc<Self>, readiness: Interest) {
+    fn on_ready(self: Rc<Self>, readiness: Interest) {
         if readiness.contains(Interest::WRITABLE) && self.sender.unblock() {
             // What is in the error queue makes the socket look writable, too.
             self.empty_error_queue();
@@ -444,7 +444,7 @@ impl Source for Inner {
         }
         // A turn of receiving that is scheduled comes right after the reports.
         if readiness.contains(Interest::READABLE) && self.waits_for_poller() {
-            self.receive(Why::Told);
+            self.receive(ReadReason::Ready);
         }
     }
 
@@ -455,12 +455,12 @@ impl Source for Inner {
         }
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
         match phase {
             Phase::Completions => self.complete(),
             Phase::Flush => self.flush(),
-            Phase::Dispatch => self.receive(Why::Guess),
-            Phase::Revisit => self.receive(Why::Revisit),
+            Phase::Dispatch => self.receive(ReadReason::Scheduled),
+            Phase::Speculative => self.receive(ReadReason::Speculative),
             Phase::Deadline => {
                 self.sender.end_pause();
                 self.flush();
@@ -476,10 +476,10 @@ impl Source for Inner {
                 }
                 drop(self.data.take());
             }
-            Phase::Abandoned => {
+            Phase::LoopDropped => {
                 self.state.set(State::Closed);
                 self.sender.abandon();
-                self.shut();
+                self.release();
                 drop(self.close_callback.take());
                 drop(self.data.take());
             }

@@ -1,17 +1,17 @@
 //! Receiving many datagrams at once into memory of the user's own.
 //!
-//! The handle asks for as many as it would if it received into the loop's memory ([`Rhythm`](crate::rhythm::Rhythm)), and for
+//! The handle asks for as many as it would if it received into the loop's memory ([`ReadPredictor`](crate::predictor::ReadPredictor)), and for
 //! no more than the buffer has room for.
 
 use uv_core::{Phase, PollSource};
 use uv_sys::{Errno, Received, Result, UninitSlice};
 
 use crate::datagram::{Batch, Filter};
+use crate::predictor::ReadReason;
 use crate::receiving::{MAX_RECEIVED, Receiving};
-use crate::rhythm::Why;
-use crate::scratch::RECV_SLOT;
+use crate::shared::RECV_SLOT;
 use crate::udp::{Inner, Udp};
-use crate::user_memory::{Arrival, Buffers};
+use crate::user_memory::{Buffers, RecvMeta};
 
 /// What the reads of a turn found so far.
 #[derive(Default)]
@@ -28,7 +28,7 @@ struct Found {
 
 impl Inner {
     /// One turn of it.
-    pub(crate) fn receive_many(&self, udp: &Udp, why: Why, budget: usize) {
+    pub(crate) fn receive_many(&self, udp: &Udp, reason: ReadReason, budget: usize) {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         let same = || receiver.is_started() && receiver.epoch() == epoch;
@@ -42,7 +42,7 @@ impl Inner {
             go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
-                    go_on = self.read_many(udp, buffers.as_mut(), &mut found, why);
+                    go_on = self.read_many(udp, buffers.as_mut(), &mut found, reason);
                 }
             });
             // Errors that a callback caused are delivered before the datagrams behind them.
@@ -50,11 +50,11 @@ impl Inner {
         }
         if found.messages > 0 {
             // All of them are one read that had too little room.
-            receiver.rhythm.found(found.messages, found.datagrams);
+            receiver.predictor.found(found.messages, found.datagrams);
         }
         if same()
             && found.for_runs
-            && receiver.rhythm.bursts()
+            && receiver.predictor.bursts()
             && receiver.may_coalesce()
             && let Ok(socket) = self.socket()
         {
@@ -66,7 +66,13 @@ impl Inner {
     }
 
     /// Fills one buffer. `false` if there is no point in another read in this turn.
-    fn read_many(&self, udp: &Udp, buffers: &mut dyn Buffers, found: &mut Found, why: Why) -> bool {
+    fn read_many(
+        &self,
+        udp: &Udp,
+        buffers: &mut dyn Buffers,
+        found: &mut Found,
+        reason: ReadReason,
+    ) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
         let supplied = buffers.supply(udp);
@@ -81,12 +87,12 @@ impl Inner {
         let filter = receiver.filter();
         let memory = buffers.memory();
         let slots = memory.len() / RECV_SLOT;
-        let wanted = receiver.rhythm.width(self.scratch.bursts.get());
+        let wanted = receiver.predictor.width(self.shared.bursts.get());
         let width = wanted.min(slots.max(1));
-        let mut arrivals = self.scratch.arrivals.take();
+        let mut arrivals = self.shared.arrivals.take();
         arrivals.clear();
         let mut read = || {
-            self.tally.recv_call();
+            self.stats.recv_call();
             if slots == 0 && receiver.coalescing.get() {
                 self.keep_one(&socket, &filter)
             } else {
@@ -105,34 +111,34 @@ impl Inner {
         }
         let go_on = match result {
             Ok(count) => {
-                let delivered = arrivals.iter().map(Arrival::datagrams).sum();
+                let delivered = arrivals.iter().map(RecvMeta::datagrams).sum();
                 if count.max(delivered) > 1 {
-                    self.tally.received_batch();
+                    self.stats.received_batch();
                 }
                 found.messages += count;
                 found.datagrams += delivered.max(count);
                 found.left = found.left.saturating_sub(delivered.max(count));
                 found.for_runs = slots > 0;
-                receiver.rhythm.read(why, true);
+                receiver.predictor.read(reason, true);
                 if count < width && filter.backlog {
                     receiver.check_backlog(&*socket);
                 }
                 buffers.give_back(udp, Ok(&arrivals));
                 let unfinished = found.left == 0 || receiver.epoch() != epoch;
                 let last = count < width || wanted == 1 || unfinished;
-                if last && receiver.is_started() && (unfinished || receiver.rhythm.guess()) {
+                if last && receiver.is_started() && (unfinished || receiver.predictor.guess()) {
                     self.handle.schedule(Phase::Dispatch);
                 }
                 !last
             }
             Err(error) => {
                 found.had_errors = true;
-                let outcome = self.judge_read(error, why);
+                let outcome = self.judge_read(error, reason);
                 buffers.give_back(udp, outcome);
                 if error == Errno::EAGAIN {
-                    receiver.rhythm.read(why, false);
-                    if receiver.is_started() && receiver.rhythm.guess() {
-                        self.handle.schedule(Phase::Revisit);
+                    receiver.predictor.read(reason, false);
+                    if receiver.is_started() && receiver.predictor.guess() {
+                        self.handle.schedule(Phase::Speculative);
                     }
                 } else {
                     found.left = found.left.saturating_sub(1);
@@ -140,7 +146,7 @@ impl Inner {
                 error != Errno::EAGAIN && found.left > 0
             }
         };
-        self.scratch.arrivals.set(arrivals);
+        self.shared.arrivals.set(arrivals);
         go_on
     }
 
@@ -151,18 +157,18 @@ impl Inner {
         memory: &mut UninitSlice,
         width: usize,
         filter: &Filter,
-        arrivals: &mut Vec<Arrival>,
+        arrivals: &mut Vec<RecvMeta>,
     ) -> Result<usize> {
         let options = self.receiver.options(filter);
         let mut add = |received: &Received, offset| {
             self.count_drops(received.metadata.kernel_drops);
             let Some(source) = filter.admit(received.source) else {
-                return self.tally.strangers(1);
+                return self.stats.filtered(1);
             };
-            let arrival = Arrival::new(received, source, offset);
-            self.tally.received(arrival.datagrams(), arrival.len);
+            let arrival = RecvMeta::new(received, source, offset);
+            self.stats.received(arrival.datagrams(), arrival.len);
             if arrival.truncated {
-                self.tally.truncated();
+                self.stats.truncated();
             }
             arrivals.push(arrival);
         };
@@ -173,7 +179,7 @@ impl Inner {
         }
         // Nobody else receives during this handle's turn.
         let mut batch = self
-            .scratch
+            .shared
             .recv
             .try_borrow_mut()
             .map_err(|_| Errno::EAGAIN)?;
@@ -193,7 +199,7 @@ impl Inner {
     /// delivered next.
     fn keep_one(&self, socket: &PollSource, filter: &Filter) -> Result<usize> {
         let mut batch = self
-            .scratch
+            .shared
             .recv
             .try_borrow_mut()
             .map_err(|_| Errno::EAGAIN)?;

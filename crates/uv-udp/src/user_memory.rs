@@ -10,18 +10,18 @@ use std::net::SocketAddr;
 use uv_core::Phase;
 use uv_sys::{Errno, Metadata, Received, RecvBuffer, UninitSlice};
 
-use crate::datagram::{Datagram, Run, stride};
+use crate::datagram::{Datagram, Segments, stride};
 use crate::errors::NetworkError;
+use crate::predictor::ReadReason;
 use crate::receiving::{MAX_RECEIVED, Receiving};
-use crate::rhythm::Why;
-use crate::scratch::RECV_SLOT;
+use crate::shared::RECV_SLOT;
 use crate::udp::{Inner, Udp};
 use crate::waiting::Waiting;
 
 /// A datagram, or a run of them, that was stored in a buffer that the user supplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Arrival {
+pub struct RecvMeta {
     /// Where in the buffer it begins: 0, or in [`recv_batch_into_start`](Udp::recv_batch_into_start) a multiple of 65,536.
     pub offset: usize,
     /// Bytes that were stored. 0 is an empty datagram, which is a datagram.
@@ -34,11 +34,11 @@ pub struct Arrival {
     #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
     /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several,
-    /// which are of that size but for the last ([`set_recv_runs`](Udp::set_recv_runs)): see [`run`](Self::run).
+    /// which are of that size but for the last ([`set_gro`](Udp::set_gro)): see [`segments`](Self::segments).
     pub metadata: Metadata,
 }
 
-impl Arrival {
+impl RecvMeta {
     pub(crate) fn new(received: &Received, source: SocketAddr, offset: usize) -> Self {
         Self {
             offset,
@@ -54,17 +54,17 @@ impl Arrival {
     /// with; there is nothing in one that is too short to be that.
     ///
     /// ```no_run
-    /// # fn look(buffer: &[u8], arrival: uv_udp::Arrival) {
-    /// for datagram in arrival.run(buffer) {
+    /// # fn look(buffer: &[u8], arrival: uv_udp::RecvMeta) {
+    /// for datagram in arrival.segments(buffer) {
     ///     println!("{} bytes from {}", datagram.data.len(), datagram.source);
     /// }
     /// # }
     /// ```
     #[must_use]
-    pub fn run<'a>(&'a self, buffer: &'a [u8]) -> Run<'a> {
+    pub fn segments<'a>(&'a self, buffer: &'a [u8]) -> Segments<'a> {
         let end = self.offset.saturating_add(self.len);
         let Some(data) = buffer.get(self.offset..end) else {
-            return Run::SPENT;
+            return Segments::SPENT;
         };
         let whole = Datagram {
             data,
@@ -72,7 +72,7 @@ impl Arrival {
             truncated: self.truncated,
             metadata: &self.metadata,
         };
-        Run::of_message(whole)
+        Segments::of_message(whole)
     }
 
     /// How many datagrams it is. An empty one is one, too.
@@ -82,7 +82,7 @@ impl Arrival {
 }
 
 /// What a buffer comes back with.
-pub(crate) type Outcome<'a> = Result<&'a [Arrival], NetworkError>;
+pub(crate) type Outcome<'a> = Result<&'a [RecvMeta], NetworkError>;
 
 /// The two callbacks, and the buffer that is on its way from one to the other.
 pub(crate) trait Buffers {
@@ -138,7 +138,7 @@ impl Udp {
     /// back with what was stored in it. Otherwise as [`recv_start`](Self::recv_start).
     ///
     /// `supply` is told how many bytes every datagram fits into (65,536). A buffer may have fewer; what does not fit is lost,
-    /// and [`Arrival::truncated`] says so. It may be anything that lends its bytes ([`RecvBuffer`]): a `Vec<u8>`, a boxed
+    /// and [`RecvMeta::truncated`] says so. It may be anything that lends its bytes ([`RecvBuffer`]): a `Vec<u8>`, a boxed
     /// slice, an entry of a pool, memory that is not initialised. Each buffer comes back once, whatever happens, with one of these:
     ///
     /// - `Ok(Some(arrival))`: a datagram.
@@ -149,7 +149,7 @@ impl Udp {
     ///
     /// Nothing is copied and nothing allocated, unless the kernel puts datagrams together for this handle: because bursts came
     /// while it received in another form, or because it was adopted so. Each of them is copied twice then;
-    /// [`set_recv_runs`](Self::set_recv_runs) spares that.
+    /// [`set_gro`](Self::set_gro) spares that.
     ///
     /// If `supply` has no buffer, or one without room, `callback` is told `ENOBUFS` and nothing is lost. As long as there
     /// is something to read, `supply` is asked again in every iteration, and the loop does not wait meanwhile: it spins,
@@ -159,8 +159,8 @@ impl Udp {
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// udp.bind("127.0.0.1:0".parse().unwrap())?;
     /// udp.recv_into_start(
     ///     |_, _| Some(vec![0; 1500]),
@@ -172,7 +172,7 @@ impl Udp {
     ///     },
     /// )?;
     /// udp.try_send_to(b"hello", udp.local_addr()?)?;
-    /// lp.run(RunMode::Default)?;
+    /// event_loop.run(RunMode::Default)?;
     /// # Ok::<(), uv_udp::Errno>(())
     /// ```
     ///
@@ -184,9 +184,9 @@ impl Udp {
     pub fn recv_into_start<B: RecvBuffer + 'static>(
         &self,
         supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
-        mut callback: impl FnMut(&Udp, Option<B>, Result<Option<Arrival>, NetworkError>) + 'static,
+        mut callback: impl FnMut(&Udp, Option<B>, Result<Option<RecvMeta>, NetworkError>) + 'static,
     ) -> uv_sys::Result<()> {
-        let first = |arrivals: &[Arrival]| arrivals.first().copied();
+        let first = |arrivals: &[RecvMeta]| arrivals.first().copied();
         self.start(Receiving::Into(Box::new(Pair {
             supply,
             callback: move |udp: &Udp, buffer, outcome: Outcome<'_>| {
@@ -202,7 +202,7 @@ impl Udp {
     /// its start, and each of the others 65,536 bytes after the one before. A buffer for less than two is for one.
     ///
     /// Where bursts come, the kernel puts datagrams of one source and size together, as in [`recv_start`](Self::recv_start):
-    /// an arrival is a run of several then, which [`Arrival::run`] takes apart. A buffer of less than 65,536 bytes never gets
+    /// an arrival is a run of several then, which [`RecvMeta::segments`] takes apart. A buffer of less than 65,536 bytes never gets
     /// a run.
     ///
     /// A `supply` without a buffer is asked again in every iteration here, too: stop receiving when all of them are lent.
@@ -213,15 +213,15 @@ impl Udp {
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// udp.bind("127.0.0.1:0".parse().unwrap())?;
     /// udp.recv_batch_into_start(
     ///     |_, slot| Some(vec![0; 8 * slot]),
     ///     |udp, buffer, outcome| {
     ///         let (Some(buffer), Ok(arrivals)) = (buffer, outcome) else { return };
     ///         for arrival in arrivals {
-    ///             for datagram in arrival.run(&buffer) {
+    ///             for datagram in arrival.segments(&buffer) {
     ///                 assert_eq!(datagram.data, b"hello");
     ///             }
     ///         }
@@ -229,7 +229,7 @@ impl Udp {
     ///     },
     /// )?;
     /// udp.try_send_to(b"hello", udp.local_addr()?)?;
-    /// lp.run(RunMode::Default)?;
+    /// event_loop.run(RunMode::Default)?;
     /// # Ok::<(), uv_udp::Errno>(())
     /// ```
     ///
@@ -240,7 +240,7 @@ impl Udp {
     pub fn recv_batch_into_start<B: RecvBuffer + 'static>(
         &self,
         supply: impl FnMut(&Udp, usize) -> Option<B> + 'static,
-        callback: impl FnMut(&Udp, Option<B>, Result<&[Arrival], NetworkError>) + 'static,
+        callback: impl FnMut(&Udp, Option<B>, Result<&[RecvMeta], NetworkError>) + 'static,
     ) -> uv_sys::Result<()> {
         self.start(Receiving::Into(Box::new(Pair {
             supply,
@@ -262,7 +262,7 @@ impl Udp {
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     #[doc(alias = "UDP_GRO")]
-    pub fn set_recv_runs(&self, on: bool) -> uv_sys::Result<()> {
+    pub fn set_gro(&self, on: bool) -> uv_sys::Result<()> {
         self.inner.handle.check_open()?;
         if on && !uv_sys::capabilities().gro {
             return Err(Errno::EOPNOTSUPP);
@@ -271,20 +271,20 @@ impl Udp {
         Ok(())
     }
 
-    /// Whether [`set_recv_runs`](Self::set_recv_runs) is on.
+    /// Whether [`set_gro`](Self::set_gro) is on.
     #[must_use]
     #[doc(alias = "UDP_GRO")]
-    pub fn recv_runs(&self) -> bool {
+    pub fn gro(&self) -> bool {
         self.inner.receiver.runs()
     }
 }
 
 impl Inner {
     /// One turn of reading straight into the user's buffers.
-    pub(crate) fn receive_into(&self, udp: &Udp, why: Why, budget: usize) {
+    pub(crate) fn receive_into(&self, udp: &Udp, reason: ReadReason, budget: usize) {
         let receiver = &self.receiver;
         if receiver.many.get() {
-            return self.receive_many(udp, why, budget);
+            return self.receive_many(udp, reason, budget);
         }
         let epoch = receiver.epoch();
         let mut left = budget;
@@ -298,7 +298,8 @@ impl Inner {
             let mut go_on = false;
             receiver.call(|receiving| {
                 if let Receiving::Into(buffers) = receiving {
-                    go_on = self.read_into(udp, buffers.as_mut(), &mut left, &mut had_errors, why);
+                    go_on =
+                        self.read_into(udp, buffers.as_mut(), &mut left, &mut had_errors, reason);
                 }
             });
             if !go_on {
@@ -317,7 +318,7 @@ impl Inner {
         buffers: &mut dyn Buffers,
         left: &mut usize,
         had_errors: &mut bool,
-        why: Why,
+        reason: ReadReason,
     ) -> bool {
         let receiver = &self.receiver;
         let epoch = receiver.epoch();
@@ -334,23 +335,23 @@ impl Inner {
         while *left > 0 {
             *left -= 1;
             let filter = receiver.filter();
-            self.tally.recv_call();
+            self.stats.recv_call();
             match uv_sys::recv_into(&*socket, buffers.memory(), receiver.options(&filter)) {
                 Ok(received) => {
                     // A stranger's datagram leaves the buffer to the next one.
                     if let Some(source) = filter.admit(received.source) {
-                        let arrival = Arrival::new(&received, source, 0);
+                        let arrival = RecvMeta::new(&received, source, 0);
                         self.count_arrival(&arrival);
                         self.count_drops(arrival.metadata.kernel_drops);
                         buffers.give_back(udp, Ok(&[arrival]));
                         return true;
                     }
-                    self.tally.strangers(1);
+                    self.stats.filtered(1);
                 }
                 Err(error) if *had_errors && error != Errno::EAGAIN => self.report(error),
                 Err(error) => {
                     *had_errors = true;
-                    let outcome = self.judge_read(error, why);
+                    let outcome = self.judge_read(error, reason);
                     buffers.give_back(udp, outcome);
                     return error != Errno::EAGAIN;
                 }
@@ -361,38 +362,38 @@ impl Inner {
     }
 
     /// What a buffer comes back with after a read that failed. Reports that the handle asked for are told next, without one.
-    pub(crate) fn judge_read(&self, error: Errno, why: Why) -> Outcome<'static> {
+    pub(crate) fn judge_read(&self, error: Errno, reason: ReadReason) -> Outcome<'static> {
         if error == Errno::EAGAIN {
             if let Ok(socket) = self.socket() {
                 self.receiver.check_backlog(&*socket);
             }
-            match why {
-                Why::Told => self.empty_error_queue(),
-                Why::Guess | Why::Revisit => self.collect_reports(),
+            match reason {
+                ReadReason::Ready => self.empty_error_queue(),
+                ReadReason::Scheduled | ReadReason::Speculative => self.collect_reports(),
             };
             return Ok(&[]);
         }
         if self.collect_reports() {
             return Ok(&[]);
         }
-        self.tally.error(error);
+        self.stats.error(error);
         Err(NetworkError::new(error))
     }
 
     /// Tells a user who has no buffer, or one without room.
     pub(crate) fn lack_buffer(&self, udp: &Udp, buffers: &mut dyn Buffers) {
-        self.tally.error(Errno::ENOBUFS);
+        self.stats.error(Errno::ENOBUFS);
         buffers.give_back(udp, Err(NetworkError::new(Errno::ENOBUFS)));
     }
 
-    fn count_arrival(&self, arrival: &Arrival) {
+    fn count_arrival(&self, arrival: &RecvMeta) {
         let datagrams = arrival.datagrams();
-        self.tally.received(datagrams, arrival.len);
+        self.stats.received(datagrams, arrival.len);
         if datagrams > 1 {
-            self.tally.received_batch();
+            self.stats.received_batch();
         }
         if arrival.truncated {
-            self.tally.truncated();
+            self.stats.truncated();
         }
     }
 
@@ -417,7 +418,7 @@ impl Inner {
         };
         let datagram = waiting.datagram();
         let len = buffers.memory().write(datagram.data);
-        let arrival = Arrival {
+        let arrival = RecvMeta {
             offset: 0,
             len,
             full_len: datagram.data.len(),

@@ -21,7 +21,7 @@ const MAX_ERRORS_DELIVERED: usize = MAX_RECEIVED / 2;
 
 /// All that is kept. Most handles never keep anything.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct Backlog {
     /// Received but not delivered when the callback stopped receiving, or the peer changed.
     datagrams: RefCell<VecDeque<Waiting>>,
     errors: RefCell<VecDeque<NetworkError>>,
@@ -49,7 +49,7 @@ impl Waiting {
 }
 
 impl Receiver {
-    fn kept(&self) -> &Kept {
+    fn kept(&self) -> &Backlog {
         self.kept.get_or_init(Box::default)
     }
 
@@ -120,7 +120,7 @@ impl Inner {
             && let Ok(Some(pending)) = uv_sys::take_error(&*socket)
             && !self.collect_reports()
         {
-            self.tally.error(pending);
+            self.stats.error(pending);
         }
         if let Some(kept) = self.receiver.kept.get() {
             let mut errors = kept.errors.borrow_mut();
@@ -130,7 +130,7 @@ impl Inner {
 
     /// Keeps an error for the receive callback.
     pub(crate) fn tell(&self, error: NetworkError) {
-        self.tally.error(error.errno());
+        self.stats.error(error.errno());
         let mut errors = self.receiver.kept().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
             errors.pop_front();
@@ -183,7 +183,7 @@ impl Inner {
     pub(crate) fn take_back(&self, batch: &mut Batch<'_>) {
         let (datagrams, bytes) = batch.totals();
         if datagrams > 0 {
-            self.tally.returned(datagrams, bytes);
+            self.stats.returned(datagrams, bytes);
             self.put_back(batch);
             let returned = &self.receiver.kept().returned;
             returned.set(returned.get().wrapping_add(1));
@@ -209,7 +209,7 @@ impl Inner {
             *left -= 1;
             let peer = receiver.filter().peer;
             if peer.is_some_and(|peer| !same_peer(&peer, &waiting.source)) {
-                self.tally.strangers(1);
+                self.stats.filtered(1);
                 continue;
             }
             let mut taken = true;
@@ -217,11 +217,11 @@ impl Inner {
             let bytes = waiting.data.len();
             receiver.call(|receiving| match receiving {
                 Receiving::Each(callback) => {
-                    self.tally.received(1, bytes);
+                    self.stats.received(1, bytes);
                     callback(udp, Ok(waiting.datagram()));
                 }
                 Receiving::Batch(callback) => {
-                    self.tally.received(1, bytes);
+                    self.stats.received(1, bytes);
                     callback(udp, Ok(Batch::one(waiting.datagram()).lent_by(self)));
                     taken = receiver.returned() == returned;
                 }
@@ -234,7 +234,7 @@ impl Inner {
     }
 
     pub(crate) fn deliver_error(&self, udp: &Udp, error: NetworkError) {
-        self.tally.error(error.errno());
+        self.stats.error(error.errno());
         self.hand_over(udp, error);
     }
 

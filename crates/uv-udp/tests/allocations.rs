@@ -25,8 +25,8 @@ fn allocations(mut work: impl FnMut()) -> u64 {
 
 const ANY: &str = "127.0.0.1:0";
 
-fn bound(lp: &Loop) -> (Udp, SocketAddr) {
-    let udp = Udp::new(lp);
+fn bound(event_loop: &Loop) -> (Udp, SocketAddr) {
+    let udp = Udp::new(event_loop);
     udp.bind(ANY.parse().unwrap()).unwrap();
     let address = udp.local_addr().unwrap();
     (udp, address)
@@ -40,25 +40,25 @@ fn sink() -> (UdpSocket, SocketAddr) {
 }
 
 /// Two handles that are connected to each other.
-fn pair(lp: &Loop) -> (Udp, Udp) {
-    let ((one, address), (other, other_address)) = (bound(lp), bound(lp));
+fn pair(event_loop: &Loop) -> (Udp, Udp) {
+    let ((one, address), (other, other_address)) = (bound(event_loop), bound(event_loop));
     one.connect(other_address).unwrap();
     other.connect(address).unwrap();
     (one, other)
 }
 
-fn run_until(lp: &Loop, mut done: impl FnMut() -> bool) {
+fn run_until(event_loop: &Loop, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert!(start.elapsed() < DEADLINE, "it never came");
     }
 }
 
 /// Iterations with nothing to do.
-fn run_idly(lp: &Loop) {
+fn run_idly(event_loop: &Loop) {
     for _ in 0..3 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
 }
 
@@ -68,14 +68,14 @@ fn segments() -> NonZeroU16 {
 
 #[test]
 fn a_direct_send_allocates_nothing() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (_sink, address) = sink();
-    let (connected, unconnected) = (Udp::new(&lp), Udp::new(&lp));
+    let (connected, unconnected) = (Udp::new(&event_loop), Udp::new(&event_loop));
     connected.connect(address).unwrap();
     let segmented = [7; 6_400];
     let run = [Transmit::new(&segmented[..100]); 64];
     let lengths: [_; 64] = std::array::from_fn(|index| Transmit::new(&segmented[..index]));
-    let addressed = lengths.map(|transmit| transmit.to(address));
+    let addressed = lengths.map(|transmit| transmit.with_destination(address));
 
     let count = allocations(|| assert_eq!(connected.try_send(b"one"), Ok(3)));
     assert_eq!(count, 0, "try_send");
@@ -98,29 +98,35 @@ fn a_direct_send_allocates_nothing() {
 }
 
 /// Sends so many datagrams of each of these lengths in turn, and runs the loop until all are called back.
-fn send(lp: &Loop, count: usize, lengths: &[usize], mut send: impl FnMut(&[u8]), done: &Udp) {
+fn send(
+    event_loop: &Loop,
+    count: usize,
+    lengths: &[usize],
+    mut send: impl FnMut(&[u8]),
+    done: &Udp,
+) {
     for index in 0..count {
         send(&[7; 1_500][..lengths[index % lengths.len()]]);
     }
-    run_until(lp, || done.send_queue_count() == 0);
+    run_until(event_loop, || done.send_queue_count() == 0);
 }
 
 #[test]
 fn a_send_with_a_callback_that_captures_nothing_allocates_nothing() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (_sink, address) = sink();
-    let (connected, unconnected) = (Udp::new(&lp), Udp::new(&lp));
+    let (connected, unconnected) = (Udp::new(&event_loop), Udp::new(&event_loop));
     connected.connect(address).unwrap();
     for burst in [1, 64] {
         for lengths in [&[0][..], &[45], &[1_200], &[1, 2, 3, 1_200]] {
             let plain = |data: &[u8]| connected.send(data, |_, result| result.unwrap()).unwrap();
-            let count = allocations(|| send(&lp, burst, lengths, plain, &connected));
+            let count = allocations(|| send(&event_loop, burst, lengths, plain, &connected));
             assert_eq!(count, 0, "send of {burst} datagrams of {lengths:?} bytes");
             let addressed = |data: &[u8]| {
                 let sent = unconnected.send_to(data, address, |_, result| result.unwrap());
                 sent.unwrap();
             };
-            let count = allocations(|| send(&lp, burst, lengths, addressed, &unconnected));
+            let count = allocations(|| send(&event_loop, burst, lengths, addressed, &unconnected));
             assert_eq!(
                 count, 0,
                 "send_to of {burst} datagrams of {lengths:?} bytes"
@@ -131,9 +137,9 @@ fn a_send_with_a_callback_that_captures_nothing_allocates_nothing() {
 
 #[test]
 fn a_send_with_a_callback_that_captures_something_allocates_its_box() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (_sink, address) = sink();
-    let udp = Udp::new(&lp);
+    let udp = Udp::new(&event_loop);
     udp.connect(address).unwrap();
     let completed = Rc::new(Cell::new(0));
     for burst in [1, 64] {
@@ -146,7 +152,7 @@ fn a_send_with_a_callback_that_captures_something_allocates_its_box() {
                 };
                 udp.send(data, callback).unwrap();
             };
-            send(&lp, burst, &[45], capturing, &udp);
+            send(&event_loop, burst, &[45], capturing, &udp);
         });
         assert_eq!(count, COUNTED * burst as u64, "bursts of {burst}");
     }
@@ -172,19 +178,19 @@ fn run(sender: &Udp, count: usize) {
 
 /// Allocations while a receiver gets datagrams, which `start` counts.
 fn receive(start: impl FnOnce(&Udp, Rc<Cell<usize>>), count: usize, sending: Sending) -> u64 {
-    let lp = Loop::new().unwrap();
-    let (sender, receiver) = pair(&lp);
+    let event_loop = Loop::new().unwrap();
+    let (sender, receiver) = pair(&event_loop);
     let received = Rc::new(Cell::new(0));
     start(&receiver, Rc::clone(&received));
     let allocated = allocations(|| {
         received.set(0);
         sending(&sender, count);
-        run_until(&lp, || received.get() == count);
+        run_until(&event_loop, || received.get() == count);
         // Also what a handle does when nothing more comes.
-        run_idly(&lp);
+        run_idly(&event_loop);
     });
     receiver.close(|_| ()).unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     allocated
 }
 
@@ -263,8 +269,8 @@ fn receiving_many_into_the_users_memory_allocates_nothing() {
 
 #[test]
 fn a_ping_pong_allocates_nothing() {
-    let lp = Loop::new().unwrap();
-    let (one, other) = pair(&lp);
+    let event_loop = Loop::new().unwrap();
+    let (one, other) = pair(&event_loop);
     let rounds = Rc::new(Cell::new(0));
     other
         .recv_start(|udp, received| {
@@ -284,7 +290,7 @@ fn a_ping_pong_allocates_nothing() {
     one.try_send(b"ping").unwrap();
     let count = allocations(|| {
         let goal = rounds.get() + 10;
-        run_until(&lp, || rounds.get() >= goal);
+        run_until(&event_loop, || rounds.get() >= goal);
     });
     assert_eq!(count, 0);
 }

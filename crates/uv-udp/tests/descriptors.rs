@@ -11,10 +11,10 @@ fn an_ipv6_handle_disconnects_also_where_the_limit_was_lowered_below_its_descrip
     let Ok(peer) = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) else {
         return;
     };
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     // More descriptors than the limit will allow; the last is the handle's.
     let mut others: Vec<_> = (0..64).map(|_| peer.try_clone().unwrap()).collect();
-    let udp = Udp::new(&lp);
+    let udp = Udp::new(&event_loop);
     udp.bind((Ipv6Addr::LOCALHOST, 0).into()).unwrap();
     udp.connect(peer.local_addr().unwrap()).unwrap();
     let (address, number) = (udp.local_addr().unwrap(), udp.fileno().unwrap());
@@ -39,5 +39,5 @@ fn an_ipv6_handle_disconnects_also_where_the_limit_was_lowered_below_its_descrip
     .unwrap();
     let stranger = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
     stranger.send_to(b"anyone", address).unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }

@@ -27,12 +27,12 @@ fn the_program_that_idles() {
     if env::var_os(IDLE).is_none() {
         return;
     }
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::from_secs(3600), Duration::ZERO, |_| ())
         .unwrap();
-    let udp = Udp::new(&lp);
+    let udp = Udp::new(&event_loop);
     udp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     udp.recv_start(move |udp, received| match received.unwrap().data {
         b"rest" => println!("{AT_REST}"),
@@ -44,7 +44,7 @@ fn the_program_that_idles() {
     })
     .unwrap();
     println!("address {}", udp.local_addr().unwrap());
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
 }
 
 /// What follows this word in the next line of the program that has it.

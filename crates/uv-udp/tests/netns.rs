@@ -96,8 +96,8 @@ fn warm_up(receiver: &UdpSocket, to: SocketAddr) {
 
 /// Sends a burst, and checks that all of it arrives as it was sent. Says how many system calls it took: those that carry one
 /// message, and those that carry several.
-fn burst(lp: &Loop, udp: &Udp, receiver: &UdpSocket, length: usize) -> (usize, usize) {
-    let deadline = Timer::new(lp);
+fn burst(event_loop: &Loop, udp: &Udp, receiver: &UdpSocket, length: usize) -> (usize, usize) {
+    let deadline = Timer::new(event_loop);
     let late = |_: &Timer| panic!("not within a minute");
     deadline
         .start(Duration::from_secs(60), Duration::ZERO, late)
@@ -110,7 +110,7 @@ fn burst(lp: &Loop, udp: &Udp, receiver: &UdpSocket, length: usize) -> (usize, u
         udp.send(&vec![number as u8; length], callback).unwrap();
     }
     while udp.send_queue_count() > 0 {
-        lp.run(RunMode::Once).unwrap();
+        event_loop.run(RunMode::Once).unwrap();
     }
     assert_eq!(*results.borrow(), [Ok(()); BURST]);
     let mut buffer = [0; 2_000];
@@ -129,41 +129,41 @@ fn burst(lp: &Loop, udp: &Udp, receiver: &UdpSocket, length: usize) -> (usize, u
 fn check(receiver: &UdpSocket) {
     let to = receiver.local_addr().unwrap();
     warm_up(receiver, to);
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     udp.connect(to).unwrap();
     let told: Rc<RefCell<Vec<Errno>>> = Rc::default();
     let errors = Rc::clone(&told);
     udp.recv_start(move |_, received| errors.borrow_mut().extend(received.err().map(Errno::from)))
         .unwrap();
 
-    let (one, several) = burst(&lp, &udp, receiver, 1_400);
+    let (one, several) = burst(&event_loop, &udp, receiver, 1_400);
     assert!(one > 1, "segments were tried first");
     assert!(
         several > 0,
         "the datagrams of a refused message go by themselves"
     );
     // What was learnt is kept: after the first datagram, the others are two turns' worth, and no segments are tried.
-    assert_eq!(burst(&lp, &udp, receiver, 1_400), (1, 2));
+    assert_eq!(burst(&event_loop, &udp, receiver, 1_400), (1, 2));
     // Smaller segments still are segments: the first datagram goes by itself, the others as one or two messages.
     for _ in 0..3 {
-        let (one, several) = burst(&lp, &udp, receiver, 1_200);
+        let (one, several) = burst(&event_loop, &udp, receiver, 1_200);
         assert!(
             one + several <= 3,
             "{one} and {several} calls for 1,200 bytes"
         );
         assert!(udp.counters().segments > 0);
     }
-    assert_eq!(burst(&lp, &udp, receiver, 1_400), (1, 2));
+    assert_eq!(burst(&event_loop, &udp, receiver, 1_400), (1, 2));
 
-    too_large_ones_among_others(&lp, &udp, receiver);
-    lp.run(RunMode::NoWait).unwrap();
+    too_large_ones_among_others(&event_loop, &udp, receiver);
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(*told.borrow(), [], "the network has nothing to say of it");
     assert!(udp.counters().fallbacks >= 1);
 }
 
 /// Datagrams that must not be fragmented, some of them larger than the path allows: each has its own result.
-fn too_large_ones_among_others(lp: &Loop, udp: &Udp, receiver: &UdpSocket) {
+fn too_large_ones_among_others(event_loop: &Loop, udp: &Udp, receiver: &UdpSocket) {
     udp.set_path_mtu_discovery(PathMtuDiscovery::Do).unwrap();
     let lengths = [
         1_000, 1_000, 1_000, 1_400, 1_000, 1_000, 1_400, 1_400, 1_400, 900, 1_000, 1_400, 0,
@@ -175,7 +175,7 @@ fn too_large_ones_among_others(lp: &Loop, udp: &Udp, receiver: &UdpSocket) {
         udp.send(&vec![7; length], callback).unwrap();
     }
     while udp.send_queue_count() > 0 {
-        lp.run(RunMode::Once).unwrap();
+        event_loop.run(RunMode::Once).unwrap();
     }
     let result = |length| {
         if length == 1_400 {

@@ -22,21 +22,21 @@ type Switch = fn(&Udp, bool) -> Result<()>;
 const METADATA: [(&str, Switch); 5] = [
     ("tos", Udp::set_recv_tos),
     ("ttl", Udp::set_recv_ttl),
-    ("destination", Udp::set_recv_destination),
+    ("destination", Udp::set_recv_packet_info),
     ("timestamp", Udp::set_recv_timestamp),
     ("drops", Udp::set_recv_drops),
 ];
 
 /// Runs the loop until so many datagrams were received since the last time.
-fn run_until(lp: &Loop, received: &Cell<usize>, count: usize) {
+fn run_until(event_loop: &Loop, received: &Cell<usize>, count: usize) {
     while received.get() < count {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
     received.set(0);
 }
 
-fn pair(lp: &Loop) -> [Udp; 2] {
-    let pair = [Udp::new(lp), Udp::new(lp)];
+fn pair(event_loop: &Loop) -> [Udp; 2] {
+    let pair = [Udp::new(event_loop), Udp::new(event_loop)];
     for udp in &pair {
         udp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     }
@@ -47,8 +47,8 @@ fn pair(lp: &Loop) -> [Udp; 2] {
 }
 
 /// One datagram there and back, again and again.
-fn pingpong(lp: &Loop) -> ([Udp; 2], impl Fn()) {
-    let [one, other] = pair(lp);
+fn pingpong(event_loop: &Loop) -> ([Udp; 2], impl Fn()) {
+    let [one, other] = pair(event_loop);
     let received = Rc::new(Cell::new(0));
     other
         .recv_start(|udp, received| {
@@ -58,11 +58,11 @@ fn pingpong(lp: &Loop) -> ([Udp; 2], impl Fn()) {
     let count = Rc::clone(&received);
     one.recv_start(move |_, _| count.set(count.get() + 1))
         .unwrap();
-    let (lp, sender) = (lp.clone(), one.clone());
+    let (event_loop, sender) = (event_loop.clone(), one.clone());
     let rounds = move || {
         for _ in 0..ROUNDS {
             sender.try_send(b"ping").unwrap();
-            run_until(&lp, &received, 1);
+            run_until(&event_loop, &received, 1);
         }
     };
     // The handles learn that datagrams come one by one.
@@ -71,20 +71,20 @@ fn pingpong(lp: &Loop) -> ([Udp; 2], impl Fn()) {
 }
 
 /// Many datagrams of one size at once, one way.
-fn burst(lp: &Loop) -> ([Udp; 2], impl Fn()) {
-    let [one, other] = pair(lp);
+fn burst(event_loop: &Loop) -> ([Udp; 2], impl Fn()) {
+    let [one, other] = pair(event_loop);
     let received = Rc::new(Cell::new(0));
     let count = Rc::clone(&received);
     other
         .recv_start(move |_, _| count.set(count.get() + 1))
         .unwrap();
-    let (lp, sender) = (lp.clone(), one.clone());
+    let (event_loop, sender) = (event_loop.clone(), one.clone());
     let bursts = move || {
         for _ in 0..ROUNDS {
             for _ in 0..BURST {
                 sender.send(&[7; 100], |_, result| result.unwrap()).unwrap();
             }
-            run_until(&lp, &received, BURST);
+            run_until(&event_loop, &received, BURST);
         }
     };
     // The handles learn that there are bursts.
@@ -113,12 +113,12 @@ fn the_program_that_is_traced() {
     let Some(workload) = env::var_os(WORKLOAD) else {
         return;
     };
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     if workload == "pingpong" {
-        let (handles, work) = pingpong(&lp);
+        let (handles, work) = pingpong(&event_loop);
         phases(&handles, &work);
     } else {
-        let (handles, work) = burst(&lp);
+        let (handles, work) = burst(&event_loop);
         phases(&handles, &work);
     }
 }

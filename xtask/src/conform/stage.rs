@@ -103,7 +103,7 @@ pub(crate) use ensure_eq;
 
 /// One rule's loop, and what is around it.
 pub(super) struct Stage {
-    pub(crate) lp: Loop,
+    pub(crate) event_loop: Loop,
     pub(crate) family: Family,
     notes: RefCell<Vec<String>>,
 }
@@ -111,7 +111,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(crate) fn new(family: Family) -> Result<Self, Broken> {
         Ok(Self {
-            lp: Loop::new()?,
+            event_loop: Loop::new()?,
             family,
             notes: RefCell::default(),
         })
@@ -152,7 +152,7 @@ impl Stage {
 
     /// A handle without a socket.
     pub(crate) fn udp(&self) -> Udp {
-        Udp::new(&self.lp)
+        Udp::new(&self.event_loop)
     }
 
     /// A handle on loopback.
@@ -185,7 +185,7 @@ impl Stage {
                 !late.expired.get(),
                 "within {DEADLINE:?} it was not so that {what}"
             );
-            self.lp.run(RunMode::Once)?;
+            self.event_loop.run(RunMode::Once)?;
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl Stage {
     pub(crate) fn to_the_end(&self) -> Verdict {
         let late = self.deadline()?;
         late.timer.unreference();
-        self.lp.run(RunMode::Default)?;
+        self.event_loop.run(RunMode::Default)?;
         ensure!(
             !late.expired.get(),
             "the loop did not come to an end within {DEADLINE:?}"
@@ -222,7 +222,7 @@ impl Stage {
     /// Some more iterations, in which nothing of note should happen.
     pub(crate) fn a_little_longer(&self) -> Verdict {
         for _ in 0..50 {
-            self.lp.run(RunMode::NoWait)?;
+            self.event_loop.run(RunMode::NoWait)?;
         }
         Ok(())
     }
@@ -230,17 +230,17 @@ impl Stage {
     /// Runs the loop for this long, by its own clock.
     pub(crate) fn for_a_while(&self, duration: Duration) -> Verdict {
         let over = Rc::new(Cell::new(false));
-        let (timer, set) = (Timer::new(&self.lp), Rc::clone(&over));
+        let (timer, set) = (Timer::new(&self.event_loop), Rc::clone(&over));
         timer.start(duration, Duration::ZERO, move |_| set.set(true))?;
         self.until("a timer fires", || over.get())
     }
 
     fn deadline(&self) -> Result<Deadline, Errno> {
-        let (timer, expired) = (Timer::new(&self.lp), Rc::new(Cell::new(false)));
-        let (set, lp) = (Rc::clone(&expired), self.lp.clone());
+        let (timer, expired) = (Timer::new(&self.event_loop), Rc::new(Cell::new(false)));
+        let (set, event_loop) = (Rc::clone(&expired), self.event_loop.clone());
         timer.start(DEADLINE, Duration::ZERO, move |_| {
             set.set(true);
-            lp.stop();
+            event_loop.stop();
         })?;
         Ok(Deadline { timer, expired })
     }

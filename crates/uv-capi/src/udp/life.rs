@@ -47,11 +47,11 @@ pub extern "C" fn uvudp_udp_init_ex(
         send_queue_count: Cell::new(0),
         more: [ptr::null_mut(); 2],
     };
-    init(loop_, handle, UV_UDP, structure, |lp, handle| {
-        let receiver = Receiver::new(lp, handle, flags & UV_UDP_RECVMMSG != 0);
+    init(loop_, handle, UV_UDP, structure, |event_loop, handle| {
+        let receiver = Receiver::new(event_loop, handle, flags & UV_UDP_RECVMMSG != 0);
         let udp = match family {
-            None => Udp::new(lp),
-            Some(family) => Udp::for_family(lp, family)?,
+            None => Udp::new(event_loop),
+            Some(family) => Udp::for_family(event_loop, family)?,
         };
         Ok(Kind::Udp(UdpBox::new(udp, receiver)))
     })
@@ -69,7 +69,7 @@ pub extern "C" fn uvudp_udp_bind(handle: Given<uv_udp_t>, addr: Address, flags: 
             .ipv6_only(flags & UV_UDP_IPV6ONLY != 0)
             .reuse_address(flags & UV_UDP_REUSEADDR != 0)
             .reuse_port(flags & UV_UDP_REUSEPORT != 0)
-            .full_reports(flags & UV_UDP_LINUX_RECVERR != 0);
+            .recv_errors(flags & UV_UDP_LINUX_RECVERR != 0);
         udp.udp.bind_with(addr, options).map_err(number)
     }))
 }

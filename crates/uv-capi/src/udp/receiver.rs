@@ -21,7 +21,7 @@ use std::slice;
 use libc::sockaddr;
 use uv_core::{Handle, Loop, Phase, Source};
 use uv_sys::RecvBatch;
-use uv_udp::{Arrival, Batch, Datagram, Errno, RecvBuffer, Run, UninitSlice};
+use uv_udp::{Batch, Datagram, Errno, RecvBuffer, RecvMeta, Segments, UninitSlice};
 
 use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
 use crate::address::Raw;
@@ -96,9 +96,9 @@ enum Offer {
 }
 
 impl Receiver {
-    pub(crate) fn new(lp: &Loop, this: Given<uv_udp_t>, large_buffers: bool) -> Rc<Self> {
+    pub(crate) fn new(event_loop: &Loop, this: Given<uv_udp_t>, large_buffers: bool) -> Rc<Self> {
         Rc::new_cyclic(|weak: &Weak<Self>| Self {
-            handle: Handle::new(lp, weak.clone()),
+            handle: Handle::new(event_loop, weak.clone()),
             this,
             large_buffers,
             callbacks: Cell::new(None),
@@ -146,7 +146,7 @@ impl Receiver {
         let Some(callbacks) = callbacks.filter(|_| self.kept.borrow().is_empty()) else {
             return self.keep_all(batch);
         };
-        while let Some(run) = batch.next_run() {
+        while let Some(run) = batch.next_segments() {
             if let Some((first, run)) = self.offer_run(callbacks, run, epoch) {
                 return self.keep_all(iter::once(first).chain(run).chain(batch));
             }
@@ -182,7 +182,7 @@ impl Receiver {
     }
 
     /// The buffer again, with what became of it.
-    pub(crate) fn take_back(&self, lent: Option<Lent>, outcome: Result<&[Arrival], Errno>) {
+    pub(crate) fn take_back(&self, lent: Option<Lent>, outcome: Result<&[RecvMeta], Errno>) {
         match (lent, outcome) {
             (Some(lent), Ok([arrival, ..])) if lent.buf.len < SUGGESTED => {
                 self.hand_over_one(&lent, arrival);
@@ -202,7 +202,7 @@ impl Receiver {
 
     /// Hands over what was received into a buffer for several datagrams, one after the other. The program has the buffer again
     /// with the last call.
-    fn hand_over(&self, lent: &Lent, arrivals: &[Arrival]) {
+    fn hand_over(&self, lent: &Lent, arrivals: &[RecvMeta]) {
         let Lent { buf, callbacks } = lent;
         let epoch = self.epoch.get();
         for arrival in arrivals {
@@ -243,11 +243,11 @@ impl Receiver {
 
     /// Hands over what was received into a buffer for one datagram, which is the program's again with the call: what else is in
     /// it, because somebody else switched `UDP_GRO` on, is kept before that.
-    fn hand_over_one(&self, lent: &Lent, arrival: &Arrival) {
+    fn hand_over_one(&self, lent: &Lent, arrival: &RecvMeta) {
         let Lent { buf, callbacks } = lent;
         // SAFETY: the kernel stored so many bytes at the start of the buffer, and the program has it back below.
         let stored = unsafe { slice::from_raw_parts(buf.base.cast_const().cast(), arrival.len) };
-        let mut run = arrival.run(stored);
+        let mut run = arrival.segments(stored);
         let Some(first) = run.next() else {
             return self.give_back(*callbacks, buf, 0);
         };
@@ -266,9 +266,9 @@ impl Receiver {
     fn offer_run<'a>(
         &self,
         callbacks: Callbacks,
-        mut run: Run<'a>,
+        mut run: Segments<'a>,
         epoch: u32,
-    ) -> Option<(Datagram<'a>, Run<'a>)> {
+    ) -> Option<(Datagram<'a>, Segments<'a>)> {
         let source = Raw::from(&run.source());
         let source = source.as_ptr();
         while let Some(datagram) = run.next() {
@@ -473,7 +473,7 @@ impl Source for Receiver {
         &self.handle
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
         if phase == Phase::Dispatch {
             self.offer_kept();
         }

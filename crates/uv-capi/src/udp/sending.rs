@@ -185,7 +185,9 @@ fn accept(
     let (transmit, token) = (Transmit::new(payload), req.expose());
     let accepted = match destination {
         None => udp.udp.transmit_with_token(transmit, token, sent),
-        Some(to) => udp.udp.transmit_with_token(transmit.to(to), token, sent),
+        Some(to) => udp
+            .udp
+            .transmit_with_token(transmit.with_destination(to), token, sent),
     };
     accepted.map(|()| payload.len()).map_err(number)
 }

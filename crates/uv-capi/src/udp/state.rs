@@ -41,7 +41,7 @@ impl UdpBox {
                 .udp
                 .event_loop()
                 .filter(|_| wanted)
-                .map(|lp| lp.remote().keep_alive());
+                .map(|event_loop| event_loop.proxy().keep_alive());
         }
     }
 }

@@ -23,33 +23,33 @@ fn wait(fd: impl AsFd, timeout: Option<Duration>) -> bool {
     }
 }
 
-pub(super) fn is_readable(lp: &Loop) -> bool {
-    wait(lp, Some(Duration::ZERO))
+pub(super) fn is_readable(event_loop: &Loop) -> bool {
+    wait(event_loop, Some(Duration::ZERO))
 }
 
-/// Drives `lp` until it has nothing left to run for, and says how often it ran it.
-fn drive(lp: &Loop) -> usize {
+/// Drives `event_loop` until it has nothing left to run for, and says how often it ran it.
+fn drive(event_loop: &Loop) -> usize {
     let mut turns = 0;
     loop {
-        let timeout = lp.poll_timeout().unwrap();
+        let timeout = event_loop.poll_timeout().unwrap();
         // After `poll_timeout`: what ends the loop's life from here on wakes the wait.
-        if !lp.alive() {
+        if !event_loop.alive() {
             return turns;
         }
-        wait(lp, timeout);
-        lp.run(RunMode::NoWait).unwrap();
+        wait(event_loop, timeout);
+        event_loop.run(RunMode::NoWait).unwrap();
         turns += 1;
     }
 }
 
 #[test]
 fn an_outer_loop_can_drive_timers_descriptors_posts_and_closes() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let socket = ours.try_clone().unwrap();
     let log = ran.clone();
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         let mut bytes = [0; 8];
         let length = socket.recv(&mut bytes).unwrap();
         assert_eq!(bytes[..length], *b"datagram");
@@ -60,14 +60,18 @@ fn an_outer_loop_can_drive_timers_descriptors_posts_and_closes() {
             .close(move |_| closed.add("closed"))
             .unwrap();
     });
-    let (log, remote, alive) = (ran.clone(), lp.remote(), lp.remote().keep_alive());
-    let mut theirs = Some((theirs, remote, alive));
-    Timer::new(&lp)
+    let (log, proxy, alive) = (
+        ran.clone(),
+        event_loop.proxy(),
+        event_loop.proxy().keep_alive(),
+    );
+    let mut theirs = Some((theirs, proxy, alive));
+    Timer::new(&event_loop)
         .start(Duration::from_millis(2), Duration::ZERO, move |_| {
             log.add("timer");
-            let (theirs, remote, alive) = theirs.take().unwrap();
+            let (theirs, proxy, alive) = theirs.take().unwrap();
             thread::spawn(move || {
-                remote
+                proxy
                     .post(move |_| {
                         theirs.send(b"datagram").unwrap();
                     })
@@ -76,43 +80,43 @@ fn an_outer_loop_can_drive_timers_descriptors_posts_and_closes() {
             });
         })
         .unwrap();
-    drive(&lp);
+    drive(&event_loop);
     assert_eq!(ran, ["timer", "datagram", "closed"]);
 }
 
 #[test]
 fn the_descriptor_is_readable_while_something_is_ready() {
-    let lp = Loop::new().unwrap();
-    assert!(!is_readable(&lp));
+    let event_loop = Loop::new().unwrap();
+    assert!(!is_readable(&event_loop));
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let socket = ours.try_clone().unwrap();
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, _| {
         socket.recv(&mut [0; 8]).unwrap();
     });
     theirs.send(b"datagram").unwrap();
-    assert!(is_readable(&lp));
-    lp.run(RunMode::NoWait).unwrap();
-    assert!(!is_readable(&lp));
+    assert!(is_readable(&event_loop));
+    event_loop.run(RunMode::NoWait).unwrap();
+    assert!(!is_readable(&event_loop));
 }
 
-/// Drives `lp` inside tokio, whose reactor reports changes only.
-async fn drive_in_tokio(lp: &Loop) {
-    let fd = lp.as_fd().try_clone_to_owned().unwrap();
+/// Drives `event_loop` inside tokio, whose reactor reports changes only.
+async fn drive_in_tokio(event_loop: &Loop) {
+    let fd = event_loop.as_fd().try_clone_to_owned().unwrap();
     // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is dropped.
     let fd = unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
     let fd = fd.unwrap();
     loop {
-        let timeout = lp.poll_timeout().unwrap();
-        if !lp.alive() {
+        let timeout = event_loop.poll_timeout().unwrap();
+        if !event_loop.alive() {
             return;
         }
         let readable = match timeout {
             Some(timeout) => tokio::time::timeout(timeout, fd.readable()).await.ok(),
             None => Some(fd.readable().await),
         };
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         if let Some(readable) = readable
-            && !lp.has_events().unwrap()
+            && !event_loop.has_events().unwrap()
         {
             readable.unwrap().clear_ready();
         }
@@ -122,20 +126,20 @@ async fn drive_in_tokio(lp: &Loop) {
 #[test]
 fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
     const DATAGRAMS: usize = 100;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let (socket, heard) = (ours.try_clone().unwrap(), Count::default());
     let count = heard.clone();
     // One datagram in a turn, so that each run leaves the others undone.
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         socket.recv(&mut [0; 8]).unwrap();
         if count.up() == DATAGRAMS {
             probe.close().unwrap();
         }
     });
     let mut left = DATAGRAMS;
-    Timer::new(&lp)
+    Timer::new(&event_loop)
         .start(Duration::ZERO, Duration::from_millis(1), move |timer| {
             while left > 0 && theirs.send(b"datagram").is_ok() {
                 left -= 1;
@@ -145,105 +149,105 @@ fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
             }
         })
         .unwrap();
-    let remote = lp.remote();
-    let alive = remote.keep_alive();
+    let proxy = event_loop.proxy();
+    let alive = proxy.keep_alive();
     let thread = thread::spawn(move || {
-        remote.post(|_| ()).unwrap();
+        proxy.post(|_| ()).unwrap();
         drop(alive);
     });
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
-    runtime.block_on(drive_in_tokio(&lp));
+    runtime.block_on(drive_in_tokio(&event_loop));
     assert_eq!(heard.get(), DATAGRAMS);
     thread.join().unwrap();
 }
 
 #[test]
 fn a_loop_knows_whether_there_are_events_without_taking_them() {
-    let lp = Loop::new().unwrap();
-    assert_eq!(lp.has_events(), Ok(false));
+    let event_loop = Loop::new().unwrap();
+    assert_eq!(event_loop.has_events(), Ok(false));
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let socket = ours.try_clone().unwrap();
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, _| {
         socket.recv(&mut [0; 8]).unwrap();
     });
     theirs.send(b"datagram").unwrap();
-    assert_eq!([(); 2].map(|()| lp.has_events()), [Ok(true); 2]);
-    lp.run(RunMode::NoWait).unwrap();
-    assert_eq!(lp.has_events(), Ok(false));
+    assert_eq!([(); 2].map(|()| event_loop.has_events()), [Ok(true); 2]);
+    event_loop.run(RunMode::NoWait).unwrap();
+    assert_eq!(event_loop.has_events(), Ok(false));
 }
 
 #[test]
 fn a_change_of_interest_is_made_before_an_outer_loop_waits() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.send(b"datagram").unwrap();
-    let watching = Probe::watching(&lp, ours, Interest::READABLE, |_, _| ());
+    let watching = Probe::watching(&event_loop, ours, Interest::READABLE, |_, _| ());
     watching.set_interest(Interest::NONE).unwrap();
-    lp.poll_timeout().unwrap();
-    assert!(!is_readable(&lp));
+    event_loop.poll_timeout().unwrap();
+    assert!(!is_readable(&event_loop));
 }
 
 #[test]
 fn a_loop_with_something_to_do_asks_not_to_be_waited_for() {
-    let lp = Loop::new().unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(None));
-    let idle = Idle::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
+    let idle = Idle::new(&event_loop);
     idle.start(|idle| idle.close(|_| ()).unwrap()).unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
-    assert_eq!(drive(&lp), 1);
-    Timer::new(&lp).close(|_| ()).unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
-    assert_eq!(drive(&lp), 1);
-    lp.stop();
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
+    assert_eq!(drive(&event_loop), 1);
+    Timer::new(&event_loop).close(|_| ()).unwrap();
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
+    assert_eq!(drive(&event_loop), 1);
+    event_loop.stop();
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
 }
 
 #[test]
 fn the_last_keep_alive_wakes_an_outer_loop() {
-    let lp = Loop::new().unwrap();
-    let alive = lp.remote().keep_alive();
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    let event_loop = Loop::new().unwrap();
+    let alive = event_loop.proxy().keep_alive();
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
     drop(alive);
-    assert!(is_readable(&lp));
-    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
-    assert!(!is_readable(&lp));
+    assert!(is_readable(&event_loop));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(false));
+    assert!(!is_readable(&event_loop));
 }
 
 #[test]
 fn unreferenced_handles_do_not_make_an_outer_loop_spin() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, fired.counts())
         .unwrap();
     timer.unreference();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let socket = ours.try_clone().unwrap();
-    let watching = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+    let watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, _| {
         socket.recv(&mut [0; 8]).unwrap();
     });
     watching.set_ref(false);
     theirs.send(b"datagram").unwrap();
-    assert!(is_readable(&lp));
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
-    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
-    assert!(!is_readable(&lp));
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    assert!(is_readable(&event_loop));
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(false));
+    assert!(!is_readable(&event_loop));
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
     assert_eq!(fired.get(), 1);
 }
 
 #[test]
 fn a_timer_that_an_outer_loop_starts_counts_from_now_and_not_from_the_last_iteration() {
-    let lp = Loop::new().unwrap();
-    lp.run(RunMode::NoWait).unwrap();
-    lp.poll_timeout().unwrap();
-    let before = lp.now();
-    while lp.now() < before + 100_000 {
+    let event_loop = Loop::new().unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
+    event_loop.poll_timeout().unwrap();
+    let before = event_loop.now();
+    while event_loop.now() < before + 100_000 {
         std::hint::spin_loop();
     }
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(
             Duration::from_nanos(100_000),
@@ -253,5 +257,5 @@ fn a_timer_that_an_outer_loop_starts_counts_from_now_and_not_from_the_last_itera
             },
         )
         .unwrap();
-    drive(&lp);
+    drive(&event_loop);
 }

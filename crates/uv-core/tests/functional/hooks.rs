@@ -10,9 +10,13 @@ use super::support::{Count, Log, Probe};
 
 #[test]
 fn hooks_run_once_in_every_iteration_until_they_are_stopped() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    let (idle, prepare, check) = (Idle::new(&lp), Prepare::new(&lp), Check::new(&lp));
+    let (idle, prepare, check) = (
+        Idle::new(&event_loop),
+        Prepare::new(&event_loop),
+        Check::new(&event_loop),
+    );
     let log = ran.clone();
     check.start(move |_| log.add("check")).unwrap();
     let log = ran.clone();
@@ -21,91 +25,91 @@ fn hooks_run_once_in_every_iteration_until_they_are_stopped() {
     idle.start(move |_| log.add("idle")).unwrap();
     assert!(idle.is_active() && prepare.is_active() && check.is_active());
     for _ in 0..2 {
-        lp.run(RunMode::Once).unwrap();
+        event_loop.run(RunMode::Once).unwrap();
         assert_eq!(ran.take(), ["idle", "prepare", "check"]);
     }
     idle.stop().unwrap();
     prepare.stop().unwrap();
     prepare.stop().unwrap();
     assert!(!prepare.is_active());
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran, ["check"]);
 }
 
 #[test]
 fn a_hook_that_is_started_already_keeps_its_callback() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    let hook = Check::new(&lp);
+    let hook = Check::new(&event_loop);
     for name in ["first", "second"] {
         let log = ran.clone();
         hook.start(move |_| log.add(name)).unwrap();
     }
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran.take(), ["first"]);
     hook.stop().unwrap();
     let log = ran.clone();
     hook.start(move |_| log.add("third")).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran, ["third"]);
 }
 
 #[test]
 fn an_idle_hook_keeps_the_loop_from_waiting_and_the_others_do_not() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::from_secs(3600), Duration::ZERO, |_| ())
         .unwrap();
-    let prepare = Prepare::new(&lp);
+    let prepare = Prepare::new(&event_loop);
     prepare.start(|_| ()).unwrap();
-    assert_ne!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
-    let idle = Idle::new(&lp);
+    assert_ne!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
+    let idle = Idle::new(&event_loop);
     idle.start(|_| ()).unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
-    lp.run(RunMode::Once).unwrap();
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
+    event_loop.run(RunMode::Once).unwrap();
     idle.stop().unwrap();
-    assert_ne!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
+    assert_ne!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
 }
 
 #[test]
 fn a_hook_may_stop_itself() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let calls = Count::default();
     let counted = calls.clone();
-    let hook = Prepare::new(&lp);
+    let hook = Prepare::new(&event_loop);
     hook.start(move |hook| {
         counted.up();
         hook.stop().unwrap();
     })
     .unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(calls.get(), 1);
 }
 
 #[test]
 fn a_hook_that_is_started_by_a_hook_runs_from_the_next_iteration_on() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let calls = Count::default();
     let counted = calls.clone();
-    let (first, second) = (Check::new(&lp), Check::new(&lp));
+    let (first, second) = (Check::new(&event_loop), Check::new(&event_loop));
     let started = second.clone();
     first
         .start(move |_| {
             started.start(counted.counts()).unwrap();
         })
         .unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(calls.get(), 0);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(calls.get(), 1);
 }
 
 /// Three hooks, of which the one at `index` does something to the one at `other` in the first iteration. Says which ran.
 fn three(index: usize, other: usize, act: fn(&Prepare)) -> [Vec<usize>; 2] {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    let hooks: Vec<_> = (0..3).map(|_| Prepare::new(&lp)).collect();
+    let hooks: Vec<_> = (0..3).map(|_| Prepare::new(&event_loop)).collect();
     for (name, hook) in hooks.iter().enumerate() {
         let (log, target) = (ran.clone(), hooks[other].clone());
         let mut act = (name == index).then_some(act);
@@ -118,7 +122,7 @@ fn three(index: usize, other: usize, act: fn(&Prepare)) -> [Vec<usize>; 2] {
         .unwrap();
     }
     [(); 2].map(|()| {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         ran.take()
     })
 }
@@ -148,77 +152,78 @@ fn a_hook_that_is_stopped_and_started_anew_by_another_is_called_once_an_iteratio
 
 #[test]
 fn a_closed_hook_is_not_called_again_in_the_iteration_of_its_close() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
-    let check = Check::new(&lp);
+    let check = Check::new(&event_loop);
     check.start(move |_| log.add("check")).unwrap();
     let log = ran.clone();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, move |_| {
             let log = log.clone();
             check.close(move |_| log.add("closed")).unwrap();
         })
         .unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran, ["closed"]);
 }
 
 #[test]
 fn a_closed_idle_hook_no_longer_keeps_the_loop_from_waiting() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let calls = Count::default();
-    let idle = Idle::new(&lp);
+    let idle = Idle::new(&event_loop);
     idle.start(calls.counts()).unwrap();
     idle.close(|_| ()).unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(calls.get(), 0);
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
 }
 
 #[test]
 fn a_handle_that_sets_its_hook_twice_has_one_turn_in_an_iteration() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
-    let probe = Probe::on(&lp, Phase::Hook, turns.counts()).hook(HookPhase::Check);
+    let probe = Probe::on(&event_loop, Phase::Hook, turns.counts()).hook(HookPhase::Check);
     probe.set_hook(HookPhase::Check);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(turns.get(), 1);
     probe.clear_hook();
     probe.clear_hook();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(turns.get(), 1);
 }
 
 #[test]
 fn a_handle_has_its_hook_in_the_place_that_was_set_last() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
-    let flush = Probe::on(&lp, Phase::Flush, move |flush| {
+    let flush = Probe::on(&event_loop, Phase::Flush, move |flush| {
         log.add("flush");
         flush.schedule(Phase::Flush);
     });
     flush.schedule(Phase::Flush);
     let log = ran.clone();
-    let probe = Probe::on(&lp, Phase::Hook, move |_| log.add("hook")).hook(HookPhase::Prepare);
-    lp.run(RunMode::NoWait).unwrap();
+    let probe =
+        Probe::on(&event_loop, Phase::Hook, move |_| log.add("hook")).hook(HookPhase::Prepare);
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran.take(), ["hook", "flush"]);
     probe.set_hook(HookPhase::Check);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran, ["flush", "hook"]);
 }
 
 #[test]
 fn a_closing_handle_gets_no_hook_turns_although_it_did_not_clear_its_hook() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Log::new();
     let log = turns.clone();
-    let probe = Probe::new(&lp, move |_, told| log.add(told)).hook(HookPhase::Idle);
+    let probe = Probe::new(&event_loop, move |_, told| log.add(told)).hook(HookPhase::Idle);
     probe.close().unwrap();
     for _ in 0..3 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
     assert_eq!(turns, [super::support::Told::Turn(Phase::Closing)]);
     assert_eq!(Rc::strong_count(&probe), 1, "the loop has let go of it");
@@ -226,10 +231,10 @@ fn a_closing_handle_gets_no_hook_turns_although_it_did_not_clear_its_hook() {
 
 #[test]
 fn a_hook_is_kept_by_its_loop_while_it_is_started() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let calls = Count::default();
     let counted = calls.clone();
-    let hook = Prepare::new(&lp);
+    let hook = Prepare::new(&event_loop);
     hook.start(move |hook| {
         if counted.up() == 3 {
             hook.stop().unwrap();
@@ -237,27 +242,27 @@ fn a_hook_is_kept_by_its_loop_while_it_is_started() {
     })
     .unwrap();
     drop(hook);
-    let idle = Idle::new(&lp);
+    let idle = Idle::new(&event_loop);
     idle.start(|_| ()).unwrap();
     idle.unreference();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(calls.get(), 3);
 }
 
 #[test]
 fn an_iteration_with_hooks_timers_and_turns_allocates_nothing() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let mut hooks = Vec::new();
     for place in [HookPhase::Idle, HookPhase::Prepare, HookPhase::Check] {
         for _ in 0..3 {
-            hooks.push(Probe::on(&lp, Phase::Hook, |_| ()).hook(place));
+            hooks.push(Probe::on(&event_loop, Phase::Hook, |_| ()).hook(place));
         }
     }
     // Coming and going every time.
     let comes = Rc::new(RefCell::new(None::<Rc<Probe>>));
     let goes = Rc::clone(&comes);
     hooks.push(
-        Probe::on(&lp, Phase::Hook, move |_| {
+        Probe::on(&event_loop, Phase::Hook, move |_| {
             if let Some(probe) = &*goes.borrow() {
                 probe.clear_hook();
                 probe.set_hook(HookPhase::Check);
@@ -265,19 +270,19 @@ fn an_iteration_with_hooks_timers_and_turns_allocates_nothing() {
         })
         .hook(HookPhase::Check),
     );
-    *comes.borrow_mut() = Some(Probe::on(&lp, Phase::Hook, |_| ()).hook(HookPhase::Check));
-    let timer = Timer::new(&lp);
+    *comes.borrow_mut() = Some(Probe::on(&event_loop, Phase::Hook, |_| ()).hook(HookPhase::Check));
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::from_nanos(1), |_| ())
         .unwrap();
     for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
-        let probe = Probe::on(&lp, phase, move |probe| probe.schedule(phase));
+        let probe = Probe::on(&event_loop, phase, move |probe| probe.schedule(phase));
         probe.schedule(phase);
         hooks.push(probe);
     }
     let iterate = || {
         for _ in 0..100 {
-            lp.run(RunMode::NoWait).unwrap();
+            event_loop.run(RunMode::NoWait).unwrap();
         }
     };
     iterate();

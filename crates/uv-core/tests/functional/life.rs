@@ -13,23 +13,23 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn an_active_handle_is_kept_alive_by_its_loop() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, fired.counts())
         .unwrap();
     drop(timer);
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(fired.get(), 1);
 }
 
 #[test]
 fn an_inactive_handle_is_kept_alive_by_its_holders_alone() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let drops = Count::default();
     let counts = CountsDrop(drops.clone());
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(HOUR, Duration::ZERO, move |_| assert_eq!(counts.0.get(), 0))
         .unwrap();
@@ -39,39 +39,39 @@ fn an_inactive_handle_is_kept_alive_by_its_holders_alone() {
     assert_eq!(drops.get(), 0);
     drop(other);
     assert_eq!(drops.get(), 1);
-    assert!(lp.handles().is_empty());
+    assert!(event_loop.handles().is_empty());
 }
 
 #[test]
 fn a_timer_that_nobody_holds_is_freed_when_it_has_fired() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let drops = Count::default();
     let counts = CountsDrop(drops.clone());
-    Timer::new(&lp)
+    Timer::new(&event_loop)
         .start(Duration::ZERO, Duration::ZERO, move |_| {
             assert_eq!(counts.0.get(), 0)
         })
         .unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(drops.get(), 1);
 }
 
 #[test]
 fn a_handle_that_is_dropped_with_its_deadline_pending_is_not_called() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, told| panic!("{told:?}"));
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, told| panic!("{told:?}"));
     probe.set_deadline(0);
     drop(probe);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
 }
 
 #[test]
 fn a_handle_closes_in_the_closing_phase_and_never_inside_the_call() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
-    inside(&lp, move |lp| {
-        let timer = Timer::new(lp);
+    inside(&event_loop, move |event_loop| {
+        let timer = Timer::new(event_loop);
         let closed = log.clone();
         timer
             .close(move |timer| {
@@ -82,16 +82,16 @@ fn a_handle_closes_in_the_closing_phase_and_never_inside_the_call() {
         assert!(timer.is_closing());
         log.add("close returned");
     });
-    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(false));
     assert_eq!(ran, ["close returned", "closed"]);
 }
 
 #[test]
 fn the_close_callback_is_called_once_and_the_callback_freed() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (closed, drops) = (Count::default(), Count::default());
     let counts = CountsDrop(drops.clone());
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::from_nanos(1), move |_| {
             panic!("{}", counts.0.get());
@@ -99,17 +99,17 @@ fn the_close_callback_is_called_once_and_the_callback_freed() {
         .unwrap();
     timer.close(closed.counts()).unwrap();
     for mode in [RunMode::Default, RunMode::NoWait, RunMode::Once] {
-        assert_eq!(lp.run(mode), Ok(false));
+        assert_eq!(event_loop.run(mode), Ok(false));
         assert_eq!((closed.get(), drops.get()), (1, 1));
     }
 }
 
 #[test]
 fn a_close_callback_may_close_other_handles_and_those_close_too() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
-    let (first, second) = (Timer::new(&lp), Timer::new(&lp));
+    let (first, second) = (Timer::new(&event_loop), Timer::new(&event_loop));
     let chained = second.clone();
     first
         .close(move |_| {
@@ -118,35 +118,35 @@ fn a_close_callback_may_close_other_handles_and_those_close_too() {
         })
         .unwrap();
     drop((first, second));
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran, ["first", "second"]);
 }
 
 #[test]
 fn handles_close_in_the_order_of_their_close_calls() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    let timers: Vec<_> = (0..4).map(|_| Timer::new(&lp)).collect();
+    let timers: Vec<_> = (0..4).map(|_| Timer::new(&event_loop)).collect();
     for index in [2, 0, 3, 1] {
         let log = ran.clone();
         timers[index].close(move |_| log.add(index)).unwrap();
     }
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(ran, [2, 0, 3, 1]);
 }
 
 #[test]
 fn to_close_twice_is_an_error_and_drops_the_second_callback() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (closed, drops) = (Count::default(), Count::default());
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer.close(closed.counts()).unwrap();
     for expected in 1..=2 {
         let counts = CountsDrop(drops.clone());
         let result = timer.close(move |_| panic!("{}", counts.0.get()));
         assert_eq!(result, Err(Errno::EBADF));
         assert_eq!(drops.get(), expected);
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
         assert_eq!(closed.get(), 1);
     }
 }
@@ -192,43 +192,53 @@ fn assert_unusable(timer: &Timer, hooks: (&Idle, &Prepare, &Check), probe: &Prob
 
 #[test]
 fn a_closed_handle_cannot_be_used() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, HOUR, |_| ()).unwrap();
-    let (idle, prepare, check) = (Idle::new(&lp), Prepare::new(&lp), Check::new(&lp));
+    let (idle, prepare, check) = (
+        Idle::new(&event_loop),
+        Prepare::new(&event_loop),
+        Check::new(&event_loop),
+    );
     check.start(|_| unreachable!()).unwrap();
-    let probe = Probe::new(&lp, |_, told| assert_eq!(told, Told::Turn(Phase::Closing)));
+    let probe = Probe::new(&event_loop, |_, told| {
+        assert_eq!(told, Told::Turn(Phase::Closing))
+    });
     probe.close().unwrap();
     timer.close(|_| ()).unwrap();
     idle.close(|_| ()).unwrap();
     prepare.close(|_| ()).unwrap();
     check.close(|_| ()).unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_unusable(&timer, (&idle, &prepare, &check), &probe);
     assert!(timer.event_loop().is_some());
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
-    assert!(lp.handles().is_empty());
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
+    assert!(event_loop.handles().is_empty());
 }
 
 #[test]
 fn a_handle_cannot_be_used_once_its_loop_is_gone() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, HOUR, |_| unreachable!()).unwrap();
-    let (idle, prepare, check) = (Idle::new(&lp), Prepare::new(&lp), Check::new(&lp));
+    let (idle, prepare, check) = (
+        Idle::new(&event_loop),
+        Prepare::new(&event_loop),
+        Check::new(&event_loop),
+    );
     check.start(|_| unreachable!()).unwrap();
-    let probe = Probe::new(&lp, |_, told| {
-        assert_eq!(told, Told::Turn(Phase::Abandoned))
+    let probe = Probe::new(&event_loop, |_, told| {
+        assert_eq!(told, Told::Turn(Phase::LoopDropped))
     });
     probe.set_active(true);
-    drop(lp);
+    drop(event_loop);
     assert_unusable(&timer, (&idle, &prepare, &check), &probe);
     assert!(timer.event_loop().is_none() && probe.event_loop().is_none());
 }
 
 #[test]
 fn a_loop_that_goes_calls_nothing_and_frees_callbacks_that_hold_their_own_handle() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let drops = Count::default();
     let counts = || CountsDrop(drops.clone());
     macro_rules! holds_itself {
@@ -238,32 +248,32 @@ fn a_loop_that_goes_calls_nothing_and_frees_callbacks_that_hold_their_own_handle
         }};
     }
 
-    let active = Timer::new(&lp);
+    let active = Timer::new(&event_loop);
     active.start(HOUR, HOUR, holds_itself!(active)).unwrap();
-    let stopped = Timer::new(&lp);
+    let stopped = Timer::new(&event_loop);
     stopped.start(HOUR, HOUR, holds_itself!(stopped)).unwrap();
     stopped.stop().unwrap();
-    let closing = Timer::new(&lp);
+    let closing = Timer::new(&event_loop);
     closing.start(HOUR, HOUR, holds_itself!(closing)).unwrap();
     closing.close(holds_itself!(closing)).unwrap();
-    let never_started = Timer::new(&lp);
+    let never_started = Timer::new(&event_loop);
     never_started.close(holds_itself!(never_started)).unwrap();
-    let hook = Prepare::new(&lp);
+    let hook = Prepare::new(&event_loop);
     hook.start(holds_itself!(hook)).unwrap();
-    let closing_hook = Idle::new(&lp);
+    let closing_hook = Idle::new(&event_loop);
     closing_hook.close(holds_itself!(closing_hook)).unwrap();
     drop((active, stopped, closing, never_started, hook, closing_hook));
     assert_eq!(drops.get(), 0);
-    drop(lp);
+    drop(event_loop);
     assert_eq!(drops.get(), 7);
 }
 
 /// A probe whose callback holds the probe.
-fn self_holding(lp: &Loop, drops: &Count) -> Rc<Probe> {
+fn self_holding(event_loop: &Loop, drops: &Count) -> Rc<Probe> {
     let room = Rc::new(RefCell::new(None::<Rc<Probe>>));
     let (held, counts) = (Rc::clone(&room), CountsDrop(drops.clone()));
-    let probe = Probe::new(lp, move |_, told| {
-        assert_eq!(told, Told::Turn(Phase::Abandoned));
+    let probe = Probe::new(event_loop, move |_, told| {
+        assert_eq!(told, Told::Turn(Phase::LoopDropped));
         assert!(held.borrow().is_some() && counts.0.get() < usize::MAX);
     });
     *room.borrow_mut() = Some(Rc::clone(&probe));
@@ -272,7 +282,7 @@ fn self_holding(lp: &Loop, drops: &Count) -> Rc<Probe> {
 
 #[test]
 fn every_handle_that_asked_its_loop_for_something_is_told_when_the_loop_goes() {
-    let (lp, drops) = (Loop::new().unwrap(), Count::default());
+    let (event_loop, drops) = (Loop::new().unwrap(), Count::default());
     let ask: [fn(&Probe); 6] = [
         |probe| probe.set_active(true),
         |probe| probe.set_deadline(u64::MAX),
@@ -285,9 +295,9 @@ fn every_handle_that_asked_its_loop_for_something_is_told_when_the_loop_goes() {
         },
     ];
     for ask in ask {
-        ask(&self_holding(&lp, &drops));
+        ask(&self_holding(&event_loop, &drops));
     }
-    drop(lp);
+    drop(event_loop);
     assert_eq!(drops.get(), 6);
 }
 
@@ -300,26 +310,26 @@ fn what_a_callback_held_may_use_its_handle_while_the_loop_goes() {
             assert!(self.0.event_loop().is_none());
         }
     }
-    let lp = Loop::new().unwrap();
-    let (first, second) = (Timer::new(&lp), Timer::new(&lp));
+    let event_loop = Loop::new().unwrap();
+    let (first, second) = (Timer::new(&event_loop), Timer::new(&event_loop));
     for (timer, other) in [(&first, &second), (&second, &first)] {
         let uses = UsesOnDrop(other.clone());
         timer
             .start(HOUR, HOUR, move |_| assert!(uses.0.is_active()))
             .unwrap();
     }
-    drop(lp);
+    drop(event_loop);
 }
 
 #[test]
 fn a_callback_may_drop_the_last_reference_to_its_handle_and_others() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    let (mine, other) = (Rc::new(RefCell::new(None)), Timer::new(&lp));
+    let (mine, other) = (Rc::new(RefCell::new(None)), Timer::new(&event_loop));
     other.start(Duration::ZERO, Duration::ZERO, |_| ()).unwrap();
     let mut held = Some((Rc::clone(&mine), other));
     let log = ran.clone();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, move |_| {
             if let Some((mine, other)) = held.take() {
@@ -331,47 +341,47 @@ fn a_callback_may_drop_the_last_reference_to_its_handle_and_others() {
         })
         .unwrap();
     *mine.borrow_mut() = Some(timer);
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran, ["called"]);
-    assert!(lp.handles().is_empty());
+    assert!(event_loop.handles().is_empty());
 }
 
 #[test]
 fn a_handle_is_found_by_its_name_until_it_is_closed_or_dropped() {
-    let lp = Loop::new().unwrap();
-    let (first, second) = (Timer::new(&lp), Timer::new(&lp));
+    let event_loop = Loop::new().unwrap();
+    let (first, second) = (Timer::new(&event_loop), Timer::new(&event_loop));
     let (closed, dropped) = (first.id().unwrap(), second.id().unwrap());
     assert_ne!(closed, dropped);
     assert_eq!(first.id(), Ok(closed));
-    assert!(lp.handle(closed).is_some());
-    assert_eq!(lp.handles().len(), 2);
+    assert!(event_loop.handle(closed).is_some());
+    assert_eq!(event_loop.handles().len(), 2);
     first.close(|_| ()).unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     drop(second);
-    assert!(lp.handle(closed).is_none() && lp.handle(dropped).is_none());
+    assert!(event_loop.handle(closed).is_none() && event_loop.handle(dropped).is_none());
 
     // Their places in the loop are taken by others, their names are not.
-    let others = [Timer::new(&lp), Timer::new(&lp)];
+    let others = [Timer::new(&event_loop), Timer::new(&event_loop)];
     for other in &others {
         let id = other.id().unwrap();
         assert!(id != closed && id != dropped);
     }
-    assert!(lp.handle(closed).is_none() && lp.handle(dropped).is_none());
+    assert!(event_loop.handle(closed).is_none() && event_loop.handle(dropped).is_none());
 }
 
 #[test]
 fn a_name_means_nothing_to_another_loop() {
-    let (lp, other) = (Loop::new().unwrap(), Loop::new().unwrap());
-    let (ours, theirs) = (Timer::new(&lp), Timer::new(&other));
+    let (event_loop, other) = (Loop::new().unwrap(), Loop::new().unwrap());
+    let (ours, theirs) = (Timer::new(&event_loop), Timer::new(&other));
     let (id, _) = (ours.id().unwrap(), theirs.id().unwrap());
     assert!(other.handle(id).is_none());
 }
 
 #[test]
 fn a_name_found_again_is_the_handle_itself() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, _| ());
-    let found = lp.source::<Probe>(probe.id().unwrap()).unwrap();
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, _| ());
+    let found = event_loop.source::<Probe>(probe.id().unwrap()).unwrap();
     assert!(Rc::ptr_eq(&found, &probe));
 }
 
@@ -382,54 +392,54 @@ fn a_handle_that_is_being_made_is_not_active_yet() {
         fn handle(&self) -> &uv_core::Handle {
             &self.0
         }
-        fn turn(self: Rc<Self>, _: Phase) {}
+        fn on_phase(self: Rc<Self>, _: Phase) {}
     }
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let early = Rc::new_cyclic(|this: &std::rc::Weak<Early>| {
-        let handle = uv_core::Handle::new(&lp, this.clone());
+        let handle = uv_core::Handle::new(&event_loop, this.clone());
         // The loop could not hold it, and would run for a handle that nobody has.
         handle.set_active(true);
         handle.schedule(Phase::Completions);
         Early(handle)
     });
-    assert!(!early.0.is_active() && !lp.alive());
+    assert!(!early.0.is_active() && !event_loop.alive());
     drop(early);
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }
 
 #[test]
 fn a_turn_asked_for_too_early_can_be_asked_for_again() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     struct Early(uv_core::Handle, Count);
     impl Source for Early {
         fn handle(&self) -> &uv_core::Handle {
             &self.0
         }
-        fn turn(self: Rc<Self>, _: Phase) {
+        fn on_phase(self: Rc<Self>, _: Phase) {
             self.1.up();
         }
     }
     let early = Rc::new_cyclic(|this: &std::rc::Weak<Early>| {
-        let handle = uv_core::Handle::new(&lp, this.clone());
+        let handle = uv_core::Handle::new(&event_loop, this.clone());
         handle.schedule(Phase::Flush);
         Early(handle, turns.clone())
     });
     early.0.schedule(Phase::Flush);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(turns.get(), 1);
 }
 
 #[test]
 fn a_clone_of_the_loop_is_the_same_loop() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, fired.counts())
         .unwrap();
-    let other = lp.clone();
-    drop(lp);
+    let other = event_loop.clone();
+    drop(event_loop);
     assert_eq!(timer.event_loop().unwrap().run(RunMode::Default), Ok(false));
     assert_eq!(fired.get(), 1);
     drop(other);
@@ -438,9 +448,9 @@ fn a_clone_of_the_loop_is_the_same_loop() {
 
 #[test]
 fn debug_output_names_the_state_of_a_handle() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, HOUR, |_| ()).unwrap();
     assert!(format!("{timer:?}").contains("ACTIVE"));
-    assert!(format!("{lp:?}").contains("alive: true"));
+    assert!(format!("{event_loop:?}").contains("alive: true"));
 }

@@ -12,12 +12,12 @@ use super::support::{Count, Log, Probe, Told, run_to_panic};
 const OOPS: &str = "oops";
 
 /// Three probes that are given turns of one kind, of which the middle one panics the first time.
-fn three(lp: &Loop, ran: &Log<usize>, phase: Phase) -> Vec<Rc<Probe>> {
+fn three(event_loop: &Loop, ran: &Log<usize>, phase: Phase) -> Vec<Rc<Probe>> {
     (0..3)
         .map(|name| {
             let log = ran.clone();
             let mut first = true;
-            Probe::on(lp, phase, move |_| {
+            Probe::on(event_loop, phase, move |_| {
                 log.add(name);
                 if name == 1 && std::mem::take(&mut first) {
                     panic!("oops");
@@ -35,8 +35,8 @@ fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
         Phase::Dispatch,
         Phase::Deadline,
     ] {
-        let (lp, ran) = (Loop::new().unwrap(), Log::new());
-        let probes = three(&lp, &ran, phase);
+        let (event_loop, ran) = (Loop::new().unwrap(), Log::new());
+        let probes = three(&event_loop, &ran, phase);
         for probe in &probes {
             probe.set_active(true);
             match phase {
@@ -44,14 +44,14 @@ fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
                 phase => probe.schedule(phase),
             }
         }
-        assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+        assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
         assert_eq!(ran, [0, 1], "{phase:?}");
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(ran, [0, 1, 2], "{phase:?}");
         // And the one that panicked can ask again.
         probes[1].schedule(Phase::Flush);
         probes[1].set_deadline(0);
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(
             ran.len(),
             3 + usize::from(matches!(phase, Phase::Flush | Phase::Deadline))
@@ -61,12 +61,12 @@ fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
 
 #[test]
 fn a_panic_in_a_timer_costs_no_other_timer_and_not_its_own_repetition() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     for name in 0..3 {
         let log = ran.clone();
         let repeat = Duration::from_nanos(u64::from(name == 1));
-        Timer::new(&lp)
+        Timer::new(&event_loop)
             .start(Duration::from_nanos(1), repeat, move |timer| {
                 log.add(name);
                 if name == 1 {
@@ -79,19 +79,19 @@ fn a_panic_in_a_timer_costs_no_other_timer_and_not_its_own_repetition() {
             })
             .unwrap();
     }
-    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran, [0, 1, 2, 1]);
 }
 
 #[test]
 fn a_panic_in_a_hook_costs_the_others_no_more_than_that_iteration() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let hooks: Vec<_> = (0..3)
         .map(|name| {
             let log = ran.clone();
-            let hook = Prepare::new(&lp);
+            let hook = Prepare::new(&event_loop);
             let mut first = true;
             hook.start(move |_| {
                 log.add(name);
@@ -103,17 +103,21 @@ fn a_panic_in_a_hook_costs_the_others_no_more_than_that_iteration() {
             hook
         })
         .collect();
-    assert_eq!(run_to_panic(&lp, RunMode::Once), OOPS);
+    assert_eq!(run_to_panic(&event_loop, RunMode::Once), OOPS);
     hooks[0].stop().unwrap();
     ran.take();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran, [1, 2], "the one that panicked is started still");
 }
 
 #[test]
 fn a_panic_in_every_kind_of_hook_reaches_the_caller_of_run() {
-    let lp = Loop::new().unwrap();
-    let (idle, prepare, check) = (Idle::new(&lp), Prepare::new(&lp), Check::new(&lp));
+    let event_loop = Loop::new().unwrap();
+    let (idle, prepare, check) = (
+        Idle::new(&event_loop),
+        Prepare::new(&event_loop),
+        Check::new(&event_loop),
+    );
     macro_rules! panic_once {
         ($hook:ident) => {
             $hook
@@ -128,42 +132,46 @@ fn a_panic_in_every_kind_of_hook_reaches_the_caller_of_run() {
     panic_once!(prepare);
     panic_once!(check);
     for _ in 0..3 {
-        let panic = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait))).unwrap_err();
+        let panic = catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::NoWait))).unwrap_err();
         drop(panic);
     }
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }
 
 #[test]
 fn a_panic_in_a_post_costs_no_other_post() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for name in 0..4 {
-        lp.remote()
-            .post(move |lp| {
-                lp.local(Log::new).add(name);
+        event_loop
+            .proxy()
+            .post(move |event_loop| {
+                event_loop.local(Log::new).add(name);
                 if name == 1 {
-                    lp.remote().post(|lp| lp.local(Log::new).add(4)).unwrap();
+                    event_loop
+                        .proxy()
+                        .post(|event_loop| event_loop.local(Log::new).add(4))
+                        .unwrap();
                     panic!("oops");
                 }
             })
             .unwrap();
     }
-    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
-    assert!(lp.alive());
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
-    assert_eq!(*lp.local(Log::<i32>::new), [0, 1, 2, 3, 4]);
+    assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
+    assert!(event_loop.alive());
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
+    assert_eq!(*event_loop.local(Log::<i32>::new), [0, 1, 2, 3, 4]);
 }
 
 #[test]
 fn a_panic_at_a_readiness_report_costs_no_other_report() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let mut pairs = Vec::new();
     for name in 0..3 {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         theirs.send(b"x").unwrap();
         let (log, socket) = (ran.clone(), ours.try_clone().unwrap());
-        let probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+        let probe = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, _| {
             socket.recv(&mut [0]).unwrap();
             log.add(name);
             if log.len() == 2 {
@@ -172,9 +180,9 @@ fn a_panic_at_a_readiness_report_costs_no_other_report() {
         });
         pairs.push((probe, theirs));
     }
-    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+    assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
     assert_eq!(ran.len(), 2);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     let mut ran = ran.take();
     ran.sort_unstable();
     assert_eq!(ran, [0, 1, 2]);
@@ -182,9 +190,9 @@ fn a_panic_at_a_readiness_report_costs_no_other_report() {
 
 #[test]
 fn a_panic_in_a_close_callback_closes_the_handle_and_costs_no_other_close() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    let timers: Vec<_> = (0..3).map(|_| Timer::new(&lp)).collect();
+    let timers: Vec<_> = (0..3).map(|_| Timer::new(&event_loop)).collect();
     for (name, timer) in timers.iter().enumerate() {
         let log = ran.clone();
         timer
@@ -196,18 +204,18 @@ fn a_panic_in_a_close_callback_closes_the_handle_and_costs_no_other_close() {
             })
             .unwrap();
     }
-    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
-    assert!(lp.alive());
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
+    assert!(event_loop.alive());
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran, [0, 1, 2]);
 }
 
 #[test]
 fn a_closing_turn_that_panicked_is_given_again() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     let counted = turns.clone();
-    let probe = Probe::new(&lp, move |_, told| {
+    let probe = Probe::new(&event_loop, move |_, told| {
         assert_eq!(told, Told::Turn(Phase::Closing));
         if counted.up() < 3 {
             panic!("oops");
@@ -215,11 +223,11 @@ fn a_closing_turn_that_panicked_is_given_again() {
     });
     probe.close().unwrap();
     for _ in 0..2 {
-        assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
+        assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
     }
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(turns.get(), 3);
-    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(false));
     assert_eq!(turns.get(), 3);
 }
 
@@ -239,9 +247,9 @@ fn a_loop_can_close_its_handles_while_the_thread_unwinds() {
     }
     let closed = Count::default();
     let unwound = catch_unwind(AssertUnwindSafe(|| {
-        let lp = Loop::new().unwrap();
-        let timer = Timer::new(&lp);
-        let _closes = ClosesOnDrop(lp, timer, closed.clone());
+        let event_loop = Loop::new().unwrap();
+        let timer = Timer::new(&event_loop);
+        let _closes = ClosesOnDrop(event_loop, timer, closed.clone());
         panic!("oops");
     }));
     assert!(unwound.is_err());
@@ -250,10 +258,10 @@ fn a_loop_can_close_its_handles_while_the_thread_unwinds() {
 
 #[test]
 fn a_stop_counts_for_the_run_that_a_panic_ended() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     let counted = fired.clone();
-    Timer::new(&lp)
+    Timer::new(&event_loop)
         .start(Duration::ZERO, Duration::from_nanos(1), move |timer| {
             timer.event_loop().unwrap().stop();
             if counted.up() == 1 {
@@ -261,15 +269,15 @@ fn a_stop_counts_for_the_run_that_a_panic_ended() {
             }
         })
         .unwrap();
-    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
-    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
+    assert_eq!(event_loop.run(RunMode::Default), Ok(true));
     assert_eq!(fired.get(), 2);
 }
 
 #[test]
 fn a_run_inside_a_callback_works_again_after_a_panic_from_outside() {
-    let lp = Loop::new().unwrap();
-    lp.remote().post(|_| panic!("oops")).unwrap();
-    assert_eq!(run_to_panic(&lp, RunMode::Default), OOPS);
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    let event_loop = Loop::new().unwrap();
+    event_loop.proxy().post(|_| panic!("oops")).unwrap();
+    assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }

@@ -5,101 +5,107 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use uv_core::{Errno, KeepAlive, Loop, Remote, RunMode, Timer};
+use uv_core::{Errno, KeepAlive, Loop, LoopProxy, RunMode, Timer};
 
 use super::embedding::is_readable;
 use super::support::{Log, inside, run_to_panic};
 
 /// What ran on a loop, for posts to find.
-fn note(lp: &Loop, entry: usize) {
-    lp.local(Log::new).add(entry);
+fn note(event_loop: &Loop, entry: usize) {
+    event_loop.local(Log::new).add(entry);
 }
 
-fn noted(lp: &Loop) -> Vec<usize> {
-    lp.local(Log::new).take()
+fn noted(event_loop: &Loop) -> Vec<usize> {
+    event_loop.local(Log::new).take()
 }
 
 #[test]
 fn a_remote_can_be_sent_shared_and_cloned() {
     fn check<T: Send + Sync + Clone + 'static>() {}
-    check::<Remote>();
+    check::<LoopProxy>();
     fn check_keep_alive<T: Send + Sync + 'static>() {}
     check_keep_alive::<KeepAlive>();
 }
 
 #[test]
 fn posts_run_on_the_loops_thread_in_the_order_in_which_they_were_made() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let here = thread::current().id();
-    let remote = lp.remote();
+    let proxy = event_loop.proxy();
     let thread = thread::spawn(move || {
         for index in 0..100 {
-            remote
-                .post(move |lp| {
+            proxy
+                .post(move |event_loop| {
                     assert_eq!(thread::current().id(), here);
-                    note(lp, index);
+                    note(event_loop, index);
                 })
                 .unwrap();
         }
     });
     thread.join().unwrap();
-    assert!(lp.alive(), "a post that has not run keeps the loop alive");
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
-    assert_eq!(noted(&lp), Vec::from_iter(0..100));
+    assert!(
+        event_loop.alive(),
+        "a post that has not run keeps the loop alive"
+    );
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
+    assert_eq!(noted(&event_loop), Vec::from_iter(0..100));
 }
 
 #[test]
 fn posts_of_one_kind_and_of_many_run_in_the_order_in_which_they_were_made() {
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
     for _ in 0..3 {
         for entry in 0..30 {
             // Rows of many of one kind, then of one, then of a kind that owns something.
             let text = entry.to_string();
             let posted = match entry {
-                0..10 => remote.post(move |lp| note(lp, entry)),
-                10..20 if entry % 2 == 0 => remote.post(move |lp| lp.local(Log::new).add(entry)),
-                _ => remote.post(move |lp| note(lp, text.parse().unwrap())),
+                0..10 => proxy.post(move |event_loop| note(event_loop, entry)),
+                10..20 if entry % 2 == 0 => {
+                    proxy.post(move |event_loop| event_loop.local(Log::new).add(entry))
+                }
+                _ => proxy.post(move |event_loop| note(event_loop, text.parse().unwrap())),
             };
             posted.unwrap();
         }
-        lp.run(RunMode::NoWait).unwrap();
-        assert_eq!(noted(&lp), Vec::from_iter(0..30));
+        event_loop.run(RunMode::NoWait).unwrap();
+        assert_eq!(noted(&event_loop), Vec::from_iter(0..30));
     }
 }
 
 #[test]
 fn a_post_sees_the_loop_kept_alive_by_those_after_it() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for panics in [false, true] {
         for last in [false, false, true] {
-            let post = move |lp: &Loop| {
-                assert_eq!(lp.alive(), !last);
-                assert_eq!(lp.poll_timeout(), Ok((!last).then_some(Duration::ZERO)));
+            let post = move |event_loop: &Loop| {
+                assert_eq!(event_loop.alive(), !last);
+                assert_eq!(
+                    event_loop.poll_timeout(),
+                    Ok((!last).then_some(Duration::ZERO))
+                );
                 assert!(!panics || last, "oops");
             };
-            lp.remote().post(post).unwrap();
+            event_loop.proxy().post(post).unwrap();
         }
         for _ in 0..2 * usize::from(panics) {
-            assert_eq!(run_to_panic(&lp, RunMode::Default), "oops");
-            assert!(lp.alive(), "the panic was of one alone");
+            assert_eq!(run_to_panic(&event_loop, RunMode::Default), "oops");
+            assert!(event_loop.alive(), "the panic was of one alone");
         }
-        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     }
 }
 
 #[test]
 fn posts_of_one_kind_allocate_nothing_in_the_long_run() {
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
     let pass = |posts: usize| {
         for _ in 0..posts {
             let owned = [posts; 4];
-            remote
-                .post(move |_| assert_eq!(owned[0], owned[3]))
-                .unwrap();
+            proxy.post(move |_| assert_eq!(owned[0], owned[3])).unwrap();
         }
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     };
     (0..3).for_each(|_| pass(500));
     let allocated = allocation_counter::measure(|| (0..100).for_each(|_| pass(500)));
@@ -108,81 +114,92 @@ fn posts_of_one_kind_allocate_nothing_in_the_long_run() {
 
 #[test]
 fn posts_made_before_an_iteration_run_in_it_and_those_made_by_a_post_in_the_next() {
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
     for index in 0..3 {
-        let again = remote.clone();
-        remote
-            .post(move |lp| {
-                note(lp, index);
-                again.post(move |lp| note(lp, 10 + index)).unwrap();
+        let again = proxy.clone();
+        proxy
+            .post(move |event_loop| {
+                note(event_loop, index);
+                again
+                    .post(move |event_loop| note(event_loop, 10 + index))
+                    .unwrap();
             })
             .unwrap();
     }
-    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
-    assert_eq!(noted(&lp), [0, 1, 2]);
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
-    assert_eq!(noted(&lp), [10, 11, 12]);
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(true));
+    assert_eq!(noted(&event_loop), [0, 1, 2]);
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
+    assert_eq!(noted(&event_loop), [10, 11, 12]);
 }
 
 #[test]
 fn a_post_to_a_loop_that_is_awake_costs_no_wake_up() {
-    let lp = Loop::new().unwrap();
-    lp.remote().post(|lp| note(lp, 1)).unwrap();
-    assert!(!is_readable(&lp));
-    lp.run(RunMode::NoWait).unwrap();
-    assert_eq!(noted(&lp), [1]);
+    let event_loop = Loop::new().unwrap();
+    event_loop
+        .proxy()
+        .post(|event_loop| note(event_loop, 1))
+        .unwrap();
+    assert!(!is_readable(&event_loop));
+    event_loop.run(RunMode::NoWait).unwrap();
+    assert_eq!(noted(&event_loop), [1]);
 }
 
 #[test]
 fn posts_to_a_loop_that_is_asleep_wake_it_once() {
-    let lp = Loop::new().unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    let event_loop = Loop::new().unwrap();
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
     for index in 0..1_000 {
-        lp.remote().post(move |lp| note(lp, index)).unwrap();
-        assert!(is_readable(&lp));
+        event_loop
+            .proxy()
+            .post(move |event_loop| note(event_loop, index))
+            .unwrap();
+        assert!(is_readable(&event_loop));
     }
-    lp.run(RunMode::NoWait).unwrap();
-    assert_eq!(noted(&lp).len(), 1_000);
-    assert!(!is_readable(&lp), "nothing of the wake-up is left");
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    event_loop.run(RunMode::NoWait).unwrap();
+    assert_eq!(noted(&event_loop).len(), 1_000);
+    assert!(!is_readable(&event_loop), "nothing of the wake-up is left");
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
 }
 
 #[test]
 fn a_loop_does_not_fall_asleep_over_a_post() {
-    let lp = Loop::new().unwrap();
-    lp.remote().post(|lp| note(lp, 1)).unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
+    let event_loop = Loop::new().unwrap();
+    event_loop
+        .proxy()
+        .post(|event_loop| note(event_loop, 1))
+        .unwrap();
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
 }
 
 #[test]
 fn a_post_wakes_a_loop_that_waits_for_a_timer() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::from_secs(3600), Duration::ZERO, |_| ())
         .unwrap();
-    let remote = lp.remote();
-    let thread = thread::spawn(move || remote.post(Loop::stop).unwrap());
-    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    let proxy = event_loop.proxy();
+    let thread = thread::spawn(move || proxy.post(Loop::stop).unwrap());
+    assert_eq!(event_loop.run(RunMode::Default), Ok(true));
     thread.join().unwrap();
 }
 
 #[test]
 fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
-    let (first, second) = (remote.keep_alive(), remote.keep_alive());
-    assert!(lp.alive());
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
+    let (first, second) = (proxy.keep_alive(), proxy.keep_alive());
+    assert!(event_loop.alive());
     drop(first);
-    assert!(lp.alive());
+    assert!(event_loop.alive());
     let thread = thread::spawn(move || {
-        remote.post(|lp| note(lp, 1)).unwrap();
+        proxy.post(|event_loop| note(event_loop, 1)).unwrap();
         drop(second);
     });
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(
-        noted(&lp),
+        noted(&event_loop),
         [1],
         "what was posted before it was dropped has run"
     );
@@ -193,32 +210,32 @@ fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
 #[test]
 fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
     const ROUNDS: usize = 5_000;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
     let done = AtomicUsize::new(0);
-    let remote = lp.remote();
+    let proxy = event_loop.proxy();
     thread::scope(|scope| {
         scope.spawn(|| {
             for alive in told {
-                remote.post(|_| ()).unwrap();
+                proxy.post(|_| ()).unwrap();
                 drop(alive);
                 done.fetch_add(1, SeqCst);
             }
         });
         let mut gaps = 0;
         for round in 0..ROUNDS {
-            tell.send(lp.remote().keep_alive()).unwrap();
+            tell.send(event_loop.proxy().keep_alive()).unwrap();
             for look in 1.. {
                 if done.load(SeqCst) > round {
                     break;
                 }
-                gaps += usize::from(!lp.alive());
+                gaps += usize::from(!event_loop.alive());
                 // Where threads run in turn, as under valgrind, the other one gets on.
                 if look % 100 == 0 {
                     thread::yield_now();
                 }
             }
-            assert_eq!(lp.run(RunMode::Default), Ok(false));
+            assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         }
         drop(tell);
         assert_eq!(gaps, 0);
@@ -227,61 +244,62 @@ fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
 
 #[test]
 fn a_loop_that_is_gone_refuses_posts_and_drops_the_closure() {
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
-    let kept = remote.keep_alive();
-    drop(lp);
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
+    let kept = proxy.keep_alive();
+    drop(event_loop);
     let captured = Arc::new(());
     let held = Arc::clone(&captured);
-    assert_eq!(remote.post(move |_| drop(held)), Err(Errno::ECANCELED));
+    assert_eq!(proxy.post(move |_| drop(held)), Err(Errno::ECANCELED));
     assert_eq!(Arc::strong_count(&captured), 1);
     drop(kept);
 }
 
 #[test]
 fn posts_that_have_not_run_are_dropped_with_their_loop() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let captured = Arc::new(());
     let held = Arc::clone(&captured);
-    lp.remote()
+    event_loop
+        .proxy()
         .post(move |_| {
             let _held = held;
             unreachable!()
         })
         .unwrap();
-    drop(lp);
+    drop(event_loop);
     assert_eq!(Arc::strong_count(&captured), 1);
 }
 
 #[test]
 fn a_closure_may_post_when_it_is_dropped() {
-    struct PostsOnDrop(Remote);
+    struct PostsOnDrop(LoopProxy);
     impl Drop for PostsOnDrop {
         fn drop(&mut self) {
             assert_eq!(self.0.post(|_| ()), Err(Errno::ECANCELED));
         }
     }
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
-    let posts = PostsOnDrop(remote.clone());
-    remote.post(move |_| drop(posts)).unwrap();
-    drop(lp);
-    let posts = PostsOnDrop(remote.clone());
-    assert_eq!(remote.post(move |_| drop(posts)), Err(Errno::ECANCELED));
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
+    let posts = PostsOnDrop(proxy.clone());
+    proxy.post(move |_| drop(posts)).unwrap();
+    drop(event_loop);
+    let posts = PostsOnDrop(proxy.clone());
+    assert_eq!(proxy.post(move |_| drop(posts)), Err(Errno::ECANCELED));
 }
 
 #[test]
 fn no_wake_up_is_lost_between_threads_that_post_and_a_loop_that_keeps_falling_asleep() {
     const THREADS: usize = 4;
     const EACH: usize = 5_000;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
-            let (remote, alive) = (lp.remote(), lp.remote().keep_alive());
+            let (proxy, alive) = (event_loop.proxy(), event_loop.proxy().keep_alive());
             thread::spawn(move || {
                 for index in 0..EACH {
-                    remote
-                        .post(move |lp| note(lp, thread * EACH + index))
+                    proxy
+                        .post(move |event_loop| note(event_loop, thread * EACH + index))
                         .unwrap();
                     if index % 3 == 0 {
                         thread::yield_now();
@@ -291,8 +309,8 @@ fn no_wake_up_is_lost_between_threads_that_post_and_a_loop_that_keeps_falling_as
             })
         })
         .collect();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
-    let noted = noted(&lp);
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
+    let noted = noted(&event_loop);
     for thread in 0..THREADS {
         let of_thread = noted.iter().filter(|entry| **entry / EACH == thread);
         assert!(of_thread.copied().eq(thread * EACH..(thread + 1) * EACH));
@@ -306,38 +324,38 @@ fn no_wake_up_is_lost_between_threads_that_post_and_a_loop_that_keeps_falling_as
 fn two_loops_that_wake_each_other_lose_no_wake_up() {
     const ROUNDS: usize = 5_000;
 
-    fn serve(to: &Remote, back: &Remote, left: usize) {
+    fn serve(to: &LoopProxy, back: &LoopProxy, left: usize) {
         let (next_to, next_back) = (back.clone(), to.clone());
-        to.post(move |lp| {
+        to.post(move |event_loop| {
             if left > 0 {
                 serve(&next_to, &next_back, left - 1);
             }
             if left < 2 {
-                lp.stop();
+                event_loop.stop();
             }
         })
         .unwrap();
     }
 
-    let lp = Loop::new().unwrap();
-    let remote = lp.remote();
+    let event_loop = Loop::new().unwrap();
+    let proxy = event_loop.proxy();
     let (tell, told) = std::sync::mpsc::channel();
     let thread = thread::spawn(move || {
         let other = Loop::new().unwrap();
-        let _alive = other.remote().keep_alive();
-        tell.send(other.remote()).unwrap();
+        let _alive = other.proxy().keep_alive();
+        tell.send(other.proxy()).unwrap();
         other.run(RunMode::Default).unwrap();
     });
-    let _alive = remote.keep_alive();
-    serve(&remote, &told.recv().unwrap(), ROUNDS);
-    lp.run(RunMode::Default).unwrap();
+    let _alive = proxy.keep_alive();
+    serve(&proxy, &told.recv().unwrap(), ROUNDS);
+    event_loop.run(RunMode::Default).unwrap();
     thread.join().unwrap();
 }
 
 #[test]
 fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asleep() {
     const ROUNDS: usize = 20_000;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
     let (ready, started) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -355,12 +373,12 @@ fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asle
             }
         });
         for round in 0..ROUNDS {
-            tell.send(lp.remote().keep_alive()).unwrap();
+            tell.send(event_loop.proxy().keep_alive()).unwrap();
             while ready.load(SeqCst) <= round {
                 thread::yield_now();
             }
             started.fetch_add(1, SeqCst);
-            assert_eq!(lp.run(RunMode::Default), Ok(false));
+            assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         }
         drop(tell);
     });
@@ -368,16 +386,17 @@ fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asle
 
 #[test]
 fn a_post_from_the_loops_own_thread_runs_from_the_loop_and_not_inside_the_call() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let inside_call = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&inside_call);
-    inside(&lp, move |lp| {
+    inside(&event_loop, move |event_loop| {
         flag.store(true, SeqCst);
         let seen = Arc::clone(&flag);
-        lp.remote()
+        event_loop
+            .proxy()
             .post(move |_| assert!(!seen.load(SeqCst)))
             .unwrap();
         flag.store(false, SeqCst);
     });
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }

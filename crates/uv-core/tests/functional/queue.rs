@@ -149,7 +149,7 @@ fn check_walk(
 ) -> std::result::Result<(), TestCaseError> {
     let mut walk = queue.pending();
     let mut left = model.pending.iter();
-    while let Some(run) = walk.run() {
+    while let Some(run) = walk.peek() {
         prop_assert!(run.count > 0);
         prop_assert!(walk.take(0).is_none());
         prop_assert!(walk.take(run.count + 1).is_none());
@@ -189,7 +189,7 @@ fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
             let mut walk = queue.pending();
             assert_eq!(run(&walk), Some(("tag", 40, 1_200)));
             assert_eq!(walk.take(40).unwrap().len(), 48_000);
-            assert!(walk.run().is_none());
+            assert!(walk.peek().is_none());
         }
         queue.complete(40, Ok(()));
     }
@@ -197,7 +197,7 @@ fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
 
 /// The tag, how many there are, and how long the first is.
 fn run<T: Copy, C>(walk: &Pending<'_, T, C>) -> Option<(T, usize, usize)> {
-    walk.run().map(|run| (*run.tag, run.count, run.size))
+    walk.peek().map(|run| (*run.tag, run.count, run.size))
 }
 
 /// The runs of a queue of requests with these tags and payload lengths.
@@ -293,7 +293,7 @@ fn to_complete_an_empty_queue_does_nothing() {
     queue.cancel(Errno::ECANCELED);
     assert_eq!((queue.count(), queue.bytes()), (0, 0));
     assert!(queue.pop_completed().is_none());
-    assert!(queue.pending().run().is_none());
+    assert!(queue.pending().peek().is_none());
 }
 
 #[test]

@@ -10,10 +10,10 @@ use uv_sys::fault::{self, Call, Fault};
 use super::support::{Count, Log, Probe, Told};
 
 /// A probe that is told of one datagram, and reads it.
-fn probe(lp: &Loop, told: &Log<Told>) -> (Rc<Probe>, UnixDatagram) {
+fn probe(event_loop: &Loop, told: &Log<Told>) -> (Rc<Probe>, UnixDatagram) {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let (socket, log) = (ours.try_clone().unwrap(), told.clone());
-    let probe = Probe::new(lp, move |probe, what| {
+    let probe = Probe::new(event_loop, move |probe, what| {
         if what == Told::Ready(Interest::READABLE) {
             socket.recv(&mut [0; 8]).unwrap();
             probe.set_active(false);
@@ -32,16 +32,16 @@ fn refuse(error: Errno, times: usize) {
 #[test]
 fn a_watch_that_is_refused_for_a_while_is_tried_again_without_a_busy_loop() {
     for error in [Errno::ENOMEM, Errno::ENOSPC] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let told = Log::new();
-        let (probe, theirs) = probe(&lp, &told);
+        let (probe, theirs) = probe(&event_loop, &told);
         probe.set_interest(Interest::NONE).unwrap();
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         refuse(error, 4);
         probe.request_interest(Interest::READABLE).unwrap();
         theirs.send(b"datagram").unwrap();
         let waits = fault::calls(Call::EpollWait);
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
         assert_eq!(told, [Told::Ready(Interest::READABLE)]);
         let waits = fault::calls(Call::EpollWait) - waits;
         assert!(waits <= 4 + 2, "{waits} waits for four attempts");
@@ -50,15 +50,15 @@ fn a_watch_that_is_refused_for_a_while_is_tried_again_without_a_busy_loop() {
 
 #[test]
 fn a_watch_that_is_refused_for_long_is_reported_once_and_tried_still() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let told = Log::new();
-    let (probe, theirs) = probe(&lp, &told);
+    let (probe, theirs) = probe(&event_loop, &told);
     probe.set_interest(Interest::NONE).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     refuse(Errno::ENOSPC, 10);
     probe.request_interest(Interest::READABLE).unwrap();
     theirs.send(b"datagram").unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     let expected = [
         Told::Refused(Errno::ENOSPC),
         Told::Ready(Interest::READABLE),
@@ -68,17 +68,17 @@ fn a_watch_that_is_refused_for_long_is_reported_once_and_tried_still() {
 
 #[test]
 fn a_watch_that_cannot_be_is_reported_at_once_and_not_tried_again() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let told = Log::new();
-    let (probe, theirs) = probe(&lp, &told);
+    let (probe, theirs) = probe(&event_loop, &told);
     probe.set_interest(Interest::NONE).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     refuse(Errno::EPERM, 1);
     probe.request_interest(Interest::READABLE).unwrap();
     assert_eq!(probe.interest(), Interest::READABLE);
     theirs.send(b"datagram").unwrap();
-    lp.run(RunMode::NoWait).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told, [Told::Refused(Errno::EPERM)]);
     assert_eq!(
         probe.interest(),
@@ -86,15 +86,15 @@ fn a_watch_that_cannot_be_is_reported_at_once_and_not_tried_again() {
         "so that it can be asked for"
     );
     probe.set_interest(Interest::READABLE).unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(told.len(), 2);
 }
 
 #[test]
 fn a_change_that_is_refused_costs_no_other_change_and_no_run() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let told = Log::new();
-    let probes = [(); 3].map(|()| probe(&lp, &told));
+    let probes = [(); 3].map(|()| probe(&event_loop, &told));
     let both = Interest::READABLE | Interest::WRITABLE;
     for (probe, _) in &probes {
         probe.set_interest(both).unwrap();
@@ -103,66 +103,66 @@ fn a_change_that_is_refused_costs_no_other_change_and_no_run() {
     }
     refuse(Errno::ENOMEM, 1);
     let before = fault::calls(Call::EpollCtl);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(fault::calls(Call::EpollCtl) - before, 3);
     while fault::calls(Call::EpollCtl) - before < 4 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
     told.take();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told, [Told::Ready(Interest::WRITABLE); 3]);
 }
 
 #[test]
 fn an_outer_loop_is_woken_for_a_change_that_was_refused_and_nothing_is_called_outside_of_run() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let told = Log::new();
-    let (probe, _theirs) = probe(&lp, &told);
+    let (probe, _theirs) = probe(&event_loop, &told);
     probe.set_interest(Interest::NONE).unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
     refuse(Errno::ENOMEM, 1);
     probe.request_interest(Interest::READABLE).unwrap();
-    let timeout = lp.poll_timeout().unwrap().unwrap();
+    let timeout = event_loop.poll_timeout().unwrap().unwrap();
     assert!(timeout <= Duration::from_millis(1));
-    while lp.poll_timeout().unwrap().is_some() {}
+    while event_loop.poll_timeout().unwrap().is_some() {}
     refuse(Errno::EPERM, 1);
     probe
         .set_interest(Interest::READABLE | Interest::WRITABLE)
         .unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(Some(Duration::ZERO)));
+    assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
     assert_eq!(told.len(), 0);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told, [Told::Refused(Errno::EPERM)]);
 }
 
 #[test]
 fn a_handle_that_was_closed_meanwhile_is_told_of_no_refusal() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let told = Log::new();
-    let (probe, _theirs) = probe(&lp, &told);
+    let (probe, _theirs) = probe(&event_loop, &told);
     probe.set_interest(Interest::NONE).unwrap();
-    lp.poll_timeout().unwrap();
+    event_loop.poll_timeout().unwrap();
     refuse(Errno::EPERM, 1);
     probe.request_interest(Interest::READABLE).unwrap();
-    lp.poll_timeout().unwrap();
+    event_loop.poll_timeout().unwrap();
     probe.close().unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(told, [Told::Turn(uv_core::Phase::Closing)]);
 }
 
 #[test]
 fn a_run_goes_on_waiting_when_signals_end_the_wait_of_the_kernel() {
     for mode in [RunMode::Once, RunMode::Default] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (fired, iterations) = (Count::default(), Count::default());
-        let prepare = Prepare::new(&lp);
+        let prepare = Prepare::new(&event_loop);
         prepare.start(iterations.counts()).unwrap();
         prepare.unreference();
-        Timer::new(&lp)
+        Timer::new(&event_loop)
             .start(Duration::from_millis(2), Duration::ZERO, fired.counts())
             .unwrap();
         fault::script(Call::EpollWait, [Fault::Errno(Errno::EINTR); 50]);
-        lp.run(mode).unwrap();
+        event_loop.run(mode).unwrap();
         assert_eq!(fired.get(), 1, "{mode:?}");
         // Default also turns once for what the end of the wait brought.
         assert!(iterations.get() <= 2, "{mode:?}: {iterations:?}");
@@ -172,18 +172,18 @@ fn a_run_goes_on_waiting_when_signals_end_the_wait_of_the_kernel() {
 
 #[test]
 fn a_signal_does_not_hide_another_thread() {
-    let lp = Loop::new().unwrap();
-    let (remote, alive) = (lp.remote(), lp.remote().keep_alive());
+    let event_loop = Loop::new().unwrap();
+    let (proxy, alive) = (event_loop.proxy(), event_loop.proxy().keep_alive());
     let ran = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let by_post = std::sync::Arc::clone(&ran);
     fault::script(Call::EpollWait, [Fault::Errno(Errno::EINTR); 50]);
     let thread = std::thread::spawn(move || {
-        remote
+        proxy
             .post(move |_| by_post.store(true, std::sync::atomic::Ordering::Relaxed))
             .unwrap();
         drop(alive);
     });
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert!(ran.load(std::sync::atomic::Ordering::Relaxed));
     thread.join().unwrap();
     fault::clear();

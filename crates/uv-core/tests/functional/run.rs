@@ -20,47 +20,47 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn default_runs_until_nothing_is_active() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     for milliseconds in 0..3 {
         let fired = fired.clone();
         let timeout = Duration::from_millis(milliseconds);
-        Timer::new(&lp)
+        Timer::new(&event_loop)
             .start(timeout, Duration::ZERO, fired.counts())
             .unwrap();
     }
-    assert!(lp.alive());
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert!(event_loop.alive());
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(fired.get(), 3);
-    assert!(!lp.alive());
+    assert!(!event_loop.alive());
 }
 
 #[test]
 fn no_mode_waits_when_nothing_keeps_the_loop_alive() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
-        assert_eq!(lp.run(mode), Ok(false));
+        assert_eq!(event_loop.run(mode), Ok(false));
     }
 }
 
 #[test]
 fn once_waits_for_the_next_timer_and_runs_it() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
-    Timer::new(&lp)
+    Timer::new(&event_loop)
         .start(Duration::from_millis(5), Duration::ZERO, fired.counts())
         .unwrap();
     while fired.get() == 0 {
-        lp.run(RunMode::Once).unwrap();
+        event_loop.run(RunMode::Once).unwrap();
     }
-    assert!(!lp.alive());
+    assert!(!event_loop.alive());
 }
 
 #[test]
 fn once_runs_a_timer_that_becomes_due_just_before_the_loop_would_wait() {
-    let lp = Loop::new().unwrap();
-    let (fired, prepare) = (Count::default(), Prepare::new(&lp));
-    let (counted, timer) = (fired.clone(), Timer::new(&lp));
+    let event_loop = Loop::new().unwrap();
+    let (fired, prepare) = (Count::default(), Prepare::new(&event_loop));
+    let (counted, timer) = (fired.clone(), Timer::new(&event_loop));
     prepare
         .start(move |_| {
             timer
@@ -68,44 +68,46 @@ fn once_runs_a_timer_that_becomes_due_just_before_the_loop_would_wait() {
                 .unwrap();
         })
         .unwrap();
-    lp.run(RunMode::Once).unwrap();
+    event_loop.run(RunMode::Once).unwrap();
     assert_eq!(fired.get(), 1);
 }
 
 #[test]
 fn once_runs_one_iteration() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let iterations = Count::default();
-    let idle = Idle::new(&lp);
+    let idle = Idle::new(&event_loop);
     idle.start(iterations.counts()).unwrap();
-    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Once), Ok(true));
     assert_eq!(iterations.get(), 1);
 }
 
 #[test]
 fn once_does_not_wait_after_it_found_something_to_do() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
     let ran = Log::new();
     let noted = ran.clone();
-    Timer::new(&lp)
+    Timer::new(&event_loop)
         .start(Duration::ZERO, Duration::ZERO, move |_| noted.add("timer"))
         .unwrap();
-    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Once), Ok(true));
     assert_eq!(ran, ["timer"]);
 
     let noted = ran.clone();
-    let probe = Probe::on(&lp, Phase::Completions, move |_| noted.add("completion"));
+    let probe = Probe::on(&event_loop, Phase::Completions, move |_| {
+        noted.add("completion")
+    });
     probe.schedule(Phase::Completions);
-    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Once), Ok(true));
     assert_eq!(ran, ["timer", "completion"]);
 }
 
 #[test]
 fn a_zero_timeout_waits_for_the_next_iteration_in_every_mode() {
     for mode in [RunMode::Once, RunMode::NoWait] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let fired = Count::default();
         let counted = fired.clone();
         fn again(timer: &Timer, fired: Count) {
@@ -115,10 +117,10 @@ fn a_zero_timeout_waits_for_the_next_iteration_in_every_mode() {
             };
             timer.start(Duration::ZERO, Duration::ZERO, start).unwrap();
         }
-        let timer = Timer::new(&lp);
+        let timer = Timer::new(&event_loop);
         again(&timer, counted);
         for iteration in 1..=3 {
-            lp.run(mode).unwrap();
+            event_loop.run(mode).unwrap();
             assert_eq!(fired.get(), iteration, "{mode:?}");
         }
     }
@@ -126,121 +128,121 @@ fn a_zero_timeout_waits_for_the_next_iteration_in_every_mode() {
 
 #[test]
 fn nowait_does_not_wait() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
-    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(true));
     assert!(timer.is_active());
 }
 
 #[test]
 fn once_and_nowait_give_unreferenced_handles_their_turns() {
     for mode in [RunMode::Once, RunMode::NoWait] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let fired = Count::default();
-        let timer = Timer::new(&lp);
+        let timer = Timer::new(&event_loop);
         timer
             .start(Duration::ZERO, Duration::ZERO, fired.counts())
             .unwrap();
         timer.unreference();
-        assert_eq!(lp.run(mode), Ok(false));
+        assert_eq!(event_loop.run(mode), Ok(false));
         assert_eq!(fired.get(), 1, "{mode:?}");
     }
 }
 
 #[test]
 fn stop_ends_the_run_after_the_current_iteration() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let (first, noted) = (ran.clone(), ran.clone());
-    let idle = Idle::new(&lp);
+    let idle = Idle::new(&event_loop);
     idle.start(move |idle| {
         first.add("idle");
         idle.event_loop().unwrap().stop();
     })
     .unwrap();
-    let check = Check::new(&lp);
+    let check = Check::new(&event_loop);
     check.start(move |_| noted.add("check")).unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(true));
     assert_eq!(ran.take(), ["idle", "check"]);
-    assert_eq!(lp.run(RunMode::Default), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(true));
     assert_eq!(ran, ["idle", "check"]);
 }
 
 #[test]
 fn stop_before_a_run_ends_that_one_and_not_the_next() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Count::default();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, ran.counts())
         .unwrap();
     for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
-        lp.stop();
-        assert_eq!(lp.run(mode), Ok(true));
+        event_loop.stop();
+        assert_eq!(event_loop.run(mode), Ok(true));
         assert_eq!(ran.get(), 0);
     }
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran.get(), 1);
 }
 
 #[test]
 fn stop_keeps_the_loop_from_waiting() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
-    let prepare = Prepare::new(&lp);
+    let prepare = Prepare::new(&event_loop);
     prepare
         .start(|prepare| prepare.event_loop().unwrap().stop())
         .unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(true));
-    assert_eq!(lp.run(RunMode::Once), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(true));
+    assert_eq!(event_loop.run(RunMode::Once), Ok(true));
 }
 
 #[test]
 fn an_unreferenced_handle_does_not_keep_the_loop_running() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
     assert!(timer.has_ref());
     timer.unreference();
     timer.unreference();
-    assert!(!timer.has_ref() && timer.is_active() && !lp.alive());
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert!(!timer.has_ref() && timer.is_active() && !event_loop.alive());
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 
     timer.reference();
-    assert!(lp.alive());
+    assert!(event_loop.alive());
     timer.stop().unwrap();
-    assert!(!lp.alive());
+    assert!(!event_loop.alive());
 }
 
 #[test]
 fn to_reference_an_inactive_handle_keeps_nothing_running() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.unreference();
     timer.reference();
-    assert!(!lp.alive());
+    assert!(!event_loop.alive());
     timer.unreference();
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
-    assert!(!lp.alive());
+    assert!(!event_loop.alive());
     timer.close(|_| ()).unwrap();
     assert!(
-        lp.alive(),
+        event_loop.alive(),
         "a closing handle keeps the loop alive, whatever its reference"
     );
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }
 
 #[test]
 fn an_unreferenced_timer_fires_while_something_else_keeps_the_loop_running() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
-    inside(&lp, {
+    inside(&event_loop, {
         let ran = ran.clone();
-        move |lp| {
+        move |event_loop| {
             for (name, milliseconds) in [("referenced", 2), ("unreferenced", 1)] {
-                let (timer, ran) = (Timer::new(lp), ran.clone());
+                let (timer, ran) = (Timer::new(event_loop), ran.clone());
                 timer
                     .start(
                         Duration::from_millis(milliseconds),
@@ -254,37 +256,37 @@ fn an_unreferenced_timer_fires_while_something_else_keeps_the_loop_running() {
             }
         }
     });
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(ran, ["unreferenced", "referenced"]);
 }
 
 #[test]
 fn a_run_inside_a_callback_is_an_error_and_not_a_hang() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let results = Log::new();
     let noted = results.clone();
-    inside(&lp, move |lp| {
+    inside(&event_loop, move |event_loop| {
         for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
-            noted.add(lp.run(mode));
+            noted.add(event_loop.run(mode));
         }
     });
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(results, [Err(Errno::EDEADLK); 3]);
 }
 
 #[test]
 fn another_loop_may_run_inside_a_callback() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let inner = Loop::new().unwrap();
     let fired = Count::default();
     let counts = fired.counts();
-    inside(&lp, move |_| {
+    inside(&event_loop, move |_| {
         Timer::new(&inner)
             .start(Duration::ZERO, Duration::ZERO, counts)
             .unwrap();
         assert_eq!(inner.run(RunMode::Default), Ok(false));
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(fired.get(), 1);
 }
 
@@ -292,9 +294,9 @@ type Words = Log<&'static str>;
 
 #[test]
 fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     // The one log of this loop, so that a post from another thread can find it.
-    let ran = lp.local(Words::new);
+    let ran = event_loop.local(Words::new);
     macro_rules! note {
         ($word:expr) => {{
             let (ran, word) = (Words::clone(&ran), $word);
@@ -307,35 +309,36 @@ fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
         (HookPhase::Prepare, "prepare"),
         (HookPhase::Idle, "idle"),
     ] {
-        probes.push(Probe::on(&lp, Phase::Hook, note!(word)).hook(place));
+        probes.push(Probe::on(&event_loop, Phase::Hook, note!(word)).hook(place));
     }
     for (phase, word) in [
         (Phase::Dispatch, "dispatch"),
         (Phase::Flush, "flush"),
         (Phase::Completions, "completions"),
     ] {
-        let probe = Probe::on(&lp, phase, note!(word));
+        let probe = Probe::on(&event_loop, phase, note!(word));
         probe.schedule(phase);
         probes.push(probe);
     }
     let (ours, _theirs) = readable_pair();
     let ready = note!("dispatch");
     probes.push(Probe::watching(
-        &lp,
+        &event_loop,
         ours,
         Interest::READABLE,
         move |probe, _| ready(probe),
     ));
-    Timer::new(&lp).close(note!("closing")).unwrap();
-    lp.remote()
-        .post(|lp| lp.local(Words::new).add("post"))
+    Timer::new(&event_loop).close(note!("closing")).unwrap();
+    event_loop
+        .proxy()
+        .post(|event_loop| event_loop.local(Words::new).add("post"))
         .unwrap();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, note!("timer"))
         .unwrap();
 
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(
         *ran,
         [
@@ -356,10 +359,10 @@ fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
 #[test]
 fn a_turn_that_asks_for_another_one_gets_it_in_the_next_iteration() {
     for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let turns = Count::default();
         let counted = turns.clone();
-        let probe = Probe::on(&lp, phase, move |probe| {
+        let probe = Probe::on(&event_loop, phase, move |probe| {
             counted.up();
             probe.schedule(phase);
         });
@@ -367,7 +370,7 @@ fn a_turn_that_asks_for_another_one_gets_it_in_the_next_iteration() {
         probe.schedule(phase);
         probe.schedule(phase);
         for iteration in 1..=3 {
-            lp.run(RunMode::NoWait).unwrap();
+            event_loop.run(RunMode::NoWait).unwrap();
             assert_eq!(turns.get(), iteration, "{phase:?}");
         }
     }
@@ -375,28 +378,28 @@ fn a_turn_that_asks_for_another_one_gets_it_in_the_next_iteration() {
 
 #[test]
 fn turns_of_one_phase_come_in_the_order_in_which_they_were_asked_for() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let probes: Vec<_> = (0..5)
         .map(|index| {
             let ran = ran.clone();
-            Probe::on(&lp, Phase::Flush, move |_| ran.add(index))
+            Probe::on(&event_loop, Phase::Flush, move |_| ran.add(index))
         })
         .collect();
     for index in [3, 1, 4, 0, 2, 3] {
         let probe: &Probe = &probes[index];
         probe.schedule(Phase::Flush);
     }
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(ran, [3, 1, 4, 0, 2]);
 }
 
 #[test]
 fn to_ask_for_a_turn_twice_is_to_ask_once_and_can_be_seen() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     let counted = turns.clone();
-    let probe = Probe::on(&lp, Phase::Flush, move |probe| {
+    let probe = Probe::on(&event_loop, Phase::Flush, move |probe| {
         assert!(!probe.is_scheduled(Phase::Flush));
         counted.up();
     });
@@ -404,51 +407,51 @@ fn to_ask_for_a_turn_twice_is_to_ask_once_and_can_be_seen() {
         probe.schedule(Phase::Flush);
         assert!(probe.is_scheduled(Phase::Flush) && !probe.is_scheduled(Phase::Dispatch));
     }
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(turns.get(), 1);
 }
 
 #[test]
 fn to_ask_for_a_turn_keeps_nobody_alive() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, told| panic!("{told:?}"));
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, told| panic!("{told:?}"));
     probe.schedule(Phase::Completions);
-    assert!(!lp.alive());
+    assert!(!event_loop.alive());
     drop(probe);
-    assert_eq!(lp.run(RunMode::NoWait), Ok(false));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(false));
 }
 
 #[test]
 fn a_revisit_comes_with_the_next_dispatch_and_is_no_reason_not_to_wait_for_it() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
-    let probe = Probe::on(&lp, Phase::Revisit, turns.counts());
-    probe.schedule(Phase::Revisit);
-    assert_eq!(lp.poll_timeout(), Ok(None));
-    lp.run(RunMode::NoWait).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    let probe = Probe::on(&event_loop, Phase::Speculative, turns.counts());
+    probe.schedule(Phase::Speculative);
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
+    event_loop.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(turns.get(), 1);
 }
 
 #[test]
 fn phases_that_cannot_be_asked_for_are_not_given() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, told| panic!("{told:?}"));
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, told| panic!("{told:?}"));
     for phase in [
         Phase::Deadline,
         Phase::Hook,
         Phase::Closing,
-        Phase::Abandoned,
+        Phase::LoopDropped,
     ] {
         probe.schedule(phase);
     }
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     drop(probe);
 }
 
 /// A handle with more to do in every iteration.
-fn busy(lp: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Probe> {
-    let probe = Probe::on(lp, Phase::Dispatch, move |probe| {
+fn busy(event_loop: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Probe> {
+    let probe = Probe::on(event_loop, Phase::Dispatch, move |probe| {
         probe.schedule(Phase::Dispatch);
         turn();
     });
@@ -459,17 +462,17 @@ fn busy(lp: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Probe> {
 
 #[test]
 fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     let counted = turns.clone();
-    let _busy = busy(&lp, move || {
+    let _busy = busy(&event_loop, move || {
         counted.up();
     });
     let (ours, _theirs) = readable_pair();
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, |probe, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, |probe, _| {
         probe.event_loop().unwrap().stop();
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert!(
         turns.get() <= MAX_UNPOLLED_ITERATIONS as usize + 1,
         "{turns:?}"
@@ -478,10 +481,10 @@ fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
 
 #[test]
 fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let flushes = Count::default();
     let counted = flushes.clone();
-    let sender = Probe::on(&lp, Phase::Flush, move |probe| {
+    let sender = Probe::on(&event_loop, Phase::Flush, move |probe| {
         probe.schedule(Phase::Flush);
         counted.up();
     });
@@ -490,14 +493,14 @@ fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn()
     let (ours, _theirs) = readable_pair();
     let (seen, most) = (flushes.clone(), Log::new());
     let (log, mut before) = (most.clone(), 0);
-    let _receiver = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+    let _receiver = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         log.add(seen.get() - before);
         before = seen.get();
         if log.len() == 20 {
             probe.event_loop().unwrap().stop();
         }
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     let most = most.take().into_iter().max();
     assert!(
         most <= Some(4),
@@ -507,10 +510,10 @@ fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn()
 
 #[test]
 fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_next() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     let counted = turns.clone();
-    let asks = Probe::on(&lp, Phase::Flush, move |probe| {
+    let asks = Probe::on(&event_loop, Phase::Flush, move |probe| {
         probe.schedule(Phase::Flush);
         if counted.up() == 1 {
             probe.ask_poller();
@@ -521,13 +524,13 @@ fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_nex
     let (ours, _theirs) = readable_pair();
     let (seen, told) = (turns.clone(), Log::new());
     let log = told.clone();
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, move |probe, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         log.add(seen.get());
         if log.len() == 2 {
             probe.event_loop().unwrap().stop();
         }
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     let told = told.take();
     assert_eq!(told[0], 1);
     assert!(told[1] > 2, "{told:?}");
@@ -535,12 +538,12 @@ fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_nex
 
 #[test]
 fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Log::new();
     let probes: Vec<_> = (0..3)
         .map(|number| {
             let log = turns.clone();
-            let probe = Probe::on(&lp, Phase::Flush, move |probe| {
+            let probe = Probe::on(&event_loop, Phase::Flush, move |probe| {
                 log.add((probe.iteration(), number));
                 probe.schedule(Phase::Flush);
                 if number != 1 {
@@ -554,7 +557,7 @@ fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
         .collect();
     assert_eq!(probes[0].iteration(), 0, "the first is still to come");
     for _ in 0..4 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
     // The one that does not end it lets the next one have its turn in the same iteration.
     let expected = [(1, 0), (2, 1), (2, 2), (3, 0), (4, 1), (4, 2)];
@@ -563,70 +566,70 @@ fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
 
 #[test]
 fn a_due_timer_has_its_turn_beside_a_busy_handle() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     let counted = turns.clone();
-    let _busy = busy(&lp, move || {
+    let _busy = busy(&event_loop, move || {
         counted.up();
     });
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, |timer| {
             timer.event_loop().unwrap().stop();
         })
         .unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(turns.get(), 1);
 }
 
 #[test]
 fn an_idle_hook_delays_no_readiness() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let iterations = Count::default();
-    let idle = Idle::new(&lp);
+    let idle = Idle::new(&event_loop);
     idle.start(iterations.counts()).unwrap();
     let (ours, _theirs) = readable_pair();
-    let _watching = Probe::watching(&lp, ours, Interest::READABLE, |probe, _| {
+    let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, |probe, _| {
         probe.event_loop().unwrap().stop();
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(iterations.get(), 1, "what an idle hook does may take long");
 }
 
 #[test]
 fn the_clock_stands_still_inside_an_iteration_until_it_is_updated() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let done = Count::default();
     let counted = done.clone();
-    inside(&lp, move |lp| {
-        let before = lp.now();
+    inside(&event_loop, move |event_loop| {
+        let before = event_loop.now();
         pass(Duration::from_micros(100));
-        assert_eq!(lp.now(), before);
-        lp.update_time();
-        assert!(lp.now() >= before + 100_000);
+        assert_eq!(event_loop.now(), before);
+        event_loop.update_time();
+        assert!(event_loop.now() >= before + 100_000);
         counted.up();
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(done.get(), 1);
 }
 
 #[test]
 fn the_clock_goes_on_outside_of_run() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for _ in 0..2 {
-        let before = lp.now();
+        let before = event_loop.now();
         pass(Duration::from_micros(100));
-        assert!(lp.now() >= before + 100_000);
-        lp.run(RunMode::NoWait).unwrap();
+        assert!(event_loop.now() >= before + 100_000);
+        event_loop.run(RunMode::NoWait).unwrap();
     }
 }
 
 #[test]
 fn there_is_one_local_value_of_a_type_in_a_loop() {
-    let (lp, other) = (Loop::new().unwrap(), Loop::new().unwrap());
-    let one = lp.local(Count::default);
+    let (event_loop, other) = (Loop::new().unwrap(), Loop::new().unwrap());
+    let one = event_loop.local(Count::default);
     assert_eq!(one.up(), 1);
-    assert_eq!(lp.local(|| -> Count { unreachable!() }).get(), 1);
+    assert_eq!(event_loop.local(|| -> Count { unreachable!() }).get(), 1);
     assert_eq!(other.local(Count::default).get(), 0);
 }
 

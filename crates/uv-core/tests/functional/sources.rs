@@ -23,28 +23,28 @@ fn readable_pair() -> (UnixDatagram, UnixDatagram) {
 #[test]
 fn a_ready_descriptor_is_reported_for_what_it_is_watched_for() {
     for interest in [Interest::READABLE, Interest::WRITABLE, BOTH] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (ours, _theirs) = readable_pair();
         let told = Log::new();
         let log = told.clone();
-        let _probe = Probe::watching(&lp, ours, interest, move |_, ready| log.add(ready));
-        lp.run(RunMode::Once).unwrap();
+        let _probe = Probe::watching(&event_loop, ours, interest, move |_, ready| log.add(ready));
+        event_loop.run(RunMode::Once).unwrap();
         assert_eq!(told, [interest]);
     }
 }
 
 #[test]
 fn reports_are_level_triggered() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, theirs) = readable_pair();
     let socket = ours.try_clone().unwrap();
     let reports = Count::default();
     let counted = reports.clone();
-    let _probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, _| {
+    let _probe = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, _| {
         counted.up();
     });
     for expected in 1..=3 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(
             reports.get(),
             expected,
@@ -52,20 +52,20 @@ fn reports_are_level_triggered() {
         );
     }
     socket.recv(&mut [0; 8]).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(reports.get(), 3, "what is done is not");
     theirs.send(b"another").unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(reports.get(), 4);
 }
 
 #[test]
 fn a_change_of_interest_holds_from_the_next_poll_on() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
     let told = Log::new();
     let log = told.clone();
-    let probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, ready| {
+    let probe = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, ready| {
         log.add(ready)
     });
     for (interest, reports) in [
@@ -77,61 +77,66 @@ fn a_change_of_interest_holds_from_the_next_poll_on() {
         probe.set_interest(Interest::NONE).unwrap();
         probe.set_interest(interest).unwrap();
         assert_eq!(probe.interest(), interest);
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(told.take(), vec![interest; reports]);
     }
 }
 
 #[test]
 fn a_descriptor_is_watched_for_nothing_at_first() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, theirs) = readable_pair();
     drop(theirs);
-    let probe = Probe::watching(&lp, ours, Interest::NONE, |_, ready| panic!("{ready:?}"));
+    let probe = Probe::watching(&event_loop, ours, Interest::NONE, |_, ready| {
+        panic!("{ready:?}")
+    });
     assert_eq!(probe.interest(), Interest::NONE);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
 }
 
 #[test]
 fn to_stop_and_start_between_two_polls_leaves_the_poller_alone() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
-    let probe = Probe::watching(&lp, ours, Interest::READABLE, |_, _| ());
+    let probe = Probe::watching(&event_loop, ours, Interest::READABLE, |_, _| ());
     for interest in [Interest::NONE, Interest::READABLE, Interest::NONE] {
         probe.set_interest(interest).unwrap();
-        assert!(is_readable(&lp), "the change is made when the loop polls");
+        assert!(
+            is_readable(&event_loop),
+            "the change is made when the loop polls"
+        );
     }
-    lp.run(RunMode::NoWait).unwrap();
-    assert!(!is_readable(&lp));
+    event_loop.run(RunMode::NoWait).unwrap();
+    assert!(!is_readable(&event_loop));
 }
 
 #[test]
 fn a_hang_up_is_reported_as_ready_for_everything() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(theirs);
     let told = Log::new();
     let log = told.clone();
-    let _probe = Probe::watching(&lp, ours, Interest::READABLE, move |_, ready| {
+    let _probe = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, ready| {
         log.add(ready)
     });
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told, [BOTH]);
 }
 
 #[test]
 fn a_file_cannot_be_polled_and_says_so_when_it_is_to_be_watched() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, _| ());
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, _| ());
     let file = File::open("/proc/self/exe").unwrap();
     assert_eq!(probe.watch(file, Interest::READABLE), Err(Errno::EPERM));
 }
 
 #[test]
 fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let probe = Probe::new(&lp, |_, _| ());
+    let probe = Probe::new(&event_loop, |_, _| ());
     let source = probe.register(ours.into()).unwrap();
     assert_eq!(source.interest(), Interest::NONE);
     let mut lent = UnixStream::from(source.as_fd().try_clone_to_owned().unwrap());
@@ -148,20 +153,20 @@ fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
 }
 
 /// A probe that counts what it is told.
-fn counting(lp: &Loop) -> (Rc<Probe>, Count) {
+fn counting(event_loop: &Loop) -> (Rc<Probe>, Count) {
     let told = Count::default();
     let counted = told.clone();
     let count = move |_: &Rc<Probe>, _| {
         counted.up();
     };
-    (Probe::new(lp, count), told)
+    (Probe::new(event_loop, count), told)
 }
 
 #[test]
 fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
-    let (probe, told) = counting(&lp);
+    let (probe, told) = counting(&event_loop);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     source.set_interest(BOTH).unwrap();
@@ -169,38 +174,38 @@ fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
     source.replace(new.into()).unwrap();
     assert_eq!(source.as_fd().as_raw_fd(), number);
     assert_eq!(source.interest(), Interest::NONE);
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told.get(), 0, "nobody watches it yet");
     source.set_interest(Interest::READABLE).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told.get(), 1);
 }
 
 #[test]
 fn what_replaces_a_descriptor_is_watched_also_where_the_poller_no_longer_knew_the_old_one() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
-    let (probe, told) = counting(&lp);
+    let (probe, told) = counting(&event_loop);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     // As a process does that shares the poller because it was forked.
-    rustix::event::epoll::delete(&lp, &source).unwrap();
+    rustix::event::epoll::delete(&event_loop, &source).unwrap();
     source.replace(new.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told.get(), 1);
 }
 
 #[test]
 fn a_handle_that_is_closed_by_an_earlier_report_gets_none() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (first, _a) = readable_pair();
     let (second, _b) = readable_pair();
     let told = Log::new();
     let probes = Rc::new(RefCell::new(Vec::<Rc<Probe>>::new()));
     for (name, socket) in [("first", first), ("second", second)] {
         let (log, both) = (told.clone(), Rc::clone(&probes));
-        let probe = Probe::watching(&lp, socket, Interest::READABLE, move |_, _| {
+        let probe = Probe::watching(&event_loop, socket, Interest::READABLE, move |_, _| {
             log.add(name);
             for probe in both.take() {
                 probe.close().unwrap();
@@ -208,17 +213,17 @@ fn a_handle_that_is_closed_by_an_earlier_report_gets_none() {
         });
         probes.borrow_mut().push(probe);
     }
-    lp.run(RunMode::NoWait).unwrap();
+    event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(told.len(), 1, "{told:?}");
 }
 
 #[test]
 fn a_closing_handle_gets_no_turns_but_the_last() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
     let told = Log::new();
     let log = told.clone();
-    let probe = Probe::new(&lp, move |_, what| log.add(what));
+    let probe = Probe::new(&event_loop, move |_, what| log.add(what));
     probe.watch(ours, Interest::READABLE).unwrap();
     probe.set_deadline(0);
     for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
@@ -230,53 +235,58 @@ fn a_closing_handle_gets_no_turns_but_the_last() {
         probe.schedule(phase);
     }
     for _ in 0..3 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
     assert_eq!(told, [Told::Turn(Phase::Closing)]);
 }
 
 #[test]
 fn the_descriptor_of_a_closed_handle_is_not_polled_even_if_its_holder_keeps_it() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
-    let probe = Probe::watching(&lp, ours, Interest::READABLE, |_, _| ());
+    let probe = Probe::watching(&event_loop, ours, Interest::READABLE, |_, _| ());
     probe.close().unwrap();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert!(
-        !is_readable(&lp),
+        !is_readable(&event_loop),
         "it would keep the loop from waiting for ever"
     );
     assert_eq!(probe.set_interest(Interest::READABLE), Err(Errno::EBADF));
 
     // A new handle in the old one's place is told nothing of it.
     let (quiet, _theirs) = UnixDatagram::pair().unwrap();
-    let _other = Probe::watching(&lp, quiet, Interest::READABLE, |_, _| unreachable!());
-    lp.run(RunMode::NoWait).unwrap();
+    let _other = Probe::watching(
+        &event_loop,
+        quiet,
+        Interest::READABLE,
+        |_, _| unreachable!(),
+    );
+    event_loop.run(RunMode::NoWait).unwrap();
 }
 
 #[test]
 fn the_descriptor_of_a_dropped_handle_is_not_polled_even_if_somebody_keeps_it() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
-    let probe = Probe::new(&lp, |_, _| ());
+    let probe = Probe::new(&event_loop, |_, _| ());
     let source = probe.register(ours.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     drop(probe);
-    assert!(!is_readable(&lp));
+    assert!(!is_readable(&event_loop));
     assert_eq!(source.set_interest(Interest::READABLE), Err(Errno::EBADF));
 }
 
 #[test]
 fn a_descriptor_cannot_be_registered_or_watched_once_its_handle_or_loop_is_gone() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, _| ());
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, _| ());
     let (ours, _theirs) = readable_pair();
     let source = probe.register(ours.into()).unwrap();
     let (ours, _theirs) = readable_pair();
-    let closed = Probe::new(&lp, |_, _| ());
+    let closed = Probe::new(&event_loop, |_, _| ());
     closed.close().unwrap();
     assert_eq!(closed.watch(ours, Interest::READABLE), Err(Errno::EBADF));
-    drop(lp);
+    drop(event_loop);
     assert_eq!(source.set_interest(Interest::READABLE), Err(Errno::EBADF));
     let (ours, _theirs) = readable_pair();
     assert_eq!(probe.watch(ours, Interest::READABLE), Err(Errno::EBADF));
@@ -285,7 +295,7 @@ fn a_descriptor_cannot_be_registered_or_watched_once_its_handle_or_loop_is_gone(
 #[test]
 fn many_ready_descriptors_are_all_reported() {
     const SOCKETS: usize = 300;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let seen = Count::default();
     // One datagram socket, in many copies.
     let (ours, _theirs) = readable_pair();
@@ -293,22 +303,22 @@ fn many_ready_descriptors_are_all_reported() {
         .map(|_| {
             let counted = seen.clone();
             let copy = ours.try_clone().unwrap();
-            Probe::watching(&lp, copy, Interest::READABLE, move |probe, _| {
+            Probe::watching(&event_loop, copy, Interest::READABLE, move |probe, _| {
                 counted.up();
                 probe.close().unwrap();
                 probe.unwatch();
             })
         })
         .collect();
-    assert_eq!(lp.run(RunMode::Default), Ok(false));
+    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert_eq!(seen.get(), SOCKETS);
     drop(probes);
 }
 
 #[test]
 fn a_descriptor_that_a_closed_handle_refuses_comes_back() {
-    let lp = Loop::new().unwrap();
-    let probe = Probe::new(&lp, |_, _| ());
+    let event_loop = Loop::new().unwrap();
+    let probe = Probe::new(&event_loop, |_, _| ());
     probe.close().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let (errno, ours) = probe.register(ours.into()).unwrap_err();

@@ -28,9 +28,12 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    pub(super) fn new(lp: &Loop, callback: impl FnMut(&Rc<Probe>, Told) + 'static) -> Rc<Self> {
+    pub(super) fn new(
+        event_loop: &Loop,
+        callback: impl FnMut(&Rc<Probe>, Told) + 'static,
+    ) -> Rc<Self> {
         let probe = Rc::new_cyclic(|this: &Weak<Probe>| Probe {
-            handle: Handle::new(lp, this.clone()),
+            handle: Handle::new(event_loop, this.clone()),
             poll: RefCell::new(None),
             callback: Callback::new(),
         });
@@ -40,11 +43,11 @@ impl Probe {
 
     /// A probe for one kind of turn.
     pub(super) fn on(
-        lp: &Loop,
+        event_loop: &Loop,
         phase: Phase,
         mut callback: impl FnMut(&Rc<Probe>) + 'static,
     ) -> Rc<Self> {
-        Self::new(lp, move |probe, told| {
+        Self::new(event_loop, move |probe, told| {
             if told == Told::Turn(phase) {
                 callback(probe);
             }
@@ -53,12 +56,12 @@ impl Probe {
 
     /// An active probe that watches `fd`.
     pub(super) fn watching(
-        lp: &Loop,
+        event_loop: &Loop,
         fd: impl Into<OwnedFd>,
         interest: Interest,
         mut ready: impl FnMut(&Rc<Probe>, Interest) + 'static,
     ) -> Rc<Self> {
-        let probe = Self::new(lp, move |probe, told| {
+        let probe = Self::new(event_loop, move |probe, told| {
             if let Told::Ready(interest) = told {
                 ready(probe, interest);
             }
@@ -115,7 +118,7 @@ impl Source for Probe {
         &self.handle
     }
 
-    fn ready(self: Rc<Self>, readiness: Interest) {
+    fn on_ready(self: Rc<Self>, readiness: Interest) {
         self.callback
             .call(|callback| callback(&self, Told::Ready(readiness)));
     }
@@ -125,10 +128,10 @@ impl Source for Probe {
             .call(|callback| callback(&self, Told::Refused(error)));
     }
 
-    fn turn(self: Rc<Self>, phase: Phase) {
+    fn on_phase(self: Rc<Self>, phase: Phase) {
         self.callback
             .call(|callback| callback(&self, Told::Turn(phase)));
-        if phase == Phase::Abandoned {
+        if phase == Phase::LoopDropped {
             self.callback.clear();
             self.unwatch();
         }
@@ -207,10 +210,10 @@ impl Drop for CountsDrop {
 }
 
 /// Runs `f` once in the posts of the next iteration, where the loop's clock stands still.
-pub(super) fn inside(lp: &Loop, f: impl FnOnce(&Loop) + 'static) {
+pub(super) fn inside(event_loop: &Loop, f: impl FnOnce(&Loop) + 'static) {
     let mut f = Some(f);
     // A post must be `Send`; a hook need not.
-    let hook = uv_core::Idle::new(lp);
+    let hook = uv_core::Idle::new(event_loop);
     hook.start(move |hook| {
         let f = f.take().unwrap();
         hook.close(|_| ()).unwrap();
@@ -220,7 +223,7 @@ pub(super) fn inside(lp: &Loop, f: impl FnOnce(&Loop) + 'static) {
 }
 
 /// Runs the loop, and says with what the callback panicked that ended the run.
-pub(super) fn run_to_panic(lp: &Loop, mode: RunMode) -> &'static str {
-    let panic = catch_unwind(AssertUnwindSafe(|| lp.run(mode))).unwrap_err();
+pub(super) fn run_to_panic(event_loop: &Loop, mode: RunMode) -> &'static str {
+    let panic = catch_unwind(AssertUnwindSafe(|| event_loop.run(mode))).unwrap_err();
     panic.downcast_ref::<&'static str>().unwrap()
 }

@@ -18,23 +18,28 @@ fn nanos(nanoseconds: u64) -> Duration {
 /// Sets deadlines or starts timers inside an iteration, where the loop's clock stands still, and says in which order their
 /// turns came.
 fn order_of(start: impl FnOnce(&Loop, &Log<&'static str>) + 'static) -> Vec<&'static str> {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Log::new();
     let log = fired.clone();
-    inside(&lp, move |lp| start(lp, &log));
-    lp.run(RunMode::Default).unwrap();
+    inside(&event_loop, move |event_loop| start(event_loop, &log));
+    event_loop.run(RunMode::Default).unwrap();
     fired.take()
 }
 
 /// A deadline so many nanoseconds after the loop's clock.
-fn deadline(lp: &Loop, log: &Log<&'static str>, name: &'static str, nanoseconds: u64) -> Rc<Probe> {
+fn deadline(
+    event_loop: &Loop,
+    log: &Log<&'static str>,
+    name: &'static str,
+    nanoseconds: u64,
+) -> Rc<Probe> {
     let log = log.clone();
-    let probe = Probe::on(lp, Phase::Deadline, move |probe| {
+    let probe = Probe::on(event_loop, Phase::Deadline, move |probe| {
         log.add(name);
         probe.set_active(false);
     });
     probe.set_active(true);
-    probe.set_deadline(lp.now() + nanoseconds);
+    probe.set_deadline(event_loop.now() + nanoseconds);
     probe
 }
 
@@ -48,10 +53,10 @@ fn due_at_once(timer: &Timer, log: &Log<&'static str>, name: &'static str) {
 
 #[test]
 fn a_timer_fires_once_and_is_inactive_then() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     let counted = fired.clone();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     assert!(!timer.is_active());
     timer
         .start(nanos(1), Duration::ZERO, move |timer| {
@@ -60,32 +65,32 @@ fn a_timer_fires_once_and_is_inactive_then() {
         })
         .unwrap();
     assert!(timer.is_active());
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(fired.get(), 1);
     assert_eq!(timer.due_in(), Duration::ZERO);
 }
 
 #[test]
 fn a_timer_never_fires_before_its_time() {
-    let lp = Loop::new().unwrap();
-    inside(&lp, |lp| {
+    let event_loop = Loop::new().unwrap();
+    inside(&event_loop, |event_loop| {
         for timeout in [0, 1, 999, 1_000, 50_000, 1_000_001] {
-            let due = lp.now() + timeout;
-            Timer::new(lp)
+            let due = event_loop.now() + timeout;
+            Timer::new(event_loop)
                 .start(nanos(timeout), Duration::ZERO, move |timer| {
                     assert!(timer.event_loop().unwrap().now() >= due);
                 })
                 .unwrap();
         }
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
 }
 
 #[test]
 fn deadlines_come_in_the_order_of_their_due_times_to_the_nanosecond() {
-    let fired = order_of(|lp, log| {
+    let fired = order_of(|event_loop, log| {
         for (name, nanoseconds) in [("c", 1_001), ("a", 999), ("d", 2_000_000), ("b", 1_000)] {
-            deadline(lp, log, name, nanoseconds);
+            deadline(event_loop, log, name, nanoseconds);
         }
     });
     assert_eq!(fired, ["a", "b", "c", "d"]);
@@ -93,19 +98,19 @@ fn deadlines_come_in_the_order_of_their_due_times_to_the_nanosecond() {
 
 #[test]
 fn deadlines_due_at_the_same_time_come_in_the_order_in_which_they_were_set() {
-    let fired = order_of(|lp, log| {
-        let first = deadline(lp, log, "first, set again", 1_000);
-        deadline(lp, log, "second", 1_000);
-        deadline(lp, log, "third", 1_000);
-        first.set_deadline(lp.now() + 1_000);
+    let fired = order_of(|event_loop, log| {
+        let first = deadline(event_loop, log, "first, set again", 1_000);
+        deadline(event_loop, log, "second", 1_000);
+        deadline(event_loop, log, "third", 1_000);
+        first.set_deadline(event_loop.now() + 1_000);
     });
     assert_eq!(fired, ["second", "third", "first, set again"]);
 }
 
 #[test]
 fn timers_with_the_same_timeout_fire_in_the_order_in_which_they_were_started() {
-    let fired = order_of(|lp, log| {
-        let timers = [(); 3].map(|()| Timer::new(lp));
+    let fired = order_of(|event_loop, log| {
+        let timers = [(); 3].map(|()| Timer::new(event_loop));
         for (timer, name) in timers.iter().zip(["", "second", "third"]) {
             due_at_once(timer, log, name);
         }
@@ -116,34 +121,34 @@ fn timers_with_the_same_timeout_fire_in_the_order_in_which_they_were_started() {
 
 #[test]
 fn a_deadline_that_is_set_again_counts_from_then_whether_later_or_earlier() {
-    let fired = order_of(|lp, log| {
-        let later = deadline(lp, log, "3", 1);
-        deadline(lp, log, "2", 2_000);
-        let earlier = deadline(lp, log, "1", 4_000);
-        later.set_deadline(lp.now() + 3_000);
-        earlier.set_deadline(lp.now() + 1_000);
+    let fired = order_of(|event_loop, log| {
+        let later = deadline(event_loop, log, "3", 1);
+        deadline(event_loop, log, "2", 2_000);
+        let earlier = deadline(event_loop, log, "1", 4_000);
+        later.set_deadline(event_loop.now() + 3_000);
+        earlier.set_deadline(event_loop.now() + 1_000);
     });
     assert_eq!(fired, ["1", "2", "3"]);
 }
 
 #[test]
 fn what_was_due_stays_in_order_with_what_was_moved_back_and_forth() {
-    let fired = order_of(|lp, log| {
-        let moved = deadline(lp, log, "a", 1_000);
-        deadline(lp, log, "b", 2_000);
+    let fired = order_of(|event_loop, log| {
+        let moved = deadline(event_loop, log, "a", 1_000);
+        deadline(event_loop, log, "b", 2_000);
         for nanoseconds in [9_000, 500, 8_000, 3_000] {
-            moved.set_deadline(lp.now() + nanoseconds);
+            moved.set_deadline(event_loop.now() + nanoseconds);
         }
         moved.clear_deadline();
-        moved.set_deadline(lp.now() + 1_500);
+        moved.set_deadline(event_loop.now() + 1_500);
     });
     assert_eq!(fired, ["a", "b"]);
 }
 
 /// Stays in a callback until the system's clock has passed `nanoseconds` more than the loop's.
-fn work(lp: &Loop, nanoseconds: u64) {
+fn work(event_loop: &Loop, nanoseconds: u64) {
     let other = Loop::new().unwrap();
-    let end = lp.now() + nanoseconds;
+    let end = event_loop.now() + nanoseconds;
     while other.now() <= end {
         std::hint::spin_loop();
     }
@@ -152,14 +157,14 @@ fn work(lp: &Loop, nanoseconds: u64) {
 #[test]
 fn a_timeout_counts_from_the_call_and_not_from_the_clock_of_a_loop_that_worked_before_it() {
     const WORK: u64 = 200_000;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     let counted = fired.clone();
-    inside(&lp, move |lp| {
-        lp.now();
-        work(lp, WORK);
-        let due = lp.now() + WORK + 100_000;
-        let timer = Timer::new(lp);
+    inside(&event_loop, move |event_loop| {
+        event_loop.now();
+        work(event_loop, WORK);
+        let due = event_loop.now() + WORK + 100_000;
+        let timer = Timer::new(event_loop);
         let count = counted.clone();
         let check = move |timer: &Timer| {
             assert!(timer.event_loop().unwrap().now() >= due);
@@ -167,7 +172,7 @@ fn a_timeout_counts_from_the_call_and_not_from_the_clock_of_a_loop_that_worked_b
         };
         timer.start(nanos(100_000), Duration::ZERO, check).unwrap();
         assert!(timer.due_in() <= nanos(100_000));
-        let again = Timer::new(lp);
+        let again = Timer::new(event_loop);
         let count = counted.clone();
         again
             .start(HOUR, nanos(100_000), move |timer| {
@@ -177,7 +182,7 @@ fn a_timeout_counts_from_the_call_and_not_from_the_clock_of_a_loop_that_worked_b
             })
             .unwrap();
         again.again().unwrap();
-        let probe = Probe::on(lp, Phase::Deadline, move |probe| {
+        let probe = Probe::on(event_loop, Phase::Deadline, move |probe| {
             assert!(probe.event_loop().unwrap().now() >= due);
             counted.up();
             probe.set_active(false);
@@ -185,25 +190,25 @@ fn a_timeout_counts_from_the_call_and_not_from_the_clock_of_a_loop_that_worked_b
         probe.set_timeout(nanos(100_000));
         probe.set_active(true);
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(fired.get(), 3);
 }
 
 #[test]
 fn a_repeating_timer_is_due_again_a_repeat_value_after_its_call_also_when_that_was_late() {
     const REPEAT: u64 = 100_000;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let times = Log::new();
     let (log, clock) = (times.clone(), Loop::new().unwrap());
     // Due in the same iteration and before it, so that its first call comes long after the loop read its clock.
-    let late = Timer::new(&lp);
+    let late = Timer::new(&event_loop);
     late.start(Duration::ZERO, Duration::ZERO, move |timer| {
         work(&timer.event_loop().unwrap(), 3 * REPEAT);
         log.add(clock.now());
     })
     .unwrap();
     let (log, clock) = (times.clone(), Loop::new().unwrap());
-    Timer::new(&lp)
+    Timer::new(&event_loop)
         .start(Duration::ZERO, nanos(REPEAT), move |timer| {
             log.add(clock.now());
             if log.len() == 3 {
@@ -211,7 +216,7 @@ fn a_repeating_timer_is_due_again_a_repeat_value_after_its_call_also_when_that_w
             }
         })
         .unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     let times = times.take();
     assert_eq!(times.len(), 3);
     assert!(times[2] >= times[0] + REPEAT, "{times:?}");
@@ -219,10 +224,10 @@ fn a_repeating_timer_is_due_again_a_repeat_value_after_its_call_also_when_that_w
 
 #[test]
 fn a_repeating_timer_fires_until_it_is_stopped() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     let counted = fired.clone();
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, nanos(1), move |timer| {
             assert!(timer.is_active());
@@ -231,18 +236,18 @@ fn a_repeating_timer_fires_until_it_is_stopped() {
             }
         })
         .unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(fired.get(), 5);
     assert!(!timer.is_active());
 }
 
 #[test]
 fn again_starts_a_repeating_timer_anew_with_its_repeat_value() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let done = Count::default();
     let counted = done.clone();
-    inside(&lp, move |lp| {
-        let timer = Timer::new(lp);
+    inside(&event_loop, move |event_loop| {
+        let timer = Timer::new(event_loop);
         assert_eq!(timer.again(), Err(Errno::EINVAL), "never started");
         timer.start(HOUR, nanos(7), |_| ()).unwrap();
         assert!(timer.due_in() <= HOUR && timer.due_in() > HOUR / 2);
@@ -254,14 +259,14 @@ fn again_starts_a_repeating_timer_anew_with_its_repeat_value() {
         timer.stop().unwrap();
         counted.up();
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(done.get(), 1);
 }
 
 #[test]
 fn again_leaves_a_timer_alone_that_does_not_repeat() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
     timer.stop().unwrap();
     assert_eq!(timer.again(), Ok(()));
@@ -270,11 +275,11 @@ fn again_leaves_a_timer_alone_that_does_not_repeat() {
 
 #[test]
 fn a_new_repeat_value_counts_from_the_next_firing_on() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let seen = Log::new();
     let log = seen.clone();
-    inside(&lp, move |lp| {
-        let timer = Timer::new(lp);
+    inside(&event_loop, move |event_loop| {
+        let timer = Timer::new(event_loop);
         timer
             .start(nanos(10), nanos(20), move |timer| {
                 log.add(timer.due_in());
@@ -286,7 +291,7 @@ fn a_new_repeat_value_counts_from_the_next_firing_on() {
             .unwrap();
         assert_eq!(timer.repeat(), nanos(20));
     });
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     let seen = seen.take();
     assert!(seen[0] <= nanos(20));
     assert!(seen[1] <= HOUR && seen[1] > HOUR / 2);
@@ -294,23 +299,23 @@ fn a_new_repeat_value_counts_from_the_next_firing_on() {
 
 #[test]
 fn the_longest_timeouts_do_not_overflow() {
-    let lp = Loop::new().unwrap();
-    let timer = Timer::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let timer = Timer::new(&event_loop);
     timer.start(Duration::MAX, Duration::MAX, |_| ()).unwrap();
     assert!(timer.due_in() > Duration::from_secs(500 * 365 * 24 * 3600));
     assert_eq!(timer.repeat(), nanos(u64::MAX));
-    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
-    assert!(lp.poll_timeout().unwrap().is_some());
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(true));
+    assert!(event_loop.poll_timeout().unwrap().is_some());
     timer.again().unwrap();
-    assert_eq!(lp.run(RunMode::NoWait), Ok(true));
+    assert_eq!(event_loop.run(RunMode::NoWait), Ok(true));
 }
 
 #[test]
 fn a_stopped_timer_does_not_fire_even_if_it_was_due_already() {
-    let fired = order_of(|lp, log| {
-        let (late, ran) = (Timer::new(lp), log.clone());
+    let fired = order_of(|event_loop, log| {
+        let (late, ran) = (Timer::new(event_loop), log.clone());
         let stopped = late.clone();
-        Timer::new(lp)
+        Timer::new(event_loop)
             .start(Duration::ZERO, Duration::ZERO, move |_| {
                 ran.add("early");
                 stopped.stop().unwrap();
@@ -323,10 +328,10 @@ fn a_stopped_timer_does_not_fire_even_if_it_was_due_already() {
 
 #[test]
 fn a_due_timer_that_an_earlier_one_starts_again_fires_at_its_new_time_only() {
-    let fired = order_of(|lp, log| {
-        let (late, ran) = (Timer::new(lp), log.clone());
+    let fired = order_of(|event_loop, log| {
+        let (late, ran) = (Timer::new(event_loop), log.clone());
         let restarted = late.clone();
-        Timer::new(lp)
+        Timer::new(event_loop)
             .start(Duration::ZERO, Duration::ZERO, move |timer| {
                 ran.add("early");
                 due_at_once(&restarted, &ran, "late, started again");
@@ -340,10 +345,10 @@ fn a_due_timer_that_an_earlier_one_starts_again_fires_at_its_new_time_only() {
 
 #[test]
 fn a_timer_may_close_itself_or_another_in_its_callback() {
-    let ran = order_of(|lp, log| {
-        let (other, ran) = (Timer::new(lp), log.clone());
+    let ran = order_of(|event_loop, log| {
+        let (other, ran) = (Timer::new(event_loop), log.clone());
         let closed_by_it = other.clone();
-        Timer::new(lp)
+        Timer::new(event_loop)
             .start(Duration::ZERO, nanos(1), move |timer| {
                 ran.add("fired");
                 let closed = ran.clone();
@@ -361,10 +366,10 @@ fn a_timer_may_close_itself_or_another_in_its_callback() {
 
 #[test]
 fn a_callback_may_give_its_timer_another_callback() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ran, drops) = (Log::new(), Count::default());
     let (log, counts) = (ran.clone(), CountsDrop(drops.clone()));
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer
         .start(Duration::ZERO, Duration::ZERO, move |timer| {
             log.add("first");
@@ -372,38 +377,38 @@ fn a_callback_may_give_its_timer_another_callback() {
             assert_eq!(counts.0.get(), 0, "freed when it returns, not before");
         })
         .unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(ran, ["first", "second"]);
     assert_eq!(drops.get(), 1);
 }
 
 #[test]
 fn the_wait_of_a_loop_ends_with_its_next_deadline() {
-    let lp = Loop::new().unwrap();
-    assert_eq!(lp.poll_timeout(), Ok(None));
-    let probe = Probe::on(&lp, Phase::Deadline, |_| ());
+    let event_loop = Loop::new().unwrap();
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
+    let probe = Probe::on(&event_loop, Phase::Deadline, |_| ());
     assert_eq!(probe.deadline(), None);
     let hour = HOUR.as_nanos() as u64;
-    let before = lp.now();
+    let before = event_loop.now();
     probe.set_deadline(before + 2 * hour);
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
-    let left = lp.poll_timeout().unwrap().unwrap();
+    let left = event_loop.poll_timeout().unwrap().unwrap();
     assert!(left <= HOUR);
     timer.stop().unwrap();
-    assert!(lp.poll_timeout().unwrap().unwrap() > HOUR);
+    assert!(event_loop.poll_timeout().unwrap().unwrap() > HOUR);
     assert_eq!(probe.deadline(), Some(before + 2 * hour));
     probe.clear_deadline();
     assert_eq!(probe.deadline(), None);
-    assert_eq!(lp.poll_timeout(), Ok(None));
+    assert_eq!(event_loop.poll_timeout(), Ok(None));
 }
 
 #[test]
 fn a_deadline_is_cleared_before_its_turn() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let turns = Count::default();
     let counted = turns.clone();
-    let probe = Probe::on(&lp, Phase::Deadline, move |probe| {
+    let probe = Probe::on(&event_loop, Phase::Deadline, move |probe| {
         assert_eq!(probe.deadline(), None);
         if counted.up() == 1 {
             probe.set_deadline(0);
@@ -411,7 +416,7 @@ fn a_deadline_is_cleared_before_its_turn() {
     });
     probe.set_deadline(0);
     for expected in [1, 2, 2] {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(turns.get(), expected);
     }
 }
@@ -517,7 +522,7 @@ impl Model {
 
 /// The same with a loop.
 struct Real {
-    lp: Loop,
+    event_loop: Loop,
     probes: RefCell<Vec<Rc<Probe>>>,
     made: Count,
     turns: RefCell<std::vec::IntoIter<Changes>>,
@@ -527,7 +532,7 @@ struct Real {
 impl Real {
     fn probe(self: &Rc<Self>, name: usize) -> Rc<Probe> {
         let this = Rc::downgrade(self);
-        Probe::on(&self.lp, Phase::Deadline, move |_| {
+        Probe::on(&self.event_loop, Phase::Deadline, move |_| {
             let Some(this) = this.upgrade() else { return };
             this.fired.add(name);
             let changes = this.turns.borrow_mut().next();
@@ -557,7 +562,7 @@ proptest! {
         let mut model = Model::new();
         let mut model_turns = turns.clone().into_iter();
         let real = Rc::new(Real {
-            lp: Loop::new().unwrap(),
+            event_loop: Loop::new().unwrap(),
             probes: RefCell::default(),
             made: Count::default(),
             turns: RefCell::new(turns.into_iter()),
@@ -565,16 +570,16 @@ proptest! {
         });
         *real.probes.borrow_mut() = (0..HANDLES).map(|name| real.probe(name)).collect();
         // Something that keeps the loop alive.
-        let alive = real.lp.remote().keep_alive();
+        let alive = real.event_loop.proxy().keep_alive();
         for round in rounds {
             for change in round {
                 model.change(change);
                 real.change(change);
             }
-            real.lp.run(RunMode::NoWait).unwrap();
+            real.event_loop.run(RunMode::NoWait).unwrap();
             prop_assert_eq!(real.fired.take(), model.iterate(&mut model_turns));
             let next = model.due.into_iter().flatten().min();
-            let timeout = real.lp.poll_timeout().unwrap();
+            let timeout = real.event_loop.poll_timeout().unwrap();
             prop_assert_eq!(next.is_none(), timeout.is_none());
             prop_assert_eq!(next.is_some_and(|due| due.0 < 4), timeout == Some(Duration::ZERO));
         }
@@ -586,11 +591,11 @@ proptest! {
 fn many_timers_that_start_one_another_all_fire() {
     const TIMERS: usize = 500;
     const EACH: usize = 20;
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     for index in 0..TIMERS {
         let (fired, mut left) = (fired.clone(), EACH);
-        let timer = Timer::new(&lp);
+        let timer = Timer::new(&event_loop);
         timer
             .start(
                 nanos(index as u64 * 37 % 1_000),
@@ -605,6 +610,6 @@ fn many_timers_that_start_one_another_all_fire() {
             )
             .unwrap();
     }
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(fired.get(), TIMERS * EACH);
 }

@@ -61,11 +61,11 @@ fn what_is_the_same_is_not_set_again() {
 #[test]
 fn what_cannot_be_sent_is_known_without_a_socket() {
     let to = "127.0.0.1:9".parse().unwrap();
-    let transmit = Transmit::new("x").to(to);
+    let transmit = Transmit::new("x").with_destination(to);
     assert_eq!(transmit.check(), Ok(()));
     assert_eq!(transmit.with_ttl(0).check(), Err(Errno::EINVAL));
     let v6: std::net::IpAddr = "::1".parse().unwrap();
-    assert_eq!(transmit.from_source(v6).check(), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(transmit.with_source(v6).check(), Err(Errno::EAFNOSUPPORT));
     let mapped: std::net::IpAddr = "::ffff:127.0.0.1".parse().unwrap();
-    assert_eq!(transmit.from_source(mapped).check(), Ok(()));
+    assert_eq!(transmit.with_source(mapped).check(), Ok(()));
 }

@@ -15,7 +15,7 @@ fn a_closed_port_is_reported_with_what_was_sent_there() {
             if connected {
                 connect(&socket, &to).unwrap();
             }
-            sendmsg(&socket, &Transmit::new("anyone?").to(to)).unwrap();
+            sendmsg(&socket, &Transmit::new("anyone?").with_destination(to)).unwrap();
             let mut payload = [0; 64];
             let error = recv_error(&socket, &mut payload).unwrap();
             assert_eq!(
@@ -42,14 +42,17 @@ fn errors_come_in_order_and_are_cut_to_the_buffer() {
     let socket = bound(Family::V4);
     set_recv_errors(&socket, true).unwrap();
     let gone = [nobody(Family::V4), nobody(Family::V4)];
-    assert_eq!(sendmsg(&socket, &Transmit::new("first").to(gone[0])), Ok(5));
+    assert_eq!(
+        sendmsg(&socket, &Transmit::new("first").with_destination(gone[0])),
+        Ok(5)
+    );
     // The next call is told of the first error and sends nothing; the queue keeps it.
     assert_eq!(
-        sendmsg(&socket, &Transmit::new("second").to(gone[1])),
+        sendmsg(&socket, &Transmit::new("second").with_destination(gone[1])),
         Err(Errno::ECONNREFUSED)
     );
     assert_eq!(
-        sendmsg(&socket, &Transmit::new("second").to(gone[1])),
+        sendmsg(&socket, &Transmit::new("second").with_destination(gone[1])),
         Ok(6)
     );
     let mut payload = [0; 3];
@@ -104,7 +107,7 @@ fn mapped_addresses_are_reported_as_such() {
         }
         std::net::IpAddr::V6(_) => gone,
     };
-    sendmsg(&socket, &Transmit::new("anyone?").to(mapped)).unwrap();
+    sendmsg(&socket, &Transmit::new("anyone?").with_destination(mapped)).unwrap();
     let error = recv_error(&socket, &mut [0; 8]).unwrap();
     assert_eq!(
         (error.errno, error.origin),

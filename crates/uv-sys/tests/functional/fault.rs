@@ -172,11 +172,11 @@ fn what_the_kernel_lacks_is_refused_and_not_passed_over() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let plain = Transmit::new("aabb");
-        let cut = plain.segments_of(NonZeroU16::new(2).unwrap());
+        let cut = plain.with_segment_size(NonZeroU16::new(2).unwrap());
         let mut batch = SendBatch::new();
         for (feature, transmit) in [
             (Feature::Segmentation, cut),
-            (Feature::TxTime, plain.at(u64::MAX)),
+            (Feature::TxTime, plain.with_transmit_time(u64::MAX)),
         ] {
             lack([feature]);
             assert_eq!(sendmsg(&sender, &transmit), Err(Errno::ENOPROTOOPT));

@@ -12,7 +12,7 @@ use crate::util::{EVERYTHING, FAMILIES, bound, loopback, next, pair, wait_readab
 
 /// Sends by both calls, with the destination named and not, and returns what came each time.
 fn transmit(sender: &UdpSocket, receiver: &UdpSocket, message: Transmit<'_>) -> [Metadata; 4] {
-    let named = message.to(sender.peer_addr().unwrap());
+    let named = message.with_destination(sender.peer_addr().unwrap());
     let mut batch = SendBatch::new();
     sendmsg(sender, &message).unwrap();
     sendmsg(sender, &named).unwrap();
@@ -114,7 +114,11 @@ fn the_source_address_can_be_chosen() {
     let receiver = bound(Family::V4);
     let to = receiver.local_addr().unwrap();
     let sender = UdpSocket::bind("0.0.0.0:0").unwrap();
-    sendmsg(&sender, &Transmit::new("x").to(to).from_source(source)).unwrap();
+    sendmsg(
+        &sender,
+        &Transmit::new("x").with_destination(to).with_source(source),
+    )
+    .unwrap();
     assert_eq!(next(&receiver).1.source.map(|from| from.ip()), Some(source));
 
     // A dual-stack socket says it in either form.
@@ -127,7 +131,9 @@ fn the_source_address_can_be_chosen() {
     ] {
         sendmsg(
             &sender,
-            &Transmit::new("x").to(to_mapped).from_source(source),
+            &Transmit::new("x")
+                .with_destination(to_mapped)
+                .with_source(source),
         )
         .unwrap();
         assert_eq!(
@@ -152,7 +158,11 @@ fn the_source_address_can_be_chosen() {
                 interface: lo,
             },
         ] {
-            sendmsg(&sender, &Transmit::new("x").to(to).from_source(source)).unwrap();
+            sendmsg(
+                &sender,
+                &Transmit::new("x").with_destination(to).with_source(source),
+            )
+            .unwrap();
             assert_eq!(
                 next(&receiver).1.source.map(|from| from.ip()),
                 Some(loopback(family))
@@ -165,7 +175,7 @@ fn the_source_address_can_be_chosen() {
 fn a_connected_socket_can_name_its_source_too() {
     for (sender, receiver) in pairs() {
         let own = sender.local_addr().unwrap().ip();
-        for metadata in transmit(&sender, &receiver, Transmit::new("x").from_source(own)) {
+        for metadata in transmit(&sender, &receiver, Transmit::new("x").with_source(own)) {
             assert_eq!(metadata, Metadata::default());
         }
     }
@@ -241,9 +251,9 @@ fn everything_at_once_fits_the_control_buffers() {
         let message = Transmit::new("aabb")
             .with_tos(0x15)
             .with_ttl(21)
-            .from_source(sender.local_addr().unwrap().ip())
-            .segments_of(std::num::NonZeroU16::new(2).unwrap())
-            .at(1);
+            .with_source(sender.local_addr().unwrap().ip())
+            .with_segment_size(std::num::NonZeroU16::new(2).unwrap())
+            .with_transmit_time(1);
         for metadata in transmit(&sender, &receiver, message) {
             assert_eq!(
                 (metadata.tos, metadata.ttl, metadata.segment_size),
@@ -262,10 +272,13 @@ fn everything_at_once_fits_the_control_buffers() {
 fn a_transmit_time_needs_the_option() {
     let (sender, receiver) = pair(Family::V4);
     assert_eq!(
-        sendmsg(&sender, &Transmit::new("x").at(1)),
+        sendmsg(&sender, &Transmit::new("x").with_transmit_time(1)),
         Err(Errno::EINVAL)
     );
     set_txtime(&sender, uv_sys::TxTimeClock::Monotonic).unwrap();
-    assert_eq!(sendmsg(&sender, &Transmit::new("x").at(1)), Ok(1));
+    assert_eq!(
+        sendmsg(&sender, &Transmit::new("x").with_transmit_time(1)),
+        Ok(1)
+    );
     assert_eq!(next(&receiver).0, b"x");
 }

@@ -53,7 +53,13 @@ impl Group {
         let found = names
             .filter_map(|entry| interface_index(entry.unwrap().file_name().to_str()?).ok())
             .map(|index| Group::on(GROUP_V6, Interface::Index(index)))
-            .find(|group| sendmsg(&group.sender, &Transmit::new("probe").to(group.to)).is_ok());
+            .find(|group| {
+                sendmsg(
+                    &group.sender,
+                    &Transmit::new("probe").with_destination(group.to),
+                )
+                .is_ok()
+            });
         if found.is_none() {
             skipped("no interface for IPv6 groups");
         }
@@ -62,9 +68,17 @@ impl Group {
 
     /// Sends to the group and then to the receiver itself; returns who sent the first one, if it arrived.
     fn arrives(&self) -> Option<IpAddr> {
-        sendmsg(&self.sender, &Transmit::new("group").to(self.to)).unwrap();
+        sendmsg(
+            &self.sender,
+            &Transmit::new("group").with_destination(self.to),
+        )
+        .unwrap();
         let direct = SocketAddr::new(loopback(Family::of(&self.to)), self.to.port());
-        sendmsg(&self.sender, &Transmit::new("direct").to(direct)).unwrap();
+        sendmsg(
+            &self.sender,
+            &Transmit::new("direct").with_destination(direct),
+        )
+        .unwrap();
         let (bytes, received) = next(&self.receiver);
         if bytes != b"group" {
             return None;

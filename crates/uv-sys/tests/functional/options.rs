@@ -254,7 +254,7 @@ fn a_reuseport_group_can_choose_by_cpu() {
     let first = std::net::UdpSocket::from(group.into_iter().next().unwrap());
     for _ in 0..20 {
         let sender = bound(Family::V4);
-        sendmsg(&sender, &Transmit::new("x").to(address)).unwrap();
+        sendmsg(&sender, &Transmit::new("x").with_destination(address)).unwrap();
         wait_readable(&first);
         first.recv(&mut [0; 8]).unwrap();
     }

@@ -27,7 +27,7 @@ fn a_run_of_64_segments_arrives_as_64_datagrams() {
         let (sender, receiver) = pair(family);
         let bytes = run(64);
         assert_eq!(
-            sendmsg(&sender, &Transmit::new(&bytes).segments_of(SIZE)),
+            sendmsg(&sender, &Transmit::new(&bytes).with_segment_size(SIZE)),
             Ok(bytes.len())
         );
         for segment in bytes.chunks(1_000) {
@@ -46,7 +46,7 @@ fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
         let (sender, receiver) = pair(family);
         set_gro(&receiver, true).unwrap();
         let bytes = run(64);
-        sendmsg(&sender, &Transmit::new(&bytes).segments_of(SIZE)).unwrap();
+        sendmsg(&sender, &Transmit::new(&bytes).with_segment_size(SIZE)).unwrap();
         let (got, received) = next(&receiver);
         assert_eq!(
             (received.metadata.segment_size, received.truncated),
@@ -70,9 +70,9 @@ fn batches_send_and_receive_runs() {
         set_gro(&receiver, true).unwrap();
         let (short, long) = (run(2), run(20));
         let messages = [
-            Transmit::new(&short).segments_of(SIZE),
+            Transmit::new(&short).with_segment_size(SIZE),
             Transmit::new("alone"),
-            Transmit::new(&long).segments_of(SIZE).with_tos(3),
+            Transmit::new(&long).with_segment_size(SIZE).with_tos(3),
         ];
         assert_eq!(SendBatch::new().send(&sender, messages), Ok(3));
         wait_readable(&receiver);
@@ -101,13 +101,13 @@ fn as_many_segments_as_promised_go_and_no_more() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let bytes: Vec<u8> = (0..=most).map(|number| number as u8).collect();
-        let too_many = Transmit::new(&bytes).segments_of(NonZeroU16::MIN);
+        let too_many = Transmit::new(&bytes).with_segment_size(NonZeroU16::MIN);
         let refused = sendmsg(&sender, &too_many);
         assert!(
             matches!(refused, Err(Errno::EINVAL | Errno::EMSGSIZE)),
             "{refused:?}"
         );
-        let enough = Transmit::new(&bytes[1..]).segments_of(NonZeroU16::MIN);
+        let enough = Transmit::new(&bytes[1..]).with_segment_size(NonZeroU16::MIN);
         assert_eq!(sendmsg(&sender, &enough), Ok(most));
         for byte in &bytes[1..] {
             assert_eq!(next(&receiver).0, [*byte]);
@@ -122,7 +122,7 @@ fn a_payload_no_longer_than_a_segment_is_one_datagram() {
         for len in [0, 1, 999, 1_000] {
             let bytes = vec![1; len];
             assert_eq!(
-                sendmsg(&sender, &Transmit::new(&bytes).segments_of(SIZE)),
+                sendmsg(&sender, &Transmit::new(&bytes).with_segment_size(SIZE)),
                 Ok(len)
             );
             assert_eq!(next(&receiver).0, bytes);
@@ -145,7 +145,7 @@ fn the_socket_option_cuts_every_message() {
             (b"aa".to_vec(), b"bb".to_vec())
         );
         // The message's own size takes precedence, even if it cuts nothing.
-        sendmsg(&sender, &Transmit::new("aabb").segments_of(SIZE)).unwrap();
+        sendmsg(&sender, &Transmit::new("aabb").with_segment_size(SIZE)).unwrap();
         assert_eq!(next(&receiver).0, b"aabb");
         set_segment_size(&sender, None).unwrap();
         sendmsg(&sender, &Transmit::new("aabb")).unwrap();

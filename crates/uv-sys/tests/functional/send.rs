@@ -17,7 +17,7 @@ fn a_datagram_goes_to_its_destination_or_to_the_peer() {
         assert_eq!(received.source, Some(sender.local_addr().unwrap()));
 
         let stranger = bound(family);
-        let message = Transmit::new("destination").to(receiver.local_addr().unwrap());
+        let message = Transmit::new("destination").with_destination(receiver.local_addr().unwrap());
         assert_eq!(sendmsg(&stranger, &message), Ok(11));
         assert_eq!(next(&receiver).0, b"destination");
     }
@@ -105,32 +105,39 @@ fn bad_messages_have_named_errors() {
     let to = nobody(Family::V4);
     let none: [IoSlice<'_>; 0] = [];
     let many = vec![IoSlice::new(b"x"); MAX_SLICES + 1];
-    let v6_source = Transmit::new("x").to(to).from_source(loopback(Family::V6));
+    let v6_source = Transmit::new("x")
+        .with_destination(to)
+        .with_source(loopback(Family::V6));
     let foreign_source = Transmit::new("x")
-        .to(to)
-        .from_source(std::net::IpAddr::from([192, 0, 2, 254]));
+        .with_destination(to)
+        .with_source(std::net::IpAddr::from([192, 0, 2, 254]));
     let no_such_interface = PacketInfo {
         address: None,
         interface: 0x00ff_ffff,
     };
     for (message, errno) in [
         (Transmit::new("x"), Errno::EDESTADDRREQ),
-        (Transmit::new(&none).to(to), Errno::EINVAL),
-        (Transmit::new(&many).to(to), Errno::EMSGSIZE),
-        (Transmit::new("x").to(to).with_ttl(0), Errno::EINVAL),
+        (Transmit::new(&none).with_destination(to), Errno::EINVAL),
+        (Transmit::new(&many).with_destination(to), Errno::EMSGSIZE),
         (
-            Transmit::new("x").to(nobody(Family::V6)),
+            Transmit::new("x").with_destination(to).with_ttl(0),
+            Errno::EINVAL,
+        ),
+        (
+            Transmit::new("x").with_destination(nobody(Family::V6)),
             Errno::EAFNOSUPPORT,
         ),
         (v6_source, Errno::EAFNOSUPPORT),
         (foreign_source, Errno::ENETUNREACH),
         (
-            Transmit::new("x").to(to).from_source(no_such_interface),
+            Transmit::new("x")
+                .with_destination(to)
+                .with_source(no_such_interface),
             Errno::ENODEV,
         ),
         // Port 0 is no destination.
         (
-            Transmit::new("x").to(([127, 0, 0, 1], 0).into()),
+            Transmit::new("x").with_destination(([127, 0, 0, 1], 0).into()),
             Errno::EINVAL,
         ),
     ] {
@@ -143,8 +150,8 @@ fn bad_messages_have_named_errors() {
     }
     let foreign_source = "2001:db8::1".parse::<std::net::IpAddr>().unwrap();
     let message = Transmit::new("x")
-        .to(nobody(Family::V6))
-        .from_source(foreign_source);
+        .with_destination(nobody(Family::V6))
+        .with_source(foreign_source);
     assert_eq!(sendmsg(bound(Family::V6), &message), Err(Errno::EINVAL));
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(sendmsg(&file, &Transmit::new("x")), Err(Errno::ENOTSOCK));
@@ -153,7 +160,7 @@ fn bad_messages_have_named_errors() {
 #[test]
 fn broadcasts_need_to_be_allowed() {
     let socket = bound(Family::V4);
-    let message = Transmit::new("x").to(([127, 255, 255, 255], 9).into());
+    let message = Transmit::new("x").with_destination(([127, 255, 255, 255], 9).into());
     assert_eq!(sendmsg(&socket, &message), Err(Errno::EACCES));
     set_broadcast(&socket, true).unwrap();
     assert_eq!(sendmsg(&socket, &message), Ok(1));
@@ -186,10 +193,12 @@ fn a_batch_goes_in_order_each_to_its_own_destination() {
         // Twice, so that nothing of the first round may shine through.
         for _ in 0..2 {
             let messages = [
-                Transmit::new("one").to(to_left).with_ttl(9),
-                Transmit::new("two").to(to_right),
-                Transmit::new(&slices).to(to_left),
-                Transmit::new("").to(to_right).with_ecn(Ecn::Ect1),
+                Transmit::new("one").with_destination(to_left).with_ttl(9),
+                Transmit::new("two").with_destination(to_right),
+                Transmit::new(&slices).with_destination(to_left),
+                Transmit::new("")
+                    .with_destination(to_right)
+                    .with_ecn(Ecn::Ect1),
             ];
             assert_eq!(batch.send(&sender, messages), Ok(4));
             assert_eq!(next(&left).0, b"one");
@@ -197,7 +206,7 @@ fn a_batch_goes_in_order_each_to_its_own_destination() {
             assert_eq!(next(&right).0, b"two");
             assert_eq!(next(&right).0, b"");
             assert_eq!(
-                batch.send(&sender, [Transmit::new("four").to(to_left)]),
+                batch.send(&sender, [Transmit::new("four").with_destination(to_left)]),
                 Ok(1)
             );
             assert_eq!(next(&left).0, b"four");
@@ -216,7 +225,10 @@ fn a_batch_to_the_peer_needs_no_destinations() {
         assert_eq!(
             batch.send(
                 &sender,
-                [Transmit::new("a").to(to), Transmit::new("b").to(to)]
+                [
+                    Transmit::new("a").with_destination(to),
+                    Transmit::new("b").with_destination(to)
+                ]
             ),
             Ok(2)
         );

@@ -111,8 +111,8 @@ fn a_connected_socket_hears_its_peer_only() {
         let (one, other) = pair(family);
         let stranger = bound(family);
         let to = one.local_addr().unwrap();
-        sendmsg(&stranger, &Transmit::new("stranger").to(to)).unwrap();
-        sendmsg(&other, &Transmit::new("peer").to(to)).unwrap();
+        sendmsg(&stranger, &Transmit::new("stranger").with_destination(to)).unwrap();
+        sendmsg(&other, &Transmit::new("peer").with_destination(to)).unwrap();
         assert_eq!(next(&one).0, b"peer");
         assert_eq!(
             uv_sys::recvmsg(&one, &mut [], RecvOptions::default()),
@@ -135,7 +135,11 @@ fn disconnecting_dissolves_the_association() {
         assert_eq!(local_addr(&fd), Ok(local));
         assert_eq!(sendmsg(&fd, &Transmit::new("x")), Err(Errno::EDESTADDRREQ));
         let stranger = bound(family);
-        sendmsg(&stranger, &Transmit::new("stranger").to(local)).unwrap();
+        sendmsg(
+            &stranger,
+            &Transmit::new("stranger").with_destination(local),
+        )
+        .unwrap();
         assert_eq!(next(&UdpSocket::from(fd)).0, b"stranger");
     }
 }

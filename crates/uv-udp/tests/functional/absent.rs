@@ -23,13 +23,13 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
     without(Feature::Segmentation, |ip| {
         assert!(!capabilities().segmentation);
         assert_eq!(capabilities().max_segments, 1);
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let size = NonZeroU16::new(2).unwrap();
         assert_eq!(udp.set_send_segment_size(Some(size)), ABSENT);
         assert_eq!(udp.send_segment_size(), Err(Errno::ENOPROTOOPT));
-        let cut = Transmit::new(b"aabb").segments_of(size);
+        let cut = Transmit::new(b"aabb").with_segment_size(size);
         let refused = udp.transmit(cut, |_, _| unreachable!());
         assert_eq!(refused, Err(Errno::EOPNOTSUPP));
         assert_eq!(udp.try_transmit(&cut), Err(Errno::EOPNOTSUPP));
@@ -43,7 +43,7 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
         for _ in 0..5 {
             udp.send(b"dd", note(&results)).unwrap();
         }
-        run_until(&lp, || results.len() == 5);
+        run_until(&event_loop, || results.len() == 5);
         assert_eq!(
             (results.get(), all(&peer)),
             (vec![Ok(()); 5], vec![b"dd".to_vec(); 5])
@@ -59,16 +59,16 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
 fn without_coalescing_runs_are_refused_and_bursts_are_received_one_by_one() {
     without(Feature::Gro, |ip| {
         assert!(!capabilities().gro);
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
-        assert_eq!(udp.set_recv_runs(true), Err(Errno::EOPNOTSUPP));
-        assert_eq!(udp.set_recv_runs(false), Ok(()));
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        assert_eq!(udp.set_gro(true), Err(Errno::EOPNOTSUPP));
+        assert_eq!(udp.set_gro(false), Ok(()));
         let heard = listen(&udp);
-        let sender = connected(&lp, address);
+        let sender = connected(&event_loop, address);
         for burst in 1..5 {
             let size = NonZeroU16::new(2).unwrap();
             sender.try_send_segments(b"aabbccdd", size, None).unwrap();
-            run_until(&lp, || heard.len() == burst * 4);
+            run_until(&event_loop, || heard.len() == burst * 4);
         }
         let texts = heard.get().into_iter().map(|heard| heard.unwrap().0);
         assert_eq!(
@@ -82,23 +82,23 @@ fn without_coalescing_runs_are_refused_and_bursts_are_received_one_by_one() {
 fn without_transmit_times_a_clock_and_a_time_are_refused() {
     without(Feature::TxTime, |ip| {
         assert!(!capabilities().txtime);
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        assert_eq!(udp.set_transmit_clock(TxTimeClock::Monotonic), ABSENT);
-        assert_eq!(udp.transmit_clock(), Err(Errno::ENOPROTOOPT));
-        let timed = Transmit::new(b"x").at(1);
+        let udp = connected(&event_loop, address);
+        assert_eq!(udp.set_txtime(TxTimeClock::Monotonic), ABSENT);
+        assert_eq!(udp.txtime(), Err(Errno::ENOPROTOOPT));
+        let timed = Transmit::new(b"x").with_transmit_time(1);
         assert_eq!(udp.try_transmit(&timed), Err(Errno::ENOPROTOOPT));
         assert_eq!(udp.try_send_batch(&[timed]), Err(Errno::ENOPROTOOPT));
         let results = Log::new();
         for transmit in [timed, Transmit::new(b"y"), timed] {
             udp.transmit(transmit, note(&results)).unwrap();
         }
-        run_until(&lp, || results.len() == 3);
+        run_until(&event_loop, || results.len() == 3);
         assert_eq!(results.get(), [ABSENT, Ok(()), ABSENT]);
         assert_eq!(all(&peer), [b"y"]);
         let heard = listen(&udp);
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(heard.len(), 0, "the refusals are not the network's");
     });
 }
@@ -125,15 +125,15 @@ fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
                 _ => found.recv_drops,
             };
             assert!(!has, "{feature:?}");
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             for on in [true, false] {
                 assert_eq!(set(&udp, on), ABSENT, "{feature:?}");
                 assert_eq!(other(&udp, on), Ok(()), "{feature:?}");
             }
             let heard = listen(&udp);
             raw(ip).0.send_to(b"x", address).unwrap();
-            run_until(&lp, || heard.len() == 1);
+            run_until(&event_loop, || heard.len() == 1);
         });
     }
 }
@@ -149,9 +149,9 @@ fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
             Feature::Timestamps,
             Feature::RecvDrops,
         ]);
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = Udp::adopt(&lp, raw(ip).0.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, raw(ip).0.into()).unwrap();
         let port = udp.local_addr().unwrap().port();
         udp.set_recv_tos(true).unwrap();
         udp.connect(address).unwrap();
@@ -167,8 +167,8 @@ fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
 #[test]
 fn without_reuse_port_a_handle_disconnects_and_keeps_its_port() {
     without(Feature::ReusePort, |ip| {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
         for _ in 0..2 {
             let (_peer, to_peer) = raw(ip);
@@ -180,6 +180,6 @@ fn without_reuse_port_a_handle_disconnects_and_keeps_its_port() {
         let shared = udp.with_fd(|fd| uv_sys::reuse_address(fd)).unwrap();
         assert_eq!(shared, Ok(false), "the port is its own");
         raw(ip).0.send_to(b"anybody", address).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
     });
 }

@@ -1,4 +1,4 @@
-//! What strangers sent before a handle was connected is not delivered as the peer's, however the reads end that find it.
+//! What filtered sent before a handle was connected is not delivered as the peer's, however the reads end that find it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -60,8 +60,8 @@ fn start(udp: &Udp, form: Form) -> Log<(Vec<u8>, SocketAddr)> {
 /// Four datagrams of a stranger are in the buffer when the handle is connected; the reads that find them end as scripted.
 fn check(ip: IpAddr, form: Form, script: &[Fault]) {
     let what = format!("{ip} {form:?} {script:?}");
-    let lp = Loop::new().unwrap();
-    let (udp, here) = bound(&lp, ip);
+    let event_loop = Loop::new().unwrap();
+    let (udp, here) = bound(&event_loop, ip);
     let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
     for _ in 0..4 {
         stranger.send_to(b"stranger", here).unwrap();
@@ -72,13 +72,13 @@ fn check(ip: IpAddr, form: Form, script: &[Fault]) {
         fault::script(call, script.iter().copied());
     }
     let heard = start(&udp, form);
-    run_until(&lp, || heard.len() > 0);
-    settle(&lp);
+    run_until(&event_loop, || heard.len() > 0);
+    settle(&event_loop);
     assert_eq!(heard.get(), [(b"peer".to_vec(), to_peer)], "{what}");
-    assert_eq!(udp.counters().strangers, 4, "{what}");
+    assert_eq!(udp.counters().filtered, 4, "{what}");
     // It is over, and the next datagrams are known to be the peer's.
     peer.send_to(b"more", here).unwrap();
-    run_until(&lp, || heard.len() == 2);
+    run_until(&event_loop, || heard.len() == 2);
     assert_eq!(heard.get()[1], (b"more".to_vec(), to_peer), "{what}");
     fault::clear();
 }

@@ -11,9 +11,9 @@ use super::harness::*;
 #[test]
 fn an_empty_list_of_slices_is_no_datagram_but_an_empty_slice_is_one() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         assert_eq!(udp.try_send(Payload::Slices(&[])), Err(Errno::EINVAL));
         assert_eq!(
             udp.send(Payload::Slices(&[]), |_, _| unreachable!()),
@@ -24,7 +24,7 @@ fn an_empty_list_of_slices_is_no_datagram_but_an_empty_slice_is_one() {
         for _ in 0..3 {
             udp.send(b"", |_, result| result.unwrap()).unwrap();
         }
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(all(&peer), vec![b""; 5]);
         assert_eq!(udp.send_queue_count(), 0);
     }
@@ -33,13 +33,13 @@ fn an_empty_list_of_slices_is_no_datagram_but_an_empty_slice_is_one() {
 #[test]
 fn zero_length_datagrams_are_delivered() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
         let (sender, from) = raw(ip);
         sender.send_to(b"", address).unwrap();
         sender.send_to(b"x", address).unwrap();
-        run_until(&lp, || heard.len() == 2);
+        run_until(&event_loop, || heard.len() == 2);
         assert_eq!(heard.get(), [Ok((vec![], from)), Ok((b"x".to_vec(), from))]);
     }
 }
@@ -47,9 +47,9 @@ fn zero_length_datagrams_are_delivered() {
 #[test]
 fn a_datagram_has_1024_slices_and_65507_bytes_at_most() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let slices = vec![IoSlice::new(b"x"); MAX_SLICES + 1];
         assert_eq!(udp.try_send(&slices), Err(Errno::EMSGSIZE));
         assert_eq!(
@@ -72,10 +72,10 @@ fn a_datagram_has_1024_slices_and_65507_bytes_at_most() {
 
 #[test]
 fn addresses_of_the_other_family_are_refused() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let [v4, v6] = ["127.0.0.1:9", "[::1]:9"].map(|text| text.parse::<SocketAddr>().unwrap());
     for ip in loopbacks() {
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         let other = if ip.is_ipv4() { v6 } else { v4 };
         assert_eq!(udp.connect(other), Err(Errno::EAFNOSUPPORT));
         assert_eq!(udp.try_send_to(b"x", other), Err(Errno::EAFNOSUPPORT));
@@ -92,10 +92,10 @@ fn addresses_of_the_other_family_are_refused() {
 
 #[test]
 fn port_0_is_nobodys_address() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for ip in loopbacks() {
         let zero = SocketAddr::new(ip, 0);
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         assert_eq!(udp.connect(zero), Err(Errno::EINVAL));
         assert_eq!(udp.try_send_to(b"x", zero), Err(Errno::EINVAL));
         assert_eq!(udp.local_addr(), Err(Errno::EBADF), "no socket was made");
@@ -104,17 +104,17 @@ fn port_0_is_nobodys_address() {
 
 #[test]
 fn a_handle_is_bound_once() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for ip in loopbacks() {
         let any = SocketAddr::new(ip, 0);
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         assert_eq!(udp.bind(any), Err(Errno::EINVAL));
         assert_eq!(udp.local_addr(), Ok(address));
-        let by_connecting = connected(&lp, dead(ip));
+        let by_connecting = connected(&event_loop, dead(ip));
         assert_eq!(by_connecting.bind(any), Err(Errno::EINVAL));
         by_connecting.disconnect().unwrap();
         assert_eq!(by_connecting.bind(any), Err(Errno::EINVAL));
-        let by_sending = Udp::new(&lp);
+        let by_sending = Udp::new(&event_loop);
         by_sending.try_send_to(b"x", dead(ip)).unwrap();
         assert_eq!(by_sending.bind(any), Err(Errno::EINVAL));
     }
@@ -122,10 +122,10 @@ fn a_handle_is_bound_once() {
 
 #[test]
 fn a_closed_handle_answers_ebadf_to_everything() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for ip in loopbacks() {
         let (_peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         udp.close(|_| ()).unwrap();
         for when in ["closing", "closed"] {
             let transmit = Transmit::new(b"x");
@@ -146,22 +146,22 @@ fn a_closed_handle_answers_ebadf_to_everything() {
                 ("recv_stop", udp.recv_stop()),
                 ("local_addr", udp.local_addr().map(drop)),
                 ("peer_addr", udp.peer_addr().map(drop)),
-                ("remote", udp.remote().map(drop)),
+                ("remote", udp.sender().map(drop)),
                 ("close", udp.close(|_| unreachable!())),
             ];
             for (call, answer) in answers {
                 assert_eq!(answer, Err(Errno::EBADF), "{call} on a {when} handle");
             }
             assert!(!udp.is_connected());
-            settle(&lp);
+            settle(&event_loop);
         }
     }
 }
 
 #[test]
 fn calls_that_need_a_peer_say_so() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     assert_eq!(udp.disconnect(), Err(Errno::ENOTCONN));
     assert_eq!(udp.peer_addr(), Err(Errno::ENOTCONN));
     udp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -171,8 +171,8 @@ fn calls_that_need_a_peer_say_so() {
 
 #[test]
 fn receiving_twice_is_ealready_and_stopping_twice_is_nothing() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     udp.recv_start(|_, _| ()).unwrap();
     assert_eq!(udp.recv_start(|_, _| ()), Err(Errno::EALREADY));
     assert_eq!(udp.recv_batch_start(|_, _| ()), Err(Errno::EALREADY));
@@ -184,18 +184,21 @@ fn receiving_twice_is_ealready_and_stopping_twice_is_nothing() {
 #[test]
 fn a_refused_first_send_makes_no_socket() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::new(&lp);
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::new(&event_loop);
         let (address, zero) = (dead(ip), SocketAddr::new(ip, 0));
         let other = if ip.is_ipv4() {
             "[::1]:9"
         } else {
             "127.0.0.1:9"
         };
-        let good = Transmit::new(b"good").to(address);
+        let good = Transmit::new(b"good").with_destination(address);
         for (bad, error) in [
-            (good.to(zero), Errno::EINVAL),
-            (good.to(other.parse().unwrap()), Errno::EAFNOSUPPORT),
+            (good.with_destination(zero), Errno::EINVAL),
+            (
+                good.with_destination(other.parse().unwrap()),
+                Errno::EAFNOSUPPORT,
+            ),
             (Transmit::new(b"bad"), Errno::EDESTADDRREQ),
             (good.with_ttl(0), Errno::EINVAL),
         ] {
@@ -212,8 +215,8 @@ fn a_refused_first_send_makes_no_socket() {
 
 #[test]
 fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     assert_eq!(udp.try_send_batch(&[]), Ok(0));
     assert_eq!(
         udp.local_addr(),
@@ -233,8 +236,8 @@ fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
 
 #[test]
 fn a_default_source_of_another_family_than_the_peer_is_refused_in_every_form_of_sending() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     let source: std::net::IpAddr = "::1".parse().unwrap();
     udp.set_send_source(Some(source.into())).unwrap();
     udp.connect(raw(loopbacks()[0]).1).unwrap();

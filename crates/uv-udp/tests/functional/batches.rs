@@ -16,8 +16,8 @@ fn send_numbers(socket: &UdpSocket, to: SocketAddr, numbers: std::ops::Range<u8>
 }
 
 /// A handle that gets 0 to 9 in one read.
-fn ten(lp: &Loop, ip: IpAddr) -> (Udp, SocketAddr, UdpSocket) {
-    let (udp, address) = bound(lp, ip);
+fn ten(event_loop: &Loop, ip: IpAddr) -> (Udp, SocketAddr, UdpSocket) {
+    let (udp, address) = bound(event_loop, ip);
     let (socket, _) = raw(ip);
     send_numbers(&socket, address, 0..10);
     (udp, address, socket)
@@ -37,8 +37,8 @@ fn numbers(of: std::ops::Range<u8>) -> Vec<u8> {
 #[test]
 fn datagrams_that_a_callback_does_not_take_come_again_before_all_others() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address, socket) = ten(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address, socket) = ten(&event_loop, ip);
         let (taken, sender) = (Log::new(), socket.try_clone().unwrap());
         let (log, first) = (taken.clone(), Cell::new(true));
         udp.recv_batch_start(move |_, batch| {
@@ -51,7 +51,7 @@ fn datagrams_that_a_callback_does_not_take_come_again_before_all_others() {
             }
         })
         .unwrap();
-        run_until(&lp, || taken.len() == 15);
+        run_until(&event_loop, || taken.len() == 15);
         assert_eq!(taken.get(), numbers(0..15));
         let counted = udp.counters();
         assert_eq!(
@@ -64,9 +64,9 @@ fn datagrams_that_a_callback_does_not_take_come_again_before_all_others() {
 #[test]
 fn what_a_run_still_holds_comes_again() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
-        let sender = connected(&lp, address);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let sender = connected(&event_loop, address);
         let taken = Log::new();
         let (log, calls) = (taken.clone(), Rc::new(Cell::new(0)));
         let count = Rc::clone(&calls);
@@ -76,7 +76,7 @@ fn what_a_run_still_holds_comes_again() {
             let mut batch = batch.unwrap();
             if count.get() % 2 == 0 {
                 take(&mut batch, 2, &log);
-            } else if let Some(run) = batch.next_run() {
+            } else if let Some(run) = batch.next_segments() {
                 run.for_each(|datagram| log.add(datagram.data[0]));
             }
         })
@@ -85,7 +85,7 @@ fn what_a_run_still_holds_comes_again() {
             let size = std::num::NonZeroU16::new(1).unwrap();
             let data = numbers(0..40);
             assert_eq!(sender.try_send_segments(&data, size, None), Ok(40));
-            run_until(&lp, || taken.len() == 40 * burst);
+            run_until(&event_loop, || taken.len() == 40 * burst);
             assert_eq!(taken.get()[40 * (burst - 1)..], data);
         }
     }
@@ -93,8 +93,8 @@ fn what_a_run_still_holds_comes_again() {
 
 #[test]
 fn a_clone_of_a_batch_gives_nothing_back() {
-    let lp = Loop::new().unwrap();
-    let (udp, _, _socket) = ten(&lp, loopbacks()[0]);
+    let event_loop = Loop::new().unwrap();
+    let (udp, _, _socket) = ten(&event_loop, loopbacks()[0]);
     let taken = Log::new();
     let log = taken.clone();
     udp.recv_batch_start(move |_, batch| {
@@ -103,20 +103,20 @@ fn a_clone_of_a_batch_gives_nothing_back() {
         take(&mut batch, 100, &log);
     })
     .unwrap();
-    settle(&lp);
+    settle(&event_loop);
     assert_eq!(taken.get(), numbers(0..10));
 }
 
 #[test]
 fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothing() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, ..) = ten(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, ..) = ten(&event_loop, ip);
         let (calls, iterations) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let (count, turns) = (Rc::clone(&calls), Rc::clone(&iterations));
         udp.recv_batch_start(move |_, _| count.set(count.get() + 1))
             .unwrap();
-        let check = Check::new(&lp);
+        let check = Check::new(&event_loop);
         check
             .start(move |check| {
                 turns.set(turns.get() + 1);
@@ -125,7 +125,7 @@ fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothin
                 }
             })
             .unwrap();
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
         assert!(calls.get() > 50, "{} calls", calls.get());
         assert!(
             calls.get() <= 100,
@@ -135,7 +135,7 @@ fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothin
         assert_eq!(udp.counters().datagrams_received, 0);
         udp.recv_stop().unwrap();
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 10);
+        run_until(&event_loop, || heard.len() == 10);
         let heard: Vec<u8> = heard
             .get()
             .into_iter()
@@ -149,8 +149,8 @@ fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothin
 #[test]
 fn a_callback_that_stops_leaves_the_rest_to_the_next_start() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, ..) = ten(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, ..) = ten(&event_loop, ip);
         let taken = Log::new();
         let log = taken.clone();
         udp.recv_batch_start(move |udp, batch| {
@@ -158,10 +158,10 @@ fn a_callback_that_stops_leaves_the_rest_to_the_next_start() {
             udp.recv_stop().unwrap();
         })
         .unwrap();
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(taken.get(), numbers(0..4));
         let rest = listen(&udp);
-        run_until(&lp, || rest.len() == 6);
+        run_until(&event_loop, || rest.len() == 6);
         assert_eq!(rest.get()[0].as_ref().unwrap().0, [4]);
     }
 }
@@ -169,8 +169,8 @@ fn a_callback_that_stops_leaves_the_rest_to_the_next_start() {
 #[test]
 fn a_callback_that_changes_the_peer_gets_the_rest_only_of_that_peer() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let ((one, _), (other, to_other)) = (raw(ip), raw(ip));
         for number in 0..5 {
             send_numbers(&one, address, number..number + 1);
@@ -188,18 +188,18 @@ fn a_callback_that_changes_the_peer_gets_the_rest_only_of_that_peer() {
             }
         })
         .unwrap();
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(taken.get(), [0, 10, 1, 11, 12, 13, 14]);
-        assert_eq!(udp.counters().strangers, 3);
+        assert_eq!(udp.counters().filtered, 3);
     }
 }
 
 #[test]
 fn what_an_old_socket_held_comes_behind_the_rest_of_a_batch() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
-        let udp = connected(&lp, to_peer);
+        let udp = connected(&event_loop, to_peer);
         let here = udp.local_addr().unwrap();
         send_numbers(&peer, here, 0..10);
         let (taken, sender) = (Log::new(), peer.try_clone().unwrap());
@@ -216,7 +216,7 @@ fn what_an_old_socket_held_comes_behind_the_rest_of_a_batch() {
             }
         })
         .unwrap();
-        run_until(&lp, || taken.len() == 13);
+        run_until(&event_loop, || taken.len() == 13);
         assert_eq!(taken.get(), numbers(0..13));
     }
 }
@@ -224,8 +224,8 @@ fn what_an_old_socket_held_comes_behind_the_rest_of_a_batch() {
 #[test]
 fn a_panic_costs_the_datagrams_that_were_taken_and_no_others() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, ..) = ten(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, ..) = ten(&event_loop, ip);
         let taken = Log::new();
         let log = taken.clone();
         udp.recv_batch_start(move |_, batch| {
@@ -237,7 +237,7 @@ fn a_panic_costs_the_datagrams_that_were_taken_and_no_others() {
         .unwrap();
         let mut panics = 0;
         for _ in 0..50 {
-            let run = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait)));
+            let run = catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::NoWait)));
             panics += usize::from(run.is_err());
         }
         assert_eq!((taken.get(), panics), (numbers(0..10), 1));
@@ -247,8 +247,8 @@ fn a_panic_costs_the_datagrams_that_were_taken_and_no_others() {
 #[test]
 fn a_callback_that_closes_the_handle_gets_nothing_again() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, ..) = ten(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, ..) = ten(&event_loop, ip);
         let taken = Log::new();
         let log = taken.clone();
         udp.recv_batch_start(move |udp, batch| {
@@ -256,16 +256,16 @@ fn a_callback_that_closes_the_handle_gets_nothing_again() {
             udp.close(|_| ()).unwrap();
         })
         .unwrap();
-        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         assert_eq!(taken.get(), numbers(0..3));
         // One that is still lent when the handle closes.
-        let (udp, ..) = ten(&lp, ip);
+        let (udp, ..) = ten(&event_loop, ip);
         udp.recv_batch_start(move |udp, batch| {
             let _lent = batch.unwrap();
             udp.close(|_| ()).unwrap();
         })
         .unwrap();
-        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         assert_eq!(udp.counters().datagrams_received, 0);
     }
 }

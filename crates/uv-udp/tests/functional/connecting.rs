@@ -11,15 +11,15 @@ use super::network::with_device;
 #[test]
 fn a_connected_handle_sends_to_its_peer_and_hears_its_peer() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         assert_eq!(udp.peer_addr(), Ok(address));
         let heard = listen(&udp);
         assert_eq!(udp.try_send(b"ping"), Ok(4));
         assert_eq!(next(&peer), b"ping");
         peer.send_to(b"pong", udp.local_addr().unwrap()).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         assert_eq!(heard.get(), [Ok((b"pong".to_vec(), address))]);
     }
 }
@@ -27,9 +27,9 @@ fn a_connected_handle_sends_to_its_peer_and_hears_its_peer() {
 #[test]
 fn each_kind_of_send_is_refused_in_the_other_state() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         let unconnected = |udp: &Udp| {
             assert_eq!(
                 udp.send(b"x", |_, _| unreachable!()),
@@ -58,30 +58,30 @@ fn each_kind_of_send_is_refused_in_the_other_state() {
 }
 
 /// Every way to come by a local address.
-fn local_addresses(lp: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str, Udp)> {
+fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str, Udp)> {
     let wildcard = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let chosen = {
         let (_, address) = raw(ip);
-        let udp = Udp::new(lp);
+        let udp = Udp::new(event_loop);
         udp.bind(address).unwrap();
         udp
     };
-    let wild = Udp::new(lp);
+    let wild = Udp::new(event_loop);
     wild.bind(wildcard.parse().unwrap()).unwrap();
     vec![
-        ("a port of the kernel's choice", bound(lp, ip).0),
+        ("a port of the kernel's choice", bound(event_loop, ip).0),
         ("a port of one's own choice", chosen),
         ("the wildcard address", wild),
-        ("nothing: bound by connecting", Udp::new(lp)),
+        ("nothing: bound by connecting", Udp::new(event_loop)),
     ]
 }
 
 #[test]
 fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        for (how, udp) in local_addresses(&lp, ip) {
+        for (how, udp) in local_addresses(&event_loop, ip) {
             udp.connect(to_a).unwrap();
             let port = udp.local_addr().unwrap().port();
             let same_port = |when: &str| {
@@ -107,7 +107,7 @@ fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
             same_port("after disconnecting again");
             let heard = listen(&udp);
             a.send_to(b"still here", SocketAddr::new(ip, port)).unwrap();
-            run_until(&lp, || heard.len() == 1);
+            run_until(&event_loop, || heard.len() == 1);
             assert_eq!(
                 heard.get(),
                 [Ok((b"still here".to_vec(), to_a))],
@@ -121,8 +121,8 @@ fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
 #[test]
 fn nobody_else_can_bind_the_port_that_was_kept() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(dead(ip)).unwrap();
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr(), Ok(address));
@@ -134,9 +134,9 @@ fn nobody_else_can_bind_the_port_that_was_kept() {
 #[test]
 fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         stranger.send_to(b"stranger", address).unwrap();
         peer.send_to(b"early", address).unwrap();
         stranger.send_to(b"stranger", address).unwrap();
@@ -144,8 +144,8 @@ fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
         stranger.send_to(b"stranger", address).unwrap();
         peer.send_to(b"late", address).unwrap();
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 2);
-        settle(&lp);
+        run_until(&event_loop, || heard.len() == 2);
+        settle(&event_loop);
         let expected = [b"early".to_vec(), b"late".to_vec()].map(|data| Ok((data, to_peer)));
         assert_eq!(heard.get(), expected);
     }
@@ -156,8 +156,8 @@ fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
 fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
     for ip in loopbacks() {
         for queued in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
             peer.send_to(b"peer", address).unwrap();
             stranger.send_to(b"stranger", address).unwrap();
@@ -179,12 +179,12 @@ fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
             })
             .unwrap();
             fault::script(Call::Recvmmsg, [Fault::Partial(1)]);
-            run_until(&lp, || heard.len() >= 2);
-            settle(&lp);
+            run_until(&event_loop, || heard.len() >= 2);
+            settle(&event_loop);
             fault::clear();
             let expected = [Ok(b"peer".to_vec()), Err(Errno::ECONNREFUSED)];
             assert_eq!(heard.get(), expected);
-            assert_eq!(udp.counters().strangers, 1);
+            assert_eq!(udp.counters().filtered, 1);
         }
     }
 }
@@ -195,8 +195,8 @@ fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
     const ROUNDS: usize = 70;
     for ip in loopbacks() {
         for length in [1, 60_000] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let (peer, to_peer) = raw(ip);
             let mut sent = 0;
             for _ in 0..ROUNDS {
@@ -211,7 +211,7 @@ fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
             let log = heard.clone();
             udp.recv_start(move |_, received| log.add(received.unwrap().data.len()))
                 .unwrap();
-            settle(&lp);
+            settle(&event_loop);
             let kept: usize = heard.get().iter().sum();
             assert!((1..=4_096 + 300).contains(&heard.len()), "{}", heard.len());
             assert!(kept <= 5 << 20, "{kept} bytes of {sent}");
@@ -222,16 +222,16 @@ fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
 #[test]
 fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(to_a).unwrap();
         a.send_to(b"from a", address).unwrap();
         udp.connect(to_b).unwrap();
         b.send_to(b"from b", address).unwrap();
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || heard.len() == 1);
+        settle(&event_loop);
         assert_eq!(heard.get(), [Ok((b"from b".to_vec(), to_b))]);
     }
 }
@@ -239,15 +239,15 @@ fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
 #[test]
 fn what_arrived_before_a_disconnect_is_delivered_after_it() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((a, to_a), (other, to_other)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(to_a).unwrap();
         a.send_to(b"before", address).unwrap();
         udp.disconnect().unwrap();
         other.send_to(b"after", address).unwrap();
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 2);
+        run_until(&event_loop, || heard.len() == 2);
         let expected = [
             Ok((b"before".to_vec(), to_a)),
             Ok((b"after".to_vec(), to_other)),
@@ -259,9 +259,9 @@ fn what_arrived_before_a_disconnect_is_delivered_after_it() {
 #[test]
 fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(to_a).unwrap();
         for data in [b"a1", b"a2", b"a3"] {
             a.send_to(data, address).unwrap();
@@ -275,10 +275,10 @@ fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
             }
         })
         .unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         b.send_to(b"b1", address).unwrap();
-        run_until(&lp, || heard.len() == 2);
-        settle(&lp);
+        run_until(&event_loop, || heard.len() == 2);
+        settle(&event_loop);
         assert_eq!(heard.get(), [b"a1", b"b1"]);
     }
 }
@@ -286,17 +286,17 @@ fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
 #[test]
 fn after_a_send_to_nobody_the_next_datagram_goes_out_and_the_error_is_heard_once() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let to_dead = dead(ip);
-        let udp = connected(&lp, to_dead);
+        let udp = connected(&event_loop, to_dead);
         let heard = listen(&udp);
         assert_eq!(udp.try_send(b"to nobody"), Ok(9));
         // The answer is pending now. Somebody comes to listen there after all.
         let late = revive(to_dead);
         assert_eq!(udp.try_send(b"to somebody"), Ok(11));
         assert_eq!(next(&late), b"to somebody");
-        run_until(&lp, || heard.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || heard.len() == 1);
+        settle(&event_loop);
         assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
     }
 }
@@ -304,13 +304,13 @@ fn after_a_send_to_nobody_the_next_datagram_goes_out_and_the_error_is_heard_once
 #[test]
 fn a_network_error_that_nobody_sent_past_is_heard_once_too() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = connected(&lp, dead(ip));
+        let event_loop = Loop::new().unwrap();
+        let udp = connected(&event_loop, dead(ip));
         let sent = Log::<Result<()>>::new();
         udp.send(b"x", note(&sent)).unwrap();
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 1 && sent.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || heard.len() == 1 && sent.len() == 1);
+        settle(&event_loop);
         assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
         assert_eq!(sent.get(), [Ok(())]);
     }
@@ -318,20 +318,20 @@ fn a_network_error_that_nobody_sent_past_is_heard_once_too() {
 
 #[test]
 fn an_error_found_by_a_send_waits_for_somebody_who_receives() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for ip in loopbacks() {
-        let udp = with_two_errors(&lp, dead(ip));
-        settle(&lp);
+        let udp = with_two_errors(&event_loop, dead(ip));
+        settle(&event_loop);
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 2);
+        run_until(&event_loop, || heard.len() == 2);
         assert_eq!(heard.get(), vec![Err(Errno::ECONNREFUSED); 2]);
         udp.close(|_| ()).unwrap();
     }
 }
 
 /// Of two datagrams to nobody, one error was told to the second send and is kept, and the other one is pending in the kernel.
-fn with_two_errors(lp: &Loop, to_dead: SocketAddr) -> Udp {
-    let udp = connected(lp, to_dead);
+fn with_two_errors(event_loop: &Loop, to_dead: SocketAddr) -> Udp {
+    let udp = connected(event_loop, to_dead);
     assert_eq!(udp.try_send(b"x"), Ok(1));
     assert_eq!(udp.try_send(b"y"), Ok(1));
     udp
@@ -343,8 +343,8 @@ fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts(
         .into_iter()
         .flat_map(|ip| [(ip, false), (ip, true)])
     {
-        let lp = Loop::new().unwrap();
-        let udp = with_two_errors(&lp, dead(ip));
+        let event_loop = Loop::new().unwrap();
+        let udp = with_two_errors(&event_loop, dead(ip));
         let (peer, to_peer) = raw(ip);
         if disconnects {
             udp.disconnect().unwrap();
@@ -353,8 +353,8 @@ fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts(
         }
         let heard = listen(&udp);
         peer.send_to(b"alive", udp.local_addr().unwrap()).unwrap();
-        run_until(&lp, || heard.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || heard.len() == 1);
+        settle(&event_loop);
         assert_eq!(heard.get(), [Ok((b"alive".to_vec(), to_peer))]);
         assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 2)]);
     }
@@ -363,10 +363,10 @@ fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts(
 #[test]
 fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (to_dead, (_peer, to_peer)) = (dead(ip), raw(ip));
-        let udp = Udp::for_family(&lp, Family::of(&to_dead)).unwrap();
-        udp.set_full_reports(true).unwrap();
+        let udp = Udp::for_family(&event_loop, Family::of(&to_dead)).unwrap();
+        udp.set_recv_errors(true).unwrap();
         udp.connect(to_dead).unwrap();
         assert_eq!(udp.try_send(b"x"), Ok(1));
         assert_eq!(udp.try_send(b"y"), Ok(1));
@@ -378,8 +378,8 @@ fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
             log.add(error.report().and_then(|report| report.destination));
         })
         .unwrap();
-        run_until(&lp, || about.len() == 2);
-        settle(&lp);
+        run_until(&event_loop, || about.len() == 2);
+        settle(&event_loop);
         assert_eq!(about.get(), [Some(to_dead); 2]);
     }
 }
@@ -387,10 +387,10 @@ fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
 #[test]
 fn who_goes_on_to_the_next_server_for_each_error_passes_over_none() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (server, to_server) = raw(ip);
         let servers = [dead(ip), to_server, dead(ip)];
-        let udp = connected(&lp, servers[0]);
+        let udp = connected(&event_loop, servers[0]);
         let tried = Log::new();
         let log = tried.clone();
         udp.recv_start(move |udp, received| {
@@ -403,8 +403,8 @@ fn who_goes_on_to_the_next_server_for_each_error_passes_over_none() {
         for _ in 0..2 {
             udp.send(b"question", |_, result| result.unwrap()).unwrap();
         }
-        run_until(&lp, || tried.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || tried.len() == 1);
+        settle(&event_loop);
         assert_eq!(next(&server), b"question");
         assert_eq!((tried.len(), udp.peer_addr()), (1, Ok(to_server)));
     }
@@ -413,16 +413,16 @@ fn who_goes_on_to_the_next_server_for_each_error_passes_over_none() {
 #[test]
 fn connecting_to_the_wildcard_address_connects_to_loopback() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         let wildcard = if ip.is_ipv4() { "0.0.0.0:1" } else { "[::]:1" };
         let mut wildcard: SocketAddr = wildcard.parse().unwrap();
         wildcard.set_port(address.port());
-        let udp = connected(&lp, wildcard);
+        let udp = connected(&event_loop, wildcard);
         assert_eq!(udp.peer_addr(), Ok(address));
         let heard = listen(&udp);
         peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         assert_eq!(heard.get(), [Ok((b"x".to_vec(), address))]);
     }
 }
@@ -430,9 +430,9 @@ fn connecting_to_the_wildcard_address_connects_to_loopback() {
 #[test]
 fn a_failed_reconnect_leaves_the_handle_unconnected_on_its_port() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (other, to_other) = raw(ip);
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(dead(ip)).unwrap();
         // A broadcast address needs SO_BROADCAST, and a link-local one a scope.
         let refused: SocketAddr = if ip.is_ipv4() {
@@ -448,7 +448,7 @@ fn a_failed_reconnect_leaves_the_handle_unconnected_on_its_port() {
         assert_eq!(udp.local_addr(), Ok(address));
         let heard = listen(&udp);
         other.send_to(b"x", address).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         assert_eq!(heard.get(), [Ok((b"x".to_vec(), to_other))]);
         assert_eq!(udp.try_send_to(b"y", to_other), Ok(1));
         assert_eq!(next(&other), b"y");
@@ -458,9 +458,9 @@ fn a_failed_reconnect_leaves_the_handle_unconnected_on_its_port() {
 #[test]
 fn a_bind_that_fails_changes_nothing() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_owner, taken) = raw(ip);
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         assert_eq!(udp.bind(taken), Err(Errno::EADDRINUSE));
         assert_eq!(udp.local_addr(), Err(Errno::EBADF));
         udp.bind(SocketAddr::new(ip, 0)).unwrap();
@@ -478,9 +478,9 @@ fn is_exclusive(udp: &Udp) {
 #[test]
 fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((peer, to_peer), (_other, to_other)) = (raw(ip), raw(ip));
-        for (how, udp) in local_addresses(&lp, ip) {
+        for (how, udp) in local_addresses(&event_loop, ip) {
             udp.connect(to_peer).unwrap();
             let address = udp.local_addr().unwrap();
             let stays = |refused: Result<()>| {
@@ -517,8 +517,8 @@ fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
 #[test]
 fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
     for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(dead(ip)).unwrap();
         fault::script(Call::Connect, [Fault::Errno(Errno::EIO); 2]);
         assert_eq!(udp.disconnect(), Ok(()));
@@ -526,16 +526,16 @@ fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
         assert_eq!(udp.local_addr(), Ok(address));
         let heard = listen(&udp);
         raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
     }
 }
 
 #[test]
 fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
-        for (how, udp) in local_addresses(&lp, ip) {
+        for (how, udp) in local_addresses(&event_loop, ip) {
             udp.connect(to_peer).unwrap();
             let port = udp.local_addr().unwrap().port();
             // Only the one that is to hold the port is bound where the port was chosen by number.
@@ -556,7 +556,7 @@ fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
             assert_eq!(udp.local_addr().unwrap().port(), port, "bound to {how}");
             let heard = listen(&udp);
             raw(ip).0.send_to(b"x", (ip, port)).unwrap();
-            run_until(&lp, || heard.len() == 1);
+            run_until(&event_loop, || heard.len() == 1);
             udp.close(|_| ()).unwrap();
         }
     }
@@ -567,9 +567,9 @@ fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
 fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_its_port() {
     with_device(|remove| {
         for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
-            let lp = Loop::new().unwrap();
+            let event_loop = Loop::new().unwrap();
             let (peer, to_peer) = raw(ip);
-            let (udp, address) = bound(&lp, ip);
+            let (udp, address) = bound(&event_loop, ip);
             let gone = uv_sys::interface_index("gone").unwrap();
             udp.set_multicast_interface(Interface::Index(gone)).unwrap();
             udp.connect(to_peer).unwrap();
@@ -587,9 +587,9 @@ fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_i
 #[test]
 fn a_port_that_is_lost_is_lost_with_an_error_and_another_can_be_had() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         udp.connect(to_peer).unwrap();
         fault::script(Call::Bind, [Fault::Errno(Errno::EADDRINUSE); 2]);
         assert_eq!(udp.disconnect(), Err(Errno::EADDRINUSE));

@@ -10,9 +10,9 @@ use super::harness::*;
 #[test]
 fn beyond_the_limit_nothing_is_accepted() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         assert_eq!(udp.send_queue_limit(), None);
         udp.set_send_queue_limit(Some(25));
         assert_eq!(udp.send_queue_limit(), Some(25));
@@ -35,7 +35,7 @@ fn beyond_the_limit_nothing_is_accepted() {
             Ok(()),
             "empty datagrams always fit"
         );
-        run_until(&lp, || results.len() == 4);
+        run_until(&event_loop, || results.len() == 4);
         assert_eq!(
             udp.send(&[0; 26], |_, _| unreachable!()),
             Err(Errno::ENOBUFS)
@@ -43,7 +43,7 @@ fn beyond_the_limit_nothing_is_accepted() {
         assert_eq!(udp.try_send(&[0; 26]), Ok(26), "which queues nothing");
         udp.set_send_queue_limit(None);
         udp.send(&[4; 1000], note(&results)).unwrap();
-        run_until(&lp, || results.len() == 5);
+        run_until(&event_loop, || results.len() == 5);
         let lengths: Vec<_> = all(&peer).iter().map(Vec::len).collect();
         assert_eq!(lengths, [10, 10, 5, 0, 26, 1000]);
     }
@@ -52,8 +52,8 @@ fn beyond_the_limit_nothing_is_accepted() {
 #[test]
 fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = connected(&lp, dead(ip));
+        let event_loop = Loop::new().unwrap();
+        let udp = connected(&event_loop, dead(ip));
         let log = Log::new();
         let entries = log.clone();
         udp.on_drained(move |udp| {
@@ -70,15 +70,15 @@ fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
             udp.send(b"x", move |_, _| entries.add("sent")).unwrap();
         }
         assert_eq!(log.len(), 0, "never inside a call");
-        run_until(&lp, || log.len() == 8);
-        settle(&lp);
+        run_until(&event_loop, || log.len() == 8);
+        settle(&event_loop);
         let expected = [
             "sent", "sent", "sent", "drained", "more", "drained", "more", "drained",
         ];
         assert_eq!(log.get(), expected);
         udp.send(b"x", |_, _| ()).unwrap();
         udp.close(|_| ()).unwrap();
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(log.len(), 8, "closing is not draining");
         assert_eq!(udp.on_drained(|_| ()), Err(Errno::EBADF));
     }
@@ -86,8 +86,8 @@ fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
 
 #[test]
 fn a_drained_callback_does_not_keep_its_handle_alive() {
-    let lp = Loop::new().unwrap();
-    let udp = connected(&lp, raw("127.0.0.1".parse().unwrap()).1);
+    let event_loop = Loop::new().unwrap();
+    let udp = connected(&event_loop, raw("127.0.0.1".parse().unwrap()).1);
     let witness = std::rc::Rc::new(());
     let (own, held) = (udp.clone(), std::rc::Rc::clone(&witness));
     udp.on_drained(move |_| {
@@ -95,23 +95,23 @@ fn a_drained_callback_does_not_keep_its_handle_alive() {
     })
     .unwrap();
     udp.close(|_| ()).unwrap();
-    settle(&lp);
+    settle(&event_loop);
     assert_eq!(std::rc::Rc::strong_count(&witness), 1);
 }
 
 #[test]
 fn the_counters_tell_what_was_done() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (receiver, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (receiver, address) = bound(&event_loop, ip);
         let heard = listen(&receiver);
-        let sender = connected(&lp, address);
+        let sender = connected(&event_loop, address);
         assert_eq!(sender.counters(), uv_udp::Counters::default());
         let results = Log::new();
         for _ in 0..10 {
             sender.send(&[7; 100], note(&results)).unwrap();
         }
-        run_until(&lp, || heard.len() == 10);
+        run_until(&event_loop, || heard.len() == 10);
         let counted = sender.counters();
         assert_eq!((counted.datagrams_sent, counted.bytes_sent), (10, 1000));
         assert_eq!((counted.send_calls, counted.batches_sent), (2, 1));
@@ -129,21 +129,21 @@ fn the_counters_tell_what_was_done() {
         assert_eq!((counted.datagrams_sent, counted.bytes_sent), (23, 1104));
         assert_eq!((counted.send_calls, counted.batches_sent), (4, 3));
         assert_eq!((counted.segmented_messages, counted.segments), (3, 22));
-        run_until(&lp, || heard.len() == 23);
+        run_until(&event_loop, || heard.len() == 23);
         let counted = receiver.counters();
         assert_eq!(
             (counted.datagrams_received, counted.bytes_received),
             (23, 1104)
         );
-        assert_eq!((counted.strangers, counted.truncated), (0, 0));
+        assert_eq!((counted.filtered, counted.truncated), (0, 0));
     }
 }
 
 #[test]
 fn what_goes_wrong_is_counted_too() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (peer, to_peer) = raw(ip);
         for _ in 0..3 {
             raw(ip).0.send_to(b"stranger", address).unwrap();
@@ -152,9 +152,9 @@ fn what_goes_wrong_is_counted_too() {
         udp.connect(to_peer).unwrap();
         udp.recv_into_start(|_, _| Some([0; 4]), |_, _, _| ())
             .unwrap();
-        settle(&lp);
+        settle(&event_loop);
         let counted = udp.counters();
-        assert_eq!((counted.strangers, counted.truncated), (3, 1));
+        assert_eq!((counted.filtered, counted.truncated), (3, 1));
         assert_eq!((counted.datagrams_received, counted.bytes_received), (1, 4));
         // No segmentation: each datagram goes by itself.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
@@ -166,12 +166,12 @@ fn what_goes_wrong_is_counted_too() {
         udp.connect(dead(ip)).unwrap();
         for _ in 0..2 {
             udp.try_send(b"x").unwrap();
-            settle(&lp);
+            settle(&event_loop);
         }
         udp.send(b"x", |_, _| ()).unwrap();
         udp.send(b"x", |_, _| ()).unwrap();
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EPERM)]);
-        settle(&lp);
+        settle(&event_loop);
         let errors = udp.counters().errors;
         let refused = errors
             .iter()
@@ -179,23 +179,23 @@ fn what_goes_wrong_is_counted_too() {
         assert!(refused.is_some_and(|&(_, count)| count >= 3), "{errors:?}");
         assert!(errors.contains(&(Errno::EPERM, 1)), "{errors:?}");
         udp.close(|_| ()).unwrap();
-        settle(&lp);
-        assert_eq!(udp.counters().strangers, 3, "also of a closed handle");
+        settle(&event_loop);
+        assert_eq!(udp.counters().filtered, 3, "also of a closed handle");
     }
 }
 
 #[test]
 fn switched_off_metadata_costs_no_more_calls() {
     let ip = "127.0.0.1".parse().unwrap();
-    let lp = Loop::new().unwrap();
-    let (udp, address) = bound(&lp, ip);
+    let event_loop = Loop::new().unwrap();
+    let (udp, address) = bound(&event_loop, ip);
     let heard = listen(&udp);
-    let sender = Udp::new(&lp);
+    let sender = Udp::new(&event_loop);
     sender.connect(address).unwrap();
     for _ in 0..200 {
         sender.try_send(b"x").unwrap();
         let before = heard.len();
-        run_until(&lp, || heard.len() > before);
+        run_until(&event_loop, || heard.len() > before);
     }
     assert_eq!(sender.counters().send_calls, 200);
 }
@@ -203,8 +203,8 @@ fn switched_off_metadata_costs_no_more_calls() {
 #[test]
 fn kept_datagrams_are_counted_once_in_every_form() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (sender, _) = raw(ip);
         for _ in 0..6 {
             sender.send_to(b"four", address).unwrap();
@@ -226,7 +226,7 @@ fn kept_datagrams_are_counted_once_in_every_form() {
                 _ => udp.recv_start(move |udp, _| count(udp)),
             };
             started.unwrap();
-            settle(&lp);
+            settle(&event_loop);
             let counted = udp.counters();
             let seen = (counted.datagrams_received, counted.bytes_received);
             assert_eq!(seen, (total, 4 * total), "{form}");
@@ -237,15 +237,15 @@ fn kept_datagrams_are_counted_once_in_every_form() {
 #[test]
 fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = connected(&lp, dead(ip));
+        let event_loop = Loop::new().unwrap();
+        let udp = connected(&event_loop, dead(ip));
         for _ in 0..5 {
             udp.try_send(b"x").unwrap();
         }
         // Each send but the first one met the answer to the one before.
         assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 4)]);
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 5);
+        run_until(&event_loop, || heard.len() == 5);
         assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 5)]);
     }
 }
@@ -253,11 +253,11 @@ fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
 #[test]
 fn what_another_threads_send_is_refused_with_is_counted() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         udp.set_send_queue_limit(Some(2));
-        let remote = udp.remote().unwrap();
+        let remote = udp.sender().unwrap();
         let sender = std::thread::spawn(move || {
             for _ in 0..3 {
                 remote.send(b"x".to_vec()).unwrap();
@@ -265,7 +265,7 @@ fn what_another_threads_send_is_refused_with_is_counted() {
             remote.send_to(b"x".to_vec(), address).unwrap();
         });
         sender.join().unwrap();
-        settle(&lp);
+        settle(&event_loop);
         let expected = [(Errno::ENOBUFS, 1), (Errno::EISCONN, 1)];
         assert_eq!(udp.counters().errors, expected);
         assert_eq!(all(&peer), [b"x", b"x"]);
@@ -275,11 +275,11 @@ fn what_another_threads_send_is_refused_with_is_counted() {
 #[test]
 fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        let cut = Transmit::new(b"aabbc").segments_of(NonZeroU16::new(2).unwrap());
-        let whole = Transmit::new(b"dd").segments_of(NonZeroU16::new(2).unwrap());
+        let udp = connected(&event_loop, address);
+        let cut = Transmit::new(b"aabbc").with_segment_size(NonZeroU16::new(2).unwrap());
+        let whole = Transmit::new(b"dd").with_segment_size(NonZeroU16::new(2).unwrap());
         let count = || {
             let counters = udp.counters();
             (
@@ -295,7 +295,7 @@ fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
         for transmit in [cut, cut, whole, cut] {
             udp.transmit(transmit, |_, result| result.unwrap()).unwrap();
         }
-        run_until(&lp, || udp.send_queue_count() == 0);
+        run_until(&event_loop, || udp.send_queue_count() == 0);
         assert_eq!(count(), (20, 34, (6, 18)));
         assert_eq!(all(&peer).len(), 20);
     }
@@ -305,9 +305,9 @@ fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
 fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
     for ip in loopbacks() {
         for form in ["each", "batch", "into"] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
-            udp.set_recv_runs(true).unwrap();
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
+            udp.set_gro(true).unwrap();
             // From here on the kernel may put datagrams together, for the other forms too.
             udp.recv_into_start(|_, _| Some(vec![0; 65_536]), |_, _, _| ())
                 .unwrap();
@@ -321,10 +321,10 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
                     .unwrap(),
                 _ => {}
             }
-            let sender = connected(&lp, address);
+            let sender = connected(&event_loop, address);
             let size = NonZeroU16::new(10).unwrap();
             sender.try_send_segments(&[7; 95], size, None).unwrap();
-            settle(&lp);
+            settle(&event_loop);
             let counted = udp.counters();
             let seen = (counted.datagrams_received, counted.bytes_received);
             assert_eq!((seen, counted.batches_received), ((10, 95), 1), "{form}");
@@ -335,13 +335,13 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
 #[test]
 fn a_batch_is_counted_also_where_the_callback_stops_in_it() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         for _ in 0..3 {
             raw(ip).0.send_to(b"x", address).unwrap();
         }
         udp.recv_start(|udp, _| udp.recv_stop().unwrap()).unwrap();
-        settle(&lp);
+        settle(&event_loop);
         let counted = udp.counters();
         assert_eq!(
             (counted.datagrams_received, counted.batches_received),

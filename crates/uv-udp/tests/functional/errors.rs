@@ -12,9 +12,9 @@ use super::harness::*;
 use super::network::{Fate, address, beyond, with_router};
 
 /// A handle that hears everything: datagrams and errors.
-fn hearing(lp: &Loop, local: SocketAddr) -> (Udp, Log<Result<Vec<u8>, NetworkError>>) {
-    let udp = Udp::new(lp);
-    udp.bind_with(local, BindOptions::default().full_reports(true))
+fn hearing(event_loop: &Loop, local: SocketAddr) -> (Udp, Log<Result<Vec<u8>, NetworkError>>) {
+    let udp = Udp::new(event_loop);
+    udp.bind_with(local, BindOptions::default().recv_errors(true))
         .unwrap();
     let log = Log::new();
     let entries = log.clone();
@@ -31,8 +31,8 @@ fn wildcard(v6: bool) -> SocketAddr {
 fn a_full_report_names_the_datagram_its_destination_and_who_says_so() {
     for ip in loopbacks() {
         for connected in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, heard) = hearing(&lp, SocketAddr::new(ip, 0));
+            let event_loop = Loop::new().unwrap();
+            let (udp, heard) = hearing(&event_loop, SocketAddr::new(ip, 0));
             let nobody = dead(ip);
             if connected {
                 udp.connect(nobody).unwrap();
@@ -40,8 +40,8 @@ fn a_full_report_names_the_datagram_its_destination_and_who_says_so() {
             } else {
                 udp.try_send_to(b"anyone?", nobody).unwrap();
             }
-            run_until(&lp, || heard.len() == 1);
-            settle(&lp);
+            run_until(&event_loop, || heard.len() == 1);
+            settle(&event_loop);
             assert_eq!(heard.len(), 1);
             let error = heard.get()[0].clone().unwrap_err();
             assert_eq!(error.errno(), Errno::ECONNREFUSED);
@@ -61,15 +61,15 @@ fn a_full_report_names_the_datagram_its_destination_and_who_says_so() {
 #[test]
 fn without_full_reports_there_is_the_error_alone() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = connected(&lp, dead(ip));
-        assert_eq!(udp.full_reports(), Ok(false));
+        let event_loop = Loop::new().unwrap();
+        let udp = connected(&event_loop, dead(ip));
+        assert_eq!(udp.recv_errors(), Ok(false));
         let log = Log::new();
         let entries = log.clone();
         udp.recv_start(move |_, received| entries.add(received.map(|_| ())))
             .unwrap();
         udp.try_send(b"anyone?").unwrap();
-        run_until(&lp, || log.len() == 1);
+        run_until(&event_loop, || log.len() == 1);
         let error = log.get()[0].clone().unwrap_err();
         assert_eq!((error.errno(), error.report()), (Errno::ECONNREFUSED, None));
     }
@@ -78,8 +78,8 @@ fn without_full_reports_there_is_the_error_alone() {
 #[test]
 fn unreachable_peers_cost_an_unconnected_handle_no_datagram_of_another_peer() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, heard) = hearing(&lp, SocketAddr::new(ip, 0));
+        let event_loop = Loop::new().unwrap();
+        let (udp, heard) = hearing(&event_loop, SocketAddr::new(ip, 0));
         let (peer, to_peer) = raw(ip);
         let nobody = [dead(ip), dead(ip), dead(ip)];
         let results = Log::new();
@@ -88,16 +88,16 @@ fn unreachable_peers_cost_an_unconnected_handle_no_datagram_of_another_peer() {
                 udp.send_to(&[round], nobody, note(&results)).unwrap();
             }
             udp.send_to(&[round], to_peer, note(&results)).unwrap();
-            settle(&lp);
+            settle(&event_loop);
             // At once, past the errors that have just come.
             udp.try_send_to(&[round], nobody[0]).unwrap();
             assert_eq!(udp.try_send_to(&[100 + round], to_peer), Ok(1));
         }
-        run_until(&lp, || heard.len() == 80);
+        run_until(&event_loop, || heard.len() == 80);
         let expected: Vec<_> = (0..20).flat_map(|n| [vec![n], vec![100 + n]]).collect();
         assert_eq!(all(&peer), expected);
         assert_eq!(results.get(), vec![Ok(()); 80]);
-        settle(&lp);
+        settle(&event_loop);
         let mut reported = [0; 3];
         for error in heard.get() {
             let error = error.unwrap_err();
@@ -112,23 +112,23 @@ fn unreachable_peers_cost_an_unconnected_handle_no_datagram_of_another_peer() {
 #[test]
 fn errors_that_come_while_nobody_receives_are_told_later_and_do_not_keep_the_loop_busy() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::new(&lp);
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::new(&event_loop);
         udp.bind_with(
             SocketAddr::new(ip, 0),
-            BindOptions::default().full_reports(true),
+            BindOptions::default().recv_errors(true),
         )
         .unwrap();
         udp.try_send_to(b"one", dead(ip)).unwrap();
-        settle(&lp);
+        settle(&event_loop);
         let log = Log::new();
         let entries = log.clone();
         udp.recv_start(move |_, received| entries.add(received.map(|_| ()).map_err(|e| e.errno())))
             .unwrap();
-        run_until(&lp, || log.len() == 1);
+        run_until(&event_loop, || log.len() == 1);
         assert_eq!(log.get(), [Err(Errno::ECONNREFUSED)]);
         let calls = udp.counters().recv_calls;
-        settle(&lp);
+        settle(&event_loop);
         assert!(
             udp.counters().recv_calls <= calls + 3,
             "an empty queue wakes nobody"
@@ -139,13 +139,13 @@ fn errors_that_come_while_nobody_receives_are_told_later_and_do_not_keep_the_loo
 #[test]
 fn full_reports_survive_disconnecting() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, heard) = hearing(&lp, SocketAddr::new(ip, 0));
+        let event_loop = Loop::new().unwrap();
+        let (udp, heard) = hearing(&event_loop, SocketAddr::new(ip, 0));
         udp.connect(dead(ip)).unwrap();
         udp.disconnect().unwrap();
-        assert_eq!(udp.full_reports(), Ok(true));
+        assert_eq!(udp.recv_errors(), Ok(true));
         udp.try_send_to(b"anyone?", dead(ip)).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         assert!(heard.get()[0].clone().unwrap_err().report().is_some());
     }
 }
@@ -153,11 +153,11 @@ fn full_reports_survive_disconnecting() {
 #[test]
 fn a_report_reaches_those_who_receive_into_their_own_memory() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::new(&lp);
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::new(&event_loop);
         udp.bind_with(
             SocketAddr::new(ip, 0),
-            BindOptions::default().full_reports(true),
+            BindOptions::default().recv_errors(true),
         )
         .unwrap();
         let log = Log::new();
@@ -172,31 +172,31 @@ fn a_report_reaches_those_who_receive_into_their_own_memory() {
         )
         .unwrap();
         udp.try_send_to(b"anyone?", dead(ip)).unwrap();
-        run_until(&lp, || log.len() == 1);
+        run_until(&event_loop, || log.len() == 1);
         assert_eq!(log.get(), [Some(ErrorKind::PortUnreachable)]);
     }
 }
 
 /// Sends towards each fate, and expects the router's word on it.
 fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, ErrorKind)) {
-    let lp = Loop::new().unwrap();
-    let (udp, heard) = hearing(&lp, wildcard(v6));
+    let event_loop = Loop::new().unwrap();
+    let (udp, heard) = hearing(&event_loop, wildcard(v6));
     let to = beyond(v6, fate);
     if connected {
         udp.connect(to).unwrap();
     }
     // Again and again: Linux says nothing to a host that it has known for less than a second (`ip_error`).
-    let (timer, sender) = (Timer::new(&lp), udp.clone());
+    let (timer, sender) = (Timer::new(&event_loop), udp.clone());
     let every = Duration::from_millis(50);
     timer
         .start(Duration::ZERO, every, move |_| {
             let to = (!connected).then_some(to);
             let transmit = Transmit::new(b"over there?");
-            let transmit = to.map_or(transmit, |to| transmit.to(to));
+            let transmit = to.map_or(transmit, |to| transmit.with_destination(to));
             sender.try_transmit(&transmit).unwrap();
         })
         .unwrap();
-    run_until(&lp, || heard.len() > 0);
+    run_until(&event_loop, || heard.len() > 0);
     let error = heard.get()[0].clone().unwrap_err();
     let report = error.report().unwrap();
     assert_eq!((error.errno(), report.kind), expected, "{error}");
@@ -224,11 +224,13 @@ fn a_routers_word_has_the_kind_of_the_error() {
 #[test]
 fn a_datagram_that_passes_too_many_routers_is_reported() {
     with_router(|v6| {
-        let lp = Loop::new().unwrap();
-        let (udp, heard) = hearing(&lp, wildcard(v6));
-        let transmit = Transmit::new(b"far").to(beyond(v6, Fate::Thin)).with_ttl(1);
+        let event_loop = Loop::new().unwrap();
+        let (udp, heard) = hearing(&event_loop, wildcard(v6));
+        let transmit = Transmit::new(b"far")
+            .with_destination(beyond(v6, Fate::Thin))
+            .with_ttl(1);
         udp.try_transmit(&transmit).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         let error = heard.get()[0].clone().unwrap_err();
         let report = error.report().unwrap();
         assert_eq!(report.kind, ErrorKind::TtlExceeded);
@@ -240,13 +242,13 @@ fn a_datagram_that_passes_too_many_routers_is_reported() {
 #[test]
 fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
     with_router(|v6| {
-        let lp = Loop::new().unwrap();
-        let (udp, heard) = hearing(&lp, wildcard(v6));
+        let event_loop = Loop::new().unwrap();
+        let (udp, heard) = hearing(&event_loop, wildcard(v6));
         udp.set_path_mtu_discovery(PathMtuDiscovery::Do).unwrap();
         udp.connect(beyond(v6, Fate::Thin)).unwrap();
         assert_eq!(udp.path_mtu(), Ok(1500));
         udp.try_send(&[7; 1400]).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         let error = heard.get()[0].clone().unwrap_err();
         let report = error.report().unwrap();
         assert_eq!(
@@ -262,10 +264,10 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
         assert_eq!(udp.path_mtu(), Ok(1280));
         // From here on the host itself says so: that is the result of the send, and nobody is told twice.
         assert_eq!(udp.try_send(&[7; 1400]), Err(Errno::EMSGSIZE));
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(heard.len(), 1);
         let calls = udp.counters().recv_calls;
-        settle(&lp);
+        settle(&event_loop);
         let more = udp.counters().recv_calls - calls;
         assert!(
             more <= 3,
@@ -286,18 +288,20 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
 #[test]
 fn a_routers_word_costs_no_datagram_of_another_peer() {
     with_router(|v6| {
-        let lp = Loop::new().unwrap();
-        let (udp, heard) = hearing(&lp, wildcard(v6));
+        let event_loop = Loop::new().unwrap();
+        let (udp, heard) = hearing(&event_loop, wildcard(v6));
         let peer = UdpSocket::bind((if v6 { "2001:db8::1" } else { "192.0.2.1" }, 0)).unwrap();
         let to_peer = peer.local_addr().unwrap();
         for number in 0..10_u8 {
             udp.try_send_to(b"x", beyond(v6, Fate::NoHost)).unwrap();
-            let far = Transmit::new(b"x").to(beyond(v6, Fate::Thin)).with_ttl(1);
+            let far = Transmit::new(b"x")
+                .with_destination(beyond(v6, Fate::Thin))
+                .with_ttl(1);
             udp.try_transmit(&far).unwrap();
-            run_until(&lp, || heard.len() >= usize::from(number) * 2);
+            run_until(&event_loop, || heard.len() >= usize::from(number) * 2);
             assert_eq!(udp.try_send_to(&[number], to_peer), Ok(1));
         }
-        run_until(&lp, || heard.len() == 20);
+        run_until(&event_loop, || heard.len() == 20);
         assert_eq!(all(&peer), (0..10).map(|n| vec![n]).collect::<Vec<_>>());
     });
 }
@@ -305,20 +309,20 @@ fn a_routers_word_costs_no_datagram_of_another_peer() {
 #[test]
 fn a_failed_bind_leaves_a_handle_that_hears_and_does_not_spin() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_taken, address) = raw(ip);
-        let udp = Udp::for_family(&lp, uv_udp::Family::of(&address)).unwrap();
-        let bound = udp.bind_with(address, BindOptions::default().full_reports(true));
+        let udp = Udp::for_family(&event_loop, uv_udp::Family::of(&address)).unwrap();
+        let bound = udp.bind_with(address, BindOptions::default().recv_errors(true));
         assert_eq!(bound, Err(Errno::EADDRINUSE));
         let log = Log::new();
         let entries = log.clone();
         udp.recv_start(move |_, received| entries.add(received.unwrap_err().report().is_some()))
             .unwrap();
         udp.try_send_to(b"anyone?", dead(ip)).unwrap();
-        run_until(&lp, || log.len() == 1);
+        run_until(&event_loop, || log.len() == 1);
         assert_eq!(log.get(), [true]);
         let calls = udp.counters().recv_calls;
-        settle(&lp);
+        settle(&event_loop);
         assert!(udp.counters().recv_calls <= calls + 3);
     }
 }
@@ -328,8 +332,8 @@ fn a_failed_bind_leaves_a_handle_that_hears_and_does_not_spin() {
 fn an_error_queue_that_the_handle_did_not_open_keeps_no_loop_busy() {
     for ip in loopbacks() {
         for into in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             udp.with_fd(|fd| uv_sys::set_recv_errors(fd, true).unwrap())
                 .unwrap();
             let heard = Log::new();
@@ -348,15 +352,15 @@ fn an_error_queue_that_the_handle_did_not_open_keeps_no_loop_busy() {
             for _ in 0..3 {
                 udp.try_send_to(b"x", to_dead).unwrap();
             }
-            settle(&lp);
+            settle(&event_loop);
             assert!(heard.get().contains(&true));
             let calls = udp.counters().recv_calls;
-            settle(&lp);
+            settle(&event_loop);
             let more = udp.counters().recv_calls - calls;
             assert!(more <= 3, "{more} reads of nothing, into: {into}");
             let count = heard.len();
             raw(ip).0.send_to(b"y", address).unwrap();
-            run_until(&lp, || heard.get()[count..].contains(&false));
+            run_until(&event_loop, || heard.get()[count..].contains(&false));
         }
     }
 }

@@ -54,9 +54,9 @@ impl Pace {
         }
     }
 
-    fn check(&self, lp: &Loop, what: &str) {
-        start_tick(&Timer::new(lp), self.clone());
-        lp.run(RunMode::Default).unwrap();
+    fn check(&self, event_loop: &Loop, what: &str) {
+        start_tick(&Timer::new(event_loop), self.clone());
+        event_loop.run(RunMode::Default).unwrap();
         let (calls, most) = (self.0.calls.get(), self.0.most.get());
         assert!(most <= MANY, "{what}: {most} callbacks in a row");
         assert_eq!(self.0.ticks.get(), TICKS, "{what}");
@@ -120,9 +120,9 @@ fn each_form(check: impl Fn(IpAddr, Form)) {
 fn a_callback_that_answers_each_error_with_two_sends_to_a_dead_peer_does_not_stop_a_timer() {
     each_form(|ip, form| {
         for reports in [false, true] {
-            let lp = Loop::new().unwrap();
-            let udp = connected(&lp, dead(ip));
-            udp.set_full_reports(reports).unwrap();
+            let event_loop = Loop::new().unwrap();
+            let udp = connected(&event_loop, dead(ip));
+            udp.set_recv_errors(reports).unwrap();
             let pace = Pace::default();
             let count = pace.clone();
             start(&udp, form, move |udp| {
@@ -133,7 +133,10 @@ fn a_callback_that_answers_each_error_with_two_sends_to_a_dead_peer_does_not_sto
                 }
             });
             udp.try_send(b"first").unwrap();
-            pace.check(&lp, &format!("{ip} {form:?}, full reports: {reports}"));
+            pace.check(
+                &event_loop,
+                &format!("{ip} {form:?}, full reports: {reports}"),
+            );
         }
     });
 }
@@ -141,9 +144,9 @@ fn a_callback_that_answers_each_error_with_two_sends_to_a_dead_peer_does_not_sto
 #[test]
 fn a_callback_that_reconnects_per_datagram_does_not_stop_a_timer() {
     each_form(|ip, form| {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let here = udp.local_addr().unwrap();
         let pace = Pace::default();
         let (count, sender) = (pace.clone(), peer.try_clone().unwrap());
@@ -159,15 +162,15 @@ fn a_callback_that_reconnects_per_datagram_does_not_stop_a_timer() {
         for _ in 0..10 {
             peer.send_to(b"first", here).unwrap();
         }
-        pace.check(&lp, &format!("{ip} {form:?}"));
+        pace.check(&event_loop, &format!("{ip} {form:?}"));
     });
 }
 
 #[test]
 fn a_callback_that_receives_what_it_sends_itself_does_not_stop_a_timer() {
     each_form(|ip, form| {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (sender, _) = raw(ip);
         let pace = Pace::default();
         let (count, more) = (pace.clone(), sender.try_clone().unwrap());
@@ -178,26 +181,26 @@ fn a_callback_that_receives_what_it_sends_itself_does_not_stop_a_timer() {
             }
         });
         sender.send_to(b"first", address).unwrap();
-        pace.check(&lp, &format!("{ip} {form:?}"));
+        pace.check(&event_loop, &format!("{ip} {form:?}"));
     });
 }
 
 #[test]
 fn strangers_datagrams_count_against_the_budget_of_a_turn() {
     each_form(|ip, form| {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (stranger, _) = raw(ip);
         for _ in 0..200 {
             stranger.send_to(b"stranger", address).unwrap();
         }
         udp.connect(raw(ip).1).unwrap();
         start(&udp, form, |_| panic!("a stranger's datagram"));
-        lp.run(RunMode::NoWait).unwrap();
-        let turned_away = udp.counters().strangers;
+        event_loop.run(RunMode::NoWait).unwrap();
+        let turned_away = udp.counters().filtered;
         assert!(turned_away < 200, "{ip} {form:?}: all in one turn");
-        settle(&lp);
-        assert_eq!(udp.counters().strangers, 200, "{ip} {form:?}");
+        settle(&event_loop);
+        assert_eq!(udp.counters().filtered, 200, "{ip} {form:?}");
     });
 }
 
@@ -205,10 +208,10 @@ fn strangers_datagrams_count_against_the_budget_of_a_turn() {
 fn datagrams_are_delivered_also_where_each_error_causes_more() {
     each_form(|ip, form| {
         for sends in [1, 2, 3] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let nobody = dead(ip);
-            udp.set_full_reports(true).unwrap();
+            udp.set_recv_errors(true).unwrap();
             let calls = Rc::new(Cell::new(0_usize));
             let count = Rc::clone(&calls);
             start(&udp, form, move |udp| {
@@ -219,14 +222,14 @@ fn datagrams_are_delivered_also_where_each_error_causes_more() {
                 }
             });
             udp.try_send_to(b"first", nobody).unwrap();
-            run_until(&lp, || calls.get() > MANY);
+            run_until(&event_loop, || calls.get() > MANY);
             let (sender, _) = raw(ip);
             for _ in 0..4 {
                 sender.send_to(b"datagram", address).unwrap();
             }
             let before = calls.get();
             while udp.counters().datagrams_received < 4 {
-                lp.run(RunMode::NoWait).unwrap();
+                event_loop.run(RunMode::NoWait).unwrap();
                 let errors = calls.get() - before;
                 assert!(errors <= 10 * MANY, "{ip} {form:?} {sends}: errors only");
             }

@@ -101,23 +101,23 @@ pub(super) fn all(socket: &UdpSocket) -> Vec<Vec<u8>> {
 }
 
 /// Runs the loop until `done`, which must come about within a minute.
-pub(super) fn run_until(lp: &Loop, mut done: impl FnMut() -> bool) {
-    let deadline = Timer::new(lp);
+pub(super) fn run_until(event_loop: &Loop, mut done: impl FnMut() -> bool) {
+    let deadline = Timer::new(event_loop);
     deadline
         .start(Duration::from_secs(60), Duration::ZERO, |_| {
             panic!("not within a minute")
         })
         .unwrap();
     while !done() {
-        lp.run(RunMode::Once).unwrap();
+        event_loop.run(RunMode::Once).unwrap();
     }
     deadline.close(|_| ()).unwrap();
 }
 
 /// Runs the loop for as long as there is something to do at once.
-pub(super) fn settle(lp: &Loop) {
+pub(super) fn settle(event_loop: &Loop) {
     for _ in 0..50 {
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
     }
 }
 
@@ -173,8 +173,8 @@ pub(super) fn note(log: &Log<Result<()>>) -> impl FnOnce(&Udp, Result<()>) + 'st
 }
 
 /// A handle bound to a port of the kernel's choice.
-pub(super) fn bound(lp: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
-    let udp = Udp::new(lp);
+pub(super) fn bound(event_loop: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
+    let udp = Udp::new(event_loop);
     udp.bind(SocketAddr::new(ip, 0)).unwrap();
     // Whatever net.core.rmem_default is.
     udp.set_recv_buffer_size(212_992).unwrap();
@@ -183,8 +183,8 @@ pub(super) fn bound(lp: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
 }
 
 /// A handle connected to `peer`.
-pub(super) fn connected(lp: &Loop, peer: SocketAddr) -> Udp {
-    let udp = Udp::new(lp);
+pub(super) fn connected(event_loop: &Loop, peer: SocketAddr) -> Udp {
+    let udp = Udp::new(event_loop);
     udp.connect(peer).unwrap();
     udp
 }

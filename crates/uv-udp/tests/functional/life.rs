@@ -23,9 +23,9 @@ impl Drop for Drops {
 #[test]
 fn closing_completes_what_is_queued_before_the_close_callback() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let order = Log::new();
         for name in ["first", "second"] {
             let order = order.clone();
@@ -35,7 +35,7 @@ fn closing_completes_what_is_queued_before_the_close_callback() {
         let log = order.clone();
         udp.close(move |_| log.add(("closed", Ok(())))).unwrap();
         assert_eq!(order.len(), 0, "no callback runs inside close");
-        assert!(!lp.run(RunMode::Default).unwrap());
+        assert!(!event_loop.run(RunMode::Default).unwrap());
         assert_eq!(
             order.get(),
             [("first", Ok(())), ("second", Ok(())), ("closed", Ok(()))]
@@ -46,8 +46,8 @@ fn closing_completes_what_is_queued_before_the_close_callback() {
 #[test]
 fn a_closed_handles_port_is_free_at_once() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         udp.recv_start(|_, _| ()).unwrap();
         udp.close(|_| ()).unwrap();
         UdpSocket::bind(address).unwrap();
@@ -57,8 +57,8 @@ fn a_closed_handles_port_is_free_at_once() {
 #[test]
 fn callbacks_may_close_their_own_handle_and_others() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let ((a, to_a), (b, _)) = (bound(&lp, ip), bound(&lp, ip));
+        let event_loop = Loop::new().unwrap();
+        let ((a, to_a), (b, _)) = (bound(&event_loop, ip), bound(&event_loop, ip));
         let closed = Log::new();
         let (log, other) = (closed.clone(), b.clone());
         a.recv_start(move |a, received| {
@@ -77,7 +77,7 @@ fn callbacks_may_close_their_own_handle_and_others() {
         sender.send_to(b"3", b.local_addr().unwrap()).unwrap();
         // Whichever of the two is dispatched first, only `a` may be.
         b.recv_stop().unwrap();
-        assert!(!lp.run(RunMode::Default).unwrap());
+        assert!(!event_loop.run(RunMode::Default).unwrap());
         assert_eq!(closed.len(), 2);
     }
 }
@@ -85,13 +85,13 @@ fn callbacks_may_close_their_own_handle_and_others() {
 #[test]
 fn an_active_handle_is_kept_alive_by_its_loop_and_an_inactive_one_by_its_holders() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
         drop(udp);
         raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&lp, || heard.len() == 1);
-        let (udp, address) = bound(&lp, ip);
+        run_until(&event_loop, || heard.len() == 1);
+        let (udp, address) = bound(&event_loop, ip);
         drop(udp);
         UdpSocket::bind(address).expect("dropping an inactive handle closes it");
     }
@@ -100,14 +100,14 @@ fn an_active_handle_is_kept_alive_by_its_loop_and_an_inactive_one_by_its_holders
 #[test]
 fn a_send_under_way_keeps_its_handle_alive() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         let results = Log::<Result<()>>::new();
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         udp.send(b"1", note(&results)).unwrap();
         udp.send(b"2", note(&results)).unwrap();
         drop(udp);
-        assert!(!lp.run(RunMode::Default).unwrap());
+        assert!(!event_loop.run(RunMode::Default).unwrap());
         assert_eq!(results.get(), [Ok(()); 2]);
         assert_eq!(all(&peer), [b"1", b"2"]);
     }
@@ -116,9 +116,9 @@ fn a_send_under_way_keeps_its_handle_alive() {
 #[test]
 fn the_last_reference_may_go_inside_a_callback() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let holder = Rc::new(Cell::new(Some(udp.clone())));
         let (inside, done) = (Rc::clone(&holder), Log::new());
         let log = done.clone();
@@ -129,28 +129,28 @@ fn the_last_reference_may_go_inside_a_callback() {
         })
         .unwrap();
         drop(udp);
-        assert!(!lp.run(RunMode::Default).unwrap());
+        assert!(!event_loop.run(RunMode::Default).unwrap());
         assert_eq!((done.len(), next(&peer)), (1, b"x".to_vec()));
     }
 }
 
 #[test]
 fn an_unreferenced_handle_does_not_keep_the_loop_running() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     udp.recv_start(|_, _| ()).unwrap();
-    assert!(udp.has_ref() && lp.alive());
+    assert!(udp.has_ref() && event_loop.alive());
     udp.unreference();
-    assert!(!udp.has_ref() && !lp.run(RunMode::Default).unwrap());
+    assert!(!udp.has_ref() && !event_loop.run(RunMode::Default).unwrap());
     udp.reference();
-    assert!(lp.alive());
+    assert!(event_loop.alive());
 }
 
 #[test]
 fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let drops = Drops(Rc::default());
         let (count, held) = (Rc::clone(&drops.0), udp.clone());
         let in_recv = drops.clone();
@@ -168,7 +168,7 @@ fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
             })
             .unwrap();
         }
-        drop(lp);
+        drop(event_loop);
         assert_eq!(count.get(), 3);
         assert_eq!(udp.try_send_to(b"x", address), Err(Errno::EBADF));
         assert_eq!(udp.close(|_| unreachable!()), Err(Errno::EBADF));
@@ -179,8 +179,8 @@ fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
 #[test]
 fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = Log::new();
         let log = heard.clone();
         udp.recv_start(move |_, received| {
@@ -190,7 +190,7 @@ fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
         })
         .unwrap();
         let results = Log::new();
-        let sender = connected(&lp, address);
+        let sender = connected(&event_loop, address);
         for data in [b"1", b"2", b"3", b"4"] {
             let results = results.clone();
             sender
@@ -204,13 +204,16 @@ fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
         let log = closed.clone();
         let mut panics = 0;
         while results.len() < 4 || heard.len() < 4 {
-            panics +=
-                usize::from(catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::Once))).is_err());
+            panics += usize::from(
+                catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::Once))).is_err(),
+            );
         }
         sender.close(move |_| log.add(())).unwrap();
         udp.close(|_| panic!("as told")).unwrap();
-        panics += usize::from(catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::Default))).is_err());
-        assert!(!lp.run(RunMode::Default).unwrap());
+        panics += usize::from(
+            catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::Default))).is_err(),
+        );
+        assert!(!event_loop.run(RunMode::Default).unwrap());
         assert_eq!(panics, 3);
         assert_eq!(results.get(), [Ok(()); 4]);
         assert_eq!(heard.get(), [b"1", b"2", b"3", b"4"]);
@@ -220,25 +223,28 @@ fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
 
 #[test]
 fn running_the_loop_inside_a_callback_is_an_error() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (_peer, address) = raw("127.0.0.1".parse().unwrap());
-    let udp = connected(&lp, address);
+    let udp = connected(&event_loop, address);
     let answers = Log::new();
     let log = answers.clone();
     udp.send(b"x", move |udp, _| {
         log.add(udp.event_loop().unwrap().run(RunMode::NoWait))
     })
     .unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     assert_eq!(answers.get(), [Err(Errno::EDEADLK)]);
 }
 
 #[test]
 fn a_handle_takes_nothing_while_its_loop_goes() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udps = [connected(&lp, address), connected(&lp, address)];
+        let udps = [
+            connected(&event_loop, address),
+            connected(&event_loop, address),
+        ];
         let answers = Log::new();
         for (udp, other) in [(&udps[0], &udps[1]), (&udps[1], &udps[0])] {
             // Whichever of them goes first, the other one still has something queued like what it is then given.
@@ -246,7 +252,7 @@ fn a_handle_takes_nothing_while_its_loop_goes() {
             let last_will = LastWill(other.clone(), answers.clone());
             udp.send(b"queued", move |_, _| drop(last_will)).unwrap();
         }
-        drop(lp);
+        drop(event_loop);
         assert_eq!(answers.get(), [Err(Errno::EBADF); 2]);
     }
 }
@@ -266,12 +272,15 @@ fn whoever_closes_a_handle_its_requests_complete_before_it_is_closed() {
     let ways: [fn(&Udp); 3] = [
         |udp| udp.close(|_| ()).unwrap(),
         |udp| {
-            let lp = udp.event_loop().unwrap();
-            lp.handles().iter().for_each(|any| any.close().unwrap());
+            let event_loop = udp.event_loop().unwrap();
+            event_loop
+                .handles()
+                .iter()
+                .for_each(|any| any.close().unwrap());
         },
         |udp| {
-            let lp = udp.event_loop().unwrap();
-            let any = lp.handle(udp.id().unwrap()).unwrap();
+            let event_loop = udp.event_loop().unwrap();
+            let any = event_loop.handle(udp.id().unwrap()).unwrap();
             any.close().unwrap();
             assert_eq!(any.close(), Err(Errno::EBADF));
             assert_eq!(udp.close(|_| unreachable!()), Err(Errno::EBADF));
@@ -282,9 +291,9 @@ fn whoever_closes_a_handle_its_requests_complete_before_it_is_closed() {
         .flat_map(|ip| ways.map(|way| (ip, way)))
     {
         for blocked in [false, true] {
-            let lp = Loop::new().unwrap();
+            let event_loop = Loop::new().unwrap();
             let (peer, address) = raw(ip);
-            let udp = connected(&lp, address);
+            let udp = connected(&event_loop, address);
             udp.recv_start(|_, _| unreachable!()).unwrap();
             let results = Log::new();
             for number in 0..SENDS {
@@ -297,10 +306,10 @@ fn whoever_closes_a_handle_its_requests_complete_before_it_is_closed() {
                 }
             }
             if blocked {
-                lp.run(RunMode::NoWait).unwrap();
+                event_loop.run(RunMode::NoWait).unwrap();
             }
             close(&udp);
-            assert!(!lp.run(RunMode::Default).unwrap());
+            assert!(!event_loop.run(RunMode::Default).unwrap());
             fault::clear();
             let sent = if blocked { 1 } else { SENDS };
             let expected = (0..SENDS).map(|number| {
@@ -324,9 +333,9 @@ fn a_socket_that_the_poller_refuses_for_a_while_is_heard_again() {
         return;
     };
     for (refusals, reports) in [(3, 0), (9, 1)] {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let (texts, errors) = (Log::new(), Log::new());
         let (heard, told) = (texts.clone(), errors.clone());
         udp.recv_start(move |_, received| match received {
@@ -334,7 +343,7 @@ fn a_socket_that_the_poller_refuses_for_a_while_is_heard_again() {
             Err(error) => told.add(error.errno()),
         })
         .unwrap();
-        settle(&lp);
+        settle(&event_loop);
         // Another socket takes the place of this one, which the poller must be told of.
         fault::script(Call::EpollCtl, vec![Fault::Errno(Errno::ENOSPC); refusals]);
         udp.disconnect().unwrap();
@@ -342,7 +351,7 @@ fn a_socket_that_the_poller_refuses_for_a_while_is_heard_again() {
             .0
             .send_to(b"late", udp.local_addr().unwrap())
             .unwrap();
-        run_until(&lp, || texts.len() == 1);
+        run_until(&event_loop, || texts.len() == 1);
         assert_eq!(texts.get(), [b"late"]);
         assert_eq!(errors.get(), vec![Errno::ENOSPC; reports]);
     }

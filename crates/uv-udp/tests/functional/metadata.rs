@@ -53,7 +53,7 @@ fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
     let switches: [(Switch, Look); 5] = [
         (Udp::set_recv_tos, |metadata| metadata.tos == Some(0xba)),
         (Udp::set_recv_ttl, |metadata| metadata.ttl == Some(33)),
-        (Udp::set_recv_destination, |metadata| {
+        (Udp::set_recv_packet_info, |metadata| {
             let info = metadata.destination.unwrap();
             info.address.is_some_and(|address| address.is_loopback()) && info.interface > 0
         }),
@@ -68,16 +68,19 @@ fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
     ];
     for ip in loopbacks() {
         for (set, look) in switches {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let seen = listen_beside(&udp);
             let (sender, _) = raw(ip);
-            let transmit = Transmit::new(b"x").to(address).with_tos(0xba).with_ttl(33);
+            let transmit = Transmit::new(b"x")
+                .with_destination(address)
+                .with_tos(0xba)
+                .with_ttl(33);
             let mut count = 0;
             let mut send = || {
                 sendmsg(&sender, &transmit).unwrap();
                 count += 1;
-                run_until(&lp, || seen.len() == count);
+                run_until(&event_loop, || seen.len() == count);
             };
             send();
             set(&udp, true).unwrap();
@@ -99,16 +102,16 @@ fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
 #[test]
 fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         udp.set_recv_tos(true).unwrap();
-        let sender = connected(&lp, address);
+        let sender = connected(&event_loop, address);
         sender.set_tos(0x2e << 2).unwrap();
         let size = NonZeroU16::new(10).unwrap();
         let seen = listen_beside(&udp);
         for burst in 1..4 {
             sender.try_send_segments(&[7; 100], size, None).unwrap();
-            run_until(&lp, || seen.len() == burst * 10);
+            run_until(&event_loop, || seen.len() == burst * 10);
         }
         assert!(seen.get().iter().all(|metadata| metadata.tos == Some(0xb8)));
         udp.recv_stop().unwrap();
@@ -121,9 +124,9 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
         })
         .unwrap();
         sender.try_send_segments(&[7; 100], size, None).unwrap();
-        run_until(&lp, || batches.len() == 10);
+        run_until(&event_loop, || batches.len() == 10);
         assert_eq!(batches.get(), [Some(0xb8); 10]);
-        let (direct, to_direct) = bound(&lp, ip);
+        let (direct, to_direct) = bound(&event_loop, ip);
         direct.set_recv_tos(true).unwrap();
         let log = Log::new();
         let entries = log.clone();
@@ -137,7 +140,7 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
             .unwrap();
         sender.connect(to_direct).unwrap();
         sender.try_send(b"x").unwrap();
-        run_until(&lp, || log.len() > 0);
+        run_until(&event_loop, || log.len() > 0);
         assert_eq!(log.get()[0], Some(0xb8));
     }
 }
@@ -146,19 +149,19 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
 #[test]
 fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
         for _ in 0..60 {
-            let (udp, address) = bound(&lp, ip);
+            let (udp, address) = bound(&event_loop, ip);
             udp.set_recv_tos(true).unwrap();
-            udp.set_recv_destination(true).unwrap();
+            udp.set_recv_packet_info(true).unwrap();
             let seen = listen_beside(&udp);
             udp.connect(to_peer).unwrap();
             let sender = peer.try_clone().unwrap();
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
             let (tell, told) = std::sync::mpsc::channel();
             let flood = std::thread::spawn(move || {
-                let transmit = Transmit::new(b"x").to(address).with_tos(0xb8);
+                let transmit = Transmit::new(b"x").with_destination(address).with_tos(0xb8);
                 let gone = Err(std::sync::mpsc::TryRecvError::Disconnected);
                 while stopped.try_recv() != gone {
                     sendmsg(&sender, &transmit).unwrap();
@@ -171,7 +174,7 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
             udp.disconnect().unwrap();
             drop(stop);
             flood.join().unwrap();
-            settle(&lp);
+            settle(&event_loop);
             assert!(seen.len() > 0);
             for metadata in seen.get() {
                 assert_eq!(metadata.tos, Some(0xb8));
@@ -189,37 +192,37 @@ fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
     let both: [(Switch, Read); 5] = [
         (Udp::set_recv_tos, Udp::recv_tos),
         (Udp::set_recv_ttl, Udp::recv_ttl),
-        (Udp::set_recv_destination, Udp::recv_destination),
+        (Udp::set_recv_packet_info, Udp::recv_packet_info),
         (Udp::set_recv_timestamp, Udp::recv_timestamp),
         (Udp::set_recv_drops, Udp::recv_drops),
     ];
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         for (index, (set, _)) in both.into_iter().enumerate() {
-            let (udp, _) = bound(&lp, ip);
+            let (udp, _) = bound(&event_loop, ip);
             let on = |udp: &Udp| both.map(|(_, read)| read(udp));
             assert_eq!(on(&udp), [false; 5]);
             assert_eq!(set(&udp, true), Ok(()));
             let mut expected = [false; 5];
             expected[index] = true;
             assert_eq!(on(&udp), expected);
-            let adopted = Udp::adopt(&lp, udp.into_fd().unwrap()).unwrap();
+            let adopted = Udp::adopt(&event_loop, udp.into_fd().unwrap()).unwrap();
             assert_eq!(on(&adopted), expected);
             assert_eq!(set(&adopted, false), Ok(()));
             assert_eq!(on(&adopted), [false; 5]);
         }
-        let without = Udp::new(&lp);
+        let without = Udp::new(&event_loop);
         assert!(!without.recv_tos());
         assert_eq!(without.set_recv_tos(true), Err(Errno::EBADF));
-        assert!(!without.recv_runs());
+        assert!(!without.gro());
     }
 }
 
 #[test]
 fn the_descriptor_is_lent_while_there_is_one() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::new(&lp);
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::new(&event_loop);
         assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
         udp.connect(dead(ip)).unwrap();
         let ttl = udp.with_fd(|fd| uv_sys::set_ttl(fd, 9)).unwrap();
@@ -238,8 +241,8 @@ fn the_descriptor_is_lent_while_there_is_one() {
 #[test]
 fn drops_are_told_once_there_are_some() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         udp.set_recv_drops(true).unwrap();
         udp.set_recv_buffer_size(1).unwrap();
         let (sender, _) = raw(ip);
@@ -247,11 +250,11 @@ fn drops_are_told_once_there_are_some() {
             sender.send_to(&[7; 1000], address).unwrap();
         }
         let seen = listen_beside(&udp);
-        settle(&lp);
+        settle(&event_loop);
         let arrived = seen.len();
         assert!((1..100).contains(&arrived));
         sender.send_to(b"x", address).unwrap();
-        run_until(&lp, || seen.len() == arrived + 1);
+        run_until(&event_loop, || seen.len() == arrived + 1);
         let dropped = u32::try_from(100 - arrived).unwrap();
         assert_eq!(seen.get()[arrived].kernel_drops, Some(dropped));
         assert_eq!(udp.counters().kernel_drops, dropped.into());
@@ -262,8 +265,8 @@ fn drops_are_told_once_there_are_some() {
 fn drops_are_counted_on_when_the_socket_is_another_one() {
     for ip in loopbacks() {
         for into in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             udp.set_recv_drops(true).unwrap();
             udp.set_recv_buffer_size(1).unwrap();
             let (sender, to_sender) = raw(ip);
@@ -287,12 +290,12 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
                 }
                 let seen = Log::new();
                 start(seen.clone()).unwrap();
-                settle(&lp);
+                settle(&event_loop);
                 let arrived = seen.len();
                 expected += 50 - arrived as u64;
                 // The count comes with the next datagram that there is room for.
                 sender.send_to(b"x", address).unwrap();
-                run_until(&lp, || seen.len() == arrived + 1);
+                run_until(&event_loop, || seen.len() == arrived + 1);
                 assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
                 udp.recv_stop().unwrap();
                 // What is still in the old socket then has its count.
@@ -301,7 +304,7 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
                 udp.disconnect().unwrap();
                 let seen = Log::new();
                 start(seen.clone()).unwrap();
-                run_until(&lp, || seen.len() == 1);
+                run_until(&event_loop, || seen.len() == 1);
                 assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
                 udp.recv_stop().unwrap();
             }
@@ -312,10 +315,10 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
 #[test]
 fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         for connects in [false, true] {
             let (observer, address) = observer(ip);
-            let udp = Udp::new(&lp);
+            let udp = Udp::new(&event_loop);
             if connects {
                 udp.connect(address).unwrap();
             } else {
@@ -326,7 +329,7 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
                 if connects {
                     transmit
                 } else {
-                    transmit.to(address)
+                    transmit.with_destination(address)
                 }
             };
             // As long as the other, so that nothing else tells them apart.
@@ -338,7 +341,7 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
             for transmit in [marked, plain, marked, marked, plain, plain] {
                 udp.transmit(transmit, note(&results)).unwrap();
             }
-            run_until(&lp, || results.len() == 6);
+            run_until(&event_loop, || results.len() == 6);
             assert_eq!(results.get(), [Ok(()); 6]);
             let order = "mpmmpmpmmpp";
             for (index, expected) in order.chars().enumerate() {
@@ -358,24 +361,24 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
 
 #[test]
 fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let loopback_2: IpAddr = "127.0.0.2".parse().unwrap();
     let loopback_3: IpAddr = "127.0.0.3".parse().unwrap();
     let (observer, address) = raw("127.0.0.1".parse().unwrap());
-    let (udp, _) = bound(&lp, "0.0.0.0".parse().unwrap());
-    let plain = Transmit::new(b"x").to(address);
+    let (udp, _) = bound(&event_loop, "0.0.0.0".parse().unwrap());
+    let plain = Transmit::new(b"x").with_destination(address);
     let from = |results: usize| {
         (0..results)
             .map(|_| observe(&observer).1.ip())
             .collect::<Vec<_>>()
     };
-    udp.try_transmit(&plain.from_source(loopback_2)).unwrap();
+    udp.try_transmit(&plain.with_source(loopback_2)).unwrap();
     assert_eq!(from(1), [loopback_2]);
     udp.set_send_source(Some(loopback_3.into())).unwrap();
     assert_eq!(udp.send_source(), Some(PacketInfo::from(loopback_3)));
-    udp.try_transmit(&plain.from_source(loopback_2)).unwrap();
+    udp.try_transmit(&plain.with_source(loopback_2)).unwrap();
     udp.try_send_to(b"x", address).unwrap();
-    udp.try_send_batch(&[plain, plain.from_source(loopback_2)])
+    udp.try_send_batch(&[plain, plain.with_source(loopback_2)])
         .unwrap();
     let size = NonZeroU16::new(1).unwrap();
     udp.try_send_segments(b"xx", size, Some(address)).unwrap();
@@ -383,7 +386,7 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
         .unwrap();
     udp.send_to(b"x", address, |_, result| result.unwrap())
         .unwrap();
-    settle(&lp);
+    settle(&event_loop);
     let mut expected = vec![loopback_3; 8];
     (expected[0], expected[3]) = (loopback_2, loopback_2);
     assert_eq!(from(8), expected);
@@ -394,29 +397,29 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
         udp.send_to(b"x", address, |_, result| result.unwrap())
             .unwrap();
     }
-    settle(&lp);
+    settle(&event_loop);
     let loopback_1 = IpAddr::from([127, 0, 0, 1]);
     assert_eq!(from(6), sources.map(|source| source.unwrap_or(loopback_1)));
     udp.try_send_to(b"x", address).unwrap();
     assert_eq!(from(1), [loopback_1]);
     let not_ours: IpAddr = "192.0.2.200".parse().unwrap();
-    let result = udp.try_transmit(&plain.from_source(not_ours));
+    let result = udp.try_transmit(&plain.with_source(not_ours));
     assert!(result.is_err(), "{result:?}");
 }
 
 #[test]
 fn an_answer_leaves_from_where_the_question_came_to() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::new(&lp);
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::new(&event_loop);
         let wildcard = Family::of(&(ip, 0).into()).unspecified();
         udp.bind((wildcard, 0).into()).unwrap();
-        udp.set_recv_destination(true).unwrap();
+        udp.set_recv_packet_info(true).unwrap();
         udp.recv_start(|udp, received| {
             let datagram = received.unwrap();
             let answer = Transmit::new(b"answer")
-                .to(datagram.source)
-                .from_source(datagram.metadata.destination.unwrap());
+                .with_destination(datagram.source)
+                .with_source(datagram.metadata.destination.unwrap());
             udp.transmit(answer, |_, result| result.unwrap()).unwrap();
         })
         .unwrap();
@@ -427,7 +430,7 @@ fn an_answer_leaves_from_where_the_question_came_to() {
         let port = udp.local_addr().unwrap().port();
         client.connect((to, port)).unwrap();
         client.send(b"question").unwrap();
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(next(&client), b"answer", "the client hears {to} alone");
     }
 }
@@ -435,17 +438,17 @@ fn an_answer_leaves_from_where_the_question_came_to() {
 #[test]
 fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let size = NonZeroU16::new(4);
-        let cut = Transmit::new(b"aaaabbbbcc").segments_of(size.unwrap());
+        let cut = Transmit::new(b"aaaabbbbcc").with_segment_size(size.unwrap());
         let results = Log::new();
         for _ in 0..3 {
             udp.transmit(cut, note(&results)).unwrap();
         }
         udp.send(b"dddd", note(&results)).unwrap();
-        run_until(&lp, || results.len() == 4);
+        run_until(&event_loop, || results.len() == 4);
         assert_eq!(results.get(), [Ok(()); 4]);
         let pieces = ["aaaa", "bbbb", "cc"].map(|text| text.as_bytes().to_vec());
         let mut expected = [&pieces[..], &pieces, &pieces].concat();
@@ -456,7 +459,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
             udp.send(b"aaaabbbbcc", note(&results)).unwrap();
             udp.send(b"aaaabbbbcc", note(&results)).unwrap();
             udp.try_send(b"xx").unwrap_err();
-            settle(&lp);
+            settle(&event_loop);
             udp.try_send(b"aaaabbbbcc").unwrap();
             assert_eq!(
                 udp.try_send_batch(&[Transmit::new(b"aaaabbbbcc"); 3]),
@@ -476,18 +479,18 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
 #[test]
 fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        let timed = Transmit::new(b"x").at(1);
+        let udp = connected(&event_loop, address);
+        let timed = Transmit::new(b"x").with_transmit_time(1);
         assert_eq!(udp.try_transmit(&timed), Err(Errno::EINVAL));
-        udp.set_transmit_clock(TxTimeClock::Monotonic).unwrap();
-        assert_eq!(udp.transmit_clock(), Ok(Some(TxTimeClock::Monotonic)));
+        udp.set_txtime(TxTimeClock::Monotonic).unwrap();
+        assert_eq!(udp.txtime(), Ok(Some(TxTimeClock::Monotonic)));
         let results = Log::new();
         for _ in 0..5 {
             udp.transmit(timed, note(&results)).unwrap();
         }
-        run_until(&lp, || results.len() == 5);
+        run_until(&event_loop, || results.len() == 5);
         // Loopback has no queueing discipline that would wait.
         assert_eq!((results.get(), all(&peer).len()), (vec![Ok(()); 5], 5));
         assert_eq!(udp.counters().segmented_messages, 0);
@@ -497,15 +500,15 @@ fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
 #[test]
 fn what_a_datagram_cannot_say_is_known_before_anything_is_accepted() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = connected(&lp, dead(ip));
+        let event_loop = Loop::new().unwrap();
+        let udp = connected(&event_loop, dead(ip));
         let foreign: IpAddr = if ip.is_ipv4() { "::1" } else { "127.0.0.1" }
             .parse()
             .unwrap();
         for (transmit, errno) in [
             (Transmit::new(b"x").with_ttl(0), Errno::EINVAL),
             (
-                Transmit::new(b"x").from_source(foreign),
+                Transmit::new(b"x").with_source(foreign),
                 Errno::EAFNOSUPPORT,
             ),
         ] {

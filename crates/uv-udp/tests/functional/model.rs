@@ -1,5 +1,5 @@
 //! Any interleaving of calls, arrivals and refusals by the kernel, against a model: what a handle promises of callbacks,
-//! order, peers and strangers holds in all of them.
+//! order, peers and filtered holds in all of them.
 
 use proptest::prelude::*;
 use uv_sys::fault::{Call, Fault};

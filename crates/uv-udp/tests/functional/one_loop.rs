@@ -28,7 +28,9 @@ fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
             move |_, buffer, outcome| {
                 let buffer = buffer.unwrap();
                 let arrivals = outcome.unwrap().iter();
-                add(arrivals.map(|arrival| arrival.run(&buffer).len()).sum());
+                add(arrivals
+                    .map(|arrival| arrival.segments(&buffer).len())
+                    .sum());
             },
         ),
     }
@@ -39,17 +41,19 @@ fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
 
 /// Queues `each` datagrams of `size` bytes on each of so many handles, all at once, three times, and checks that all arrive.
 fn all_arrive(ip: IpAddr, form: &str, senders: usize, each: usize, size: usize) {
-    let lp = Loop::new().unwrap();
-    let (udp, address) = bound(&lp, ip);
+    let event_loop = Loop::new().unwrap();
+    let (udp, address) = bound(&event_loop, ip);
     let received = count_received(&udp, form);
-    let handles: Vec<_> = (0..senders).map(|_| connected(&lp, address)).collect();
+    let handles: Vec<_> = (0..senders)
+        .map(|_| connected(&event_loop, address))
+        .collect();
     for burst in 1..=3 {
         for sender in handles.iter().cycle().take(senders * each) {
             let sent = sender.send(&vec![7; size], |_: &Udp, result| result.unwrap());
             sent.unwrap();
         }
-        lp.run(RunMode::Default).unwrap();
-        settle(&lp);
+        event_loop.run(RunMode::Default).unwrap();
+        settle(&event_loop);
         let what = format!("{senders} times {each} of {size} bytes to {ip}, {form}");
         assert_eq!(received.get(), burst * senders * each, "{what}, {burst}");
     }

@@ -10,10 +10,10 @@ use super::harness::*;
 use super::network::with_router;
 
 /// A handle, and a second descriptor of its socket.
-fn watched(lp: &Loop, ip: IpAddr) -> (Udp, OwnedFd) {
+fn watched(event_loop: &Loop, ip: IpAddr) -> (Udp, OwnedFd) {
     let fd = uv_sys::socket(family(ip)).unwrap();
     let spy = fd.try_clone().unwrap();
-    (Udp::adopt(lp, fd).unwrap(), spy)
+    (Udp::adopt(event_loop, fd).unwrap(), spy)
 }
 
 fn family(ip: IpAddr) -> Family {
@@ -36,14 +36,14 @@ fn set_everything(udp: &Udp) {
     udp.set_incoming_cpu(0).unwrap();
     udp.set_multicast_ttl(5).unwrap();
     udp.set_multicast_loop(false).unwrap();
-    udp.set_full_reports(true).unwrap();
+    udp.set_recv_errors(true).unwrap();
     udp.set_recv_tos(true).unwrap();
     udp.set_recv_ttl(true).unwrap();
-    udp.set_recv_destination(true).unwrap();
+    udp.set_recv_packet_info(true).unwrap();
     udp.set_recv_timestamp(true).unwrap();
     udp.set_recv_drops(true).unwrap();
     udp.set_send_segment_size(NonZeroU16::new(1200)).unwrap();
-    udp.set_transmit_clock(TxTimeClock::Monotonic).unwrap();
+    udp.set_txtime(TxTimeClock::Monotonic).unwrap();
 }
 
 /// Asks the kernel whether all of it is so.
@@ -73,8 +73,8 @@ fn assert_everything(fd: impl AsFd) {
 #[test]
 fn options_are_the_sockets() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, spy) = watched(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, spy) = watched(&event_loop, ip);
         set_everything(&udp);
         assert_everything(&spy);
         assert_eq!(
@@ -90,7 +90,7 @@ fn options_are_the_sockets() {
         );
         assert_eq!(udp.path_mtu_discovery(), Ok(PathMtuDiscovery::Probe));
         assert_eq!(udp.send_segment_size(), Ok(NonZeroU16::new(1200)));
-        assert_eq!(udp.transmit_clock(), Ok(Some(TxTimeClock::Monotonic)));
+        assert_eq!(udp.txtime(), Ok(Some(TxTimeClock::Monotonic)));
         udp.set_recv_tos(false).unwrap();
         assert_eq!(uv_sys::recv_tos(&spy), Ok(false));
         udp.set_send_segment_size(None).unwrap();
@@ -102,8 +102,8 @@ fn options_are_the_sockets() {
 fn options_survive_disconnecting_and_connecting_anew() {
     for ip in loopbacks() {
         for port in ["chosen", "the kernel's"] {
-            let lp = Loop::new().unwrap();
-            let udp = Udp::for_family(&lp, family(ip)).unwrap();
+            let event_loop = Loop::new().unwrap();
+            let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
             set_everything(&udp);
             if port == "chosen" {
                 bind_by_number(|port| udp.bind((ip, port).into()));
@@ -124,8 +124,8 @@ fn options_survive_disconnecting_and_connecting_anew() {
 fn a_handle_that_is_tied_to_a_device_stays_tied() {
     for ip in loopbacks() {
         for port in ["chosen", "the kernel's"] {
-            let lp = Loop::new().unwrap();
-            let udp = Udp::for_family(&lp, family(ip)).unwrap();
+            let event_loop = Loop::new().unwrap();
+            let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
             assert_eq!(udp.bound_device(), Ok(None));
             udp.bind_to_device(Some("lo")).unwrap();
             if port == "chosen" {
@@ -144,8 +144,8 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
             let fd = udp.into_fd().unwrap();
             assert_eq!(uv_sys::bound_device(fd), Ok(Some("lo".to_owned())));
         }
-        let lp = Loop::new().unwrap();
-        let (udp, spy) = watched(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, spy) = watched(&event_loop, ip);
         udp.bind_to_device(Some("lo")).unwrap();
         udp.bind_to_device(None).unwrap();
         assert_eq!(uv_sys::bound_device(spy), Ok(None));
@@ -164,8 +164,8 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
 #[test]
 fn a_mark_is_the_sockets_where_it_is_allowed() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, spy) = watched(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, spy) = watched(&event_loop, ip);
         match udp.set_mark(77) {
             Err(error) => {
                 assert_eq!(error, Errno::EPERM);
@@ -184,8 +184,8 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
 #[test]
 fn bad_values_have_named_errors_and_change_nothing() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::for_family(&lp, family(ip)).unwrap();
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
         let huge = i32::MAX as usize + 1;
         for (result, errno) in [
             (udp.set_ttl(0), Errno::EINVAL),
@@ -222,8 +222,8 @@ fn bad_values_have_named_errors_and_change_nothing() {
 
 #[test]
 fn options_need_a_socket_and_an_open_handle() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::new(&event_loop);
     for closed in [false, true] {
         if closed {
             udp.close(|_| ()).unwrap();
@@ -235,10 +235,10 @@ fn options_need_a_socket_and_an_open_handle() {
             udp.ttl().map(drop),
             udp.set_broadcast(true),
             udp.set_recv_tos(true),
-            udp.set_recv_destination(true),
-            udp.set_full_reports(true),
+            udp.set_recv_packet_info(true),
+            udp.set_recv_errors(true),
             udp.set_send_segment_size(None),
-            udp.set_transmit_clock(TxTimeClock::Monotonic),
+            udp.set_txtime(TxTimeClock::Monotonic),
             udp.bind_to_device(None),
             udp.bound_device().map(drop),
             udp.set_incoming_cpu(0),
@@ -269,13 +269,13 @@ struct Group {
 }
 
 impl Group {
-    fn new(lp: &Loop, v6: bool) -> Self {
+    fn new(event_loop: &Loop, v6: bool) -> Self {
         let [any, group, sender, other] = if v6 {
             ["::", "ff02::7:7", "2001:db8::1", "2001:db8::77"]
         } else {
             ["0.0.0.0", "232.7.7.7", "192.0.2.1", "192.0.2.77"]
         };
-        let (udp, _) = bound(lp, any.parse().unwrap());
+        let (udp, _) = bound(event_loop, any.parse().unwrap());
         let heard = listen(&udp);
         Self {
             udp,
@@ -294,10 +294,10 @@ impl Group {
         socket.send_to(data, (self.group, port)).unwrap();
     }
 
-    fn hears(&self, lp: &Loop, data: &[u8]) -> bool {
+    fn hears(&self, event_loop: &Loop, data: &[u8]) -> bool {
         let before = self.heard.len();
         self.send(data);
-        settle(lp);
+        settle(event_loop);
         self.heard.len() > before
     }
 
@@ -312,68 +312,68 @@ impl Group {
 #[test]
 fn a_member_of_a_group_receives_what_is_sent_to_it_also_after_a_disconnect() {
     with_router(|v6| {
-        let lp = Loop::new().unwrap();
-        let group = Group::new(&lp, v6);
+        let event_loop = Loop::new().unwrap();
+        let group = Group::new(&event_loop, v6);
         let (udp, address, interface) = (&group.udp, group.group, group.interface);
-        assert!(!group.hears(&lp, b"early"));
+        assert!(!group.hears(&event_loop, b"early"));
         udp.join_multicast(address, interface).unwrap();
         let again = udp.join_multicast(address, interface);
         assert_eq!(again, Err(Errno::EADDRINUSE));
-        assert!(group.hears(&lp, b"joined"));
+        assert!(group.hears(&event_loop, b"joined"));
         group.reconnect();
-        assert!(group.hears(&lp, b"after a disconnect"));
+        assert!(group.hears(&event_loop, b"after a disconnect"));
         udp.leave_multicast(address, interface).unwrap();
         let again = udp.leave_multicast(address, interface);
         assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
-        assert!(!group.hears(&lp, b"left"));
+        assert!(!group.hears(&event_loop, b"left"));
         group.reconnect();
-        assert!(!group.hears(&lp, b"still out"));
+        assert!(!group.hears(&event_loop, b"still out"));
     });
 }
 
 #[test]
 fn a_member_for_one_source_hears_that_source_alone_also_after_a_disconnect() {
     with_router(|v6| {
-        let lp = Loop::new().unwrap();
-        let group = Group::new(&lp, v6);
+        let event_loop = Loop::new().unwrap();
+        let group = Group::new(&event_loop, v6);
         let (udp, address, interface) = (&group.udp, group.group, group.interface);
         udp.join_source(address, group.other, interface).unwrap();
-        assert!(!group.hears(&lp, b"from a stranger"));
+        assert!(!group.hears(&event_loop, b"from a stranger"));
         udp.join_source(address, group.sender, interface).unwrap();
         let again = udp.join_source(address, group.sender, interface);
         assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
-        assert!(group.hears(&lp, b"one"));
+        assert!(group.hears(&event_loop, b"one"));
         group.reconnect();
-        assert!(group.hears(&lp, b"two"));
+        assert!(group.hears(&event_loop, b"two"));
         udp.leave_source(address, group.sender, interface).unwrap();
-        assert!(!group.hears(&lp, b"left"));
+        assert!(!group.hears(&event_loop, b"left"));
         group.reconnect();
-        assert!(!group.hears(&lp, b"still out"));
+        assert!(!group.hears(&event_loop, b"still out"));
     });
 }
 
 #[test]
 fn a_handle_hears_of_other_members_groups_unless_it_says_otherwise() {
     with_router(|v6| {
-        let lp = Loop::new().unwrap();
-        let group = Group::new(&lp, v6);
-        let other = Udp::for_family(&lp, if v6 { Family::V6 } else { Family::V4 }).unwrap();
+        let event_loop = Loop::new().unwrap();
+        let group = Group::new(&event_loop, v6);
+        let other = Udp::for_family(&event_loop, if v6 { Family::V6 } else { Family::V4 }).unwrap();
         other.join_multicast(group.group, group.interface).unwrap();
         group.udp.set_multicast_all(true).unwrap();
-        assert!(group.hears(&lp, b"other's"));
+        assert!(group.hears(&event_loop, b"other's"));
         group.udp.set_multicast_all(false).unwrap();
         assert_eq!(group.udp.multicast_all(), Ok(false));
-        assert!(!group.hears(&lp, b"other's"));
+        assert!(!group.hears(&event_loop, b"other's"));
         group.reconnect();
-        assert!(!group.hears(&lp, b"other's"));
+        assert!(!group.hears(&event_loop, b"other's"));
     });
 }
 
 #[test]
 fn groups_leave_by_the_interface_that_was_set() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, spy) = watched(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, spy) = watched(&event_loop, ip);
         match ip {
             IpAddr::V4(address) => {
                 udp.set_multicast_interface(Interface::Address(address))
@@ -401,8 +401,8 @@ fn groups_leave_by_the_interface_that_was_set() {
 
 #[test]
 fn broadcasts_need_permission() {
-    let lp = Loop::new().unwrap();
-    let udp = Udp::for_family(&lp, Family::V4).unwrap();
+    let event_loop = Loop::new().unwrap();
+    let udp = Udp::for_family(&event_loop, Family::V4).unwrap();
     let everybody = "255.255.255.255:9".parse().unwrap();
     assert_eq!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
     udp.set_broadcast(true).unwrap();
@@ -412,8 +412,8 @@ fn broadcasts_need_permission() {
 #[test]
 fn a_connected_handle_knows_the_path_mtu() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = connected(&lp, dead(ip));
+        let event_loop = Loop::new().unwrap();
+        let udp = connected(&event_loop, dead(ip));
         let mtu = udp.path_mtu().unwrap();
         assert_eq!(uv_sys::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
         assert!(mtu >= 1280);
@@ -426,12 +426,12 @@ fn a_group_that_was_left_by_another_name_of_its_interface_stays_left() {
     // Loopback, by its index and as whatever the kernel finds.
     let lo = Interface::Index(uv_udp::interface_index("lo").unwrap());
     for ip in loopbacks().into_iter().filter(std::net::IpAddr::is_ipv6) {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let reconnect = |udp: &Udp| {
             udp.connect(dead(ip)).unwrap();
             udp.disconnect().unwrap();
         };
-        let (udp, _) = bound(&lp, ip);
+        let (udp, _) = bound(&event_loop, ip);
         udp.join_multicast(group, lo).unwrap();
         reconnect(&udp);
         assert_eq!(udp.leave_multicast(group, Interface::Any), Ok(()));

@@ -53,11 +53,11 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
     for ip in loopbacks() {
         for (address_too, port_too) in [(false, false), (true, false), (false, true), (true, true)]
         {
-            let lp = Loop::new().unwrap();
+            let event_loop = Loop::new().unwrap();
             let options = BindOptions::default()
                 .reuse_address(address_too)
                 .reuse_port(port_too);
-            let udp = Udp::new(&lp);
+            let udp = Udp::new(&event_loop);
             udp.bind_with((ip, 0).into(), options).unwrap();
             let address = udp.local_addr().unwrap();
             connects_anew(&udp, ip, address);
@@ -67,7 +67,7 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
             uv_sys::set_reuse_address(&socket, address_too).unwrap();
             uv_sys::set_reuse_port(&socket, port_too).unwrap();
             let address = socket.local_addr().unwrap();
-            let udp = Udp::adopt(&lp, socket.into()).unwrap();
+            let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (address_too, port_too));
         }
@@ -77,8 +77,8 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
 #[test]
 fn a_port_that_cannot_be_held_is_as_before() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (_peer, to_peer) = raw(ip);
         udp.connect(to_peer).unwrap();
         let refused = uv_sys::fault::Fault::Errno(Errno::EACCES);
@@ -98,8 +98,8 @@ fn a_port_that_cannot_be_held_is_as_before() {
 #[test]
 fn a_handle_that_shared_its_port_for_a_moment_belongs_to_no_group() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         connects_anew(&udp, ip, address);
         assert_eq!(udp.attach_reuseport_cpu_selector(1), Err(Errno::EINVAL));
     }
@@ -117,8 +117,8 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
             return;
         };
         assert_eq!(uv_sys::owner(&socket), Ok(OTHER_USER));
-        let lp = Loop::new().unwrap();
-        let udp = Udp::adopt(&lp, socket).unwrap();
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::adopt(&event_loop, socket).unwrap();
         let address = udp.local_addr().unwrap();
         connects_anew(&udp, ip, address);
         let owner = udp.with_fd(|fd| uv_sys::owner(fd)).unwrap();
@@ -133,8 +133,8 @@ fn a_handle_of_a_former_user_connects_anew() {
     for ip in loopbacks() {
         let socket = OwnedFd::from(raw(ip).0);
         let done = as_other_user(move || {
-            let lp = Loop::new().unwrap();
-            let udp = Udp::adopt(&lp, socket).unwrap();
+            let event_loop = Loop::new().unwrap();
+            let udp = Udp::adopt(&event_loop, socket).unwrap();
             let address = udp.local_addr().unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (false, false));
@@ -143,7 +143,7 @@ fn a_handle_of_a_former_user_connects_anew() {
                 .unwrap()
                 .send_to(b"anybody", address)
                 .unwrap();
-            run_until(&lp, || heard.len() == 1);
+            run_until(&event_loop, || heard.len() == 1);
         });
         if done.is_none() {
             return;
@@ -155,8 +155,8 @@ fn a_handle_of_a_former_user_connects_anew() {
 #[test]
 fn a_copy_of_the_former_socket_does_not_keep_the_port_from_the_next() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let mut copies = Vec::new();
         for _ in 0..3 {
             udp.connect(raw(ip).1).unwrap();

@@ -17,8 +17,8 @@ fn send_numbered(socket: &UdpSocket, to: std::net::SocketAddr, count: u8) {
 }
 
 /// Sends `count` datagrams of ten bytes as one message.
-fn send_coalesced(lp: &Loop, to: std::net::SocketAddr, count: u8) -> Udp {
-    let sender = connected(lp, to);
+fn send_coalesced(event_loop: &Loop, to: std::net::SocketAddr, count: u8) -> Udp {
+    let sender = connected(event_loop, to);
     let data: Vec<u8> = (0..count).flat_map(|number| [number; 10]).collect();
     let size = NonZeroU16::new(10).unwrap();
     assert_eq!(sender.try_send_segments(&data, size, None), Ok(data.len()));
@@ -36,14 +36,14 @@ fn first_bytes(heard: &Log<Heard>) -> Vec<u8> {
 #[test]
 fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
         // The first bursts tell the handle that bursts come, and only the next ones are coalesced.
         for burst in 1..6 {
-            let sender = send_coalesced(&lp, address, 50);
+            let sender = send_coalesced(&event_loop, address, 50);
             let before = fault::calls(Call::Recvmmsg);
-            run_until(&lp, || heard.len() == burst * 50);
+            run_until(&event_loop, || heard.len() == burst * 50);
             let source = sender.local_addr().unwrap();
             let expected: Vec<Heard> = (0..50)
                 .map(|number| Ok((vec![number; 10], source)))
@@ -61,8 +61,8 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
 #[test]
 fn a_batch_callback_gets_what_came_together() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let batches = Log::new();
         let log = batches.clone();
         udp.recv_batch_start(move |_, received| {
@@ -74,9 +74,9 @@ fn a_batch_callback_gets_what_came_together() {
             );
         })
         .unwrap();
-        let _sender = send_coalesced(&lp, address, 20);
+        let _sender = send_coalesced(&event_loop, address, 20);
         send_numbered(&raw(ip).0, address, 10);
-        run_until(&lp, || batches.get().concat().len() == 30);
+        run_until(&event_loop, || batches.get().concat().len() == 30);
         assert_eq!(batches.len(), 1);
         assert_eq!(
             batches.get().concat(),
@@ -88,8 +88,8 @@ fn a_batch_callback_gets_what_came_together() {
 #[test]
 fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (bytes, runs) = (Log::new(), Log::new());
         let (all, log) = (bytes.clone(), runs.clone());
         udp.recv_batch_start(move |_, received| {
@@ -100,7 +100,7 @@ fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
                 .data
                 .iter()
                 .for_each(|&byte| all.add(byte));
-            while let Some(run) = batch.next_run() {
+            while let Some(run) = batch.next_segments() {
                 run.bytes().iter().for_each(|&byte| all.add(byte));
                 let (source, count) = (run.source(), run.len());
                 assert!(run.clone().all(|datagram| datagram.source == source));
@@ -112,8 +112,8 @@ fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
         // The first bursts tell the handle that bursts come, and only the next ones are coalesced.
         for burst in 1..6 {
             let (before, found) = (bytes.len(), runs.len());
-            let sender = send_coalesced(&lp, address, 20);
-            run_until(&lp, || bytes.len() - before == 200);
+            let sender = send_coalesced(&event_loop, address, 20);
+            run_until(&event_loop, || bytes.len() - before == 200);
             let expected: Vec<u8> = (0..20).flat_map(|number| [number; 10]).collect();
             assert_eq!(bytes.get()[before..], expected);
             if burst > 3 {
@@ -128,8 +128,8 @@ fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
 fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
     for ip in loopbacks() {
         for coalesced in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let heard = Log::new();
             let log = heard.clone();
             udp.recv_start(move |udp, received| {
@@ -141,16 +141,16 @@ fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
             .unwrap();
             let (socket, _) = raw(ip);
             let _sender = if coalesced {
-                Some(send_coalesced(&lp, address, 10))
+                Some(send_coalesced(&event_loop, address, 10))
             } else {
                 send_numbered(&socket, address, 10);
                 None
             };
-            run_until(&lp, || heard.len() == 3);
-            settle(&lp);
+            run_until(&event_loop, || heard.len() == 3);
+            settle(&event_loop);
             assert_eq!(heard.get(), [0, 1, 2], "nothing is delivered while stopped");
             let rest = listen(&udp);
-            run_until(&lp, || rest.len() == 7);
+            run_until(&event_loop, || rest.len() == 7);
             assert_eq!(first_bytes(&rest), [3, 4, 5, 6, 7, 8, 9]);
         }
     }
@@ -158,9 +158,9 @@ fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
 
 #[test]
 fn a_callback_may_hand_over_to_another_one() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for ip in loopbacks() {
-        let (udp, address) = bound(&lp, ip);
+        let (udp, address) = bound(&event_loop, ip);
         let (first, second) = (Log::new(), Log::new());
         let (to_first, to_second) = (first.clone(), second.clone());
         udp.recv_start(move |udp, received| {
@@ -172,7 +172,7 @@ fn a_callback_may_hand_over_to_another_one() {
         })
         .unwrap();
         send_numbered(&raw(ip).0, address, 5);
-        run_until(&lp, || second.len() == 4);
+        run_until(&event_loop, || second.len() == 4);
         assert_eq!((first.get(), second.get()), (vec![0], vec![1, 2, 3, 4]));
         udp.close(|_| ()).unwrap();
     }
@@ -181,9 +181,9 @@ fn a_callback_may_hand_over_to_another_one() {
 #[test]
 fn a_flooded_handle_leaves_others_their_turn() {
     let ip = "127.0.0.1".parse().unwrap();
-    let lp = Loop::new().unwrap();
-    let (flooded, address) = bound(&lp, ip);
-    let (quiet, to_quiet) = bound(&lp, ip);
+    let event_loop = Loop::new().unwrap();
+    let (flooded, address) = bound(&event_loop, ip);
+    let (quiet, to_quiet) = bound(&event_loop, ip);
     let (sender, _) = raw(ip);
     // A flood that never ends: each datagram is followed by two more.
     let (count, ticks) = (Log::new(), Log::new());
@@ -198,7 +198,7 @@ fn a_flooded_handle_leaves_others_their_turn() {
         })
         .unwrap();
     let heard = listen(&quiet);
-    let timer = Timer::new(&lp);
+    let timer = Timer::new(&event_loop);
     let log = ticks.clone();
     timer
         .start(Duration::ZERO, Duration::from_nanos(1), move |_| {
@@ -206,22 +206,22 @@ fn a_flooded_handle_leaves_others_their_turn() {
         })
         .unwrap();
     sender.send_to(b"flood", address).unwrap();
-    run_until(&lp, || count.len() > 1000);
+    run_until(&event_loop, || count.len() > 1000);
     let ticked = ticks.len();
     sender.send_to(b"quiet", to_quiet).unwrap();
-    run_until(&lp, || heard.len() == 1 && ticks.len() > ticked);
+    run_until(&event_loop, || heard.len() == 1 && ticks.len() > ticked);
 }
 
 #[test]
 fn an_error_while_receiving_is_heard_and_costs_no_datagram() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
         let (sender, from) = raw(ip);
         sender.send_to(b"x", address).unwrap();
         fault::script(Call::Recvmmsg, [Fault::Errno(Errno::ENOMEM)]);
-        run_until(&lp, || heard.len() == 2);
+        run_until(&event_loop, || heard.len() == 2);
         assert_eq!(heard.get(), [Err(Errno::ENOMEM), Ok((b"x".to_vec(), from))]);
     }
 }
@@ -229,8 +229,8 @@ fn an_error_while_receiving_is_heard_and_costs_no_datagram() {
 #[test]
 fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
     let ip = "127.0.0.1".parse().unwrap();
-    let lp = Loop::new().unwrap();
-    let ((a, to_a), (b, to_b)) = (bound(&lp, ip), bound(&lp, ip));
+    let event_loop = Loop::new().unwrap();
+    let ((a, to_a), (b, to_b)) = (bound(&event_loop, ip), bound(&event_loop, ip));
     let heard = Log::new();
     for (udp, peer) in [(&a, to_b), (&b, to_a)] {
         udp.connect(peer).unwrap();
@@ -242,9 +242,9 @@ fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
         .unwrap();
     }
     a.try_send(b"ball").unwrap();
-    let stop = |lp: &Loop, count: usize| {
+    let stop = |event_loop: &Loop, count: usize| {
         let (log, goal) = (heard.clone(), heard.len() + count);
-        let check = uv_udp::Check::new(lp);
+        let check = uv_udp::Check::new(event_loop);
         check
             .start(move |check| {
                 if log.len() >= goal {
@@ -253,15 +253,15 @@ fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
                 }
             })
             .unwrap();
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
     };
-    stop(&lp, 1000);
+    stop(&event_loop, 1000);
     let (single, many, before) = (
         fault::calls(Call::Recvmsg),
         fault::calls(Call::Recvmmsg),
         heard.len(),
     );
-    stop(&lp, 1000);
+    stop(&event_loop, 1000);
     let received = heard.len() - before;
     let single = fault::calls(Call::Recvmsg) - single;
     let many = fault::calls(Call::Recvmmsg) - many;
@@ -275,12 +275,12 @@ fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
 #[test]
 fn a_handle_that_is_not_started_keeps_its_datagrams_in_the_socket() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         send_numbered(&raw(ip).0, address, 3);
-        settle(&lp);
+        settle(&event_loop);
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 3);
+        run_until(&event_loop, || heard.len() == 3);
         assert_eq!(first_bytes(&heard), [0, 1, 2]);
     }
 }
@@ -292,13 +292,13 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
         .into_iter()
         .flat_map(|ip| [(ip, true), (ip, false)])
     {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
-        let sender = connected(&lp, address);
+        let sender = connected(&event_loop, address);
         for single in 1..=20 {
             sender.try_send(b"x").unwrap();
-            run_until(&lp, || heard.len() == single);
+            run_until(&event_loop, || heard.len() == single);
         }
         let before = udp.counters().recv_calls;
         // Of two sizes, so that it is no run.
@@ -311,7 +311,7 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
         } else {
             assert_eq!(sender.try_send_batch(&batch), Ok(10));
         }
-        run_until(&lp, || heard.len() == 30);
+        run_until(&event_loop, || heard.len() == 30);
         let calls = udp.counters().recv_calls - before;
         assert!(
             calls <= 4,
@@ -323,8 +323,8 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
 #[test]
 fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = Log::new();
         let log = heard.clone();
         udp.recv_start(move |_, received| {
@@ -335,7 +335,7 @@ fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
         send_numbered(&raw(ip).0, address, 4);
         let mut panics = 0;
         for _ in 0..50 {
-            let run = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait)));
+            let run = catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::NoWait)));
             panics += usize::from(run.is_err());
         }
         assert_eq!((heard.get(), panics), (vec![0, 1, 2, 3], 2));
@@ -346,8 +346,8 @@ fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
 fn an_error_between_datagrams_is_heard_where_batches_are_refused() {
     for ip in loopbacks() {
         for into in [false, true] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let (numbers, errors) = (Log::new(), Log::new());
             let (add, failed) = (numbers.clone(), errors.clone());
             let started = if into {
@@ -372,8 +372,8 @@ fn an_error_between_datagrams_is_heard_where_batches_are_refused() {
             fault::script(Call::Recvmmsg, vec![Fault::Errno(Errno::ENOSYS); 9]);
             let refused = Fault::Errno(Errno::ECONNREFUSED);
             fault::script(Call::Recvmsg, [Fault::Pass, Fault::Pass, refused]);
-            run_until(&lp, || numbers.len() == 4 && errors.len() == 1);
-            settle(&lp);
+            run_until(&event_loop, || numbers.len() == 4 && errors.len() == 1);
+            settle(&event_loop);
             assert_eq!(numbers.get(), [0, 1, 2, 3], "{ip}, into: {into}");
             assert_eq!(errors.get(), [Errno::ECONNREFUSED], "{ip}, into: {into}");
             fault::clear();

@@ -8,9 +8,9 @@ use super::harness::*;
 #[test]
 fn a_disconnect_in_a_receive_callback_keeps_the_order_of_what_came() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let (udp, own) = bound(&lp, ip);
+        let (udp, own) = bound(&event_loop, ip);
         udp.connect(address).unwrap();
         // More than one read takes in.
         for number in 0..60_u8 {
@@ -25,7 +25,7 @@ fn a_disconnect_in_a_receive_callback_keeps_the_order_of_what_came() {
             }
         })
         .unwrap();
-        run_until(&lp, || heard.len() == 60);
+        run_until(&event_loop, || heard.len() == 60);
         assert_eq!(heard.get(), (0..60).collect::<Vec<_>>());
     }
 }

@@ -30,9 +30,9 @@ fn calls() -> usize {
 #[test]
 fn a_callback_gets_the_token_of_its_send() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let tokens = Log::<(usize, Result<()>)>::new();
         udp.set_data(Some(std::rc::Rc::new(tokens.clone())));
         for token in [7, usize::MAX, 0, 7] {
@@ -42,7 +42,7 @@ fn a_callback_gets_the_token_of_its_send() {
             })
             .unwrap();
         }
-        run_until(&lp, || tokens.len() == 4);
+        run_until(&event_loop, || tokens.len() == 4);
         let expected = [7, usize::MAX, 0, 7].map(|token| (token, Ok(())));
         assert_eq!(tokens.get(), expected);
     }
@@ -50,9 +50,9 @@ fn a_callback_gets_the_token_of_its_send() {
 
 #[test]
 fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (_peer, address) = raw(loopbacks()[0]);
-    let udp = connected(&lp, address);
+    let udp = connected(&event_loop, address);
     // The first goes at once, the second is queued.
     send_all(&udp, &numbered(2, 10));
     udp.set_send_queue_limit(Some(29));
@@ -63,16 +63,16 @@ fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
     ))
     .unwrap();
     let results = send_all(&udp, &numbered(1, 10));
-    run_until(&lp, || results.len() == 1);
+    run_until(&event_loop, || results.len() == 1);
     assert!(results.get()[0].is_err(), "that is no address of this host");
 }
 
 #[test]
 fn no_callback_runs_inside_send_and_every_one_runs_once_in_order() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let order = Log::new();
         for number in 0..100 {
             let order = order.clone();
@@ -81,44 +81,47 @@ fn no_callback_runs_inside_send_and_every_one_runs_once_in_order() {
         }
         assert_eq!(order.len(), 0);
         assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (100, 100));
-        run_until(&lp, || order.len() == 100);
+        run_until(&event_loop, || order.len() == 100);
         assert_eq!(
             order.get(),
             (0..100).map(|number| (number, Ok(()))).collect::<Vec<_>>()
         );
         assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (0, 0));
-        assert!(!lp.run(RunMode::Default).unwrap(), "nothing is left to do");
+        assert!(
+            !event_loop.run(RunMode::Default).unwrap(),
+            "nothing is left to do"
+        );
     }
 }
 
 #[test]
 fn the_first_datagram_goes_at_once_and_the_others_together_at_the_end_of_the_iteration() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let payloads = numbered(50, 100);
         let before = calls();
         let results = send_all(&udp, &payloads);
         assert_eq!(calls() - before, 1);
         assert_eq!(all(&peer), payloads[..1]);
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(
             calls() - before,
             2,
             "49 datagrams of one size are one message"
         );
         assert_eq!(all(&peer), payloads[1..]);
-        run_until(&lp, || results.len() == 50);
+        run_until(&event_loop, || results.len() == 50);
     }
 }
 
 #[test]
 fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let receivers = [raw(ip), raw(ip), raw(ip)];
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         let mut expected = [vec![], vec![], vec![]];
         let results = Log::new();
         let lengths = [
@@ -130,7 +133,7 @@ fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
                 .unwrap();
             expected[to].push(payload);
         }
-        run_until(&lp, || results.len() == 60);
+        run_until(&event_loop, || results.len() == 60);
         assert_eq!(results.get(), [Ok(()); 60]);
         for ((socket, _), expected) in receivers.iter().zip(expected) {
             assert_eq!(all(socket), expected);
@@ -141,9 +144,9 @@ fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
 #[test]
 fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let lengths = (0..4_000).map(|number| match number % 500 {
             // A run ends with a shorter one, with an empty one, and before a longer one.
             100 => 44,
@@ -177,7 +180,7 @@ fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
         );
         let results = send_all(&udp, &payloads);
         let mut arrived = Vec::new();
-        run_until(&lp, || {
+        run_until(&event_loop, || {
             arrived.extend(all(&peer));
             results.len() == payloads.len()
         });
@@ -194,9 +197,9 @@ fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
 #[test]
 fn try_send_never_overtakes_what_is_queued() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let results = send_all(&udp, &numbered(2, 3));
         assert_eq!(udp.try_send(b"fast"), Err(Errno::EAGAIN));
         assert_eq!(
@@ -207,7 +210,7 @@ fn try_send_never_overtakes_what_is_queued() {
             udp.try_send_segments(b"fast", NonZeroU16::MIN, None),
             Err(Errno::EAGAIN)
         );
-        run_until(&lp, || results.len() == 2);
+        run_until(&event_loop, || results.len() == 2);
         assert_eq!(udp.try_send(b"fast"), Ok(4));
         assert_eq!(all(&peer), [vec![0; 3], vec![1; 3], b"fast".to_vec()]);
     }
@@ -216,13 +219,13 @@ fn try_send_never_overtakes_what_is_queued() {
 #[test]
 fn a_full_socket_buffer_is_waited_out() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let payloads = numbered(20, 10);
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN); 3]);
         let results = send_all(&udp, &payloads);
-        run_until(&lp, || results.len() == 20);
+        run_until(&event_loop, || results.len() == 20);
         fault::clear();
         assert_eq!(results.get(), [Ok(()); 20]);
         assert_eq!(all(&peer), payloads);
@@ -232,9 +235,9 @@ fn a_full_socket_buffer_is_waited_out() {
 #[test]
 fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         // No two neighbours can share a message: each is longer than the one before.
         let payloads: Vec<_> = (1..30)
             .map(|length| vec![length; usize::from(length)])
@@ -245,7 +248,7 @@ fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
             [Fault::Pass, Fault::Pass, Fault::Errno(Errno::EAGAIN)],
         );
         let results = send_all(&udp, &payloads);
-        run_until(&lp, || results.len() == 29);
+        run_until(&event_loop, || results.len() == 29);
         fault::clear();
         assert_eq!(results.get(), [Ok(()); 29]);
         assert_eq!(all(&peer), payloads);
@@ -262,15 +265,15 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
         Errno::EMSGSIZE,
     ] {
         for ip in loopbacks() {
-            let lp = Loop::new().unwrap();
+            let event_loop = Loop::new().unwrap();
             let (peer, address) = raw(ip);
-            let udp = connected(&lp, address);
+            let udp = connected(&event_loop, address);
             let heard = listen(&udp);
             let payloads = numbered(20, 500);
             // The first datagram, and the run; again and again, if the error might have been an earlier datagram's.
             fault::script(Call::Sendmsg, refused_from_the_second_on(refusal));
             let results = send_all(&udp, &payloads);
-            run_until(&lp, || results.len() == 20);
+            run_until(&event_loop, || results.len() == 20);
             fault::clear();
             assert_eq!(results.get(), [Ok(()); 20], "{refusal:?}");
             assert_eq!(all(&peer), payloads, "{refusal:?}");
@@ -282,7 +285,7 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
             // What was learnt is kept: the same again is not refused again, for it is not tried.
             let before = calls();
             let results = send_all(&udp, &payloads);
-            run_until(&lp, || results.len() == 20);
+            run_until(&event_loop, || results.len() == 20);
             assert_eq!(all(&peer), payloads, "{refusal:?}");
             assert_eq!(
                 calls() - before,
@@ -302,16 +305,16 @@ fn refused_from_the_second_on(refusal: Errno) -> [Fault; 9] {
 
 #[test]
 fn a_refused_segment_size_leaves_smaller_ones() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
-    let udp = connected(&lp, address);
+    let udp = connected(&event_loop, address);
     fault::script(Call::Sendmsg, refused_from_the_second_on(Errno::EMSGSIZE));
     let results = send_all(&udp, &numbered(5, 500));
-    run_until(&lp, || results.len() == 5);
+    run_until(&event_loop, || results.len() == 5);
     fault::clear();
     let before = fault::calls(Call::Sendmmsg);
     let results = send_all(&udp, &numbered(5, 499));
-    run_until(&lp, || results.len() == 5);
+    run_until(&event_loop, || results.len() == 5);
     assert_eq!(
         fault::calls(Call::Sendmmsg),
         before,
@@ -323,9 +326,9 @@ fn a_refused_segment_size_leaves_smaller_ones() {
 #[test]
 fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         udp.set_send_segment_size(NonZeroU16::new(2)).unwrap();
         for (length, size, expected) in [
             (25, 10, vec![10, 10, 5]),
@@ -349,7 +352,7 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
         for _ in 0..5 {
             udp.send(b"aabb", note(&results)).unwrap();
         }
-        run_until(&lp, || results.len() == 5);
+        run_until(&event_loop, || results.len() == 5);
         assert_eq!(results.get(), [Ok(()); 5]);
         assert_eq!(all(&peer), [b"aa", b"bb"].repeat(5));
     }
@@ -357,9 +360,9 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
 
 #[test]
 fn each_datagram_of_a_refused_batch_has_a_result_of_its_own() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
-    let udp = connected(&lp, address);
+    let udp = connected(&event_loop, address);
     let payloads = numbered(4, 10);
     fault::script(
         Call::Sendmsg,
@@ -368,7 +371,7 @@ fn each_datagram_of_a_refused_batch_has_a_result_of_its_own() {
     );
     fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EPERM)]);
     let results = send_all(&udp, &payloads);
-    run_until(&lp, || results.len() == 4);
+    run_until(&event_loop, || results.len() == 4);
     assert_eq!(results.get(), [Ok(()), Err(Errno::EPERM), Ok(()), Ok(())]);
     assert_eq!(all(&peer), [vec![0; 10], vec![2; 10], vec![3; 10]]);
 }
@@ -376,9 +379,9 @@ fn each_datagram_of_a_refused_batch_has_a_result_of_its_own() {
 #[test]
 fn an_error_of_an_earlier_datagram_costs_no_datagram_of_a_batch() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let heard = listen(&udp);
         let mixed: Vec<_> = (1..20)
             .map(|length| vec![length; usize::from(length)])
@@ -390,12 +393,12 @@ fn an_error_of_an_earlier_datagram_costs_no_datagram_of_a_batch() {
             );
             fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EHOSTUNREACH)]);
             let results = send_all(&udp, &payloads);
-            run_until(&lp, || results.len() == payloads.len());
+            run_until(&event_loop, || results.len() == payloads.len());
             fault::clear();
             assert_eq!(results.get(), vec![Ok(()); payloads.len()]);
             assert_eq!(all(&peer), payloads);
         }
-        run_until(&lp, || heard.len() == 2);
+        run_until(&event_loop, || heard.len() == 2);
         assert_eq!(
             heard.get(),
             [Err(Errno::ECONNREFUSED), Err(Errno::EHOSTUNREACH)]
@@ -405,21 +408,21 @@ fn an_error_of_an_earlier_datagram_costs_no_datagram_of_a_batch() {
 
 #[test]
 fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
-    let udp = connected(&lp, address);
+    let udp = connected(&event_loop, address);
     let full = Fault::Errno(Errno::ENOBUFS);
     let before = calls();
     // The direct attempt, and one before each of eight pauses, and a last one.
     fault::script(Call::Sendmsg, [full; 10]);
     let times = Log::new();
     let log = times.clone();
-    let start = lp.now();
+    let start = event_loop.now();
     udp.send(b"unlucky", move |udp, result| {
         log.add((result, udp.event_loop().unwrap().now() - start))
     })
     .unwrap();
-    run_until(&lp, || times.len() == 1);
+    run_until(&event_loop, || times.len() == 1);
     let (result, waited) = times.get()[0];
     assert_eq!(result, Err(Errno::ENOBUFS));
     assert_eq!(calls() - before, 10, "it does not spin");
@@ -431,7 +434,7 @@ fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
     fault::script(Call::Sendmsg, [full; 3]);
     let payloads = numbered(5, 10);
     let results = send_all(&udp, &payloads);
-    run_until(&lp, || results.len() == 5);
+    run_until(&event_loop, || results.len() == 5);
     assert_eq!(results.get(), [Ok(()); 5]);
     assert_eq!(all(&peer), payloads);
 }
@@ -440,9 +443,9 @@ fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
 fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
     for ip in loopbacks() {
         for ends in ["connect", "disconnect", "close"] {
-            let lp = Loop::new().unwrap();
+            let event_loop = Loop::new().unwrap();
             let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-            let udp = connected(&lp, to_a);
+            let udp = connected(&event_loop, to_a);
             // The first one goes; of the rest, which has no message in common, five do when they are offered once more.
             let payloads: Vec<_> = (1..20)
                 .map(|length| vec![length; usize::from(length)])
@@ -460,8 +463,8 @@ fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
             if ends == "connect" {
                 udp.send(b"for b", |_, _| ()).unwrap();
             }
-            run_until(&lp, || results.len() == 19);
-            settle(&lp);
+            run_until(&event_loop, || results.len() == 19);
+            settle(&event_loop);
             let mut expected = vec![Ok(()); 6];
             expected.extend([Err(Errno::ECANCELED); 13]);
             assert_eq!(results.get(), expected, "{ends}");
@@ -483,21 +486,21 @@ fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
 fn a_sender_does_not_starve_a_receiver_on_its_loop() {
     for ip in loopbacks() {
         for size in [45, 1200] {
-            let lp = Loop::new().unwrap();
-            let (receiver, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (receiver, address) = bound(&event_loop, ip);
             let heard = Log::new();
             let log = heard.clone();
             receiver
                 .recv_start(move |_, received| log.add(received.unwrap().data.len()))
                 .unwrap();
-            let sender = connected(&lp, address);
+            let sender = connected(&event_loop, address);
             let sent = Log::new();
             for _ in 0..64 {
                 send_again(&sender, size, &sent);
             }
-            run_until(&lp, || sent.len() >= 20_000);
-            run_until(&lp, || sender.send_queue_count() == 0);
-            settle(&lp);
+            run_until(&event_loop, || sent.len() >= 20_000);
+            run_until(&event_loop, || sender.send_queue_count() == 0);
+            settle(&event_loop);
             let share = heard.len() * 100 / sent.len();
             assert!(share >= 99, "{share} % of {size} bytes were delivered");
             assert!(heard.get().iter().all(|&length| length == size));
@@ -521,24 +524,27 @@ fn send_again(udp: &Udp, size: usize, sent: &Log<()>) {
 #[test]
 fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         let slices = [IoSlice::new(b"scattered "), IoSlice::new(b"payload")];
         let batch = [
-            Transmit::new(b"one").to(to_a),
-            Transmit::new(b"two").to(to_a),
-            Transmit::new(b"3").to(to_a),
-            Transmit::new(b"four").to(to_b),
-            Transmit::new(&slices).to(to_a),
-            Transmit::new(b"").to(to_b),
-            Transmit::new(b"six").to(to_b),
+            Transmit::new(b"one").with_destination(to_a),
+            Transmit::new(b"two").with_destination(to_a),
+            Transmit::new(b"3").with_destination(to_a),
+            Transmit::new(b"four").with_destination(to_b),
+            Transmit::new(&slices).with_destination(to_a),
+            Transmit::new(b"").with_destination(to_b),
+            Transmit::new(b"six").with_destination(to_b),
         ];
         assert_eq!(udp.try_send_batch(&batch), Ok(7));
         assert_eq!(all(&a), [&b"one"[..], b"two", b"3", b"scattered payload"]);
         assert_eq!(all(&b), [&b"four"[..], b"", b"six"]);
         assert_eq!(udp.try_send_batch(&[]), Ok(0));
-        let bad = [Transmit::new(b"good").to(to_a), Transmit::new(b"bad")];
+        let bad = [
+            Transmit::new(b"good").with_destination(to_a),
+            Transmit::new(b"bad"),
+        ];
         assert_eq!(udp.try_send_batch(&bad), Err(Errno::EDESTADDRREQ));
         assert_eq!(
             all(&a),
@@ -550,9 +556,9 @@ fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
 
 #[test]
 fn try_send_batch_says_how_many_went() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
-    let udp = connected(&lp, address);
+    let udp = connected(&event_loop, address);
     let payloads: Vec<_> = (1..20)
         .map(|length| vec![length; usize::from(length)])
         .collect();
@@ -569,9 +575,9 @@ fn try_send_batch_says_how_many_went() {
 fn try_send_segments_cuts_one_buffer_into_datagrams() {
     for ip in loopbacks() {
         for refuse in [false, true] {
-            let lp = Loop::new().unwrap();
+            let event_loop = Loop::new().unwrap();
             let (peer, address) = raw(ip);
-            let udp = Udp::new(&lp);
+            let udp = Udp::new(&event_loop);
             let data: Vec<u8> = (0..50_050_u32).map(|number| (number % 251) as u8).collect();
             let size = NonZeroU16::new(1000).unwrap();
             if refuse {
@@ -594,11 +600,11 @@ fn try_send_segments_cuts_one_buffer_into_datagrams() {
 #[test]
 fn try_send_segments_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         // There is room for two messages of 128.
         uv_sys::set_recv_buffer_size(&peer, 212_992).unwrap();
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let most = uv_udp::capabilities().max_segments;
         let data: Vec<u8> = (0..).map(|number| number as u8).take(2 * most).collect();
         let before = calls();
@@ -614,9 +620,9 @@ fn try_send_segments_puts_as_many_segments_into_a_message_as_the_kernel_takes() 
 #[test]
 fn a_closed_port_costs_an_unconnected_handle_nothing() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let ((alive, to_alive), to_dead) = (raw(ip), dead(ip));
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         let heard = {
             udp.try_send_to(b"x", to_dead).unwrap();
             listen(&udp)
@@ -626,8 +632,8 @@ fn a_closed_port_costs_an_unconnected_handle_nothing() {
             let to: SocketAddr = if number % 2 == 0 { to_dead } else { to_alive };
             udp.send_to(&[number], to, note(&results)).unwrap();
         }
-        run_until(&lp, || results.len() == 20);
-        settle(&lp);
+        run_until(&event_loop, || results.len() == 20);
+        settle(&event_loop);
         assert_eq!(results.get(), [Ok(()); 20]);
         assert_eq!(
             all(&alive),
@@ -641,10 +647,10 @@ fn a_closed_port_costs_an_unconnected_handle_nothing() {
 }
 
 /// How many datagrams of a burst leave in segments: all but the first one, unless the handle was taught otherwise.
-fn segmented(lp: &Loop, udp: &Udp) -> u64 {
+fn segmented(event_loop: &Loop, udp: &Udp) -> u64 {
     let before = udp.counters().segments;
     let results = send_all(udp, &numbered(32, 1_000));
-    run_until(lp, || results.len() == 32);
+    run_until(event_loop, || results.len() == 32);
     assert_eq!(results.get(), [Ok(()); 32]);
     udp.counters().segments - before
 }
@@ -652,18 +658,18 @@ fn segmented(lp: &Loop, udp: &Udp) -> u64 {
 #[test]
 fn errors_of_two_earlier_datagrams_cost_neither_a_later_one_nor_its_segments() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        segmented(&lp, &udp);
+        let udp = connected(&event_loop, address);
+        segmented(&event_loop, &udp);
         let two = [Fault::Errno(Errno::EMSGSIZE); 2];
         fault::script(Call::Sendmsg, two);
         assert_eq!(udp.try_send(&[0; 100]), Ok(100));
         fault::script(Call::Sendmsg, [Fault::Pass, two[0], two[1]]);
-        assert_eq!(segmented(&lp, &udp), 31);
-        assert_eq!(segmented(&lp, &udp), 31);
+        assert_eq!(segmented(&event_loop, &udp), 31);
+        assert_eq!(segmented(&event_loop, &udp), 31);
         let heard = listen(&udp);
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(heard.get(), vec![Err(Errno::EMSGSIZE); 4]);
     }
 }
@@ -671,10 +677,10 @@ fn errors_of_two_earlier_datagrams_cost_neither_a_later_one_nor_its_segments() {
 #[test]
 fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        assert_eq!(segmented(&lp, &udp), 31);
+        let udp = connected(&event_loop, address);
+        assert_eq!(segmented(&event_loop, &udp), 31);
         // A source address that is not this host's.
         let elsewhere: IpAddr = if ip.is_ipv4() {
             "192.0.2.77"
@@ -683,29 +689,29 @@ fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
         }
         .parse()
         .unwrap();
-        let message = Transmit::new(&[2; 45]).from_source(elsewhere);
+        let message = Transmit::new(&[2; 45]).with_source(elsewhere);
         let results = Log::new();
         for _ in 0..3 {
             udp.transmit(message, note(&results)).unwrap();
         }
-        run_until(&lp, || results.len() == 3);
+        run_until(&event_loop, || results.len() == 3);
         assert!(results.get().iter().all(Result::is_err));
         assert!(udp.try_send_batch(&[message; 3]).is_err());
-        assert_eq!(segmented(&lp, &udp), 31);
+        assert_eq!(segmented(&event_loop, &udp), 31);
     }
 }
 
 #[test]
 fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let payloads = numbered(20, 100);
         fault::script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::EIO)]);
         fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EAGAIN)]);
         let results = send_all(&udp, &payloads);
-        run_until(&lp, || results.len() == 20);
+        run_until(&event_loop, || results.len() == 20);
         assert_eq!(results.get(), [Ok(()); 20]);
         assert_eq!(all(&peer), payloads);
         let counters = udp.counters();
@@ -716,15 +722,15 @@ fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
 #[test]
 fn a_run_that_the_device_has_no_room_for_goes_datagram_by_datagram() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
+        let udp = connected(&event_loop, address);
         let payloads = numbered(20, 100);
         let full = Fault::Errno(Errno::ENOBUFS);
         fault::script(Call::Sendmsg, [Fault::Pass, full]);
         let before = calls();
         let results = send_all(&udp, &payloads);
-        run_until(&lp, || results.len() == 20);
+        run_until(&event_loop, || results.len() == 20);
         assert_eq!(results.get(), [Ok(()); 20]);
         assert_eq!(all(&peer), payloads);
         let made = calls() - before;

@@ -20,8 +20,12 @@ fn v6() -> Option<IpAddr> {
 fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
     for ip in loopbacks() {
         for shared in [options().reuse_address(true), options().reuse_port(true)] {
-            let lp = Loop::new().unwrap();
-            let handles = [Udp::new(&lp), Udp::new(&lp), Udp::new(&lp)];
+            let event_loop = Loop::new().unwrap();
+            let handles = [
+                Udp::new(&event_loop),
+                Udp::new(&event_loop),
+                Udp::new(&event_loop),
+            ];
             let [first, second, third] = &handles;
             first.bind_with((ip, 0).into(), shared).unwrap();
             let address = first.local_addr().unwrap();
@@ -35,8 +39,8 @@ fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
 #[test]
 fn a_reuse_port_group_shares_the_flows() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (one, other) = (Udp::new(&lp), Udp::new(&lp));
+        let event_loop = Loop::new().unwrap();
+        let (one, other) = (Udp::new(&event_loop), Udp::new(&event_loop));
         one.bind_with((ip, 0).into(), options().reuse_port(true))
             .unwrap();
         let address = one.local_addr().unwrap();
@@ -47,7 +51,7 @@ fn a_reuse_port_group_shares_the_flows() {
         for _ in 0..64 {
             raw(ip).0.send_to(b"x", address).unwrap();
         }
-        run_until(&lp, || at_one.len() + at_other.len() == 64);
+        run_until(&event_loop, || at_one.len() + at_other.len() == 64);
         assert!(at_one.len() > 0 && at_other.len() > 0);
         // One processor at most is told apart from others here, and it is processor 0 or another one.
         one.attach_reuseport_cpu_selector(1).unwrap();
@@ -55,7 +59,7 @@ fn a_reuse_port_group_shares_the_flows() {
         for _ in 0..64 {
             raw(ip).0.send_to(b"x", address).unwrap();
         }
-        run_until(&lp, || at_one.len() + at_other.len() == 128);
+        run_until(&event_loop, || at_one.len() + at_other.len() == 128);
         assert_eq!(at_other.len(), before, "position 0 gets all of it");
     }
 }
@@ -63,8 +67,8 @@ fn a_reuse_port_group_shares_the_flows() {
 #[test]
 fn a_member_of_a_group_disconnects_and_keeps_its_port() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (one, other) = (Udp::new(&lp), Udp::new(&lp));
+        let event_loop = Loop::new().unwrap();
+        let (one, other) = (Udp::new(&event_loop), Udp::new(&event_loop));
         one.bind_with((ip, 0).into(), options().reuse_port(true))
             .unwrap();
         let address = one.local_addr().unwrap();
@@ -83,9 +87,9 @@ fn a_member_of_a_group_disconnects_and_keeps_its_port() {
 #[test]
 fn an_ipv6_only_handle_leaves_ipv4_alone() {
     let Some(_) = v6() else { return };
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     for only in [false, true] {
-        let udp = Udp::new(&lp);
+        let udp = Udp::new(&event_loop);
         let wildcard = "[::]:0".parse().unwrap();
         udp.bind_with(wildcard, options().ipv6_only(only)).unwrap();
         let port = udp.local_addr().unwrap().port();
@@ -98,7 +102,7 @@ fn an_ipv6_only_handle_leaves_ipv4_alone() {
             .0
             .send_to(b"v6", ("::1", port))
             .unwrap();
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(heard.len(), if only { 1 } else { 2 });
         udp.connect(raw("::1".parse().unwrap()).1).unwrap();
         udp.disconnect().unwrap();
@@ -107,7 +111,7 @@ fn an_ipv6_only_handle_leaves_ipv4_alone() {
             assert_eq!(uv_sys::ipv6_only(fd), Ok(true), "also after a disconnect");
         }
     }
-    let v4 = Udp::new(&lp);
+    let v4 = Udp::new(&event_loop);
     let result = v4.bind_with("127.0.0.1:0".parse().unwrap(), options().ipv6_only(true));
     assert_eq!(result, Err(Errno::EINVAL));
     assert_eq!(
@@ -120,9 +124,9 @@ fn an_ipv6_only_handle_leaves_ipv4_alone() {
 #[test]
 fn a_handle_for_a_family_has_a_socket_at_once() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
-        let udp = Udp::for_family(&lp, family).unwrap();
+        let udp = Udp::for_family(&event_loop, family).unwrap();
         assert!(udp.fileno().is_ok());
         udp.set_ttl(7).unwrap();
         let other = if ip.is_ipv4() {
@@ -135,7 +139,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         assert_eq!(udp.ttl(), Ok(7));
         assert_eq!(udp.bind((ip, 0).into()), Err(Errno::EINVAL));
         // Sending binds one that is not bound.
-        let udp = Udp::for_family(&lp, family).unwrap();
+        let udp = Udp::for_family(&event_loop, family).unwrap();
         let (peer, to) = raw(ip);
         udp.try_send_to(b"x", to).unwrap();
         assert_eq!(next(&peer), b"x");
@@ -143,55 +147,55 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         let heard = listen(&udp);
         let local = udp.local_addr().unwrap();
         peer.send_to(b"y", (ip, local.port())).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
     }
 }
 
 #[test]
 fn an_adopted_socket_is_recognised_as_what_it_is() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
-        let unbound = Udp::adopt(&lp, uv_sys::socket(family).unwrap()).unwrap();
+        let unbound = Udp::adopt(&event_loop, uv_sys::socket(family).unwrap()).unwrap();
         assert_eq!(unbound.bind((ip, 0).into()), Ok(()));
 
         let (socket, address) = raw(ip);
-        let bound = Udp::adopt(&lp, socket.into()).unwrap();
+        let bound = Udp::adopt(&event_loop, socket.into()).unwrap();
         assert_eq!(bound.local_addr(), Ok(address));
         assert_eq!(bound.bind((ip, 0).into()), Err(Errno::EINVAL));
         assert_eq!(bound.peer_addr(), Err(Errno::ENOTCONN));
         let heard = listen(&bound);
         raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
 
         let ((socket, address), (peer, to_peer)) = (raw(ip), raw(ip));
         raw(ip).0.send_to(b"stranger", address).unwrap();
         socket.connect(to_peer).unwrap();
-        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         assert_eq!(udp.peer_addr(), Ok(to_peer));
         assert_eq!(udp.try_send_to(b"x", to_peer), Err(Errno::EISCONN));
         udp.try_send(b"ping").unwrap();
         assert_eq!(next(&peer), b"ping");
         let heard = listen(&udp);
         peer.send_to(b"pong", address).unwrap();
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
         assert_eq!(heard.get(), [Ok((b"pong".to_vec(), to_peer))]);
-        assert_eq!(udp.counters().strangers, 1);
+        assert_eq!(udp.counters().filtered, 1);
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr(), Ok(address), "whoever chose the port");
         raw(ip).0.send_to(b"anybody", address).unwrap();
-        run_until(&lp, || heard.len() == 2);
+        run_until(&event_loop, || heard.len() == 2);
     }
 }
 
 #[test]
 fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let socket = bind_by_number(|port| Ok(UdpSocket::bind((ip, port))?));
         let address = socket.local_addr().unwrap();
         socket.connect(dead(ip)).unwrap();
-        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         for _ in 0..2 {
             udp.connect(dead(ip)).unwrap();
             assert_eq!(udp.local_addr(), Ok(address));
@@ -203,7 +207,7 @@ fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
         let socket = UdpSocket::bind(wildcard).unwrap();
         let port = socket.local_addr().unwrap().port();
         socket.connect(dead(ip)).unwrap();
-        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr().unwrap().port(), port);
     }
@@ -212,14 +216,14 @@ fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
 #[test]
 fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (socket, address) = raw(ip);
         uv_sys::set_recv_ttl(&socket, true).unwrap();
         uv_sys::set_recv_errors(&socket, true).unwrap();
         uv_sys::set_gro(&socket, true).unwrap();
         let spy = socket.try_clone().unwrap();
         spy.set_nonblocking(false).unwrap();
-        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         let error = spy.recv(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
         let (log, errors) = (Log::new(), Log::new());
@@ -234,16 +238,16 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
         )
         .unwrap();
         let size = std::num::NonZeroU16::new(10).unwrap();
-        let sender = connected(&lp, address);
+        let sender = connected(&event_loop, address);
         sender.try_send_segments(&[7; 50], size, None).unwrap();
-        run_until(&lp, || log.len() == 5);
+        run_until(&event_loop, || log.len() == 5);
         assert_eq!(
             log.get(),
             [(10, true); 5],
             "split, though it came coalesced"
         );
         udp.try_send_to(b"anyone?", dead(ip)).unwrap();
-        run_until(&lp, || errors.len() == 1);
+        run_until(&event_loop, || errors.len() == 1);
         assert_eq!(errors.get(), [true]);
     }
 }
@@ -260,8 +264,8 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
         }));
         remove();
         for (ip, socket) in loopbacks().into_iter().zip(sockets) {
-            let lp = Loop::new().unwrap();
-            let udp = Udp::new(&lp);
+            let event_loop = Loop::new().unwrap();
+            let udp = Udp::new(&event_loop);
             assert_eq!(refusal(&udp, socket), Errno::ENODEV);
             assert!(!udp.recv_ttl());
             udp.bind(SocketAddr::new(ip, 0)).unwrap();
@@ -283,8 +287,8 @@ fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
 
 #[test]
 fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
-    let lp = Loop::new().unwrap();
-    let empty = Udp::new(&lp);
+    let event_loop = Loop::new().unwrap();
+    let empty = Udp::new(&event_loop);
     let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(refusal(&empty, stream), Errno::EINVAL);
     let file = std::fs::File::open("/dev/null").unwrap();
@@ -293,19 +297,19 @@ fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
     assert_eq!(refusal(&empty, unix), Errno::EAFNOSUPPORT);
     assert_eq!(empty.fileno(), Err(Errno::EBADF), "nothing was adopted");
     let ip = "127.0.0.1".parse().unwrap();
-    let (udp, _) = bound(&lp, ip);
+    let (udp, _) = bound(&event_loop, ip);
     assert_eq!(refusal(&udp, raw(ip).0), Errno::EALREADY);
     udp.close(|_| ()).unwrap();
     assert_eq!(refusal(&udp, raw(ip).0), Errno::EBADF);
-    drop(lp);
+    drop(event_loop);
     assert_eq!(refusal(&empty, raw(ip).0), Errno::EBADF, "without a loop");
 }
 
 #[test]
 fn a_descriptor_that_cannot_be_adopted_comes_back() {
-    let lp = Loop::new().unwrap();
+    let event_loop = Loop::new().unwrap();
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    let (errno, ours) = Udp::adopt(&lp, ours.into()).unwrap_err();
+    let (errno, ours) = Udp::adopt(&event_loop, ours.into()).unwrap_err();
     assert_eq!(errno, Errno::EAFNOSUPPORT);
     let ours = std::os::unix::net::UnixDatagram::from(ours);
     theirs.send(b"hello").unwrap();
@@ -315,9 +319,9 @@ fn a_descriptor_that_cannot_be_adopted_comes_back() {
 #[test]
 fn a_socket_is_given_back_with_all_that_it_is() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
-        let udp = connected(&lp, to_peer);
+        let udp = connected(&event_loop, to_peer);
         let address = udp.local_addr().unwrap();
         let heard = listen(&udp);
         let results = Log::new();
@@ -327,26 +331,26 @@ fn a_socket_is_given_back_with_all_that_it_is() {
         assert!(udp.is_closing());
         assert_eq!(socket.local_addr().unwrap(), address);
         assert_eq!(socket.peer_addr().unwrap(), to_peer);
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(results.get(), [Ok(()), Ok(())], "offered once more");
         peer.send_to(b"for the new owner", address).unwrap();
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(heard.len(), 0);
         assert_eq!(all(&socket), [b"for the new owner".to_vec()]);
         assert_eq!(all(&peer), [b"one".to_vec(), b"two".to_vec()]);
-        let again = Udp::adopt(&lp, socket.into()).unwrap();
+        let again = Udp::adopt(&event_loop, socket.into()).unwrap();
         again.try_send(b"three").unwrap();
         assert_eq!(next(&peer), b"three");
     }
-    let lp = Loop::new().unwrap();
-    assert_eq!(Udp::new(&lp).into_fd().map(drop), Err(Errno::EBADF));
+    let event_loop = Loop::new().unwrap();
+    assert_eq!(Udp::new(&event_loop).into_fd().map(drop), Err(Errno::EBADF));
 }
 
 #[test]
 fn a_socket_is_given_back_inside_its_own_callback_too() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let given = std::rc::Rc::new(std::cell::RefCell::new(None));
         let room = std::rc::Rc::clone(&given);
         udp.recv_start(move |udp, _| {
@@ -354,8 +358,8 @@ fn a_socket_is_given_back_inside_its_own_callback_too() {
         })
         .unwrap();
         raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&lp, || given.borrow().is_some());
-        settle(&lp);
+        run_until(&event_loop, || given.borrow().is_some());
+        settle(&event_loop);
         let socket = UdpSocket::from(given.take().unwrap());
         raw(ip).0.send_to(b"y", address).unwrap();
         assert_eq!(all(&socket), [b"y".to_vec()]);
@@ -369,12 +373,12 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
         .into_iter()
         .flat_map(|ip| [(ip, false), (ip, true)])
     {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let any = Family::of(&(ip, 0).into()).unspecified();
         let (socket, address) = raw(if wildcard { any } else { ip });
         let address = SocketAddr::new(ip, address.port());
         let _copy = socket.try_clone().unwrap();
-        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         let (peer, to_peer) = raw(ip);
         let heard = listen(&udp);
         udp.connect(to_peer).unwrap();
@@ -382,7 +386,7 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
         udp.disconnect().unwrap();
         peer.send_to(b"from the former peer", address).unwrap();
         raw(ip).0.send_to(b"from a stranger", address).unwrap();
-        run_until(&lp, || heard.len() == 3);
+        run_until(&event_loop, || heard.len() == 3);
         let texts = heard.get().into_iter().map(|heard| heard.unwrap().0);
         let expected = [&b"before"[..], b"from the former peer", b"from a stranger"];
         assert_eq!(texts.collect::<Vec<_>>(), expected);
@@ -394,10 +398,10 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
 fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
     const COUNT: u8 = 200;
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         for _ in 0..30 {
             let (peer, to_peer) = raw(ip);
-            let udp = Udp::new(&lp);
+            let udp = Udp::new(&event_loop);
             udp.bind_with((ip, 0).into(), options().reuse_port(true))
                 .unwrap();
             // Whatever net.core.rmem_default is.
@@ -417,7 +421,7 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             told.recv().unwrap();
             udp.disconnect().unwrap();
             sender.join().unwrap();
-            settle(&lp);
+            settle(&event_loop);
             let mut numbers: Vec<_> = heard
                 .get()
                 .into_iter()

@@ -9,11 +9,11 @@ use super::harness::*;
 #[test]
 fn other_threads_send_through_a_handles_remote() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        let remote = udp.remote().unwrap();
-        let alive = lp.remote().keep_alive();
+        let udp = connected(&event_loop, address);
+        let remote = udp.sender().unwrap();
+        let alive = event_loop.proxy().keep_alive();
         let thread = std::thread::spawn(move || {
             for number in 0..50 {
                 remote.send(vec![number; 10]).unwrap();
@@ -21,9 +21,9 @@ fn other_threads_send_through_a_handles_remote() {
             remote.post(|udp| udp.close(|_| ()).unwrap()).unwrap();
             drop(alive);
         });
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
         thread.join().unwrap();
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
         assert_eq!(
             all(&peer),
             (0..50).map(|number| vec![number; 10]).collect::<Vec<_>>()
@@ -34,30 +34,30 @@ fn other_threads_send_through_a_handles_remote() {
 
 #[test]
 fn a_remote_of_a_closed_handle_reaches_nothing_and_one_of_a_gone_loop_says_so() {
-    let lp = Loop::new().unwrap();
-    let (udp, _) = bound(&lp, "127.0.0.1".parse().unwrap());
-    let remote = udp.remote().unwrap();
+    let event_loop = Loop::new().unwrap();
+    let (udp, _) = bound(&event_loop, "127.0.0.1".parse().unwrap());
+    let remote = udp.sender().unwrap();
     udp.close(|_| ()).unwrap();
-    lp.run(RunMode::Default).unwrap();
+    event_loop.run(RunMode::Default).unwrap();
     remote.post(|_| unreachable!()).unwrap();
-    lp.run(RunMode::Default).unwrap();
-    drop(lp);
+    event_loop.run(RunMode::Default).unwrap();
+    drop(event_loop);
     assert_eq!(remote.send(vec![1]), Err(Errno::ECANCELED));
 }
 
 #[test]
 fn a_remote_of_a_handle_that_is_closing_reaches_nothing_either() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        let remote = udp.remote().unwrap();
+        let udp = connected(&event_loop, address);
+        let remote = udp.sender().unwrap();
         udp.close(|_| ()).unwrap();
         // They run before the closing callback.
         remote.post(|_| unreachable!()).unwrap();
         remote.send(vec![1]).unwrap();
         remote.send_to(vec![2], address).unwrap();
-        lp.run(RunMode::Default).unwrap();
+        event_loop.run(RunMode::Default).unwrap();
         assert_eq!(udp.counters().errors, [], "nothing was refused");
         assert!(all(&peer).is_empty());
     }
@@ -66,18 +66,18 @@ fn a_remote_of_a_handle_that_is_closing_reaches_nothing_either() {
 #[test]
 fn a_remote_answers_at_once_what_can_be_known_without_the_handle() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let udp = Udp::new(&lp);
-        let remote = udp.remote().unwrap();
+        let event_loop = Loop::new().unwrap();
+        let udp = Udp::new(&event_loop);
+        let remote = udp.sender().unwrap();
         let (_peer, address) = raw(ip);
         let (zero, long) = (SocketAddr::new(ip, 0), vec![7; MAX_DATAGRAM + 1]);
         assert_eq!(remote.send(long.clone()), Err(Errno::EMSGSIZE));
         assert_eq!(remote.send_to(long, address), Err(Errno::EMSGSIZE));
         assert_eq!(remote.send_to(vec![1], zero), Err(Errno::EINVAL));
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(udp.counters().errors, [], "nothing was asked for");
         assert_eq!(remote.send(vec![7; MAX_DATAGRAM]), Ok(()));
-        lp.run(RunMode::NoWait).unwrap();
+        event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(udp.counters().errors, [(Errno::EDESTADDRREQ, 1)]);
     }
 }
@@ -85,21 +85,25 @@ fn a_remote_answers_at_once_what_can_be_known_without_the_handle() {
 #[test]
 fn a_remote_keeps_neither_its_handle_nor_the_loop_alive_unless_it_is_asked_to() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = connected(&lp, address);
-        let remote = udp.remote().unwrap();
-        assert!(!lp.alive());
-        assert_eq!(lp.run(RunMode::Default), Ok(false), "nothing to wait for");
+        let udp = connected(&event_loop, address);
+        let remote = udp.sender().unwrap();
+        assert!(!event_loop.alive());
+        assert_eq!(
+            event_loop.run(RunMode::Default),
+            Ok(false),
+            "nothing to wait for"
+        );
 
         let alive = remote.keep_alive();
-        assert!(lp.alive());
+        assert!(event_loop.alive());
         let sender = remote.clone();
         let thread = std::thread::spawn(move || {
             sender.send(vec![1]).unwrap();
             drop(alive);
         });
-        assert_eq!(lp.run(RunMode::Default), Ok(false));
+        assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         thread.join().unwrap();
         assert_eq!(all(&peer), [[1]], "the loop waited for the thread");
 
@@ -108,9 +112,9 @@ fn a_remote_keeps_neither_its_handle_nor_the_loop_alive_unless_it_is_asked_to() 
         remote
             .post(|_| unreachable!("of a dropped handle"))
             .unwrap();
-        lp.run(RunMode::NoWait).unwrap();
-        assert!(lp.alive());
+        event_loop.run(RunMode::NoWait).unwrap();
+        assert!(event_loop.alive());
         drop(alive);
-        assert!(!lp.alive());
+        assert!(!event_loop.alive());
     }
 }

@@ -7,18 +7,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use uv_sys::fault::{self, Call};
-use uv_udp::{Arrival, Errno, Loop, Timer, Udp};
+use uv_udp::{Errno, Loop, RecvMeta, Timer, Udp};
 
 use super::harness::*;
 
 const SLOT: usize = 65_536;
 
 /// What a buffer came back with: the datagrams of each arrival, and what came with them; or an error.
-type Back = Result<Vec<(Vec<Vec<u8>>, Arrival)>, Errno>;
+type Back = Result<Vec<(Vec<Vec<u8>>, RecvMeta)>, Errno>;
 
 /// The datagrams of an arrival.
-fn split(buffer: &[u8], arrival: &Arrival) -> Vec<Vec<u8>> {
-    let run = arrival.run(buffer);
+fn split(buffer: &[u8], arrival: &RecvMeta) -> Vec<Vec<u8>> {
+    let run = arrival.segments(buffer);
     run.map(|datagram| datagram.data.to_vec()).collect()
 }
 
@@ -43,7 +43,7 @@ fn listen_into(udp: &Udp, room: usize) -> Log<Back> {
     log
 }
 
-fn arrivals(log: &Log<Back>) -> Vec<(Vec<Vec<u8>>, Arrival)> {
+fn arrivals(log: &Log<Back>) -> Vec<(Vec<Vec<u8>>, RecvMeta)> {
     log.get().into_iter().flat_map(Result::unwrap).collect()
 }
 
@@ -58,8 +58,8 @@ fn expected(count: u8) -> Vec<Vec<u8>> {
     (0..count).map(|number| vec![number; 10]).collect()
 }
 
-fn send_coalesced(lp: &Loop, to: SocketAddr, count: u8) -> SocketAddr {
-    let sender = connected(lp, to);
+fn send_coalesced(event_loop: &Loop, to: SocketAddr, count: u8) -> SocketAddr {
+    let sender = connected(event_loop, to);
     let data = expected(count).concat();
     let sent = sender.try_send_segments(&data, NonZeroU16::new(10).unwrap(), None);
     assert_eq!(sent, Ok(data.len()));
@@ -69,8 +69,8 @@ fn send_coalesced(lp: &Loop, to: SocketAddr, count: u8) -> SocketAddr {
 #[test]
 fn a_buffer_is_filled_with_several_datagrams_by_one_system_call() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (one, other) = (raw(ip), raw(ip));
         let texts = [&b"one"[..], b"", b"three", b"four", b"five"];
         for (text, (socket, _)) in texts.iter().zip([&one, &other].into_iter().cycle()) {
@@ -78,7 +78,7 @@ fn a_buffer_is_filled_with_several_datagrams_by_one_system_call() {
         }
         let back = listen_into(&udp, 4 * SLOT + 100);
         let before = fault::calls(Call::Recvmmsg);
-        run_until(&lp, || arrivals(&back).len() == 5);
+        run_until(&event_loop, || arrivals(&back).len() == 5);
         // Four in the first buffer, and the fifth in the second, which has room for more: so there were none.
         assert_eq!(fault::calls(Call::Recvmmsg) - before, 2);
         let first = back.get()[0].clone().unwrap();
@@ -98,12 +98,12 @@ fn a_buffer_is_filled_with_several_datagrams_by_one_system_call() {
 fn bursts_come_as_runs_where_a_buffer_has_room_for_one_and_one_by_one_elsewhere() {
     for ip in loopbacks() {
         for room in [20, SLOT, 3 * SLOT] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let back = listen_into(&udp, room);
             for burst in 1..6 {
-                let from = send_coalesced(&lp, address, 50);
-                run_until(&lp, || datagrams(&back).len() == burst * 50);
+                let from = send_coalesced(&event_loop, address, 50);
+                run_until(&event_loop, || datagrams(&back).len() == burst * 50);
                 assert_eq!(datagrams(&back)[(burst - 1) * 50..], expected(50));
                 assert!(
                     arrivals(&back)[burst - 1..]
@@ -128,17 +128,17 @@ fn bursts_come_as_runs_where_a_buffer_has_room_for_one_and_one_by_one_elsewhere(
 #[test]
 fn a_run_that_waits_in_the_socket_is_split_for_buffers_that_are_too_short_for_it() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let back = listen_into(&udp, 3 * SLOT);
         for burst in 1..6 {
-            send_coalesced(&lp, address, 50);
-            run_until(&lp, || datagrams(&back).len() == burst * 50);
+            send_coalesced(&event_loop, address, 50);
+            run_until(&event_loop, || datagrams(&back).len() == burst * 50);
         }
         udp.recv_stop().unwrap();
-        send_coalesced(&lp, address, 50);
+        send_coalesced(&event_loop, address, 50);
         let back = listen_into(&udp, 20);
-        run_until(&lp, || datagrams(&back).len() == 50);
+        run_until(&event_loop, || datagrams(&back).len() == 50);
         assert_eq!(datagrams(&back), expected(50));
         assert!(arrivals(&back).iter().all(|(_, arrival)| arrival.len == 10));
     }
@@ -147,8 +147,8 @@ fn a_run_that_waits_in_the_socket_is_split_for_buffers_that_are_too_short_for_it
 #[test]
 fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (errors, lengths) = (Log::new(), Log::new());
         let (failed, found) = (errors.clone(), lengths.clone());
         // None, one without room, and one with.
@@ -171,7 +171,7 @@ fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
         let (socket, _) = raw(ip);
         socket.send_to(b"four", address).unwrap();
         socket.send_to(b"three", address).unwrap();
-        run_until(&lp, || lengths.len() == 2);
+        run_until(&event_loop, || lengths.len() == 2);
         assert_eq!(lengths.get(), [4, 5]);
         assert_eq!(
             errors.get(),
@@ -189,8 +189,8 @@ fn a_supply_that_stops_gets_its_buffer_back_unused_and_hears_nothing_else() {
         .into_iter()
         .flat_map(|ip| rooms.map(|room| (ip, room)))
     {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (asked, unused) = (Log::new(), Log::new());
         let (times, log) = (asked.clone(), unused.clone());
         udp.recv_batch_into_start(
@@ -208,20 +208,20 @@ fn a_supply_that_stops_gets_its_buffer_back_unused_and_hears_nothing_else() {
         )
         .unwrap();
         raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&lp, || asked.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || asked.len() == 1);
+        settle(&event_loop);
         let expected: Vec<_> = room.map(|room| (Some(room), Ok(0))).into_iter().collect();
         assert_eq!(unused.get(), expected);
         let heard = listen(&udp);
-        run_until(&lp, || heard.len() == 1);
+        run_until(&event_loop, || heard.len() == 1);
     }
 }
 
 #[test]
 fn a_supply_that_changes_the_peer_each_time_leaves_others_their_turn() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (peer, to) = raw(ip);
         peer.send_to(b"x", address).unwrap();
         udp.recv_batch_into_start(
@@ -234,39 +234,41 @@ fn a_supply_that_changes_the_peer_each_time_leaves_others_their_turn() {
         .unwrap();
         let due = Log::new();
         let log = due.clone();
-        let timer = Timer::new(&lp);
+        let timer = Timer::new(&event_loop);
         timer
             .start(Duration::from_millis(1), Duration::ZERO, move |_| {
                 log.add(())
             })
             .unwrap();
-        run_until(&lp, || due.len() == 1);
+        run_until(&event_loop, || due.len() == 1);
     }
 }
 
 #[test]
 fn strangers_leave_a_gap_and_a_network_error_costs_no_datagram() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
         for (socket, text) in [(&peer, "one"), (&stranger, "no"), (&peer, "two")] {
             socket.send_to(text.as_bytes(), address).unwrap();
         }
         udp.connect(to).unwrap();
         let back = listen_into(&udp, 3 * SLOT);
-        run_until(&lp, || arrivals(&back).len() == 2);
+        run_until(&event_loop, || arrivals(&back).len() == 2);
         assert_eq!(datagrams(&back), [b"one", b"two"]);
         let offsets: Vec<_> = arrivals(&back)
             .iter()
             .map(|(_, arrival)| arrival.offset)
             .collect();
         assert_eq!(offsets, [0, 2 * SLOT]);
-        assert_eq!(udp.counters().strangers, 1);
+        assert_eq!(udp.counters().filtered, 1);
         // Its answer comes with the next read.
         drop(peer);
         assert_eq!(udp.try_send(b"x"), Ok(1));
-        run_until(&lp, || back.get().contains(&Err(Errno::ECONNREFUSED)));
+        run_until(&event_loop, || {
+            back.get().contains(&Err(Errno::ECONNREFUSED))
+        });
     }
 }
 
@@ -286,8 +288,8 @@ fn restart_single(udp: &Udp, room: usize, heard: &Log<Vec<u8>>) {
 #[test]
 fn a_supply_that_goes_over_to_another_form_loses_nothing() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = Log::new();
         let log = heard.clone();
         udp.recv_batch_into_start(
@@ -302,7 +304,7 @@ fn a_supply_that_goes_over_to_another_form_loses_nothing() {
         for datagram in expected(3) {
             peer.send_to(&datagram, address).unwrap();
         }
-        run_until(&lp, || heard.len() == 3);
+        run_until(&event_loop, || heard.len() == 3);
         assert_eq!(heard.get(), expected(3));
     }
 }
@@ -311,8 +313,8 @@ fn a_supply_that_goes_over_to_another_form_loses_nothing() {
 fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
     for ip in loopbacks() {
         for many in [true, false] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let (heard, seen) = (Log::new(), Rc::new(RefCell::new(0)));
             let (log, total) = (heard.clone(), Rc::clone(&seen));
             let count = move |udp: &Udp, count: usize| {
@@ -332,11 +334,11 @@ fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
                     .unwrap();
             }
             for burst in 1..3 {
-                send_coalesced(&lp, address, 10);
-                run_until(&lp, || *seen.borrow() == burst * 10);
+                send_coalesced(&event_loop, address, 10);
+                run_until(&event_loop, || *seen.borrow() == burst * 10);
             }
-            send_coalesced(&lp, address, 10);
-            run_until(&lp, || heard.len() == 10);
+            send_coalesced(&event_loop, address, 10);
+            run_until(&event_loop, || heard.len() == 10);
             assert_eq!(heard.get(), expected(10));
         }
     }
@@ -345,30 +347,30 @@ fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
 #[test]
 fn strangers_are_counted_also_where_buffers_are_too_short_for_runs() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
-        udp.set_recv_runs(true).unwrap();
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        udp.set_gro(true).unwrap();
         let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
         stranger.send_to(b"no", address).unwrap();
         peer.send_to(b"one", address).unwrap();
         udp.connect(to).unwrap();
         let back = listen_into(&udp, 100);
-        run_until(&lp, || arrivals(&back).len() == 1);
-        assert_eq!(udp.counters().strangers, 1);
+        run_until(&event_loop, || arrivals(&back).len() == 1);
+        assert_eq!(udp.counters().filtered, 1);
     }
 }
 
 #[test]
 fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (peer, _) = raw(ip);
         let back = listen_into(&udp, SLOT);
         for count in 1..50 {
             peer.send_to(b"x", address).unwrap();
-            run_until(&lp, || arrivals(&back).len() == count);
-            settle(&lp);
+            run_until(&event_loop, || arrivals(&back).len() == count);
+            settle(&event_loop);
         }
         assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)).unwrap(), Ok(false));
     }
@@ -377,8 +379,8 @@ fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
 #[test]
 fn an_arrival_is_taken_apart_in_the_buffer_that_it_came_with_and_in_no_shorter_one() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let parts = Log::new();
         let log = parts.clone();
         udp.recv_batch_into_start(
@@ -386,12 +388,15 @@ fn an_arrival_is_taken_apart_in_the_buffer_that_it_came_with_and_in_no_shorter_o
             move |_, buffer, outcome| {
                 let buffer = buffer.unwrap();
                 for arrival in outcome.unwrap() {
-                    let run = arrival.run(&buffer);
+                    let run = arrival.segments(&buffer);
                     assert_eq!((run.source(), run.len()), (arrival.source, 1));
                     let datagram = run.clone().next().unwrap();
                     log.add((datagram.data.to_vec(), datagram.truncated));
                     let short = &buffer[..arrival.len.saturating_sub(1)];
-                    assert_eq!(arrival.run(short).count(), usize::from(arrival.len == 0));
+                    assert_eq!(
+                        arrival.segments(short).count(),
+                        usize::from(arrival.len == 0)
+                    );
                 }
             },
         )
@@ -400,7 +405,7 @@ fn an_arrival_is_taken_apart_in_the_buffer_that_it_came_with_and_in_no_shorter_o
         for data in [&b""[..], b"hello", b"hello, world"] {
             sender.send_to(data, address).unwrap();
         }
-        run_until(&lp, || parts.len() == 3);
+        run_until(&event_loop, || parts.len() == 3);
         let expected = [("", false), ("hello", false), ("hello, wor", true)];
         assert_eq!(
             parts.get(),

@@ -73,25 +73,25 @@ fn send_numbered(to: SocketAddr, count: u8) {
     }
 }
 
-fn send_coalesced(lp: &Loop, to: SocketAddr, count: u8) {
+fn send_coalesced(event_loop: &Loop, to: SocketAddr, count: u8) {
     let size = NonZeroU16::new(10).unwrap();
     let data = expected(count).concat();
-    let sent = connected(lp, to).try_send_segments(&data, size, None);
+    let sent = connected(event_loop, to).try_send_segments(&data, size, None);
     assert_eq!(sent, Ok(data.len()));
 }
 
 #[test]
 fn a_buffer_comes_back_with_a_datagram_its_source_and_its_full_length() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let back = listen_into(&udp, 4);
         let (sender, from) = raw(ip);
         for data in [&b"abc"[..], b"", b"abcdef"] {
             sender.send_to(data, address).unwrap();
         }
-        run_until(&lp, || datagrams(&back).len() == 3);
-        settle(&lp);
+        run_until(&event_loop, || datagrams(&back).len() == 3);
+        settle(&event_loop);
         assert_eq!(
             back.get(),
             [
@@ -130,8 +130,8 @@ impl RecvBuffer for Fresh {
 #[test]
 fn memory_that_is_not_initialised_is_filled_as_any_other() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let ((one, to_one), (many, to_many)) = (bound(&lp, ip), bound(&lp, ip));
+        let event_loop = Loop::new().unwrap();
+        let ((one, to_one), (many, to_many)) = (bound(&event_loop, ip), bound(&event_loop, ip));
         let (log, log_of_many) = (Log::new(), Log::new());
         let (entries, entries_of_many) = (log.clone(), log_of_many.clone());
         one.recv_into_start(
@@ -155,7 +155,7 @@ fn memory_that_is_not_initialised_is_filled_as_any_other() {
         let (sender, _) = raw(ip);
         sender.send_to(b"abcdef", to_one).unwrap();
         sender.send_to(b"abcdef", to_many).unwrap();
-        run_until(&lp, || log.len() + log_of_many.len() == 2);
+        run_until(&event_loop, || log.len() + log_of_many.len() == 2);
         assert_eq!(log.get(), [b"abcd"]);
         assert_eq!(log_of_many.get(), [b"abcdef"]);
     }
@@ -164,12 +164,12 @@ fn memory_that_is_not_initialised_is_filled_as_any_other() {
 #[test]
 fn datagrams_are_not_coalesced_in_the_users_memory() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let back = listen_into(&udp, 65_536);
         for _ in 0..3 {
-            send_coalesced(&lp, address, 50);
-            settle(&lp);
+            send_coalesced(&event_loop, address, 50);
+            settle(&event_loop);
         }
         assert_eq!(
             datagrams(&back),
@@ -181,18 +181,18 @@ fn datagrams_are_not_coalesced_in_the_users_memory() {
 #[test]
 fn what_was_coalesced_for_another_form_is_split_into_the_users_buffers() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
         // After a burst the handle lets the kernel coalesce.
-        send_coalesced(&lp, address, 50);
-        run_until(&lp, || heard.len() == 50);
-        send_coalesced(&lp, address, 50);
-        run_until(&lp, || heard.len() == 100);
+        send_coalesced(&event_loop, address, 50);
+        run_until(&event_loop, || heard.len() == 50);
+        send_coalesced(&event_loop, address, 50);
+        run_until(&event_loop, || heard.len() == 100);
         udp.recv_stop().unwrap();
-        send_coalesced(&lp, address, 50);
+        send_coalesced(&event_loop, address, 50);
         let back = listen_into(&udp, 4);
-        run_until(&lp, || datagrams(&back).len() == 50);
+        run_until(&event_loop, || datagrams(&back).len() == 50);
         let first = Back::Datagram(vec![0; 4], 10, heard_source(&back));
         assert_eq!(back.get()[0], first);
     }
@@ -209,8 +209,8 @@ fn heard_source(back: &Log<Back>) -> SocketAddr {
 fn without_a_buffer_the_callback_hears_enobufs_and_the_datagram_waits() {
     for ip in loopbacks() {
         for empty in [None, Some(vec![])] {
-            let lp = Loop::new().unwrap();
-            let (udp, address) = bound(&lp, ip);
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
             let (pool, back) = (Rc::new(RefCell::new(empty.clone())), Log::new());
             let (buffers, log) = (Rc::clone(&pool), back.clone());
             udp.recv_into_start(
@@ -225,10 +225,12 @@ fn without_a_buffer_the_callback_hears_enobufs_and_the_datagram_waits() {
             )
             .unwrap();
             send_numbered(address, 1);
-            run_until(&lp, || back.len() > 0);
+            run_until(&event_loop, || back.len() > 0);
             assert_eq!(back.get()[0], (empty.map(|_| 0), Err(Errno::ENOBUFS)));
             *pool.borrow_mut() = Some(vec![0; 100]);
-            run_until(&lp, || back.get().contains(&(Some(100), Ok(Some(10)))));
+            run_until(&event_loop, || {
+                back.get().contains(&(Some(100), Ok(Some(10))))
+            });
         }
     }
 }
@@ -236,8 +238,8 @@ fn without_a_buffer_the_callback_hears_enobufs_and_the_datagram_waits() {
 #[test]
 fn stopping_half_way_leaves_the_rest_for_the_next_start_of_any_form() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let first = Log::new();
         let log = first.clone();
         udp.recv_into_start(
@@ -252,8 +254,8 @@ fn stopping_half_way_leaves_the_rest_for_the_next_start_of_any_form() {
         )
         .unwrap();
         send_numbered(address, 6);
-        run_until(&lp, || first.len() == 2);
-        settle(&lp);
+        run_until(&event_loop, || first.len() == 2);
+        settle(&event_loop);
         assert_eq!(first.get(), [0, 1]);
         let second = Log::new();
         let log = second.clone();
@@ -264,10 +266,10 @@ fn stopping_half_way_leaves_the_rest_for_the_next_start_of_any_form() {
             }
         })
         .unwrap();
-        run_until(&lp, || second.len() == 2);
+        run_until(&event_loop, || second.len() == 2);
         assert_eq!(second.get(), [2, 3]);
         let third = listen_into(&udp, 16);
-        run_until(&lp, || datagrams(&third).len() == 2);
+        run_until(&event_loop, || datagrams(&third).len() == 2);
         assert_eq!(datagrams(&third), expected(6)[4..]);
     }
 }
@@ -280,8 +282,8 @@ fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_e
         .flat_map(|ip| rooms.map(|room| (ip, room)))
         .flat_map(|(ip, room)| [(ip, room, false), (ip, room, true)])
     {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (asked, back) = (Log::new(), Log::new());
         let (log, heard) = (asked.clone(), back.clone());
         udp.recv_into_start(
@@ -304,8 +306,8 @@ fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_e
         )
         .unwrap();
         send_numbered(address, 1);
-        run_until(&lp, || asked.len() == 1);
-        settle(&lp);
+        run_until(&event_loop, || asked.len() == 1);
+        settle(&event_loop);
         let expected: Vec<_> = room
             .map(|room| (Some(room), Ok(true)))
             .into_iter()
@@ -313,7 +315,7 @@ fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_e
         assert_eq!(back.get(), expected);
         if !close {
             let heard = listen(&udp);
-            run_until(&lp, || heard.len() == 1);
+            run_until(&event_loop, || heard.len() == 1);
         }
     }
 }
@@ -321,14 +323,14 @@ fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_e
 #[test]
 fn strangers_from_before_connecting_get_no_buffer() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (peer, from) = raw(ip);
         send_numbered(address, 5);
         peer.send_to(b"peer", address).unwrap();
         udp.connect(from).unwrap();
         let back = listen_into(&udp, 16);
-        run_until(&lp, || back.len() == 2);
+        run_until(&event_loop, || back.len() == 2);
         let expected = Back::Datagram(b"peer".to_vec(), 4, from);
         assert_eq!(back.get(), [expected, Back::Nothing]);
     }
@@ -337,13 +339,13 @@ fn strangers_from_before_connecting_get_no_buffer() {
 #[test]
 fn a_network_error_comes_with_the_buffer_and_costs_no_datagram() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (sender, from) = raw(ip);
         let back = listen_into(&udp, 16);
         sender.send_to(b"x", address).unwrap();
         fault::script(Call::Recvmsg, [Fault::Errno(Errno::ENOMEM)]);
-        run_until(&lp, || back.len() == 3);
+        run_until(&event_loop, || back.len() == 3);
         assert_eq!(
             back.get(),
             [
@@ -354,7 +356,7 @@ fn a_network_error_comes_with_the_buffer_and_costs_no_datagram() {
         );
         udp.connect(dead(ip)).unwrap();
         udp.try_send(b"x").unwrap();
-        run_until(&lp, || {
+        run_until(&event_loop, || {
             back.get().contains(&Back::Error(Errno::ECONNREFUSED, true))
         });
     }
@@ -363,8 +365,8 @@ fn a_network_error_comes_with_the_buffer_and_costs_no_datagram() {
 #[test]
 fn a_panic_in_either_callback_costs_no_other_datagram() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (calls, back) = (Log::new(), Log::new());
         let log = back.clone();
         udp.recv_into_start(
@@ -385,7 +387,7 @@ fn a_panic_in_either_callback_costs_no_other_datagram() {
         for _ in 0..2 {
             let mut panics = false;
             for _ in 0..50 {
-                let run = catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait)));
+                let run = catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::NoWait)));
                 panics |= run.is_err();
                 if panics {
                     break;
@@ -393,7 +395,7 @@ fn a_panic_in_either_callback_costs_no_other_datagram() {
             }
             assert!(panics);
         }
-        settle(&lp);
+        settle(&event_loop);
         assert_eq!(back.get(), [0, 1, 2, 3]);
     }
 }
@@ -401,8 +403,9 @@ fn a_panic_in_either_callback_costs_no_other_datagram() {
 #[test]
 fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
     let ip = "127.0.0.1".parse().unwrap();
-    let lp = Loop::new().unwrap();
-    let ((flooded, to_flooded), (quiet, to_quiet)) = (bound(&lp, ip), bound(&lp, ip));
+    let event_loop = Loop::new().unwrap();
+    let ((flooded, to_flooded), (quiet, to_quiet)) =
+        (bound(&event_loop, ip), bound(&event_loop, ip));
     let (echo, _) = raw(ip);
     flooded
         .recv_into_start(
@@ -418,17 +421,17 @@ fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
         .unwrap();
     let heard = listen(&quiet);
     send_numbered(to_flooded, 1);
-    settle(&lp);
+    settle(&event_loop);
     send_numbered(to_quiet, 1);
-    run_until(&lp, || heard.len() == 1);
+    run_until(&event_loop, || heard.len() == 1);
 }
 
 #[test]
 fn runs_come_whole_to_those_who_ask_for_them() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
-        udp.set_recv_runs(true).unwrap();
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        udp.set_gro(true).unwrap();
         let log = Log::new();
         let entries = log.clone();
         udp.recv_into_start(
@@ -440,15 +443,15 @@ fn runs_come_whole_to_those_who_ask_for_them() {
             },
         )
         .unwrap();
-        send_coalesced(&lp, address, 50);
+        send_coalesced(&event_loop, address, 50);
         send_numbered(address, 1);
-        run_until(&lp, || log.len() == 2);
+        run_until(&event_loop, || log.len() == 2);
         assert_eq!(log.get(), [(500, Some(10)), (10, None)]);
         udp.recv_stop().unwrap();
-        udp.set_recv_runs(false).unwrap();
+        udp.set_gro(false).unwrap();
         let back = listen_into(&udp, 16);
-        send_coalesced(&lp, address, 50);
-        run_until(&lp, || datagrams(&back).len() == 50);
+        send_coalesced(&event_loop, address, 50);
+        run_until(&event_loop, || datagrams(&back).len() == 50);
         assert_eq!(datagrams(&back), expected(50));
     }
 }
@@ -456,8 +459,8 @@ fn runs_come_whole_to_those_who_ask_for_them() {
 #[test]
 fn a_supply_without_a_buffer_that_changes_the_peer_is_asked_no_more_than_there_are_datagrams() {
     for ip in loopbacks() {
-        let lp = Loop::new().unwrap();
-        let (udp, address) = bound(&lp, ip);
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
         let (peer, to_peer) = raw(ip);
         udp.connect(to_peer).unwrap();
         let asked = Log::new();
@@ -475,9 +478,9 @@ fn a_supply_without_a_buffer_that_changes_the_peer_is_asked_no_more_than_there_a
         )
         .unwrap();
         peer.send_to(b"x", address).unwrap();
-        run_until(&lp, || asked.len() > 0);
+        run_until(&event_loop, || asked.len() > 0);
         for _ in 0..50 {
-            lp.run(RunMode::NoWait).unwrap();
+            event_loop.run(RunMode::NoWait).unwrap();
         }
         assert!(asked.len() <= 4, "{}", asked.len());
     }

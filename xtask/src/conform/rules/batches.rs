@@ -185,7 +185,7 @@ fn try_send_batch(stage: &Stage) -> Verdict {
     let batch: Vec<_> = data
         .iter()
         .zip(0..)
-        .map(|(data, index)| Transmit::new(data).to(to(index)))
+        .map(|(data, index)| Transmit::new(data).with_destination(to(index)))
         .collect();
     stage.send_batch(&udp, &batch)?;
     for (index, data) in data.iter().enumerate() {
@@ -233,7 +233,7 @@ fn transmit_segments(stage: &Stage) -> Verdict {
     let (peer, results) = (stage.raw()?, Results::default());
     let udp = stage.connected(peer.address())?;
     let size = NonZeroU16::new(2).ok_or(Errno::EINVAL)?;
-    let segments = Transmit::new("aabbc").segments_of(size);
+    let segments = Transmit::new("aabbc").with_segment_size(size);
     if !uv_sys::capabilities().segmentation {
         stage.note("this kernel has no segmentation");
         let refused = udp.transmit(segments, results.of(0));

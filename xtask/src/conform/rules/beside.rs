@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         "metadata/destination-and-interface",
         "A handle that asks for it gets the address and the interface that a datagram came to.",
         |stage| {
-            switched(stage, Udp::set_recv_destination, |metadata| {
+            switched(stage, Udp::set_recv_packet_info, |metadata| {
                 let info = metadata.destination;
                 info.is_some_and(|info| {
                     info.address.is_some_and(|ip| ip.is_loopback()) && info.interface == 1
@@ -137,7 +137,9 @@ fn listen(udp: &Udp) -> Result<Log<Metadata>, Errno> {
 fn off_at_first(stage: &Stage) -> Verdict {
     let (udp, sender) = (stage.bound()?, stage.raw()?);
     let seen = listen(&udp)?;
-    let transmit = Transmit::new(b"hello").to(udp.local_addr()?).with_tos(0xba);
+    let transmit = Transmit::new(b"hello")
+        .with_destination(udp.local_addr()?)
+        .with_tos(0xba);
     uv_sys::sendmsg(&sender, &transmit)?;
     stage.until("it is delivered", || seen.len() == 1)?;
     ensure_eq!(seen.all(), [Metadata::default()], "what came beside it");
@@ -154,7 +156,10 @@ fn switched(
     let to = udp.local_addr()?;
     for (round, on) in [true, false].into_iter().enumerate() {
         set(&udp, on)?;
-        let transmit = Transmit::new(b"hello").to(to).with_tos(0xba).with_ttl(33);
+        let transmit = Transmit::new(b"hello")
+            .with_destination(to)
+            .with_tos(0xba)
+            .with_ttl(33);
         uv_sys::sendmsg(&sender, &transmit)?;
         stage.until("it is delivered", || seen.len() == round + 1)?;
     }
@@ -229,7 +234,7 @@ fn per_datagram(stage: &Stage) -> Verdict {
         };
         let to = |text: &'static str| match connect {
             true => Transmit::new(text),
-            false => Transmit::new(text).to(raw.address()),
+            false => Transmit::new(text).with_destination(raw.address()),
         };
         let plain = to("plain");
         let marked = to("marked").with_tos(0x40).with_ecn(Ecn::Ce).with_ttl(17);
@@ -274,7 +279,9 @@ fn marked_in_every_form(
     }
     stage.until("all of them complete", || results.len() == 3)?;
     let six = NonZeroU16::new(6).ok_or(Errno::EINVAL)?;
-    let cut = to("markedmarked").with_ecn(Ecn::Ect0).segments_of(six);
+    let cut = to("markedmarked")
+        .with_ecn(Ecn::Ect0)
+        .with_segment_size(six);
     udp.try_transmit(&cut)?;
     (0..9).map(|_| Ok(observed(raw)?.1)).collect()
 }
@@ -288,7 +295,7 @@ fn ecn_alone(stage: &Stage) -> Verdict {
         }
         let to = |text: &'static str| match connect {
             true => Transmit::new(text),
-            false => Transmit::new(text).to(raw.address()),
+            false => Transmit::new(text).with_destination(raw.address()),
         };
         for dscp in [0xb8, 0x20] {
             udp.set_tos(dscp)?;
@@ -314,11 +321,11 @@ fn source(stage: &Stage) -> Verdict {
     let raw = stage.raw()?;
     let udp = stage.bound_to_wildcard()?;
     let [second, third] = [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from);
-    let plain = Transmit::new(b"hello").to(raw.address());
+    let plain = Transmit::new(b"hello").with_destination(raw.address());
     udp.set_send_source(Some(third.into()))?;
-    udp.try_transmit(&plain.from_source(second))?;
+    udp.try_transmit(&plain.with_source(second))?;
     udp.try_send_to(b"hello", raw.address())?;
-    stage.send_batch(&udp, &[plain, plain.from_source(second)])?;
+    stage.send_batch(&udp, &[plain, plain.with_source(second)])?;
     udp.send_to(b"hello", raw.address(), |_, _| ())?;
     udp.send_to(b"hello", raw.address(), |_, _| ())?;
     stage.until("all of them complete", || udp.send_queue_count() == 0)?;
@@ -347,14 +354,14 @@ fn source(stage: &Stage) -> Verdict {
 
 fn answer(stage: &Stage) -> Verdict {
     let udp = stage.bound_to_wildcard()?;
-    udp.set_recv_destination(true)?;
+    udp.set_recv_packet_info(true)?;
     udp.recv_start(|udp, received| {
         if let Ok(datagram) = received
             && let Some(destination) = datagram.metadata.destination
         {
             let answer = Transmit::new(b"answer")
-                .to(datagram.source)
-                .from_source(destination);
+                .with_destination(datagram.source)
+                .with_source(destination);
             let _ = udp.try_transmit(&answer);
         }
     })?;
@@ -400,10 +407,10 @@ fn default_segments(stage: &Stage) -> Verdict {
 fn time(stage: &Stage) -> Verdict {
     let raw = stage.raw()?;
     let udp = stage.connected(raw.address())?;
-    let timed = Transmit::new(b"hello").at(1);
+    let timed = Transmit::new(b"hello").with_transmit_time(1);
     let without = udp.try_transmit(&timed);
     ensure_eq!(without, Err(Errno::EINVAL), "a time without a clock");
-    udp.set_transmit_clock(TxTimeClock::Monotonic)?;
+    udp.set_txtime(TxTimeClock::Monotonic)?;
     for _ in 0..5 {
         udp.transmit(timed, |_, _| ())?;
     }
@@ -420,7 +427,7 @@ fn time(stage: &Stage) -> Verdict {
 fn bad_headers(stage: &Stage) -> Verdict {
     let raw = stage.raw()?;
     let udp = stage.connected(raw.address())?;
-    let foreign = Transmit::new(b"hello").from_source(stage.other_loopback(0).ip());
+    let foreign = Transmit::new(b"hello").with_source(stage.other_loopback(0).ip());
     let refused = Err(Errno::EAFNOSUPPORT);
     ensure_eq!(udp.transmit(foreign, |_, _| ()), refused, "transmit");
     ensure_eq!(

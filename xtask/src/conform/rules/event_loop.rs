@@ -105,26 +105,26 @@ fn phases(stage: &Stage) -> Verdict {
     // Asked for backwards.
     let close = enter("closing");
     closing.close(move |_| close())?;
-    let check = Check::new(&stage.lp);
+    let check = Check::new(&stage.event_loop);
     check.start(each(enter("check")))?;
     peer.send("hello", here)?;
     let (arrived, socket) = (Rc::new(Cell::new(0)), Rc::new(peer));
-    let prepare = Prepare::new(&stage.lp);
+    let prepare = Prepare::new(&stage.event_loop);
     let (before, seen, log) = (Rc::clone(&socket), Rc::clone(&arrived), enter("prepare"));
     prepare.start(each(move || {
         log();
         seen.set(before.rest().map_or(0, |rest| rest.len()));
     }))?;
-    let idle = Idle::new(&stage.lp);
+    let idle = Idle::new(&stage.event_loop);
     idle.start(each(enter("idle")))?;
     let post = order.clone();
-    post_from_here(&stage.lp, move || post.push("post"))?;
+    post_from_here(&stage.event_loop, move || post.push("post"))?;
     let completion = enter("completion");
     sender.send(b"at once", move |_, _| completion())?;
     sender.send(b"flushed", |_, _| ())?;
-    let timer = Timer::new(&stage.lp);
+    let timer = Timer::new(&stage.event_loop);
     timer.start(Duration::ZERO, Duration::ZERO, each(enter("timer")))?;
-    stage.lp.run(RunMode::NoWait)?;
+    stage.event_loop.run(RunMode::NoWait)?;
     let expected = [
         "timer",
         "completion",
@@ -147,12 +147,12 @@ fn each<A: ?Sized>(mut work: impl FnMut() + 'static) -> impl FnMut(&A) + 'static
 }
 
 /// Posts what need not be `Send`, because it never leaves the thread: by way of a hook that the post stops.
-fn post_from_here(lp: &Loop, work: impl FnOnce() + 'static) -> Result<(), Errno> {
+fn post_from_here(event_loop: &Loop, work: impl FnOnce() + 'static) -> Result<(), Errno> {
     thread_local! {
         static WORK: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
     }
     WORK.set(Some(Box::new(work)));
-    lp.remote().post(|_| {
+    event_loop.proxy().post(|_| {
         if let Some(work) = WORK.take() {
             work();
         }
@@ -160,11 +160,15 @@ fn post_from_here(lp: &Loop, work: impl FnOnce() + 'static) -> Result<(), Errno>
 }
 
 fn run_inside(stage: &Stage) -> Verdict {
-    let (timer, seen, lp) = (Timer::new(&stage.lp), Log::default(), stage.lp.clone());
+    let (timer, seen, event_loop) = (
+        Timer::new(&stage.event_loop),
+        Log::default(),
+        stage.event_loop.clone(),
+    );
     let log = seen.clone();
     timer.start(Duration::ZERO, Duration::ZERO, move |_| {
         for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
-            log.push(lp.run(mode));
+            log.push(event_loop.run(mode));
         }
     })?;
     stage.to_the_end()?;
@@ -177,44 +181,48 @@ fn run_inside(stage: &Stage) -> Verdict {
 }
 
 fn stop(stage: &Stage) -> Verdict {
-    let (idle, turns) = (Idle::new(&stage.lp), Counter::default());
-    let (count, lp) = (turns.clone(), stage.lp.clone());
+    let (idle, turns) = (Idle::new(&stage.event_loop), Counter::default());
+    let (count, event_loop) = (turns.clone(), stage.event_loop.clone());
     idle.start(move |_| {
         count.up();
         if count.get() == 3 {
-            lp.stop();
+            event_loop.stop();
         }
     })?;
     stage.to_the_end()?;
     ensure_eq!(turns.get(), 3, "iterations before stop");
-    stage.lp.stop();
+    stage.event_loop.stop();
     stage.to_the_end()?;
     ensure_eq!(turns.get(), 3, "iterations after a stop from outside");
-    stage.lp.run(RunMode::Once)?;
+    stage.event_loop.run(RunMode::Once)?;
     ensure_eq!(turns.get(), 4, "iterations of the run after that");
     Ok(())
 }
 
 fn run_modes(stage: &Stage) -> Verdict {
     let (prepare, turns, timer, fired) = (
-        Prepare::new(&stage.lp),
+        Prepare::new(&stage.event_loop),
         Counter::default(),
-        Timer::new(&stage.lp),
+        Timer::new(&stage.event_loop),
         Counter::default(),
     );
     ensure_eq!(
-        stage.lp.run(RunMode::Once),
+        stage.event_loop.run(RunMode::Once),
         Ok(false),
         "run(Once) of a loop with nothing to do"
     );
     let (count, fires) = (turns.clone(), fired.clone());
     prepare.start(move |_| count.up())?;
-    ensure_eq!(stage.lp.run(RunMode::NoWait), Ok(true), "run(NoWait)");
+    ensure_eq!(
+        stage.event_loop.run(RunMode::NoWait),
+        Ok(true),
+        "run(NoWait)"
+    );
     ensure_eq!(turns.get(), 1, "iterations of run(NoWait)");
     timer.start(Duration::from_millis(20), Duration::ZERO, move |_| {
         fires.up()
     })?;
-    ensure_eq!(stage.lp.run(RunMode::Once), Ok(true), "run(Once)");
+    ensure_eq!(stage.event_loop.run(RunMode::Once), Ok(true), "run(Once)");
     ensure_eq!(
         (turns.get(), fired.get()),
         (2, 1),
@@ -225,7 +233,7 @@ fn run_modes(stage: &Stage) -> Verdict {
 
 fn panic_in_timer(stage: &Stage) -> Verdict {
     let fired = Log::default();
-    let timers: Vec<_> = (0..3).map(|_| Timer::new(&stage.lp)).collect();
+    let timers: Vec<_> = (0..3).map(|_| Timer::new(&stage.event_loop)).collect();
     for (number, timer) in timers.iter().enumerate() {
         let log = fired.clone();
         timer.start(Duration::ZERO, Duration::ZERO, move |_| {
@@ -235,7 +243,7 @@ fn panic_in_timer(stage: &Stage) -> Verdict {
             }
         })?;
     }
-    let run = std::panic::AssertUnwindSafe(|| stage.lp.run(RunMode::Default));
+    let run = std::panic::AssertUnwindSafe(|| stage.event_loop.run(RunMode::Default));
     ensure!(
         std::panic::catch_unwind(run).is_err(),
         "no panic reached the caller of run"
@@ -246,55 +254,55 @@ fn panic_in_timer(stage: &Stage) -> Verdict {
 }
 
 /// Waits as another loop does.
-fn wait_for(lp: &Loop) -> Result<bool, Broken> {
-    let timeout = lp.poll_timeout()?.unwrap_or(DEADLINE).min(DEADLINE);
-    readable_within(lp, timeout)
+fn wait_for(event_loop: &Loop) -> Result<bool, Broken> {
+    let timeout = event_loop.poll_timeout()?.unwrap_or(DEADLINE).min(DEADLINE);
+    readable_within(event_loop, timeout)
 }
 
-fn readable_within(lp: &Loop, timeout: Duration) -> Result<bool, Broken> {
+fn readable_within(event_loop: &Loop, timeout: Duration) -> Result<bool, Broken> {
     let timeout = Timespec::try_from(timeout).map_err(Broken::new)?;
-    let mut descriptors = [PollFd::new(lp, PollFlags::IN)];
+    let mut descriptors = [PollFd::new(event_loop, PollFlags::IN)];
     let ready = poll(&mut descriptors, Some(&timeout)).map_err(std::io::Error::from)?;
     Ok(ready > 0)
 }
 
 fn embedded(stage: &Stage) -> Verdict {
-    let (peer, results, lp) = (stage.raw()?, Results::default(), &stage.lp);
+    let (peer, results, event_loop) = (stage.raw()?, Results::default(), &stage.event_loop);
     ensure_eq!(
-        lp.poll_timeout()?,
+        event_loop.poll_timeout()?,
         None,
         "the timeout of a loop with nothing to do"
     );
     let udp = stage.connected(peer.address())?;
     let inbox = Inbox::of(&udp)?;
-    lp.run(RunMode::NoWait)?;
+    event_loop.run(RunMode::NoWait)?;
     ensure_eq!(
-        lp.poll_timeout()?,
+        event_loop.poll_timeout()?,
         None,
         "the timeout with a handle that receives"
     );
     peer.send("hello", udp.local_addr()?)?;
     ensure!(
-        wait_for(lp)?,
+        wait_for(event_loop)?,
         "the descriptor is not readable with a datagram there"
     );
     for _ in 0..3 {
-        lp.run(RunMode::NoWait)?;
+        event_loop.run(RunMode::NoWait)?;
     }
     ensure_eq!(inbox.texts(), ["hello"], "the inbox");
     udp.send(b"x", results.of(0))?;
     ensure_eq!(
-        lp.poll_timeout()?,
+        event_loop.poll_timeout()?,
         Some(Duration::ZERO),
         "the timeout with a completion to call"
     );
     stage.until("the send completes", || results.len() == 1)?;
-    let (timer, fired) = (Timer::new(lp), Counter::default());
+    let (timer, fired) = (Timer::new(event_loop), Counter::default());
     let count = fired.clone();
     timer.start(Duration::from_millis(5), Duration::ZERO, move |_| {
         count.up()
     })?;
-    let timeout = lp.poll_timeout()?;
+    let timeout = event_loop.poll_timeout()?;
     ensure!(
         timeout.is_some_and(|timeout| timeout <= Duration::from_millis(5)),
         "{timeout:?} with a timer of 5 ms"
@@ -303,17 +311,21 @@ fn embedded(stage: &Stage) -> Verdict {
         if fired.get() > 0 {
             break;
         }
-        wait_for(lp)?;
-        lp.run(RunMode::NoWait)?;
+        wait_for(event_loop)?;
+        event_loop.run(RunMode::NoWait)?;
     }
     ensure_eq!(fired.get(), 1, "timers fired");
     // A post makes it readable too.
-    ensure_eq!(lp.poll_timeout()?, None, "the timeout before a post");
-    let remote = lp.remote();
+    ensure_eq!(
+        event_loop.poll_timeout()?,
+        None,
+        "the timeout before a post"
+    );
+    let remote = event_loop.proxy();
     let poster = thread::spawn(move || remote.post(|_| ()));
     // For as long as it said: asked again while the post is on its way, it says that there is something to do.
     ensure!(
-        readable_within(lp, DEADLINE)?,
+        readable_within(event_loop, DEADLINE)?,
         "the descriptor is not readable after a post"
     );
     ensure_eq!(
@@ -327,7 +339,10 @@ fn embedded(stage: &Stage) -> Verdict {
 fn due_order(stage: &Stage) -> Verdict {
     let fired = Log::default();
     let timeouts = [3, 1, 2, 1, 3, 0, 2, 0];
-    let timers: Vec<_> = timeouts.iter().map(|_| Timer::new(&stage.lp)).collect();
+    let timers: Vec<_> = timeouts
+        .iter()
+        .map(|_| Timer::new(&stage.event_loop))
+        .collect();
     // Between which times each is due: however slow this process is, it was started between two readings of the clock.
     let mut due = Vec::new();
     for ((number, timer), &timeout) in timers.iter().enumerate().zip(&timeouts) {
@@ -351,7 +366,7 @@ fn due_order(stage: &Stage) -> Verdict {
 
 fn from_the_call(stage: &Stage) -> Verdict {
     const WORK: Duration = Duration::from_millis(20);
-    let (timer, early) = (Timer::new(&stage.lp), Log::default());
+    let (timer, early) = (Timer::new(&stage.event_loop), Log::default());
     let log = early.clone();
     timer.start(Duration::ZERO, Duration::ZERO, move |timer| {
         let begin = Instant::now();
@@ -370,12 +385,16 @@ fn from_the_call(stage: &Stage) -> Verdict {
 
 fn never_early(stage: &Stage) -> Verdict {
     let early = Log::default();
-    let timers: Vec<_> = (0..50).map(|_| Timer::new(&stage.lp)).collect();
+    let timers: Vec<_> = (0..50).map(|_| Timer::new(&stage.event_loop)).collect();
     for (number, timer) in timers.iter().enumerate() {
         let timeout = Duration::from_micros(100 * (number as u64 * 7 % 50));
-        let (log, lp, began) = (early.clone(), stage.lp.clone(), stage.lp.now());
+        let (log, event_loop, began) = (
+            early.clone(),
+            stage.event_loop.clone(),
+            stage.event_loop.now(),
+        );
         timer.start(timeout, Duration::ZERO, move |_| {
-            let passed = u128::from(lp.now().saturating_sub(began));
+            let passed = u128::from(event_loop.now().saturating_sub(began));
             log.push(passed < timeout.as_nanos());
         })?;
     }
@@ -385,7 +404,7 @@ fn never_early(stage: &Stage) -> Verdict {
 }
 
 fn repeat(stage: &Stage) -> Verdict {
-    let (timer, fired) = (Timer::new(&stage.lp), Counter::default());
+    let (timer, fired) = (Timer::new(&stage.event_loop), Counter::default());
     ensure_eq!(
         timer.again(),
         Err(Errno::EINVAL),
@@ -413,7 +432,10 @@ fn repeat(stage: &Stage) -> Verdict {
 }
 
 fn posts(stage: &Stage) -> Verdict {
-    let (remote, alive) = (stage.lp.remote(), stage.lp.remote().keep_alive());
+    let (remote, alive) = (
+        stage.event_loop.proxy(),
+        stage.event_loop.proxy().keep_alive(),
+    );
     let (tell, told) = mpsc::channel();
     let (awake, woken) = mpsc::channel();
     let poster = thread::spawn(move || {
@@ -453,25 +475,25 @@ fn posts(stage: &Stage) -> Verdict {
 }
 
 fn keep_alive(stage: &Stage) -> Verdict {
-    let alive = stage.lp.remote().keep_alive();
-    ensure!(stage.lp.alive(), "the loop is not alive");
-    let second = stage.lp.remote().keep_alive();
+    let alive = stage.event_loop.proxy().keep_alive();
+    ensure!(stage.event_loop.alive(), "the loop is not alive");
+    let second = stage.event_loop.proxy().keep_alive();
     drop(second);
     let waker = thread::spawn(move || drop(alive));
     // Ends when the other thread lets it.
     stage.to_the_end()?;
-    ensure!(!stage.lp.alive(), "the loop is still alive");
+    ensure!(!stage.event_loop.alive(), "the loop is still alive");
     ensure!(waker.join().is_ok(), "the other thread panicked");
     Ok(())
 }
 
 fn post_to_nobody(_: &Stage) -> Verdict {
-    let lp = Loop::new()?;
-    let remote = lp.remote();
+    let event_loop = Loop::new()?;
+    let remote = event_loop.proxy();
     let (tell, told) = mpsc::channel::<()>();
     let early = tell.clone();
     remote.post(move |_| drop(early))?;
-    drop(lp);
+    drop(event_loop);
     ensure_eq!(
         remote.post(move |_| drop(tell)),
         Err(Errno::ECANCELED),
@@ -485,8 +507,11 @@ fn post_to_nobody(_: &Stage) -> Verdict {
 fn remote_sends(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let (connected, unconnected) = (stage.connected(peer.address())?, stage.bound()?);
-    let (first, second, to) = (connected.remote()?, unconnected.remote()?, peer.address());
-    let (remote, alive) = (stage.lp.remote(), stage.lp.remote().keep_alive());
+    let (first, second, to) = (connected.sender()?, unconnected.sender()?, peer.address());
+    let (remote, alive) = (
+        stage.event_loop.proxy(),
+        stage.event_loop.proxy().keep_alive(),
+    );
     let sender = thread::spawn(move || {
         for number in 0..50 {
             first.send(format!("connected {number}").into_bytes())?;
@@ -512,7 +537,7 @@ fn remote_sends(stage: &Stage) -> Verdict {
             .collect();
         ensure_eq!(of_it, expected, "what {:?} sent", source.local_addr());
     }
-    let remote = connected.remote()?;
+    let remote = connected.sender()?;
     connected.close(|_| ())?;
     stage.to_the_end()?;
     // Nothing happens any more.

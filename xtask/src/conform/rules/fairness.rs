@@ -109,7 +109,7 @@ fn one_iteration(stage: &Stage) -> Verdict {
     let mut turns = Vec::new();
     while inbox.len() < 200 && turns.len() < 1000 {
         let before = inbox.len();
-        stage.lp.run(RunMode::NoWait)?;
+        stage.event_loop.run(RunMode::NoWait)?;
         turns.push(inbox.len() - before);
     }
     ensure_eq!(inbox.len(), 200, "datagrams delivered");
@@ -121,13 +121,17 @@ fn one_iteration(stage: &Stage) -> Verdict {
 
 fn room_for_timers(stage: &Stage) -> Verdict {
     let (flooded, turns) = endless_flood(stage)?;
-    let (timer, lp, fired) = (Timer::new(&stage.lp), stage.lp.clone(), Counter::default());
+    let (timer, event_loop, fired) = (
+        Timer::new(&stage.event_loop),
+        stage.event_loop.clone(),
+        Counter::default(),
+    );
     let count = fired.clone();
     let each = Duration::from_millis(1);
     timer.start(each, each, move |_| {
         count.up();
         if count.get() == 5 {
-            lp.stop();
+            event_loop.stop();
         }
     })?;
     floods_until_stopped(stage, &turns)?;
@@ -139,9 +143,9 @@ fn room_for_timers(stage: &Stage) -> Verdict {
 fn room_for_handles(stage: &Stage) -> Verdict {
     let (_, turns) = endless_flood(stage)?;
     let peer = stage.raw()?;
-    let (other, lp, rounds) = (
+    let (other, event_loop, rounds) = (
         stage.connected(peer.address())?,
-        stage.lp.clone(),
+        stage.event_loop.clone(),
         Counter::default(),
     );
     let count = rounds.clone();
@@ -153,7 +157,7 @@ fn room_for_handles(stage: &Stage) -> Verdict {
         count.up();
         answer(sender, received.is_ok());
         if count.get() == 20 {
-            lp.stop();
+            event_loop.stop();
         }
     })?;
     sender.send(b"ping", |_, _| ())?;
@@ -172,11 +176,11 @@ fn answer(udp: &Udp, received: bool) {
 fn room_for_sending(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let (flooded, turns) = endless_flood(stage)?;
-    let (lp, sent) = (stage.lp.clone(), Rc::new(Cell::new(None)));
+    let (event_loop, sent) = (stage.event_loop.clone(), Rc::new(Cell::new(None)));
     let result = Rc::clone(&sent);
     flooded.send_to(b"out", peer.address(), move |_, outcome| {
         result.set(Some(outcome));
-        lp.stop();
+        event_loop.stop();
     })?;
     floods_until_stopped(stage, &turns)?;
     ensure_eq!(sent.get(), Some(Ok(())), "the result of the send");
@@ -186,7 +190,7 @@ fn room_for_sending(stage: &Stage) -> Verdict {
 
 fn room_for_posts(stage: &Stage) -> Verdict {
     let (_, turns) = endless_flood(stage)?;
-    let remote = stage.lp.remote();
+    let remote = stage.event_loop.proxy();
     let poster = thread::spawn(move || {
         (0..10).try_for_each(|_| remote.post(|_| ()))?;
         remote.post(uv_udp::Loop::stop)
@@ -242,7 +246,7 @@ impl Pace {
     }
 
     fn check(&self, stage: &Stage) -> Verdict {
-        let timer = Timer::new(&stage.lp);
+        let timer = Timer::new(&stage.event_loop);
         self.clone().tick(&timer)?;
         stage.to_the_end()?;
         ensure!(
@@ -295,7 +299,7 @@ fn reconnecting_per_datagram(stage: &Stage) -> Verdict {
 }
 
 fn two_floods(stage: &Stage) -> Verdict {
-    let (peer, lp) = (stage.raw()?, stage.lp.clone());
+    let (peer, event_loop) = (stage.raw()?, stage.event_loop.clone());
     let inboxes = [Counter::default(), Counter::default()];
     let mut addresses = Vec::new();
     for inbox in &inboxes {
@@ -304,14 +308,14 @@ fn two_floods(stage: &Stage) -> Verdict {
         udp.recv_start(move |_, _| count.up())?;
     }
     // More in every iteration than a handle receives in one.
-    let (prepare, counts) = (Prepare::new(&stage.lp), inboxes.clone());
+    let (prepare, counts) = (Prepare::new(&stage.event_loop), inboxes.clone());
     prepare.start(move |_| {
         for &address in &addresses {
             // What there is no room for is lost; there is enough.
             let _ = (0..200).try_for_each(|_| peer.send("flood", address));
         }
         if counts.iter().map(Counter::get).sum::<usize>() >= 5000 {
-            lp.stop();
+            event_loop.stop();
         }
     })?;
     stage.to_the_end()?;
@@ -337,12 +341,16 @@ fn endless_sending(stage: &Stage) -> Verdict {
     for _ in 0..64 {
         send_for_ever(&udp)?;
     }
-    let (timer, lp, fired) = (Timer::new(&stage.lp), stage.lp.clone(), Counter::default());
+    let (timer, event_loop, fired) = (
+        Timer::new(&stage.event_loop),
+        stage.event_loop.clone(),
+        Counter::default(),
+    );
     let count = fired.clone();
     let each = Duration::from_millis(1);
     timer.start(each, each, move |_| {
         count.up();
-        lp.stop();
+        event_loop.stop();
     })?;
     for round in 1..=5 {
         peer.send("answer", udp.local_addr()?)?;
@@ -366,7 +374,7 @@ fn idle_loop_sleeps(stage: &Stage) -> Verdict {
     peer.send("answer", second.local_addr()?)?;
     peer.send("hello", first.local_addr()?)?;
     stage.until("both arrive", || inbox.len() == 2)?;
-    let (prepare, turns) = (Prepare::new(&stage.lp), Counter::default());
+    let (prepare, turns) = (Prepare::new(&stage.event_loop), Counter::default());
     let count = turns.clone();
     prepare.start(move |_| count.up())?;
     stage.for_a_while(Duration::from_millis(50))?;

@@ -92,7 +92,7 @@ fn send_everywhere(udp: &Udp, payload: Payload<'_>) -> Vec<Result<(), Errno>> {
 
 /// Sends in every way that takes a payload and an address.
 fn send_everywhere_to(udp: &Udp, payload: Payload<'_>, to: SocketAddr) -> Vec<Result<(), Errno>> {
-    let transmit = Transmit::new(payload).to(to);
+    let transmit = Transmit::new(payload).with_destination(to);
     vec![
         udp.send_to(payload, to, |_, _| ()),
         udp.transmit(transmit, |_, _| ()),
@@ -396,7 +396,7 @@ fn bad_batch(stage: &Stage) -> Verdict {
     let bad = [
         (Transmit::new(&too_long), Errno::EMSGSIZE),
         (Transmit::new(Payload::Slices(&[])), Errno::EINVAL),
-        (good.to(peer.address()), Errno::EISCONN),
+        (good.with_destination(peer.address()), Errno::EISCONN),
     ];
     for (bad, error) in bad {
         ensure_eq!(
@@ -405,11 +405,14 @@ fn bad_batch(stage: &Stage) -> Verdict {
             "a batch, connected"
         );
     }
-    let good = good.to(peer.address());
+    let good = good.with_destination(peer.address());
     let bad = [
         (Transmit::new("x"), Errno::EDESTADDRREQ),
-        (good.to(stage.loopback()), Errno::EINVAL),
-        (good.to(stage.other_loopback(9)), Errno::EAFNOSUPPORT),
+        (good.with_destination(stage.loopback()), Errno::EINVAL),
+        (
+            good.with_destination(stage.other_loopback(9)),
+            Errno::EAFNOSUPPORT,
+        ),
     ];
     for (bad, error) in bad {
         ensure_eq!(

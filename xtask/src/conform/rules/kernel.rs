@@ -64,7 +64,7 @@ fn get<O: GetSockOpt>(fd: &impl AsFd, option: O) -> Result<O::Val, Errno> {
 fn read_by_others(stage: &Stage) -> Verdict {
     let fd = uv_sys::socket(stage.family)?;
     let spy = fd.try_clone()?;
-    let udp = Udp::adopt(&stage.lp, fd)?;
+    let udp = Udp::adopt(&stage.event_loop, fd)?;
     for on in [true, false] {
         udp.set_broadcast(on)?;
         ensure_eq!(get(&spy, sockopt::Broadcast)?, on, "broadcast");
@@ -75,8 +75,8 @@ fn read_by_others(stage: &Stage) -> Verdict {
         ensure_eq!(get(&spy, sockopt::RxqOvfl)?, i32::from(on), "drops");
         udp.set_recv_tos(on)?;
         udp.set_recv_ttl(on)?;
-        udp.set_recv_destination(on)?;
-        udp.set_full_reports(on)?;
+        udp.set_recv_packet_info(on)?;
+        udp.set_recv_errors(on)?;
         udp.set_multicast_loop(on)?;
         let switches = match stage.family {
             Family::V4 => [
@@ -126,7 +126,7 @@ fn read_by_others(stage: &Stage) -> Verdict {
     let buffers = (get(&spy, sockopt::SndBuf)?, get(&spy, sockopt::RcvBuf)?);
     // Linux tells twice what was set (socket(7)).
     ensure_eq!(buffers, (40_000, 60_000), "buffer sizes");
-    udp.set_transmit_clock(TxTimeClock::Monotonic)?;
+    udp.set_txtime(TxTimeClock::Monotonic)?;
     let clock = get(&spy, sockopt::TxTime)?.clockid;
     ensure_eq!(clock, nix::libc::CLOCK_MONOTONIC, "the clock");
     udp.bind_to_device(Some("lo"))?;
@@ -244,8 +244,8 @@ fn named_errors(stage: &Stage) -> Verdict {
     ensure_eq!(udp.send_source(), None, "the default source");
     // What cannot be sent from is the send's own error.
     let elsewhere = Transmit::new(b"x")
-        .to(stage.raw()?.address())
-        .from_source(PacketInfo {
+        .with_destination(stage.raw()?.address())
+        .with_source(PacketInfo {
             address: None,
             interface: 999_999,
         });
@@ -301,7 +301,7 @@ fn device(stage: &Stage, here: &Near) -> Verdict {
     let cable = here.cable()?;
     let remote = cable.raw(SocketAddr::new(far(stage.family), 0))?;
     let local = stage.raw()?;
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     udp.bind_to_device(Some("near"))?;
     udp.bind(stage.wildcard())?;
     let port = udp.local_addr()?.port();
@@ -361,7 +361,7 @@ fn path_mtu(stage: &Stage, here: &Near) -> Verdict {
     here.ip("link set near mtu 1400")?;
     let fd = uv_sys::socket(stage.family)?;
     let spy = fd.try_clone()?;
-    let udp = Udp::adopt(&stage.lp, fd)?;
+    let udp = Udp::adopt(&stage.event_loop, fd)?;
     udp.connect(SocketAddr::new(far(stage.family), 9))?;
     let read = match stage.family {
         Family::V4 => rustix_opt::ip_mtu(&spy),
@@ -392,12 +392,12 @@ fn without_privilege(stage: &Stage) -> Verdict {
     for (name, result) in [
         ("a mark", plain.set_mark(7)),
         ("a high priority", plain.set_priority(7)),
-        ("another clock", plain.set_transmit_clock(TxTimeClock::Tai)),
+        ("another clock", plain.set_txtime(TxTimeClock::Tai)),
     ] {
         ensure_eq!(result, Err(Errno::EPERM), "{name}");
     }
     ensure_eq!(plain.set_priority(6), Ok(()), "a low priority");
-    let what = (plain.mark()?, plain.priority()?, plain.transmit_clock()?);
+    let what = (plain.mark()?, plain.priority()?, plain.txtime()?);
     ensure_eq!(what, (0, 6, None), "mark, priority, clock");
     if is_privileged {
         // What was marked before cannot be moved to another socket, which IPv6 takes.

@@ -339,27 +339,27 @@ fn inactive_closes(stage: &Stage) -> Verdict {
 fn loop_ends(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let (bound, sender) = (stage.bound()?, stage.connected(peer.address())?);
-    ensure!(!stage.lp.alive(), "the loop is alive without work");
+    ensure!(!stage.event_loop.alive(), "the loop is alive without work");
     sender.send(b"x", |_, _| ())?;
     ensure!(
-        stage.lp.alive(),
+        stage.event_loop.alive(),
         "the loop is not alive with a send under way"
     );
     stage.to_the_end()?;
     Inbox::of(&bound)?;
     ensure!(
-        stage.lp.alive(),
+        stage.event_loop.alive(),
         "the loop is not alive with a handle that receives"
     );
     bound.unreference();
     ensure!(
-        bound.is_active() && !bound.has_ref() && !stage.lp.alive(),
+        bound.is_active() && !bound.has_ref() && !stage.event_loop.alive(),
         "unreferenced, it keeps the loop alive"
     );
     stage.to_the_end()?;
     bound.reference();
     ensure!(
-        stage.lp.alive(),
+        stage.event_loop.alive(),
         "the loop is not alive with a handle that is referenced again"
     );
     bound.recv_stop()?;
@@ -367,9 +367,9 @@ fn loop_ends(stage: &Stage) -> Verdict {
 }
 
 /// Runs the loop until a callback panics, without the message that panics print.
-fn run_into_panic(lp: &Loop) -> Result<String, Broken> {
+fn run_into_panic(event_loop: &Loop) -> Result<String, Broken> {
     for _ in 0..1000 {
-        match catch_unwind(AssertUnwindSafe(|| lp.run(RunMode::NoWait))) {
+        match catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::NoWait))) {
             Ok(alive) => alive.map(drop)?,
             Err(payload) => {
                 return Ok(payload
@@ -405,7 +405,7 @@ fn panic_in_receive_callback(stage: &Stage) -> Verdict {
         }
     })?;
     ensure_eq!(
-        run_into_panic(&stage.lp)?,
+        run_into_panic(&stage.event_loop)?,
         "on purpose",
         "what reached the caller of run"
     );
@@ -428,7 +428,7 @@ fn panic_in_send_callback(stage: &Stage) -> Verdict {
         })?;
     }
     ensure_eq!(
-        run_into_panic(&stage.lp)?,
+        run_into_panic(&stage.event_loop)?,
         "on purpose",
         "what reached the caller of run"
     );
@@ -452,7 +452,7 @@ fn panic_in_close_callback(stage: &Stage) -> Verdict {
     let count = closed.clone();
     second.close(move |_| count.up())?;
     ensure_eq!(
-        run_into_panic(&stage.lp)?,
+        run_into_panic(&stage.event_loop)?,
         "on purpose",
         "what reached the caller of run"
     );
@@ -470,8 +470,8 @@ fn panic_in_close_callback(stage: &Stage) -> Verdict {
 
 fn without_loop(stage: &Stage) -> Verdict {
     let (peer, called) = (stage.raw()?, Counter::default());
-    let lp = Loop::new()?;
-    let (udp, closing) = (Udp::new(&lp), Udp::new(&lp));
+    let event_loop = Loop::new()?;
+    let (udp, closing) = (Udp::new(&event_loop), Udp::new(&event_loop));
     let (received, sent, closed, cycle) =
         (called.clone(), called.clone(), called.clone(), udp.clone());
     udp.connect(peer.address())?;
@@ -486,7 +486,7 @@ fn without_loop(stage: &Stage) -> Verdict {
     closing.bind(stage.loopback())?;
     closing.close(move |_| closed.up())?;
     let sockets = Sockets::of(&udp)?;
-    drop(lp);
+    drop(event_loop);
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EBADF), "try_send");
     ensure_eq!(udp.local_addr(), Err(Errno::EBADF), "local_addr");
     ensure_eq!(udp.close(|_| ()), Err(Errno::EBADF), "close");

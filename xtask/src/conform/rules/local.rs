@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         |stage| {
             survives(
                 stage,
-                &Udp::adopt(&stage.lp, UdpSocket::bind(stage.loopback())?.into())?,
+                &Udp::adopt(&stage.event_loop, UdpSocket::bind(stage.loopback())?.into())?,
             )
         },
     ),

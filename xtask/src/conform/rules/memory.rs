@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use uv_udp::{Arrival, Errno, NetworkError, Transmit, Udp};
+use uv_udp::{Errno, NetworkError, RecvMeta, Transmit, Udp};
 
 use crate::conform::network::{Near, far};
 use crate::conform::stage::{Broken, Stage, ensure, ensure_eq};
@@ -38,8 +38,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::each(
         "memory/strangers-get-no-buffer",
-        "What strangers sent before connect is dropped in this form too.",
-        strangers,
+        "What filtered sent before connect is dropped in this form too.",
+        filtered,
     ),
     Rule::each(
         "memory/stopping-half-way-loses-nothing",
@@ -88,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-type Back = (Vec<u8>, Result<Option<Arrival>, NetworkError>);
+type Back = (Vec<u8>, Result<Option<RecvMeta>, NetworkError>);
 
 /// Receives into buffers of `room` bytes.
 fn listen(udp: &Udp, room: usize) -> Result<Log<Back>, Errno> {
@@ -174,7 +174,7 @@ fn runs(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
     if !uv_udp::capabilities().gro {
         stage.note("this kernel does not coalesce");
-        let refused = udp.set_recv_runs(true);
+        let refused = udp.set_gro(true);
         ensure_eq!(refused, Err(Errno::EOPNOTSUPP), "asking for runs");
         return Ok(());
     }
@@ -183,8 +183,8 @@ fn runs(stage: &Stage) -> Verdict {
         (true, vec![("aabbc", Some(2))]),
         (false, vec![("aa", None), ("bb", None), ("c", None)]),
     ] {
-        udp.set_recv_runs(on)?;
-        ensure_eq!(udp.recv_runs(), on, "whether runs come");
+        udp.set_gro(on)?;
+        ensure_eq!(udp.gro(), on, "whether runs come");
         let log = listen(&udp, 65_536)?;
         sender.try_send_segments(b"aabbc", size, None)?;
         stage.until("all is delivered", || texts(&log).concat() == "aabbc")?;
@@ -227,7 +227,7 @@ fn no_buffer(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn strangers(stage: &Stage) -> Verdict {
+fn filtered(stage: &Stage) -> Verdict {
     let (udp, peer) = (stage.bound()?, stage.raw()?);
     stage.raw()?.send("stranger", udp.local_addr()?)?;
     peer.send("peer", udp.local_addr()?)?;
@@ -351,9 +351,9 @@ fn wrong(stage: &Stage) -> Verdict {
     stage.until("the peer is heard", || !texts(&log).is_empty())?;
     let counted = udp.counters();
     ensure_eq!(
-        (counted.strangers, counted.truncated),
+        (counted.filtered, counted.truncated),
         (3, 1),
-        "strangers, truncated"
+        "filtered, truncated"
     );
     let dead = crate::conform::stage::DeadPeer::new(stage.family)?;
     udp.connect(dead.address())?;
@@ -391,7 +391,9 @@ fn lose_some(stage: &Stage, udp: &Udp, delivered: &Counter) -> Result<u64, Broke
     let (sender, to) = (stage.raw()?, udp.local_addr()?);
     let size = NonZeroU16::new(100).ok_or(Errno::EINVAL)?;
     let payload = [7; 100 * SEGMENTS];
-    let message = Transmit::new(&payload).to(to).segments_of(size);
+    let message = Transmit::new(&payload)
+        .with_destination(to)
+        .with_segment_size(size);
     // The handle gets to know that there are bursts.
     for _ in 0..20 {
         uv_sys::sendmsg(&sender, &message)?;
@@ -432,7 +434,7 @@ fn dropped_segments(stage: &Stage) -> Verdict {
     let (delivered, udp) = (Counter::default(), stage.bound()?);
     udp.set_recv_drops(true)?;
     udp.set_recv_buffer_size(60_000)?;
-    udp.set_recv_runs(true)?;
+    udp.set_gro(true)?;
     let each = delivered.clone();
     udp.recv_into_start(
         |_, _| Some(vec![0; 65_535]),

@@ -92,7 +92,7 @@ pub(super) const RULES: &[Rule] = &[
 fn watched(stage: &Stage) -> Result<(Udp, OwnedFd), Broken> {
     let fd = uv_sys::socket(stage.family)?;
     let spy = fd.try_clone()?;
-    Ok((Udp::adopt(&stage.lp, fd)?, spy))
+    Ok((Udp::adopt(&stage.event_loop, fd)?, spy))
 }
 
 fn set_everything(udp: &Udp) -> Result<(), Errno> {
@@ -107,16 +107,16 @@ fn set_everything(udp: &Udp) -> Result<(), Errno> {
     udp.set_multicast_ttl(5)?;
     udp.set_multicast_loop(false)?;
     udp.set_multicast_all(false)?;
-    udp.set_full_reports(true)?;
+    udp.set_recv_errors(true)?;
     udp.set_recv_tos(true)?;
     udp.set_recv_ttl(true)?;
-    udp.set_recv_destination(true)?;
+    udp.set_recv_packet_info(true)?;
     udp.set_recv_timestamp(true)?;
     udp.set_recv_drops(true)?;
     if uv_udp::capabilities().segmentation {
         udp.set_send_segment_size(NonZeroU16::new(1200))?;
     }
-    udp.set_transmit_clock(TxTimeClock::Monotonic)
+    udp.set_txtime(TxTimeClock::Monotonic)
 }
 
 fn everything_is_set(fd: impl AsFd) -> Verdict {
@@ -167,7 +167,7 @@ fn reach_the_socket(stage: &Stage) -> Verdict {
 }
 
 fn survive(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     set_everything(&udp)?;
     udp.bind(stage.loopback())?;
     for _ in 0..2 {
@@ -179,7 +179,7 @@ fn survive(stage: &Stage) -> Verdict {
 }
 
 fn named_errors(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     let huge = i32::MAX as usize + 1;
     let host = stage.loopback().ip();
     for (name, result) in [
@@ -221,7 +221,7 @@ fn need_a_socket(stage: &Stage) -> Verdict {
             udp.ttl().map(drop),
             udp.set_tos(0),
             udp.set_recv_tos(true),
-            udp.set_full_reports(true),
+            udp.set_recv_errors(true),
             udp.bind_to_device(None),
             udp.set_multicast_loop(true),
             udp.set_send_segment_size(None),
@@ -234,7 +234,7 @@ fn need_a_socket(stage: &Stage) -> Verdict {
 }
 
 fn tied(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     udp.bind_to_device(Some("lo"))?;
     udp.bind(stage.loopback())?;
     let lo = Some("lo".to_owned());
@@ -250,7 +250,7 @@ fn tied(stage: &Stage) -> Verdict {
 }
 
 fn broadcast(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.lp, Family::V4)?;
+    let udp = Udp::for_family(&stage.event_loop, Family::V4)?;
     // Everybody on loopback, so that no other route is needed.
     let everybody = ([127, 255, 255, 255], 9).into();
     let sent = udp.try_send_to(b"hello", everybody);
@@ -315,7 +315,7 @@ fn ipv6_only(stage: &Stage) -> Verdict {
 }
 
 fn for_family(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     udp.set_ttl(7)?;
     let other = udp.bind(stage.other_loopback(0));
     ensure_eq!(
@@ -329,7 +329,7 @@ fn for_family(stage: &Stage) -> Verdict {
 }
 
 fn adopted(stage: &Stage) -> Verdict {
-    let unbound = Udp::adopt(&stage.lp, uv_sys::socket(stage.family)?)?;
+    let unbound = Udp::adopt(&stage.event_loop, uv_sys::socket(stage.family)?)?;
     ensure_eq!(
         unbound.bind(stage.loopback()),
         Ok(()),
@@ -338,7 +338,7 @@ fn adopted(stage: &Stage) -> Verdict {
 
     let socket = std::net::UdpSocket::bind(stage.loopback())?;
     let (address, spy) = (socket.local_addr()?, socket.try_clone()?);
-    let bound = Udp::adopt(&stage.lp, socket.into())?;
+    let bound = Udp::adopt(&stage.event_loop, socket.into())?;
     ensure_eq!(bound.local_addr()?, address, "a bound one's address");
     let again = bound.bind(stage.loopback());
     ensure_eq!(again, Err(Errno::EINVAL), "binding a bound one");
@@ -353,7 +353,7 @@ fn adopted(stage: &Stage) -> Verdict {
     let address = socket.local_addr()?;
     stage.raw()?.send("stranger", address)?;
     socket.connect(peer.address())?;
-    let udp = Udp::adopt(&stage.lp, socket.into())?;
+    let udp = Udp::adopt(&stage.event_loop, socket.into())?;
     ensure_eq!(udp.peer_addr()?, peer.address(), "a connected one's peer");
     udp.try_send(b"ping")?;
     ensure_eq!(peer.recv_text()?, "ping", "what the peer got");

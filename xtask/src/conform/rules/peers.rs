@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::each(
         "filter/strangers-from-before-connect-are-never-delivered",
-        "What strangers sent between bind and connect is not delivered; what the peer sent is.",
+        "What filtered sent between bind and connect is not delivered; what the peer sent is.",
         strangers_before_connect,
     ),
     Rule::each(
@@ -192,7 +192,7 @@ fn many_strangers(stage: &Stage) -> Verdict {
     let (peer, stranger) = (stage.raw()?, stage.raw()?);
     let udp = stage.bound()?;
     let here = udp.local_addr()?;
-    // Bursts of strangers of all lengths around the widths of system calls, and the peer in between.
+    // Bursts of filtered of all lengths around the widths of system calls, and the peer in between.
     let mut expected = Vec::new();
     for (round, burst) in [1, 31, 32, 33, 64].into_iter().enumerate() {
         (0..burst).try_for_each(|_| stranger.send("stranger", here))?;
@@ -312,11 +312,11 @@ fn former_peer(stage: &Stage) -> Verdict {
 }
 
 fn strangers_after_connect(stage: &Stage) -> Verdict {
-    let (peer, strangers) = (stage.raw()?, [stage.raw()?, stage.raw()?]);
+    let (peer, filtered) = (stage.raw()?, [stage.raw()?, stage.raw()?]);
     let udp = stage.connected(peer.address())?;
     let inbox = Inbox::of(&udp)?;
     for round in 0..20 {
-        for stranger in &strangers {
+        for stranger in &filtered {
             stranger.send("stranger", udp.local_addr()?)?;
         }
         peer.send(round.to_string(), udp.local_addr()?)?;

@@ -139,7 +139,7 @@ fn bind_bound(stage: &Stage) -> Verdict {
 }
 
 fn bind_unbound(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     ensure_eq!(
         udp.bind(stage.other_loopback(0)),
         Err(Errno::EAFNOSUPPORT),
@@ -195,7 +195,7 @@ fn connect_unconnected(stage: &Stage) -> Verdict {
 
 fn connect_unbound(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     let foreign = stage.other_loopback(9);
     ensure_eq!(
         udp.connect(foreign),
@@ -391,7 +391,7 @@ fn refuses_everything(stage: &Stage, udp: &Udp, peer: SocketAddr) -> Verdict {
         ("local_addr", udp.local_addr().map(drop)),
         ("peer_addr", udp.peer_addr().map(drop)),
         ("fileno", udp.fileno().map(drop)),
-        ("remote", udp.remote().map(drop)),
+        ("remote", udp.sender().map(drop)),
         ("close", udp.close(|_| ())),
     ];
     for (name, result) in results {

@@ -176,7 +176,7 @@ fn try_send_to_creates(stage: &Stage) -> Verdict {
 
 fn send_to_unbound(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
     ensure_eq!(
         udp.try_send_to(b"hello", peer.address()),
@@ -205,7 +205,7 @@ fn send_to_connected(stage: &Stage) -> Verdict {
     let udp = stage.connected(peer.address())?;
     let foreign = stage.other_loopback(9);
     for address in [peer.address(), other.address(), stage.loopback(), foreign] {
-        let transmit = Transmit::new("x").to(address);
+        let transmit = Transmit::new("x").with_destination(address);
         ensure_eq!(
             udp.send_to(b"x", address, results.of(0)),
             Err(Errno::EISCONN),
@@ -249,7 +249,7 @@ fn recv_start_creates(stage: &Stage) -> Verdict {
 
 fn recv_start_unbound(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
-    let udp = Udp::for_family(&stage.lp, stage.family)?;
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
     let inbox = Inbox::of(&udp)?;
     let local = udp.local_addr()?;
     ensure_eq!(local.ip(), stage.wildcard().ip(), "the local address");

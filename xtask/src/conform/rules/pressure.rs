@@ -133,7 +133,7 @@ impl Jam {
 
 /// Counts the iterations of the loop, for as long as it is held.
 fn iterations(stage: &Stage) -> Result<(Prepare, Counter), Errno> {
-    let (prepare, turns) = (Prepare::new(&stage.lp), Counter::default());
+    let (prepare, turns) = (Prepare::new(&stage.event_loop), Counter::default());
     let count = turns.clone();
     prepare.start(move |_| count.up())?;
     prepare.unreference();
@@ -282,23 +282,23 @@ fn enobufs(stage: &Stage, near: &Near) -> Verdict {
     let attempts = near.sends_without_buffers(stage.family)?;
     // When the kernel counted another attempt, by the loop's clock.
     let (check, moments, count, family) = (
-        Check::new(&stage.lp),
+        Check::new(&stage.event_loop),
         Log::default(),
         Counter::default(),
         stage.family,
     );
-    let (log, lp) = (moments.clone(), stage.lp.clone());
+    let (log, event_loop) = (moments.clone(), stage.event_loop.clone());
     let here = *near;
     check.start(move |_| {
         let now = here.sends_without_buffers(family).unwrap_or(0);
         while attempts + count.get() < now {
             count.up();
-            log.push(lp.now());
+            log.push(event_loop.now());
         }
     })?;
     check.unreference();
     let (_hook, turns) = iterations(stage)?;
-    let (timer, ticks) = (Timer::new(&stage.lp), Counter::default());
+    let (timer, ticks) = (Timer::new(&stage.event_loop), Counter::default());
     let (tick, each) = (ticks.clone(), Duration::from_millis(20));
     timer.start(each, each, move |_| tick.up())?;
     udp.send(&TOO_LARGE, results.of(0))?;

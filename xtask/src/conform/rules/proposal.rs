@@ -247,7 +247,7 @@ fn no_address_means_the_peer(stage: &Stage) -> Verdict {
     let (peer, results) = (stage.raw()?, Results::default());
     let (without, with) = (
         Transmit::new("without"),
-        Transmit::new("with").to(peer.address()),
+        Transmit::new("with").with_destination(peer.address()),
     );
     let udp = stage.bound()?;
     ensure_eq!(

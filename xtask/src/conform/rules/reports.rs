@@ -80,7 +80,7 @@ type Errors = Log<NetworkError>;
 /// A handle with full reports, and the errors that it hears.
 fn hearing(stage: &Stage, local: std::net::SocketAddr) -> Result<(Udp, Errors), Broken> {
     let (udp, errors) = (stage.udp(), Errors::default());
-    udp.bind_with(local, BindOptions::default().full_reports(true))?;
+    udp.bind_with(local, BindOptions::default().recv_errors(true))?;
     let log = errors.clone();
     udp.recv_start(move |_, received| {
         if let Err(error) = received {
@@ -137,7 +137,7 @@ fn off_at_first(stage: &Stage) -> Verdict {
             log.push(error);
         }
     })?;
-    ensure_eq!(udp.full_reports()?, false, "full reports at first");
+    ensure_eq!(udp.recv_errors()?, false, "full reports at first");
     udp.try_send(b"anyone?")?;
     stage.until("the refusal is reported", || errors.len() > 0)?;
     ensure_eq!(first(&errors)?.report(), None, "the report");
@@ -211,7 +211,7 @@ fn from_router(stage: &Stage, near: &Near, fate: Fate, kind: ErrorKind) -> Verdi
             udp.connect(to)?;
         }
         // Again and again: Linux says nothing to a host that it has known for less than a second.
-        let (timer, sender) = (Timer::new(&stage.lp), udp.clone());
+        let (timer, sender) = (Timer::new(&stage.event_loop), udp.clone());
         let every = Duration::from_millis(50);
         timer.start(Duration::ZERO, every, move |_| {
             let _ = if connect {
@@ -315,7 +315,7 @@ fn ttl_exceeded(stage: &Stage, near: &Near) -> Verdict {
     let _router = near.router(stage.family)?;
     let (udp, errors) = hearing(stage, stage.wildcard())?;
     let to = beyond(stage.family, Fate::Thin);
-    udp.try_transmit(&Transmit::new(b"far").to(to).with_ttl(1))?;
+    udp.try_transmit(&Transmit::new(b"far").with_destination(to).with_ttl(1))?;
     stage.until("the router's word is reported", || errors.len() > 0)?;
     let error = first(&errors)?;
     let seen = error

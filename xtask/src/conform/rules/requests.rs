@@ -117,7 +117,7 @@ fn complete_after_walk(stage: &Stage) -> Verdict {
     for number in 0..50 {
         udp.send(&numbered(number, 10), results.of(number))?;
     }
-    let walked = stage.lp.handles();
+    let walked = stage.event_loop.handles();
     ensure_eq!(walked.len(), 1, "handles of the loop");
     for handle in &walked {
         handle.close()?;
@@ -361,7 +361,10 @@ fn try_send_to_never_overtakes(stage: &Stage) -> Verdict {
     udp.send_to(b"second", to, results.of(1))?;
     // Not even to somebody for whom nothing is queued.
     for address in [to, peer.address()] {
-        let (transmit, segment) = (Transmit::new("third").to(address), NonZeroU16::MIN);
+        let (transmit, segment) = (
+            Transmit::new("third").with_destination(address),
+            NonZeroU16::MIN,
+        );
         ensure_eq!(
             udp.try_send_to(b"third", address),
             Err(Errno::EAGAIN),

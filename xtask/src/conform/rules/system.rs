@@ -60,7 +60,10 @@ fn pair(stage: &Stage) -> std::io::Result<(UdpSocket, UdpSocket)> {
 fn serves_std_sockets(stage: &Stage) -> Verdict {
     let (sender, receiver) = pair(stage)?;
     let pieces = [IoSlice::new(b"hello, "), IoSlice::new(b"world")];
-    let sent = sendmsg(&sender, &Transmit::new(&pieces).to(receiver.local_addr()?))?;
+    let sent = sendmsg(
+        &sender,
+        &Transmit::new(&pieces).with_destination(receiver.local_addr()?),
+    )?;
     ensure_eq!(sent, 12, "bytes sent");
     let (mut head, mut tail) = ([0; 5], [0; 20]);
     let mut bufs = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
@@ -101,7 +104,10 @@ fn batches(stage: &Stage) -> Verdict {
             .collect::<Vec<_>>(),
         receiver.local_addr()?,
     );
-    let messages = || data.iter().map(|data| Transmit::new(data).to(to));
+    let messages = || {
+        data.iter()
+            .map(|data| Transmit::new(data).with_destination(to))
+    };
     let (mut out, mut sent) = (SendBatch::new(), 0);
     while sent < data.len() {
         match out.send(&sender, messages().skip(sent)) {
@@ -131,8 +137,8 @@ fn segments(stage: &Stage) -> Verdict {
     let (sender, receiver) = (UdpSocket::bind(stage.loopback())?, stage.raw()?);
     let size = 4.try_into().map_err(|_| Errno::EINVAL)?;
     let message = Transmit::new("aaaabbbbcc")
-        .to(receiver.address())
-        .segments_of(size);
+        .with_destination(receiver.address())
+        .with_segment_size(size);
     ensure_eq!(sendmsg(&sender, &message), Ok(10), "sendmsg");
     ensure_eq!(
         receiver.recv_texts(3)?,

@@ -148,7 +148,7 @@ fn reconnect(
             udp.disconnect()?;
         }
         udp.connect(peer)?;
-        stage.lp.run(RunMode::NoWait)?;
+        stage.event_loop.run(RunMode::NoWait)?;
     }
     ensure_eq!(udp.local_addr()?, address, "the local address");
     let sent = {

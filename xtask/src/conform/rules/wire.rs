@@ -75,7 +75,7 @@ impl Way {
     fn transmit<'a>(self, data: &'a str) -> Transmit<'a> {
         match self {
             Self::ToPeer => Transmit::new(data),
-            Self::To(address) => Transmit::new(data).to(address),
+            Self::To(address) => Transmit::new(data).with_destination(address),
         }
     }
 }
@@ -168,7 +168,7 @@ fn source(stage: &Stage, here: &Near) -> Verdict {
     let [second, third] = own_addresses(stage, here)?;
     let raw = stage.raw()?;
     let udp = stage.bound_to_wildcard()?;
-    let plain = Transmit::new("x").to(raw.address());
+    let plain = Transmit::new("x").with_destination(raw.address());
     let comes_from = |what: &str, transmit: Transmit<'_>, address: IpAddr| -> Verdict {
         every_form(stage, &udp, transmit)?;
         for form in 0..FORMS {
@@ -177,7 +177,7 @@ fn source(stage: &Stage, here: &Near) -> Verdict {
         }
         Ok(())
     };
-    let own = plain.from_source(second);
+    let own = plain.with_source(second);
     comes_from("which says one", own, second)?;
     udp.set_send_source(Some(third.into()))?;
     comes_from("which says none", plain, third)?;
@@ -219,8 +219,10 @@ fn interface(stage: &Stage, here: &Near) -> Verdict {
     let udp = stage.bound_to_wildcard()?;
     udp.set_multicast_interface(Interface::Index(index("other")?))?;
     let to_all = everybody(stage.family, remote.address().port());
-    let own = Transmit::new("by its own").to(to_all).from_source(near);
-    let plain = Transmit::new("by the handle's").to(to_all);
+    let own = Transmit::new("by its own")
+        .with_destination(to_all)
+        .with_source(near);
+    let plain = Transmit::new("by the handle's").with_destination(to_all);
     // The kernel is done with the other cable a while after `ip` is.
     let began = Instant::now();
     while let Err(Errno::ENETUNREACH | Errno::EADDRNOTAVAIL) = udp.try_transmit(&plain) {
@@ -245,7 +247,7 @@ fn segments(stage: &Stage) -> Verdict {
             true => (stage.connected(raw.address())?, Way::ToPeer),
             false => (stage.bound()?, Way::To(raw.address())),
         };
-        let cut = way.transmit("aaaabbbbcc").segments_of(size);
+        let cut = way.transmit("aaaabbbbcc").with_segment_size(size);
         if !uv_udp::capabilities().segmentation {
             stage.note("this kernel has no segmentation");
             let refused = udp.try_transmit(&cut);
@@ -274,7 +276,7 @@ fn time(stage: &Stage) -> Verdict {
             true => (stage.connected(raw.address())?, Way::ToPeer),
             false => (stage.bound()?, Way::To(raw.address())),
         };
-        let timed = way.transmit("timed").at(1);
+        let timed = way.transmit("timed").with_transmit_time(1);
         let results = Results::default();
         udp.transmit(timed, results.of(0))?;
         udp.transmit(timed, results.of(1))?;
@@ -284,7 +286,7 @@ fn time(stage: &Stage) -> Verdict {
         let refused = Err(Errno::EINVAL);
         ensure_eq!(udp.try_transmit(&timed), refused, "try_transmit");
         ensure_eq!(udp.try_send_batch(&[timed]), refused, "try_send_batch");
-        udp.set_transmit_clock(TxTimeClock::Monotonic)?;
+        udp.set_txtime(TxTimeClock::Monotonic)?;
         every_form(stage, &udp, timed)?;
         ensure_eq!(raw.rest()?, ["timed"; FORMS], "what arrived");
     }
@@ -309,11 +311,11 @@ fn time_is_kept(stage: &Stage, here: &Near) -> Verdict {
     }
     let remote = cable.raw(SocketAddr::new(far(stage.family), 0))?;
     let udp = stage.connected(remote.address())?;
-    udp.set_transmit_clock(TxTimeClock::Monotonic)?;
+    udp.set_txtime(TxTimeClock::Monotonic)?;
     for form in ["try_transmit", "try_send_batch", "transmit", "queued"] {
         // What has no time is there before, also on a busy machine.
         let at = now() + if form == "queued" { 10 * LATER } else { LATER };
-        let timed = Transmit::new(form).at(at);
+        let timed = Transmit::new(form).with_transmit_time(at);
         match form {
             "try_transmit" => udp.try_transmit(&timed).map(drop)?,
             "try_send_batch" => udp.try_send_batch(&[timed]).map(drop)?,
@@ -389,7 +391,7 @@ fn broadcast(stage: &Stage, here: &Near) -> Verdict {
     every_form(
         stage,
         &udp,
-        Transmit::new("to all").to(([192, 0, 2, 255], port).into()),
+        Transmit::new("to all").with_destination(([192, 0, 2, 255], port).into()),
     )?;
     ensure_eq!(remote.recv_texts(FORMS)?, ["to all"; FORMS], "what arrived");
     Ok(())

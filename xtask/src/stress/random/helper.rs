@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::mpsc;
 use std::thread::{JoinHandle, spawn};
 
-use uv_udp::{Udp, UdpRemote};
+use uv_udp::{Udp, UdpSender};
 
 use super::ledger::{Stream, datagram};
 use super::process::OneCpu;
@@ -20,10 +20,10 @@ pub(super) struct Order {
 
 pub(super) enum Sender {
     /// To the handle's peer.
-    Remote(UdpRemote),
-    RemoteTo(UdpRemote, SocketAddr),
+    LoopProxy(UdpSender),
+    RemoteTo(UdpSender, SocketAddr),
     /// By a function that runs on the loop.
-    Post(UdpRemote, fn(&Udp, usize, usize), usize),
+    Post(UdpSender, fn(&Udp, usize, usize), usize),
     /// From a raw socket to a handle.
     Peer(UdpSocket, SocketAddr),
 }
@@ -62,7 +62,7 @@ fn carry_out(order: &Order) {
         let data = || datagram(stream, id, length);
         // A loop that is gone refuses, and a socket may have no room: nothing is lost that anybody was promised.
         match &order.sender {
-            Sender::Remote(remote) => {
+            Sender::LoopProxy(remote) => {
                 let _ = remote.send(data());
             }
             Sender::RemoteTo(remote, to) => {

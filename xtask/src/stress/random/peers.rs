@@ -103,7 +103,7 @@ impl World {
                 .flat_map(|id| datagram(stream, id, length))
                 .collect();
             // Not as an option of the socket, which the helper sends from as well.
-            let mut transmit = Transmit::new(&data).to(address);
+            let mut transmit = Transmit::new(&data).with_destination(address);
             transmit.segment_size = size;
             let sent = uv_sys::sendmsg(socket, &transmit).is_ok();
             return self.ledger.is_taken(ids, sent);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use uv_udp::{Arrival, Errno, NetworkError, Udp};
+use uv_udp::{Errno, NetworkError, RecvMeta, Udp};
 
 use super::Check;
 use super::ledger::same;
@@ -100,7 +100,7 @@ impl World {
     }
 }
 
-type Outcome = Result<Option<Arrival>, NetworkError>;
+type Outcome = Result<Option<RecvMeta>, NetworkError>;
 
 /// The receive callback of a handle.
 struct Hear {
@@ -193,8 +193,8 @@ impl Heard<'_> {
         }
     }
 
-    fn arrival(&self, arrival: &Arrival, buffer: &[u8]) {
-        for datagram in arrival.run(buffer) {
+    fn arrival(&self, arrival: &RecvMeta, buffer: &[u8]) {
+        for datagram in arrival.segments(buffer) {
             self.one(datagram.source, datagram.data, datagram.truncated);
         }
     }

@@ -277,14 +277,14 @@ impl World {
         if !self.has_room(count * length) {
             return;
         }
-        let Ok(remote) = self.call(|| udp.remote()) else {
+        let Ok(remote) = self.call(|| udp.sender()) else {
             let closing = udp.is_closing();
             return self.require(closing, Check::Errno, || {
                 "an open handle has no remote".into()
             });
         };
         let (destination, sender) = match form {
-            PostForm::Send => (None, Sender::Remote(remote)),
+            PostForm::Send => (None, Sender::LoopProxy(remote)),
             PostForm::SendTo => (Some(address), Sender::RemoteTo(remote, address)),
             PostForm::Closure => (None, Sender::Post(remote, send_on_loop, to)),
         };

@@ -136,30 +136,30 @@ impl World {
     }
 
     fn make_from(&self, origin: Origin) -> Result<Udp> {
-        let lp = self.lp();
+        let event_loop = self.event_loop();
         let any = SocketAddr::new(self.ip, 0);
         let family = Family::of(&any);
         let raw = |address: SocketAddr| UdpSocket::bind(address).map_err(Errno::from);
-        let adopt = |fd: OwnedFd| match Udp::adopt(&lp, fd) {
+        let adopt = |fd: OwnedFd| match Udp::adopt(&event_loop, fd) {
             Ok(udp) => Ok(udp),
             Err(error) if self.excuses(&error) => Err(Errno::EMFILE),
             Err(_) => Err(Errno::EIO),
         };
         let udp = match origin {
-            Origin::Bare => Udp::new(&lp),
-            Origin::ForFamily => Udp::for_family(&lp, family)?,
+            Origin::Bare => Udp::new(&event_loop),
+            Origin::ForFamily => Udp::for_family(&event_loop, family)?,
             Origin::Bound => {
-                let udp = Udp::new(&lp);
+                let udp = Udp::new(&event_loop);
                 udp.bind(any)?;
                 udp
             }
             Origin::ReusePort => {
-                let udp = Udp::new(&lp);
+                let udp = Udp::new(&event_loop);
                 udp.bind_with(any, BindOptions::default().reuse_port(true))?;
                 udp
             }
             Origin::Wildcard => {
-                let udp = Udp::new(&lp);
+                let udp = Udp::new(&event_loop);
                 udp.bind(SocketAddr::new(family.unspecified(), 0))?;
                 udp
             }
@@ -295,8 +295,8 @@ impl World {
         if !adopts {
             return;
         }
-        let lp = self.lp();
-        match self.call(|| Udp::adopt(&lp, fd)) {
+        let event_loop = self.event_loop();
+        match self.call(|| Udp::adopt(&event_loop, fd)) {
             Ok(udp) => self.add(handle, udp),
             Err(error) => self.require(self.excuses(&error), Check::Errno, || {
                 format!("a socket that a handle gave back is refused with {error:?}")
@@ -311,8 +311,8 @@ impl World {
             _ => File::open("/dev/null").map(Into::into),
         };
         if let Ok(fd) = fd {
-            let lp = self.lp();
-            let adopted = self.call(|| Udp::adopt(&lp, fd).is_ok());
+            let event_loop = self.event_loop();
+            let adopted = self.call(|| Udp::adopt(&event_loop, fd).is_ok());
             self.require(!adopted, Check::Errno, || {
                 format!("a handle adopted a descriptor of kind {kind}, which is not UDP")
             });
@@ -378,10 +378,10 @@ impl World {
             ),
             Setting::RecvTos(on) => udp.set_recv_tos(on),
             Setting::RecvTtl(on) => udp.set_recv_ttl(on),
-            Setting::RecvDestination(on) => udp.set_recv_destination(on),
+            Setting::RecvDestination(on) => udp.set_recv_packet_info(on),
             Setting::RecvTimestamp(on) => udp.set_recv_timestamp(on),
             Setting::RecvDrops(on) => udp.set_recv_drops(on),
-            Setting::FullReports(on) => udp.set_full_reports(on),
+            Setting::FullReports(on) => udp.set_recv_errors(on),
             Setting::Source(on) => udp.set_send_source(on.then(|| own.into())),
             Setting::Limit(limit) => {
                 udp.set_send_queue_limit(limit);
@@ -406,7 +406,7 @@ impl World {
                 udp.unreference();
                 Ok(())
             }
-            Setting::Runs(on) => udp.set_recv_runs(on),
+            Setting::Runs(on) => udp.set_gro(on),
             Setting::Retransmit(count) => {
                 actor.retransmits.set(count);
                 Ok(())
@@ -437,7 +437,7 @@ impl World {
                 Setting::Ttl(ttl) => udp.ttl() == Ok(ttl),
                 Setting::Tos(tos) => udp.tos() == Ok(tos),
                 Setting::Broadcast(on) => udp.broadcast() == Ok(on),
-                Setting::FullReports(on) => udp.full_reports() == Ok(on),
+                Setting::FullReports(on) => udp.recv_errors() == Ok(on),
                 Setting::RecvTos(on) => udp.recv_tos() == on,
                 _ => true,
             };

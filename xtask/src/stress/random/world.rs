@@ -80,7 +80,7 @@ impl Actor {
 }
 
 pub(super) struct World {
-    pub(super) lp: RefCell<Option<Loop>>,
+    pub(super) event_loop: RefCell<Option<Loop>>,
     pub(super) ledger: Ledger,
     pub(super) ip: IpAddr,
     pub(super) scene: Scene,
@@ -115,7 +115,7 @@ impl World {
         } else {
             Ipv4Addr::LOCALHOST.into()
         };
-        let lp = Loop::new()?;
+        let event_loop = Loop::new()?;
         let ledger = Ledger::new(ignored);
         let mut peers = Vec::new();
         while peers.len() < PEERS {
@@ -128,9 +128,9 @@ impl World {
                 sender: ledger.add_sender(Some(address)),
             });
         }
-        let timers = (0..TIMERS).map(|_| Timer::new(&lp)).collect();
+        let timers = (0..TIMERS).map(|_| Timer::new(&event_loop)).collect();
         Ok(Rc::new(Self {
-            lp: RefCell::new(Some(lp)),
+            event_loop: RefCell::new(Some(event_loop)),
             ledger,
             ip,
             scene,
@@ -151,9 +151,11 @@ impl World {
         }))
     }
 
-    pub(super) fn lp(&self) -> Loop {
-        let lp = self.lp.borrow();
-        lp.clone().expect("the loop is there until the world ends")
+    pub(super) fn event_loop(&self) -> Loop {
+        let event_loop = self.event_loop.borrow();
+        event_loop
+            .clone()
+            .expect("the loop is there until the world ends")
     }
 
     pub(super) fn require(&self, holds: bool, check: Check, what: impl FnOnce() -> String) {
@@ -288,8 +290,8 @@ impl World {
 
     /// Starts what watches over the iterations.
     pub(super) fn watch(self: &Rc<Self>) -> Result<()> {
-        let lp = self.lp();
-        let hook = Hook::new(&lp);
+        let event_loop = self.event_loop();
+        let hook = Hook::new(&event_loop);
         let world = Rc::clone(self);
         hook.start(move |_| {
             world.iterations.set(world.iterations.get() + 1);
@@ -307,7 +309,7 @@ impl World {
         })?;
         hook.unreference();
         if self.scene.ticks {
-            let tick = Timer::new(&lp);
+            let tick = Timer::new(&event_loop);
             tick.unreference();
             let world = Rc::clone(self);
             tick.start(Duration::ZERO, Duration::from_nanos(1), move |_| {
@@ -320,21 +322,21 @@ impl World {
     }
 
     pub(super) fn run(self: &Rc<Self>, mode: Mode) {
-        let lp = self.lp();
-        let guard = Timer::new(&lp);
+        let event_loop = self.event_loop();
+        let guard = Timer::new(&event_loop);
         let stop = |guard: &Timer| {
-            if let Some(lp) = guard.event_loop() {
-                lp.stop();
+            if let Some(event_loop) = guard.event_loop() {
+                event_loop.stop();
             }
         };
         let result = match mode {
-            Mode::NoWait => lp.run(RunMode::NoWait),
+            Mode::NoWait => event_loop.run(RunMode::NoWait),
             Mode::Once => guard
                 .start(GUARD, Duration::ZERO, |_| ())
-                .and_then(|()| lp.run(RunMode::Once)),
+                .and_then(|()| event_loop.run(RunMode::Once)),
             Mode::Default => guard
                 .start(GUARD, Duration::ZERO, stop)
-                .and_then(|()| lp.run(RunMode::Default)),
+                .and_then(|()| event_loop.run(RunMode::Default)),
         };
         self.expect("run", &result, &[]);
         let _ = guard.stop();
@@ -411,7 +413,7 @@ impl World {
         }
         self.run(Mode::NoWait);
         self.run(Mode::NoWait);
-        drop(self.lp.take());
+        drop(self.event_loop.take());
         self.read_peers();
         self.reactions.take();
         for actor in self.all_actors.take() {

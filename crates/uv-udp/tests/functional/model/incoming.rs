@@ -38,7 +38,7 @@ impl World {
                 udp.recv_into_start(supply, move |_, buffer, outcome| {
                     let arrival = outcome.map(|arrival| arrival.zip(buffer));
                     let heard = arrival.map(|arrival| {
-                        let datagram = |(arrival, buffer): (uv_udp::Arrival, Vec<u8>)| {
+                        let datagram = |(arrival, buffer): (uv_udp::RecvMeta, Vec<u8>)| {
                             (buffer[..arrival.len].to_vec(), arrival.source)
                         };
                         arrival.map(datagram).into_iter().collect()
@@ -52,8 +52,8 @@ impl World {
                 let supply = move |_: &Udp, _| Some(vec![0; rooms.next()?]);
                 udp.recv_batch_into_start(supply, move |_, buffer, outcome| {
                     let buffer = buffer.unwrap_or_default();
-                    let split = |arrival: &uv_udp::Arrival| {
-                        let all = arrival.run(&buffer);
+                    let split = |arrival: &uv_udp::RecvMeta| {
+                        let all = arrival.segments(&buffer);
                         all.map(|datagram| (datagram.data.to_vec(), datagram.source))
                             .collect::<Vec<_>>()
                     };

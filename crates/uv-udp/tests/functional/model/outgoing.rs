@@ -134,7 +134,7 @@ impl World {
             let transmit = Transmit::new(payload);
             match peer {
                 Some(_) => transmit,
-                None => transmit.to(self.sockets[*to].1),
+                None => transmit.with_destination(self.sockets[*to].1),
             }
         });
         let transmits: Vec<_> = batch_of.collect();

@@ -52,7 +52,7 @@ pub(super) enum Fate {
 }
 
 pub(super) struct World {
-    pub(super) lp: Loop,
+    pub(super) event_loop: Loop,
     pub(super) udp: Udp,
     pub(super) local: SocketAddr,
     /// The raw sockets, and at last the one that hears nobody.
@@ -99,10 +99,10 @@ impl World {
         closes: bool,
     ) -> std::result::Result<(), String> {
         fault::clear();
-        let lp = Loop::new().unwrap();
+        let event_loop = Loop::new().unwrap();
         let (socket, local) = raw(ip);
         uv_sys::set_gro(&socket, coalesces).unwrap();
-        let udp = Udp::adopt(&lp, socket.into()).unwrap();
+        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         udp.set_recv_buffer_size(BUFFER).unwrap();
         let sockets: Vec<_> = (0..=PEERS).map(|_| raw(ip)).collect();
         for (socket, _) in &sockets {
@@ -112,7 +112,7 @@ impl World {
         // It hears nobody but itself, and to others the port is a dead one; nobody else can take it.
         sockets[PEERS].0.connect(sockets[PEERS].1).unwrap();
         let world = Rc::new(Self {
-            lp,
+            event_loop,
             udp,
             local,
             arrived: RefCell::new(vec![Vec::new(); sockets.len()]),
@@ -142,7 +142,7 @@ impl World {
         }
         world.close();
         world.run_until(|world| world.closed.get());
-        world.expect(!world.lp.alive(), || "the loop lives on".into());
+        world.expect(!world.event_loop.alive(), || "the loop lives on".into());
         world.compare_arrivals();
         world.compare_counters();
         world.verdict()
@@ -231,7 +231,7 @@ impl World {
 
     pub(super) fn run(&self, mode: RunMode) {
         self.queued.set(false);
-        self.lp.run(mode).unwrap();
+        self.event_loop.run(mode).unwrap();
         self.look();
     }
 

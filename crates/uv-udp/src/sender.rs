@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use uv_core::{HandleId, KeepAlive, Loop, Remote};
+use uv_core::{HandleId, KeepAlive, Loop, LoopProxy};
 use uv_sys::{Payload, Result};
 
 use crate::policy::has_port;
@@ -24,10 +24,10 @@ use crate::udp::{Inner, Udp};
 /// ```
 /// use uv_udp::{Loop, RunMode, Udp};
 ///
-/// let lp = Loop::new()?;
-/// let udp = Udp::new(&lp);
+/// let event_loop = Loop::new()?;
+/// let udp = Udp::new(&event_loop);
 /// udp.connect("127.0.0.1:9".parse().unwrap())?;
-/// let (remote, alive) = (udp.remote()?, udp.remote()?.keep_alive());
+/// let (remote, alive) = (udp.sender()?, udp.sender()?.keep_alive());
 /// let thread = std::thread::spawn(move || {
 ///     for number in 0..3 {
 ///         remote.send(vec![number]).unwrap();
@@ -35,19 +35,19 @@ use crate::udp::{Inner, Udp};
 ///     drop(alive);
 /// });
 /// // Runs until the thread is done. The handle is held here meanwhile.
-/// lp.run(RunMode::Default)?;
+/// event_loop.run(RunMode::Default)?;
 /// assert_eq!(udp.counters().datagrams_sent, 3);
 /// # thread.join().unwrap();
 /// # Ok::<(), uv_udp::Errno>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct UdpRemote {
-    remote: Remote,
+pub struct UdpSender {
+    remote: LoopProxy,
     id: HandleId,
 }
 
-impl UdpRemote {
-    pub(crate) fn new(remote: Remote, id: HandleId) -> Self {
+impl UdpSender {
+    pub(crate) fn new(remote: LoopProxy, id: HandleId) -> Self {
         Self { remote, id }
     }
 
@@ -58,14 +58,14 @@ impl UdpRemote {
     /// `ECANCELED` when the loop is gone.
     pub fn post(&self, closure: impl FnOnce(&Udp) + Send + 'static) -> Result<()> {
         let id = self.id;
-        self.remote.post(move |lp| {
-            if let Some(udp) = find(lp, id) {
+        self.remote.post(move |event_loop| {
+            if let Some(udp) = find(event_loop, id) {
                 closure(&udp);
             }
         })
     }
 
-    /// Keeps [`Loop::run`] from returning for want of work until the answer is dropped, as [`Remote::keep_alive`] does: for
+    /// Keeps [`Loop::run`] from returning for want of work until the answer is dropped, as [`LoopProxy::keep_alive`] does: for
     /// threads that will send later. It keeps the loop alive and not the handle.
     #[must_use = "the loop is kept alive until this is dropped"]
     pub fn keep_alive(&self) -> KeepAlive {
@@ -99,13 +99,13 @@ impl UdpRemote {
 /// There is nobody to tell that a handle refuses a send, perhaps because it was disconnected meanwhile.
 fn count(udp: &Udp, accepted: Result<()>) {
     if let Err(error) = accepted {
-        udp.inner.tally.error(error);
+        udp.inner.stats.error(error);
     }
 }
 
 /// The handle, if it is still open: the loop knows it also while it is closing.
-fn find(lp: &Loop, id: HandleId) -> Option<Udp> {
-    let inner = lp.source::<Inner>(id)?;
+fn find(event_loop: &Loop, id: HandleId) -> Option<Udp> {
+    let inner = event_loop.source::<Inner>(id)?;
     inner.handle.check_open().ok()?;
     Some(Udp { inner })
 }

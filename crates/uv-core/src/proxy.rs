@@ -12,15 +12,15 @@ use uv_sys::{Errno, Poller, Result};
 
 use crate::event_loop::Loop;
 
-/// Bytes in a row of closures that are kept when they have run.
+/// Bytes in a batch of closures that are kept when they have run.
 const KEPT_ROW: usize = 64 * 1024;
 
 /// Closures of one type that were posted one after another. They share an allocation: one for each closure, made by one thread
 /// and freed by another, would be three quarters of what a post costs.
-pub(crate) trait Row: Send {
+pub(crate) trait PostBatch: Send {
     /// Runs the closures in order, each of which may know whether it `goes_on`. After a panic in one, those after it are still
     /// there.
-    fn run(&mut self, lp: &Loop, goes_on: &Cell<bool>);
+    fn run(&mut self, event_loop: &Loop, goes_on: &Cell<bool>);
 
     fn is_empty(&self) -> bool;
 
@@ -32,11 +32,11 @@ pub(crate) trait Row: Send {
 
 struct Alike<F>(VecDeque<F>);
 
-impl<F: FnOnce(&Loop) + Send + 'static> Row for Alike<F> {
-    fn run(&mut self, lp: &Loop, goes_on: &Cell<bool>) {
+impl<F: FnOnce(&Loop) + Send + 'static> PostBatch for Alike<F> {
+    fn run(&mut self, event_loop: &Loop, goes_on: &Cell<bool>) {
         while let Some(closure) = self.0.pop_front() {
             goes_on.set(!self.0.is_empty());
-            closure(lp);
+            closure(event_loop);
         }
     }
 
@@ -53,13 +53,13 @@ impl<F: FnOnce(&Loop) + Send + 'static> Row for Alike<F> {
     }
 }
 
-/// Rows of closures, in the order in which they were posted.
-pub(crate) type Rows = VecDeque<Box<dyn Row>>;
+/// PostBatches of closures, in the order in which they were posted.
+pub(crate) type PostBatches = VecDeque<Box<dyn PostBatch>>;
 
-fn push<F: FnOnce(&Loop) + Send + 'static>(rows: &mut Rows, closure: F) {
-    let last = rows.back_mut().map(|row| row.as_any());
-    match last.and_then(|row| row.downcast_mut::<Alike<F>>()) {
-        Some(row) => row.0.push_back(closure),
+fn push<F: FnOnce(&Loop) + Send + 'static>(rows: &mut PostBatches, closure: F) {
+    let last = rows.back_mut().map(|batch| batch.as_any());
+    match last.and_then(|batch| batch.downcast_mut::<Alike<F>>()) {
+        Some(batch) => batch.0.push_back(closure),
         None => rows.push_back(Box::new(Alike(VecDeque::from([closure])))),
     }
 }
@@ -67,24 +67,24 @@ fn push<F: FnOnce(&Loop) + Send + 'static>(rows: &mut Rows, closure: F) {
 /// Runs closures on a loop from any thread: the `Send + Sync` end of a [`Loop`].
 ///
 /// Posts run in the order in which they were made, in the loop's own thread. A wake-up costs a system call only when the
-/// loop is asleep, and only for the first of several posts. A post that has not run keeps the loop alive; the `Remote`
+/// loop is asleep, and only for the first of several posts. A post that has not run keeps the loop alive; the `LoopProxy`
 /// itself does not ([`keep_alive`](Self::keep_alive) does).
 ///
 /// ```
 /// use uv_core::{Loop, RunMode};
 ///
-/// let lp = Loop::new()?;
-/// let remote = lp.remote();
-/// let thread = std::thread::spawn(move || remote.post(|lp| lp.stop()));
-/// let alive = lp.remote().keep_alive();
-/// lp.run(RunMode::Default)?;
+/// let event_loop = Loop::new()?;
+/// let proxy = event_loop.proxy();
+/// let thread = std::thread::spawn(move || proxy.post(|event_loop| event_loop.stop()));
+/// let alive = event_loop.proxy().keep_alive();
+/// event_loop.run(RunMode::Default)?;
 /// drop(alive);
 /// thread.join().unwrap()?;
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
 #[derive(Clone)]
 #[doc(alias = "uv_async_t")]
-pub struct Remote {
+pub struct LoopProxy {
     shared: Arc<Shared>,
 }
 
@@ -100,11 +100,11 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct Posts {
-    queue: Rows,
+    queue: PostBatches,
     gone: bool,
 }
 
-impl Remote {
+impl LoopProxy {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
@@ -145,29 +145,29 @@ impl Remote {
     }
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for LoopProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote")
+        f.debug_struct("LoopProxy")
             .field("pending", &self.shared.pending())
             .finish_non_exhaustive()
     }
 }
 
-/// Keeps a loop alive while it exists; see [`Remote::keep_alive`].
+/// Keeps a loop alive while it exists; see [`LoopProxy::keep_alive`].
 ///
 /// ```
 /// use uv_core::{Loop, RunMode};
 ///
-/// let lp = Loop::new()?;
-/// let (remote, alive) = (lp.remote(), lp.remote().keep_alive());
+/// let event_loop = Loop::new()?;
+/// let (proxy, alive) = (event_loop.proxy(), event_loop.proxy().keep_alive());
 /// let thread = std::thread::spawn(move || {
 ///     for number in 0..3 {
-///         remote.post(move |_| println!("{number}")).unwrap();
+///         proxy.post(move |_| println!("{number}")).unwrap();
 ///     }
 ///     drop(alive);
 /// });
 /// // Waits for the thread's posts, and ends with the thread.
-/// assert!(!lp.run(RunMode::Default)?);
+/// assert!(!event_loop.run(RunMode::Default)?);
 /// # thread.join().unwrap();
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
@@ -238,7 +238,7 @@ impl Shared {
 
     /// Moves what was posted into `into`, which must be empty: the two queues change places, and neither allocates anew. The
     /// next closures go into `spare` if they fit.
-    pub(crate) fn take_posts(&self, into: &mut Rows, spare: Option<Box<dyn Row>>) {
+    pub(crate) fn take_posts(&self, into: &mut PostBatches, spare: Option<Box<dyn PostBatch>>) {
         let mut posts = self.posts.lock();
         std::mem::swap(&mut posts.queue, into);
         posts.queue.extend(spare);

@@ -1,10 +1,10 @@
-//! How a handle reads next, from what it lately found: one datagram or many, at once or when told.
+//! How a handle reads next, from what it lately found: one datagram or many, at once or when ready_reads.
 //!
 //! Each of these is a bet on the near future being like the near past, and costs one system call at most when it is lost.
 
 use std::cell::Cell;
 
-use crate::scratch::RECV_SLOTS;
+use crate::shared::RECV_SLOTS;
 
 /// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
 /// than a recvmmsg(2) that finds one.
@@ -24,50 +24,50 @@ const PACKED: usize = 4;
 /// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
 /// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
 const BURST: usize = 4;
-/// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be told.
-const PATIENCE: u8 = 2;
+/// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be ready_reads.
+const MAX_MISSES: u8 = 2;
 /// Reads on being told after which such a handle guesses again.
 const GUESS_AGAIN: u8 = 16;
 
-/// Why a handle reads.
+/// ReadReason a handle reads.
 #[derive(Clone, Copy)]
-pub(crate) enum Why {
+pub(crate) enum ReadReason {
     /// The poller says that there is something.
-    Told,
+    Ready,
     /// There was something in the last iteration, so there may be more.
-    Guess,
+    Scheduled,
     /// The last guess failed, but the loop runs an iteration anyhow: whoever was behind the last datagram may have answered.
-    Revisit,
+    Speculative,
 }
 
 /// What lately came tells how to read next.
-pub(crate) struct Rhythm {
+pub(crate) struct ReadPredictor {
     /// Reads in a row that found one datagram alone.
     streak: Cell<u8>,
     /// Failed guesses left.
-    patience: Cell<u8>,
-    /// Reads on being told since the patience ran out.
-    told: Cell<u8>,
+    misses_left: Cell<u8>,
+    /// Reads on being told since the misses_left ran out.
+    ready_reads: Cell<u8>,
     /// Reads in a row that found bursts; 2 stands for more.
     bursts: Cell<u8>,
     /// Reads in a row that found something.
-    luck: Cell<u16>,
+    hit_streak: Cell<u16>,
     /// How many messages the last read found, if they were of several datagrams; 0 otherwise.
     packed: Cell<usize>,
     /// The bursts that handles of this loop had sent when this one last read.
     seen: Cell<u32>,
 }
 
-impl Rhythm {
+impl ReadPredictor {
     pub(crate) fn new() -> Self {
         Self {
             streak: Cell::new(0),
-            patience: Cell::new(PATIENCE),
-            told: Cell::new(0),
+            misses_left: Cell::new(MAX_MISSES),
+            ready_reads: Cell::new(0),
             bursts: Cell::new(0),
             seen: Cell::new(0),
             packed: Cell::new(0),
-            luck: Cell::new(0),
+            hit_streak: Cell::new(0),
         }
     }
 
@@ -114,34 +114,37 @@ impl Rhythm {
     }
 
     /// A read for this reason found something, or nothing.
-    pub(crate) fn read(&self, why: Why, found: bool) {
-        let patience = self.patience.get();
-        let luck = if found {
-            self.luck.get().saturating_add(1)
+    pub(crate) fn read(&self, reason: ReadReason, found: bool) {
+        let misses_left = self.misses_left.get();
+        let hit_streak = if found {
+            self.hit_streak.get().saturating_add(1)
         } else {
             0
         };
-        self.luck.set(luck);
-        self.patience.set(match (why, found) {
-            (Why::Guess, true) => PATIENCE,
-            (Why::Guess | Why::Revisit, false) => patience.saturating_sub(1),
-            (Why::Told | Why::Revisit, true) if patience == 0 => {
-                self.told.set((self.told.get() + 1) % GUESS_AGAIN);
-                u8::from(self.told.get() == 0)
+        self.hit_streak.set(hit_streak);
+        self.misses_left.set(match (reason, found) {
+            (ReadReason::Scheduled, true) => MAX_MISSES,
+            (ReadReason::Scheduled | ReadReason::Speculative, false) => {
+                misses_left.saturating_sub(1)
             }
-            (Why::Told | Why::Revisit, _) => patience,
+            (ReadReason::Ready | ReadReason::Speculative, true) if misses_left == 0 => {
+                self.ready_reads
+                    .set((self.ready_reads.get() + 1) % GUESS_AGAIN);
+                u8::from(self.ready_reads.get() == 0)
+            }
+            (ReadReason::Ready | ReadReason::Speculative, _) => misses_left,
         });
     }
 
     /// Whether every read for so long found something that the poller need not watch: each arrival would tell it, which
     /// costs a twentieth of a small datagram.
     pub(crate) fn is_hot(&self) -> bool {
-        self.luck.get() >= HOT
+        self.hit_streak.get() >= HOT
     }
 
-    /// Whether to read again without being told.
+    /// Whether to read again without being ready_reads.
     pub(crate) fn guess(&self) -> bool {
-        self.patience.get() > 0
+        self.misses_left.get() > 0
     }
 }
 
@@ -151,48 +154,48 @@ mod tests {
 
     #[test]
     fn singles_are_asked_for_one_at_a_time_until_a_burst_comes() {
-        let rhythm = Rhythm::new();
-        assert_eq!(rhythm.width(0), RECV_SLOTS);
+        let predictor = ReadPredictor::new();
+        assert_eq!(predictor.width(0), RECV_SLOTS);
         for _ in 1..SINGLE_STREAK {
-            rhythm.found(1, 1);
-            assert_eq!(rhythm.width(0), FEW);
+            predictor.found(1, 1);
+            assert_eq!(predictor.width(0), FEW);
         }
-        rhythm.found(1, 1);
+        predictor.found(1, 1);
         let mut probes = 0;
         for _ in 0..10 * u32::from(PROBE_EVERY) {
-            probes += u32::from(rhythm.width(0) == PROBE);
-            rhythm.found(1, 1);
+            probes += u32::from(predictor.width(0) == PROBE);
+            predictor.found(1, 1);
         }
         assert_eq!(probes, 10, "one in so many asks for more");
-        rhythm.found(2, 2);
-        assert_eq!(rhythm.width(0), RECV_SLOTS);
+        predictor.found(2, 2);
+        assert_eq!(predictor.width(0), RECV_SLOTS);
     }
 
     #[test]
     fn a_burst_sent_on_the_same_loop_is_asked_for_at_once() {
-        let rhythm = Rhythm::new();
-        (0..=SINGLE_STREAK).for_each(|_| rhythm.found(1, 1));
-        assert_eq!(rhythm.width(0), 1);
-        assert_eq!(rhythm.width(1), FEW);
-        assert_eq!(rhythm.width(1), 1);
-        rhythm.found(FEW, FEW);
-        assert_eq!(rhythm.width(1), RECV_SLOTS, "there may be many");
+        let predictor = ReadPredictor::new();
+        (0..=SINGLE_STREAK).for_each(|_| predictor.found(1, 1));
+        assert_eq!(predictor.width(0), 1);
+        assert_eq!(predictor.width(1), FEW);
+        assert_eq!(predictor.width(1), 1);
+        predictor.found(FEW, FEW);
+        assert_eq!(predictor.width(1), RECV_SLOTS, "there may be many");
     }
 
     #[test]
     fn of_messages_with_many_datagrams_one_more_is_asked_for_than_there_were() {
-        let rhythm = Rhythm::new();
+        let predictor = ReadPredictor::new();
         for (messages, width) in [(1, 2), (2, 3), (3, PACKED), (PACKED, PACKED), (1, 2)] {
-            rhythm.found(messages, 64);
-            assert_eq!(rhythm.width(0), width);
+            predictor.found(messages, 64);
+            assert_eq!(predictor.width(0), width);
         }
-        rhythm.found(2, 2);
-        assert_eq!(rhythm.width(0), RECV_SLOTS);
+        predictor.found(2, 2);
+        assert_eq!(predictor.width(0), RECV_SLOTS);
     }
 
     #[test]
     fn two_bursts_in_a_row_are_bursts() {
-        let rhythm = Rhythm::new();
+        let predictor = ReadPredictor::new();
         for (found, bursts) in [
             (64, false),
             (1, false),
@@ -201,40 +204,40 @@ mod tests {
             (64, true),
             (1, false),
         ] {
-            rhythm.found(found, found);
-            assert_eq!(rhythm.bursts(), bursts);
+            predictor.found(found, found);
+            assert_eq!(predictor.bursts(), bursts);
         }
     }
 
     #[test]
     fn a_handle_is_hot_after_many_reads_that_found_something_and_cold_after_one_that_did_not() {
-        let rhythm = Rhythm::new();
+        let predictor = ReadPredictor::new();
         for _ in 0..HOT {
-            assert!(!rhythm.is_hot());
-            rhythm.read(Why::Guess, true);
+            assert!(!predictor.is_hot());
+            predictor.read(ReadReason::Scheduled, true);
         }
-        assert!(rhythm.is_hot());
-        rhythm.read(Why::Guess, false);
-        assert!(!rhythm.is_hot());
+        assert!(predictor.is_hot());
+        predictor.read(ReadReason::Scheduled, false);
+        assert!(!predictor.is_hot());
     }
 
     #[test]
     fn guesses_that_fail_end_and_are_tried_again_later() {
-        let rhythm = Rhythm::new();
-        for _ in 0..PATIENCE {
-            assert!(rhythm.guess());
-            rhythm.read(Why::Guess, false);
+        let predictor = ReadPredictor::new();
+        for _ in 0..MAX_MISSES {
+            assert!(predictor.guess());
+            predictor.read(ReadReason::Scheduled, false);
         }
         let mut told = 0;
-        while !rhythm.guess() {
-            rhythm.read(Why::Told, true);
+        while !predictor.guess() {
+            predictor.read(ReadReason::Ready, true);
             told += 1;
         }
         assert_eq!(told, GUESS_AGAIN);
-        rhythm.read(Why::Guess, true);
-        rhythm.read(Why::Guess, false);
+        predictor.read(ReadReason::Scheduled, true);
+        predictor.read(ReadReason::Scheduled, false);
         assert!(
-            rhythm.guess(),
+            predictor.guess(),
             "one that came true makes up for those that did not"
         );
     }

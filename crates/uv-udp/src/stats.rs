@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use uv_sys::Errno;
 
-use crate::udp::{Rare, Udp};
+use crate::udp::{LazyBox, Udp};
 
 /// What a handle has done since it was made. A copy: it does not go on counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,18 +40,18 @@ pub struct Counters {
     /// Whether some of [`kernel_drops`](Self::kernel_drops) may be coalesced buffers (`UDP_GRO`), which the kernel counts as
     /// one each, whatever the number of datagrams in them: more were lost then.
     pub kernel_drops_coalesced: bool,
-    /// Datagrams of strangers that were dropped: they came after the handle was bound, or began to connect, and before it was
+    /// Datagrams of filtered that were dropped: they came after the handle was bound, or began to connect, and before it was
     /// [connected](Udp::connect).
-    pub strangers: u64,
+    pub filtered: u64,
     /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
-    /// them, of sends that completed with one, of those that a [`UdpRemote`](crate::UdpRemote) asked for and the handle
+    /// them, of sends that completed with one, of those that a [`UdpSender`](crate::UdpSender) asked for and the handle
     /// refused; and `ENOBUFS` each time that a [supply](Udp::recv_into_start) had no buffer.
     pub errors: Vec<(Errno, u64)>,
 }
 
 /// The counters while they count.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Stats {
     datagrams_sent: Cell<u64>,
     bytes_sent: Cell<u64>,
     datagrams_received: Cell<u64>,
@@ -62,12 +62,12 @@ pub(crate) struct Tally {
     batches_received: Cell<u64>,
     segmented_messages: Cell<u64>,
     segments: Cell<u64>,
-    mishaps: Rare<Mishaps>,
+    rare: LazyBox<RareStats>,
 }
 
 /// What does not happen to most handles.
 #[derive(Debug, Default)]
-struct Mishaps {
+struct RareStats {
     fallbacks: Cell<u64>,
     truncated: Cell<u64>,
     kernel_drops: Cell<u64>,
@@ -75,7 +75,7 @@ struct Mishaps {
     drops_before: Cell<u64>,
     /// Whether the count rose while the kernel put datagrams together.
     drops_coalesced: Cell<bool>,
-    strangers: Cell<u64>,
+    filtered: Cell<u64>,
     errors: RefCell<Vec<(Errno, u64)>>,
 }
 
@@ -84,7 +84,7 @@ fn add(counter: &Cell<u64>, count: usize) {
     counter.set(counter.get().wrapping_add(count as u64));
 }
 
-impl Tally {
+impl Stats {
     /// The kernel took so many datagrams.
     #[inline]
     pub(crate) fn sent(&self, datagrams: usize, bytes: usize) {
@@ -137,41 +137,41 @@ impl Tally {
         add(&self.batches_received, 1);
     }
 
-    fn mishaps(&self) -> &Mishaps {
-        self.mishaps.get_or_init(Box::default)
+    fn rare(&self) -> &RareStats {
+        self.rare.get_or_init(Box::default)
     }
 
     pub(crate) fn fallback(&self) {
-        add(&self.mishaps().fallbacks, 1);
+        add(&self.rare().fallbacks, 1);
     }
 
     pub(crate) fn truncated(&self) {
-        add(&self.mishaps().truncated, 1);
+        add(&self.rare().truncated, 1);
     }
 
-    pub(crate) fn strangers(&self, count: usize) {
-        add(&self.mishaps().strangers, count);
+    pub(crate) fn filtered(&self, count: usize) {
+        add(&self.rare().filtered, count);
     }
 
     /// The kernel's own count for the socket, which only grows, and whether it may count coalesced buffers.
     pub(crate) fn kernel_drops(&self, drops: u32, coalescing: bool) {
-        let mishaps = self.mishaps();
-        let before = mishaps.drops_before.get();
+        let rare = self.rare();
+        let before = rare.drops_before.get();
         let all = before.wrapping_add(drops.into());
-        if mishaps.kernel_drops.replace(all) != all && coalescing {
-            mishaps.drops_coalesced.set(true);
+        if rare.kernel_drops.replace(all) != all && coalescing {
+            rare.drops_coalesced.set(true);
         }
     }
 
     /// Another socket takes the place of the old one, and counts from 0.
     pub(crate) fn socket_replaced(&self) {
-        if let Some(mishaps) = self.mishaps.get() {
-            mishaps.drops_before.set(mishaps.kernel_drops.get());
+        if let Some(rare) = self.rare.get() {
+            rare.drops_before.set(rare.kernel_drops.get());
         }
     }
 
     pub(crate) fn error(&self, errno: Errno) {
-        let mut errors = self.mishaps().errors.borrow_mut();
+        let mut errors = self.rare().errors.borrow_mut();
         match errors.iter_mut().find(|(known, _)| *known == errno) {
             Some((_, count)) => *count += 1,
             None => errors.push((errno, 1)),
@@ -185,8 +185,8 @@ impl Udp {
     /// ```
     /// use uv_udp::{Loop, Udp};
     ///
-    /// let lp = Loop::new()?;
-    /// let udp = Udp::new(&lp);
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
     /// udp.bind("127.0.0.1:0".parse().unwrap())?;
     /// udp.try_send_to(b"hello", udp.local_addr()?)?;
     /// let counters = udp.counters();
@@ -195,26 +195,26 @@ impl Udp {
     /// ```
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let tally = &self.inner.tally;
-        let none = Mishaps::default();
-        let mishaps = tally.mishaps.get().map_or(&none, |mishaps| mishaps);
+        let stats = &self.inner.stats;
+        let none = RareStats::default();
+        let rare = stats.rare.get().map_or(&none, |rare| rare);
         Counters {
-            datagrams_sent: tally.datagrams_sent.get(),
-            bytes_sent: tally.bytes_sent.get(),
-            datagrams_received: tally.datagrams_received.get(),
-            bytes_received: tally.bytes_received.get(),
-            send_calls: tally.send_calls.get(),
-            recv_calls: tally.recv_calls.get(),
-            batches_sent: tally.batches_sent.get(),
-            batches_received: tally.batches_received.get(),
-            segmented_messages: tally.segmented_messages.get(),
-            segments: tally.segments.get(),
-            fallbacks: mishaps.fallbacks.get(),
-            truncated: mishaps.truncated.get(),
-            kernel_drops: mishaps.kernel_drops.get(),
-            kernel_drops_coalesced: mishaps.drops_coalesced.get(),
-            strangers: mishaps.strangers.get(),
-            errors: mishaps.errors.borrow().clone(),
+            datagrams_sent: stats.datagrams_sent.get(),
+            bytes_sent: stats.bytes_sent.get(),
+            datagrams_received: stats.datagrams_received.get(),
+            bytes_received: stats.bytes_received.get(),
+            send_calls: stats.send_calls.get(),
+            recv_calls: stats.recv_calls.get(),
+            batches_sent: stats.batches_sent.get(),
+            batches_received: stats.batches_received.get(),
+            segmented_messages: stats.segmented_messages.get(),
+            segments: stats.segments.get(),
+            fallbacks: rare.fallbacks.get(),
+            truncated: rare.truncated.get(),
+            kernel_drops: rare.kernel_drops.get(),
+            kernel_drops_coalesced: rare.drops_coalesced.get(),
+            filtered: rare.filtered.get(),
+            errors: rare.errors.borrow().clone(),
         }
     }
 }

@@ -7,19 +7,19 @@ use uv_core::Pool;
 use uv_sys::{RecvBatch, SendBatch};
 
 use crate::budget::Budget;
-use crate::user_memory::Arrival;
+use crate::user_memory::RecvMeta;
 
 /// Messages that one system call may receive.
 pub(crate) const RECV_SLOTS: usize = 32;
 /// Bytes for each: what the kernel coalesces at most, and more than any datagram has.
 pub(crate) const RECV_SLOT: usize = 64 * 1024;
 
-pub(crate) struct Scratch {
+pub(crate) struct Shared {
     /// Borrowed while datagrams in it are lent to a callback.
     pub(crate) recv: RefCell<RecvBatch>,
     pub(crate) send: RefCell<SendBatch>,
     /// What a read into the user's memory brought; taken while a callback looks at it.
-    pub(crate) arrivals: Cell<Vec<Arrival>>,
+    pub(crate) arrivals: Cell<Vec<RecvMeta>>,
     /// How many segments one message may have; 1 where the kernel does not segment.
     pub(crate) max_segments: usize,
     /// How often a handle of this loop sent several datagrams at once.
@@ -35,7 +35,7 @@ pub(crate) struct Scratch {
     pool: Rc<Pool>,
 }
 
-impl Scratch {
+impl Shared {
     pub(crate) fn new() -> Self {
         Self {
             recv: RefCell::new(RecvBatch::new(RECV_SLOTS, RECV_SLOT)),

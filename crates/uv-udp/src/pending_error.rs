@@ -18,15 +18,15 @@ const OWN_AFTER: u32 = 8;
 
 /// One send that is made again where its error may be an earlier datagram's.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Attempt {
+pub(crate) struct PendingErrorFilter {
     /// The last error, and how often in a row it came.
     suspect: Option<(Errno, u32)>,
     tries: u32,
 }
 
-impl Attempt {
+impl PendingErrorFilter {
     /// Whether the send may be made again, now that the network is known to have said something about an earlier datagram.
-    pub(crate) fn excuses(&mut self, error: Errno) -> bool {
+    pub(crate) fn retry(&mut self, error: Errno) -> bool {
         let again = may_be_pending(error) && self.tries < MAX_TRIES;
         self.tries += u32::from(again);
         again
@@ -34,7 +34,7 @@ impl Attempt {
 
     /// The result of the send, or `None` if it is to be made again. Errors that turn out to be an earlier datagram's go to
     /// `report`.
-    pub(crate) fn judge<T>(
+    pub(crate) fn classify<T>(
         &mut self,
         result: Result<T>,
         mut report: impl FnMut(Errno),
@@ -115,10 +115,10 @@ mod tests {
     /// Sends against a kernel that answers with `answers`, and then takes everything.
     fn send(answers: &[Errno]) -> (Result<()>, Vec<Errno>) {
         let (mut attempt, mut reported, mut answers) =
-            (Attempt::default(), Vec::new(), answers.iter());
+            (PendingErrorFilter::default(), Vec::new(), answers.iter());
         loop {
             let answer = answers.next().map_or(Ok(()), |&errno| Err(errno));
-            if let Some(result) = attempt.judge(answer, |errno| reported.push(errno)) {
+            if let Some(result) = attempt.classify(answer, |errno| reported.push(errno)) {
                 return (result, reported);
             }
         }
@@ -154,11 +154,11 @@ mod tests {
 
     #[test]
     fn a_question_outlives_a_kernel_without_room() {
-        let (mut attempt, mut reported) = (Attempt::default(), Vec::new());
+        let (mut attempt, mut reported) = (PendingErrorFilter::default(), Vec::new());
         for round in 1..=OWN_AFTER {
-            let full = attempt.judge::<()>(Err(Errno::EAGAIN), |errno| reported.push(errno));
+            let full = attempt.classify::<()>(Err(Errno::EAGAIN), |errno| reported.push(errno));
             assert_eq!(full, Some(Err(Errno::EAGAIN)));
-            let result = attempt.judge::<()>(Err(Errno::EMSGSIZE), |errno| reported.push(errno));
+            let result = attempt.classify::<()>(Err(Errno::EMSGSIZE), |errno| reported.push(errno));
             let own = round == OWN_AFTER;
             assert_eq!(result, own.then_some(Err(Errno::EMSGSIZE)));
         }
@@ -168,7 +168,7 @@ mod tests {
             "it was the message's own"
         );
         assert_eq!(
-            attempt.judge::<()>(Err(Errno::EHOSTUNREACH), |_| unreachable!()),
+            attempt.classify::<()>(Err(Errno::EHOSTUNREACH), |_| unreachable!()),
             None
         );
         let mut reported = Vec::new();
