@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use uv_udp::{Errno, Loop, RunMode, Udp};
+use uv_udp::{Errno, Loop, RunMode, Transmit, Udp};
 
 const SMALL: usize = 45;
 /// Bytes in a datagram of a burst: 64 of them are one message.
@@ -85,7 +85,10 @@ fn receive(c: &mut Criterion, name: &str, count: usize, start: impl Fn(&Udp, Rc<
     group.bench_function(name, |b| {
         b.iter(|| {
             received.set(0);
-            assert_eq!(sender.try_send_segments(&data, size, None), Ok(data.len()));
+            assert_eq!(
+                sender.try_transmit(&Transmit::new(&data).with_segment_size(size)),
+                Ok(data.len())
+            );
             while received.get() < count {
                 event_loop.run(RunMode::NoWait).unwrap();
             }
@@ -170,19 +173,28 @@ type Switch = fn(&Udp, bool) -> uv_udp::Result<()>;
 /// What can come beside a datagram, each by itself, and all of it.
 const METADATA: [(&str, &[Switch]); 7] = [
     ("nothing", &[]),
-    ("the TOS", &[Udp::set_recv_tos]),
-    ("the TTL", &[Udp::set_recv_ttl]),
-    ("the destination", &[Udp::set_recv_packet_info]),
-    ("the time", &[Udp::set_recv_timestamp]),
-    ("the drops", &[Udp::set_recv_drops]),
+    ("the TOS", &[|udp: &Udp, on| udp.options().set_recv_tos(on)]),
+    ("the TTL", &[|udp: &Udp, on| udp.options().set_recv_ttl(on)]),
+    (
+        "the destination",
+        &[|udp: &Udp, on| udp.options().set_recv_packet_info(on)],
+    ),
+    (
+        "the time",
+        &[|udp: &Udp, on| udp.options().set_recv_timestamps(on)],
+    ),
+    (
+        "the drops",
+        &[|udp: &Udp, on| udp.options().set_recv_drops(on)],
+    ),
     (
         "everything",
         &[
-            Udp::set_recv_tos,
-            Udp::set_recv_ttl,
-            Udp::set_recv_packet_info,
-            Udp::set_recv_timestamp,
-            Udp::set_recv_drops,
+            |udp: &Udp, on| udp.options().set_recv_tos(on),
+            |udp: &Udp, on| udp.options().set_recv_ttl(on),
+            |udp: &Udp, on| udp.options().set_recv_packet_info(on),
+            |udp: &Udp, on| udp.options().set_recv_timestamps(on),
+            |udp: &Udp, on| udp.options().set_recv_drops(on),
         ],
     ),
 ];

@@ -119,7 +119,7 @@ impl Loop {
         Ok(core.alive())
     }
 
-    /// Makes [`segments`](Self::segments) return after the current iteration, or the next `run` at once.
+    /// Makes [`run`](Self::run) return after the current iteration, or the next `run` at once.
     #[doc(alias = "uv_stop")]
     pub fn stop(&self) {
         self.core.stopping.set(true);
@@ -132,7 +132,7 @@ impl Loop {
         self.core.alive()
     }
 
-    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`segments`](Self::segments) it is read once an
+    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`run`](Self::run) it is read once an
     /// iteration, or after a wait; outside, at every use. Timers do not count from it but from the call that starts them.
     #[doc(alias = "uv_now")]
     pub fn now(&self) -> u64 {
@@ -151,7 +151,7 @@ impl Loop {
     }
 
     /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable before it calls
-    /// [`segments`](Self::segments) with [`RunMode::NoWait`]; `None` is for ever.
+    /// [`run`](Self::run) with [`RunMode::NoWait`]; `None` is for ever.
     ///
     /// Ask before each wait: asking also prepares the poller for being waited on, and lets other threads know that they
     /// must wake the loop. So whoever ends with the loop looks at [`alive`](Self::alive) after asking. The answer is exact
@@ -187,7 +187,7 @@ impl Loop {
         Ok(self.core.prepare_to_wait())
     }
 
-    /// Whether the loop's descriptor is readable now: whether the next [`segments`](Self::segments) finds events without waiting for
+    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds events without waiting for
     /// them. Due timers and work that is left are not events; [`poll_timeout`](Self::poll_timeout) knows of those.
     ///
     /// For an outer loop that reports changes only (edge-triggered): see [Embedding](crate#embedding).
@@ -203,7 +203,7 @@ impl Loop {
     /// ([`AsFd`]), which watches what the parent's watches. In the process that made the loop, nothing happens.
     ///
     /// Before this call the child shares the poller with its parent, and changes nothing there. It may close handles, drop
-    /// them, and drop the loop: the parent goes on as if nothing had happened. [`segments`](Self::segments),
+    /// them, and drop the loop: the parent goes on as if nothing had happened. [`run`](Self::run),
     /// [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a descriptor fail with `ESTALE`. Children are
     /// recognised that were made by the C library's `fork`.
     ///

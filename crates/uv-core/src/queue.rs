@@ -431,7 +431,7 @@ impl<'q, T, C> Pending<'q, T, C> {
         })
     }
 
-    /// Passes the next `count` requests, all of one [`segments`](Self::segments), and returns their payloads as one stretch of bytes.
+    /// Passes the next `count` requests, all of one run, and returns their payloads as one stretch of bytes.
     /// `None`, and nothing is passed, for a `count` of 0 or more than there are in the run.
     pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
         let run = self.queue.runs.get(self.run)?;

@@ -89,7 +89,7 @@ pub trait Source: Any {
 
     /// The poller refuses to watch a descriptor of this handle. `ENOMEM`, or `ENOSPC` at the system's limit of watches
     /// (`fs.epoll.max_user_watches`): it has refused for a quarter of a second, and the loop goes on trying. Any other error:
-    /// the loop has given up, and the interest is what it was before. Until the watch begins, [`ready`](Self::ready) is not
+    /// the loop has given up, and the interest is what it was before. Until the watch begins, [`on_ready`](Self::on_ready) is not
     /// called for what it would report. A handle type that registers descriptors reports the error to its user. Called
     /// after the dispatch of an iteration.
     fn interest_refused(self: Rc<Self>, error: Errno) {

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use crate::addr::Family;
 use crate::errno::Errno;
 use crate::options::{
-    TxTimeClock, gro, recv_drops, segment_size, set_gro, set_recv_drops, set_segment_size,
-    set_timestamps, set_txtime, timestamps, txtime,
+    TxTimeClock, gro, recv_drops, recv_timestamps, segment_size, set_gro, set_recv_drops,
+    set_recv_timestamps, set_segment_size, set_txtime, txtime,
 };
 use crate::send::sendmsg;
 use crate::transmit::Transmit;
@@ -33,7 +33,7 @@ pub struct Capabilities {
     #[doc(alias = "SO_TXTIME")]
     #[doc(alias = "pacing")]
     pub txtime: bool,
-    /// [`set_timestamps`] works.
+    /// [`set_recv_timestamps`] works.
     #[doc(alias = "SO_TIMESTAMPNS")]
     pub timestamps: bool,
     /// [`set_recv_drops`] works.
@@ -91,7 +91,8 @@ fn probe(family: Family) -> Option<Capabilities> {
         },
         gro: set_gro(&socket, true).is_ok() && gro(&socket) == Ok(true),
         txtime: set_txtime(&socket, clock).is_ok() && txtime(&socket) == Ok(Some(clock)),
-        timestamps: set_timestamps(&socket, true).is_ok() && timestamps(&socket) == Ok(true),
+        timestamps: set_recv_timestamps(&socket, true).is_ok()
+            && recv_timestamps(&socket) == Ok(true),
         recv_drops: set_recv_drops(&socket, true).is_ok() && recv_drops(&socket) == Ok(true),
     })
 }

@@ -33,7 +33,7 @@ pub fn copy_options(from: impl AsFd, to: impl AsFd) -> Result<()> {
     copy(from, to, recv_tos, set_recv_tos)?;
     copy(from, to, recv_ttl, set_recv_ttl)?;
     copy(from, to, recv_packet_info, set_recv_packet_info)?;
-    copy(from, to, timestamps, set_timestamps)?;
+    copy(from, to, recv_timestamps, set_recv_timestamps)?;
     copy(from, to, recv_drops, set_recv_drops)?;
     copy(from, to, recv_errors, set_recv_errors)?;
     copy(from, to, multicast_loop, set_multicast_loop)?;

@@ -210,9 +210,9 @@ option! {
     /// Reports when the kernel received each datagram: [`Metadata::timestamp`](crate::Metadata::timestamp).
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
-    set_timestamps;
+    set_recv_timestamps;
     /// Whether the time of arrival is reported.
-    timestamps;
+    recv_timestamps;
 }
 
 option! {

@@ -26,7 +26,7 @@ pub struct Metadata {
     /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](crate::set_recv_packet_info).
     pub destination: Option<PacketInfo>,
     /// When the kernel received it: nanoseconds since the epoch, by the real-time clock. Asked for with
-    /// [`set_timestamps`](crate::set_timestamps).
+    /// [`set_recv_timestamps`](crate::set_recv_timestamps).
     pub timestamp: Option<u64>,
     /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
     /// [`set_recv_drops`](crate::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that

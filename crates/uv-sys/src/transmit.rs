@@ -53,6 +53,8 @@ pub struct Transmit<'a> {
     /// others send at once.
     #[doc(alias = "SCM_TXTIME")]
     pub transmit_at: Option<u64>,
+    /// Names the message for its sender. It is not sent: no function of this crate looks at it.
+    pub token: usize,
 }
 
 impl<'a> Transmit<'a> {
@@ -69,6 +71,7 @@ impl<'a> Transmit<'a> {
             ttl: None,
             source: None,
             transmit_at: None,
+            token: 0,
         }
     }
 
@@ -139,6 +142,14 @@ impl<'a> Transmit<'a> {
     #[must_use]
     pub fn with_transmit_time(mut self, nanoseconds: u64) -> Transmit<'a> {
         self.transmit_at = Some(nanoseconds);
+        self
+    }
+
+    /// Sets [`token`](Self::token).
+    #[inline]
+    #[must_use]
+    pub fn with_token(mut self, token: usize) -> Transmit<'a> {
+        self.token = token;
         self
     }
 

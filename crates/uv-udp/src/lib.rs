@@ -33,8 +33,8 @@
 //!
 //! A [`Transmit`] says more than where to: TOS and ECN, TTL, the source address, a segment size, a time to leave. What comes
 //! beside received datagrams is switched on by itself (`set_recv_tos` and the like) and is in their [`Metadata`]. With
-//! [full reports](Udp::set_recv_errors) a [`NetworkError`] names the datagram, who could not deliver it, and why. Datagrams
-//! can be received into memory of one's own, [one](Udp::recv_into_start) or [many](Udp::recv_batch_into_start) at a time, the
+//! [full reports](crate::Options::set_recv_errors) a [`NetworkError`] names the datagram, who could not deliver it, and why. Datagrams
+//! can be received into memory of one's own, [one](Udp::recv_into_start) or [many](Udp::recv_into_start) at a time, the
 //! queue can be [limited](Udp::set_send_queue_limit), and [`Counters`] tell what was done. [`capabilities`] tells what the
 //! kernel can do.
 //!
@@ -48,42 +48,25 @@
 
 #![forbid(unsafe_code)]
 
-mod borrowed;
-mod budget;
-mod datagram;
-mod defaults;
-mod errors;
-mod held_port;
-mod metadata;
-mod multicast;
-mod options;
-mod pending_error;
+mod api;
+mod error;
+mod flow_control;
+mod handle;
+mod lazy;
 mod policy;
-mod predictor;
-mod receiving;
-mod reconnect;
-mod recv_calls;
-mod request;
-mod runs;
-mod send_calls;
+mod recv;
+mod send;
 mod sender;
-mod sending;
-mod settings;
 mod shared;
-mod sockets;
+mod socket;
 mod stats;
-mod udp;
-mod user_batches;
-mod user_memory;
-mod waiting;
 
-pub use datagram::{Batch, Datagram, Segments};
-pub use errors::{ErrorKind, ErrorReport, NetworkError};
+pub use api::{BindOptions, Options};
+pub use error::{ErrorKind, ErrorReport, NetworkError};
+pub use handle::Udp;
+pub use recv::{Batch, Datagram, RecvMeta, Segments};
 pub use sender::UdpSender;
-pub use sockets::BindOptions;
 pub use stats::Counters;
-pub use udp::Udp;
-pub use user_memory::RecvMeta;
 
 pub use uv_core::{Check, HandleId, Idle, KeepAlive, Loop, LoopProxy, Prepare, RunMode, Timer};
 pub use uv_sys::{

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use uv_core::{HandleId, KeepAlive, Loop, LoopProxy};
 use uv_sys::{Payload, Result};
 
+use crate::handle::{Inner, Udp};
 use crate::policy::has_port;
-use crate::udp::{Inner, Udp};
 
-/// Reaches a [`Udp`] from any thread: the `Send + Sync` end of a handle, from [`Udp::remote`].
+/// Reaches a [`Udp`] from any thread: the `Send + Sync` end of a handle, from [`Udp::sender`].
 ///
 /// What is asked for runs on the handle's loop, in order. Nothing happens if the handle is closing, closed or dropped by
 /// then.

@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 
 use uv_sys::Errno;
 
-use crate::udp::{LazyBox, Udp};
+use crate::lazy::LazyBox;
 
 /// What a handle has done since it was made. A copy: it does not go on counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Datagrams that the kernel took. Those that it was to cut by a [default size](Udp::set_send_segment_size) count as one.
+    /// Datagrams that the kernel took. Those that it was to cut by a [default size](crate::Options::set_segment_size) count as one.
     pub datagrams_sent: u64,
     /// Bytes in them.
     pub bytes_sent: u64,
@@ -35,17 +35,17 @@ pub struct Counters {
     /// Datagrams that were longer than the memory they were received into.
     pub truncated: u64,
     /// Datagrams that the kernel dropped for want of room in the socket's buffer, as far as
-    /// [`set_recv_drops`](Udp::set_recv_drops) has told: modulo 2³².
+    /// [`set_recv_drops`](crate::Options::set_recv_drops) has told: modulo 2³².
     pub kernel_drops: u64,
     /// Whether some of [`kernel_drops`](Self::kernel_drops) may be coalesced buffers (`UDP_GRO`), which the kernel counts as
     /// one each, whatever the number of datagrams in them: more were lost then.
     pub kernel_drops_coalesced: bool,
     /// Datagrams of filtered that were dropped: they came after the handle was bound, or began to connect, and before it was
-    /// [connected](Udp::connect).
+    /// [connected](crate::Udp::connect).
     pub filtered: u64,
     /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
     /// them, of sends that completed with one, of those that a [`UdpSender`](crate::UdpSender) asked for and the handle
-    /// refused; and `ENOBUFS` each time that a [supply](Udp::recv_into_start) had no buffer.
+    /// refused; and `ENOBUFS` each time that a [supply](crate::Udp::recv_into_start) had no buffer.
     pub errors: Vec<(Errno, u64)>,
 }
 
@@ -179,36 +179,21 @@ impl Stats {
     }
 }
 
-impl Udp {
-    /// What the handle has done so far. Also after it was closed.
-    ///
-    /// ```
-    /// use uv_udp::{Loop, Udp};
-    ///
-    /// let event_loop = Loop::new()?;
-    /// let udp = Udp::new(&event_loop);
-    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
-    /// udp.try_send_to(b"hello", udp.local_addr()?)?;
-    /// let counters = udp.counters();
-    /// assert_eq!((counters.datagrams_sent, counters.bytes_sent, counters.send_calls), (1, 5, 1));
-    /// # Ok::<(), uv_udp::Errno>(())
-    /// ```
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        let stats = &self.inner.stats;
+impl Stats {
+    pub(crate) fn counters(&self) -> Counters {
         let none = RareStats::default();
-        let rare = stats.rare.get().map_or(&none, |rare| rare);
+        let rare = self.rare.get().map_or(&none, |rare| rare);
         Counters {
-            datagrams_sent: stats.datagrams_sent.get(),
-            bytes_sent: stats.bytes_sent.get(),
-            datagrams_received: stats.datagrams_received.get(),
-            bytes_received: stats.bytes_received.get(),
-            send_calls: stats.send_calls.get(),
-            recv_calls: stats.recv_calls.get(),
-            batches_sent: stats.batches_sent.get(),
-            batches_received: stats.batches_received.get(),
-            segmented_messages: stats.segmented_messages.get(),
-            segments: stats.segments.get(),
+            datagrams_sent: self.datagrams_sent.get(),
+            bytes_sent: self.bytes_sent.get(),
+            datagrams_received: self.datagrams_received.get(),
+            bytes_received: self.bytes_received.get(),
+            send_calls: self.send_calls.get(),
+            recv_calls: self.recv_calls.get(),
+            batches_sent: self.batches_sent.get(),
+            batches_received: self.batches_received.get(),
+            segmented_messages: self.segmented_messages.get(),
+            segments: self.segments.get(),
             fallbacks: rare.fallbacks.get(),
             truncated: rare.truncated.get(),
             kernel_drops: rare.kernel_drops.get(),

@@ -164,7 +164,9 @@ fn check(receiver: &UdpSocket) {
 
 /// Datagrams that must not be fragmented, some of them larger than the path allows: each has its own result.
 fn too_large_ones_among_others(event_loop: &Loop, udp: &Udp, receiver: &UdpSocket) {
-    udp.set_path_mtu_discovery(PathMtuDiscovery::Do).unwrap();
+    udp.options()
+        .set_path_mtu_discovery(PathMtuDiscovery::Do)
+        .unwrap();
     let lengths = [
         1_000, 1_000, 1_000, 1_400, 1_000, 1_000, 1_400, 1_400, 1_400, 900, 1_000, 1_400, 0,
     ];

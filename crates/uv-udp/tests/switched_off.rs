@@ -20,11 +20,15 @@ type Switch = fn(&Udp, bool) -> Result<()>;
 
 /// Everything that can come beside a datagram without a router's help.
 const METADATA: [(&str, Switch); 5] = [
-    ("tos", Udp::set_recv_tos),
-    ("ttl", Udp::set_recv_ttl),
-    ("destination", Udp::set_recv_packet_info),
-    ("timestamp", Udp::set_recv_timestamp),
-    ("drops", Udp::set_recv_drops),
+    ("tos", |udp: &Udp, on| udp.options().set_recv_tos(on)),
+    ("ttl", |udp: &Udp, on| udp.options().set_recv_ttl(on)),
+    ("destination", |udp: &Udp, on| {
+        udp.options().set_recv_packet_info(on)
+    }),
+    ("timestamp", |udp: &Udp, on| {
+        udp.options().set_recv_timestamps(on)
+    }),
+    ("drops", |udp: &Udp, on| udp.options().set_recv_drops(on)),
 ];
 
 /// Runs the loop until so many datagrams were received since the last time.

@@ -127,7 +127,7 @@ pub(super) const NOT_IN_C: &[(&str, &str)] = &[
         "libuv has none of the options that take a privilege",
     ),
     (
-        "memory/runs-come-with-their-segment-size",
+        "memory/coalesced-datagrams-come-with-their-segment-size",
         "libuv's receive callback has no place for a segment size",
     ),
     ("counters/tell-batches-received", COUNTERS),

@@ -209,7 +209,7 @@ impl Stage {
         let (mut sent, began) = (0, Instant::now());
         while sent < batch.len() {
             ensure!(began.elapsed() < DEADLINE, "{sent} of {} went", batch.len());
-            match udp.try_send_batch(&batch[sent..]) {
+            match udp.try_transmit_batch(&batch[sent..]) {
                 Ok(0) => return Err(Broken::new("none went, and no error says why")),
                 Ok(count) => sent += count,
                 Err(Errno::EAGAIN) => self.a_little_longer()?,
@@ -278,8 +278,8 @@ const DEFAULT_BUFFER: usize = 106_496;
 
 /// Gives a handle the buffers that sockets have by default, whatever net.core.rmem_default and net.core.wmem_default are.
 fn with_default_buffers(udp: Udp) -> Result<Udp, Broken> {
-    udp.set_recv_buffer_size(DEFAULT_BUFFER)?;
-    udp.set_send_buffer_size(DEFAULT_BUFFER)?;
+    udp.options().set_recv_buffer_size(DEFAULT_BUFFER)?;
+    udp.options().set_send_buffer_size(DEFAULT_BUFFER)?;
     Ok(udp)
 }
 

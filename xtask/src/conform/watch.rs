@@ -46,6 +46,12 @@ impl Results {
         move |_, result| log.push((number, result))
     }
 
+    /// A callback of `transmit` that enters its result under the token.
+    pub(crate) fn by_token(&self) -> impl FnOnce(&Udp, usize, Result<()>) + 'static {
+        let log = self.clone();
+        move |_, token, result| log.push((token, result))
+    }
+
     /// The numbers of the sends with this result.
     pub(crate) fn with(&self, result: Result<()>) -> Vec<usize> {
         let all = self.all();

@@ -111,13 +111,13 @@ pub extern "C" fn uvudp_udp_set_source_membership(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_multicast_loop(handle: Given<uv_udp_t>, on: c_int) -> c_int {
-    set(handle, |udp| udp.set_multicast_loop(on != 0))
+    set(handle, |udp| udp.options().set_multicast_loop(on != 0))
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_multicast_ttl(handle: Given<uv_udp_t>, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
-        Ok(ttl @ 0..=255) => set(handle, |udp| udp.set_multicast_ttl(ttl)),
+        Ok(ttl @ 0..=255) => set(handle, |udp| udp.options().set_multicast_ttl(ttl)),
         _ => -libc::EINVAL,
     }
 }
@@ -134,6 +134,9 @@ pub extern "C" fn uvudp_udp_set_multicast_interface(
         if named.is_some_and(|named| own.is_ok_and(|own| own != named)) {
             return Err(-libc::ENOPROTOOPT);
         }
-        udp.udp.set_multicast_interface(interface).map_err(number)
+        udp.udp
+            .options()
+            .set_multicast_interface(interface)
+            .map_err(number)
     }))
 }

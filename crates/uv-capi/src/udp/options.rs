@@ -16,13 +16,13 @@ pub(super) fn set(handle: Given<uv_udp_t>, option: impl FnOnce(&Udp) -> Result<(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_broadcast(handle: Given<uv_udp_t>, on: c_int) -> c_int {
-    set(handle, |udp| udp.set_broadcast(on != 0))
+    set(handle, |udp| udp.options().set_broadcast(on != 0))
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_ttl(handle: Given<uv_udp_t>, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
-        Ok(ttl @ 1..=255) => set(handle, |udp| udp.set_ttl(ttl)),
+        Ok(ttl @ 1..=255) => set(handle, |udp| udp.options().set_ttl(ttl)),
         _ => -libc::EINVAL,
     }
 }
@@ -61,7 +61,10 @@ pub extern "C" fn uvudp_send_buffer_size(
     handle: Given<uv_handle_t>,
     value: Given<Cell<c_int>>,
 ) -> c_int {
-    let (get, set) = (Udp::send_buffer_size, Udp::set_send_buffer_size);
+    let (get, set) = (
+        |udp: &Udp| udp.options().send_buffer_size(),
+        |udp: &Udp, on| udp.options().set_send_buffer_size(on),
+    );
     code(buffer_size(handle, value, get, set))
 }
 
@@ -70,6 +73,9 @@ pub extern "C" fn uvudp_recv_buffer_size(
     handle: Given<uv_handle_t>,
     value: Given<Cell<c_int>>,
 ) -> c_int {
-    let (get, set) = (Udp::recv_buffer_size, Udp::set_recv_buffer_size);
+    let (get, set) = (
+        |udp: &Udp| udp.options().recv_buffer_size(),
+        |udp: &Udp, on| udp.options().set_recv_buffer_size(on),
+    );
     code(buffer_size(handle, value, get, set))
 }

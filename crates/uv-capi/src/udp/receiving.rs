@@ -27,7 +27,7 @@ fn start(udp: &UdpBox, callbacks: Callbacks) -> Result<(), c_int> {
     let receiver = Rc::clone(&udp.receiver);
     let started = if receiver.fills_large_buffers() {
         let lender = Rc::clone(&receiver);
-        udp.udp.recv_batch_into_start(
+        udp.udp.recv_into_start(
             move |_, _| lender.lend(),
             move |_, lent, outcome| receiver.take_back(lent, outcome.map_err(Errno::from)),
         )

@@ -184,10 +184,10 @@ fn accept(
 ) -> Result<usize, c_int> {
     let (transmit, token) = (Transmit::new(payload), req.expose());
     let accepted = match destination {
-        None => udp.udp.transmit_with_token(transmit, token, sent),
+        None => udp.udp.transmit(transmit.with_token(token), sent),
         Some(to) => udp
             .udp
-            .transmit_with_token(transmit.with_destination(to), token, sent),
+            .transmit(transmit.with_destination(to).with_token(token), sent),
     };
     accepted.map(|()| payload.len()).map_err(number)
 }
@@ -358,7 +358,7 @@ fn try_send_many(
             })
         })
         .collect();
-    let sent = udp.udp.try_send_batch(&batch).map_err(number)?;
+    let sent = udp.udp.try_transmit_batch(&batch).map_err(number)?;
     Ok(sent.try_into().unwrap_or(c_int::MAX))
 }
 

@@ -15,7 +15,7 @@ fn a_copy_behaves_as_the_original() {
         set_recv_tos(&from, true).unwrap();
         set_recv_ttl(&from, true).unwrap();
         set_recv_packet_info(&from, true).unwrap();
-        set_timestamps(&from, true).unwrap();
+        set_recv_timestamps(&from, true).unwrap();
         set_recv_drops(&from, true).unwrap();
         set_recv_errors(&from, true).unwrap();
         set_segment_size(&from, NonZeroU16::new(1200)).unwrap();
@@ -33,7 +33,10 @@ fn a_copy_behaves_as_the_original() {
         assert_eq!(broadcast(&to), Ok(true));
         assert_eq!((recv_tos(&to), recv_ttl(&to)), (Ok(true), Ok(true)));
         assert_eq!(recv_packet_info(&to), Ok(true));
-        assert_eq!((timestamps(&to), recv_drops(&to)), (Ok(true), Ok(true)));
+        assert_eq!(
+            (recv_timestamps(&to), recv_drops(&to)),
+            (Ok(true), Ok(true))
+        );
         assert_eq!(recv_errors(&to), Ok(true));
         assert_eq!(segment_size(&to), Ok(NonZeroU16::new(1200)));
         assert_eq!(path_mtu_discovery(&to), Ok(PathMtuDiscovery::Probe));

@@ -135,8 +135,8 @@ fn a_feature_that_the_kernel_lacks_is_enoprotoopt_and_no_capability() {
                     Feature::Timestamps,
                     found.timestamps,
                     [
-                        uv_sys::set_timestamps(&fd, true),
-                        uv_sys::timestamps(&fd).map(drop),
+                        uv_sys::set_recv_timestamps(&fd, true),
+                        uv_sys::recv_timestamps(&fd).map(drop),
                     ],
                 ),
                 (

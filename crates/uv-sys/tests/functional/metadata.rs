@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uv_sys::{
     Ecn, Errno, Family, Metadata, PacketInfo, RecvBatch, SendBatch, Transmit, bind, connect,
     interface_index, sendmsg, set_ipv6_only, set_recv_buffer_size, set_recv_drops,
-    set_recv_packet_info, set_recv_tos, set_recv_ttl, set_timestamps, set_tos, set_ttl, set_txtime,
-    socket,
+    set_recv_packet_info, set_recv_timestamps, set_recv_tos, set_recv_ttl, set_tos, set_ttl,
+    set_txtime, socket,
 };
 
 use crate::util::{EVERYTHING, FAMILIES, bound, loopback, next, pair, wait_readable};
@@ -190,7 +190,7 @@ fn the_time_of_arrival_is_now() {
             .as_nanos() as u64
     };
     for (sender, receiver) in pairs() {
-        set_timestamps(&receiver, true).unwrap();
+        set_recv_timestamps(&receiver, true).unwrap();
         let before = now();
         // The kernel begins to stamp a moment after the first socket asks for it, so that early datagrams may be
         // stamped when they are received.
@@ -232,7 +232,7 @@ fn everything_at_once_fits_the_control_buffers() {
             set_recv_tos,
             set_recv_ttl,
             set_recv_packet_info,
-            set_timestamps,
+            set_recv_timestamps,
             set_recv_drops,
         ] {
             set(&receiver, true).unwrap();

@@ -44,7 +44,7 @@ fn switches_can_be_switched() {
         set_recv_tos recv_tos,
         set_recv_ttl recv_ttl,
         set_recv_packet_info recv_packet_info,
-        set_timestamps timestamps,
+        set_recv_timestamps recv_timestamps,
         set_recv_drops recv_drops,
         set_gro gro,
         set_recv_errors recv_errors,

@@ -27,17 +27,19 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
         let (peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
         let size = NonZeroU16::new(2).unwrap();
-        assert_eq!(udp.set_send_segment_size(Some(size)), ABSENT);
-        assert_eq!(udp.send_segment_size(), Err(Errno::ENOPROTOOPT));
+        assert_eq!(udp.options().set_segment_size(Some(size)), ABSENT);
+        assert_eq!(udp.options().segment_size(), Err(Errno::ENOPROTOOPT));
         let cut = Transmit::new(b"aabb").with_segment_size(size);
-        let refused = udp.transmit(cut, |_, _| unreachable!());
+        let refused = udp.transmit(cut, |_, _, _| unreachable!());
         assert_eq!(refused, Err(Errno::EOPNOTSUPP));
-        assert_eq!(udp.try_transmit(&cut), Err(Errno::EOPNOTSUPP));
         let batch = [Transmit::new(b"x"), cut];
-        assert_eq!(udp.try_send_batch(&batch), Err(Errno::EOPNOTSUPP));
+        assert_eq!(udp.try_transmit_batch(&batch), Err(Errno::EOPNOTSUPP));
         assert!(all(&peer).is_empty());
-        // What asks for datagrams and not for segmentation gets them.
-        assert_eq!(udp.try_send_segments(b"aabbc", size, None), Ok(5));
+        // Now or never, the datagrams leave one by one.
+        assert_eq!(
+            udp.try_transmit(&Transmit::new(b"aabbc").with_segment_size(size)),
+            Ok(5)
+        );
         assert_eq!(all(&peer), [&b"aa"[..], b"bb", b"c"]);
         let results = Log::new();
         for _ in 0..5 {
@@ -48,7 +50,7 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
             (results.get(), all(&peer)),
             (vec![Ok(()); 5], vec![b"dd".to_vec(); 5])
         );
-        assert_eq!(udp.try_send_batch(&[Transmit::new(b"ee"); 3]), Ok(3));
+        assert_eq!(udp.try_transmit_batch(&[Transmit::new(b"ee"); 3]), Ok(3));
         assert_eq!(all(&peer), [b"ee"; 3]);
         let counters = udp.counters();
         assert_eq!((counters.segmented_messages, counters.fallbacks), (0, 0));
@@ -61,13 +63,15 @@ fn without_coalescing_runs_are_refused_and_bursts_are_received_one_by_one() {
         assert!(!capabilities().gro);
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
-        assert_eq!(udp.set_gro(true), Err(Errno::EOPNOTSUPP));
-        assert_eq!(udp.set_gro(false), Ok(()));
+        assert_eq!(udp.options().set_gro(true), ABSENT);
+        assert_eq!(udp.options().set_gro(false), Ok(()));
         let heard = listen(&udp);
         let sender = connected(&event_loop, address);
         for burst in 1..5 {
             let size = NonZeroU16::new(2).unwrap();
-            sender.try_send_segments(b"aabbccdd", size, None).unwrap();
+            sender
+                .try_transmit(&Transmit::new(b"aabbccdd").with_segment_size(size))
+                .unwrap();
             run_until(&event_loop, || heard.len() == burst * 4);
         }
         let texts = heard.get().into_iter().map(|heard| heard.unwrap().0);
@@ -85,14 +89,14 @@ fn without_transmit_times_a_clock_and_a_time_are_refused() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
-        assert_eq!(udp.set_txtime(TxTimeClock::Monotonic), ABSENT);
-        assert_eq!(udp.txtime(), Err(Errno::ENOPROTOOPT));
+        assert_eq!(udp.options().set_txtime(TxTimeClock::Monotonic), ABSENT);
+        assert_eq!(udp.options().txtime(), Err(Errno::ENOPROTOOPT));
         let timed = Transmit::new(b"x").with_transmit_time(1);
         assert_eq!(udp.try_transmit(&timed), Err(Errno::ENOPROTOOPT));
-        assert_eq!(udp.try_send_batch(&[timed]), Err(Errno::ENOPROTOOPT));
+        assert_eq!(udp.try_transmit_batch(&[timed]), Err(Errno::ENOPROTOOPT));
         let results = Log::new();
         for transmit in [timed, Transmit::new(b"y"), timed] {
-            udp.transmit(transmit, note(&results)).unwrap();
+            udp.transmit(transmit, note_any(&results)).unwrap();
         }
         run_until(&event_loop, || results.len() == 3);
         assert_eq!(results.get(), [ABSENT, Ok(()), ABSENT]);
@@ -106,18 +110,19 @@ fn without_transmit_times_a_clock_and_a_time_are_refused() {
 #[test]
 fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
     type Switch = fn(&Udp, bool) -> Result<()>;
-    for (feature, set, other) in [
+    let cases: [(Feature, Switch, Switch); 2] = [
         (
             Feature::Timestamps,
-            Udp::set_recv_timestamp as Switch,
-            Udp::set_recv_drops as Switch,
+            |udp: &Udp, on| udp.options().set_recv_timestamps(on),
+            |udp: &Udp, on| udp.options().set_recv_drops(on),
         ),
         (
             Feature::RecvDrops,
-            Udp::set_recv_drops,
-            Udp::set_recv_timestamp,
+            |udp: &Udp, on| udp.options().set_recv_drops(on),
+            |udp: &Udp, on| udp.options().set_recv_timestamps(on),
         ),
-    ] {
+    ];
+    for (feature, set, other) in cases {
         without(feature, |ip| {
             let found = capabilities();
             let has = match feature {
@@ -153,7 +158,7 @@ fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
         let (peer, address) = raw(ip);
         let udp = Udp::adopt(&event_loop, raw(ip).0.into()).unwrap();
         let port = udp.local_addr().unwrap().port();
-        udp.set_recv_tos(true).unwrap();
+        udp.options().set_recv_tos(true).unwrap();
         udp.connect(address).unwrap();
         udp.connect(address).unwrap();
         udp.disconnect().unwrap();

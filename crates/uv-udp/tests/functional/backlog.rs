@@ -35,12 +35,12 @@ fn start(udp: &Udp, form: Form) -> Log<(Vec<u8>, SocketAddr)> {
         Form::Into => udp.recv_into_start(
             |_, _| Some(vec![0; 100]),
             move |_, buffer, outcome| {
-                if let (Some(buffer), Ok(Some(arrival))) = (buffer, outcome) {
+                if let (Some(buffer), Ok([arrival])) = (buffer, outcome) {
                     add.add((buffer[..arrival.len].to_vec(), arrival.source));
                 }
             },
         ),
-        Form::BatchInto => udp.recv_batch_into_start(
+        Form::BatchInto => udp.recv_into_start(
             |_, slot| Some(vec![0; 4 * slot]),
             move |_, buffer, outcome| {
                 let (Some(buffer), Ok(arrivals)) = (buffer, outcome) else {

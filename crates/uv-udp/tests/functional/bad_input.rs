@@ -137,10 +137,14 @@ fn a_closed_handle_answers_ebadf_to_everything() {
                 ("send_to", udp.send_to(b"x", address, |_, _| unreachable!())),
                 ("try_send", udp.try_send(b"x").map(drop)),
                 ("try_send_to", udp.try_send_to(b"x", address).map(drop)),
-                ("try_send_batch", udp.try_send_batch(&[transmit]).map(drop)),
                 (
-                    "try_send_segments",
-                    udp.try_send_segments(b"x", NonZeroU16::MIN, None).map(drop),
+                    "try_transmit_batch",
+                    udp.try_transmit_batch(&[transmit]).map(drop),
+                ),
+                (
+                    "try_transmit with segments",
+                    udp.try_transmit(&Transmit::new(b"x").with_segment_size(NonZeroU16::MIN))
+                        .map(drop),
                 ),
                 ("recv_start", udp.recv_start(|_, _| unreachable!())),
                 ("recv_stop", udp.recv_stop()),
@@ -202,7 +206,7 @@ fn a_refused_first_send_makes_no_socket() {
             (Transmit::new(b"bad"), Errno::EDESTADDRREQ),
             (good.with_ttl(0), Errno::EINVAL),
         ] {
-            assert_eq!(udp.try_send_batch(&[good, bad]), Err(error));
+            assert_eq!(udp.try_transmit_batch(&[good, bad]), Err(error));
             assert_eq!(udp.local_addr(), Err(Errno::EBADF), "{error:?}");
         }
         udp.set_send_queue_limit(Some(3));
@@ -217,7 +221,7 @@ fn a_refused_first_send_makes_no_socket() {
 fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
     let event_loop = Loop::new().unwrap();
     let udp = Udp::new(&event_loop);
-    assert_eq!(udp.try_send_batch(&[]), Ok(0));
+    assert_eq!(udp.try_transmit_batch(&[]), Ok(0));
     assert_eq!(
         udp.local_addr(),
         Err(Errno::EBADF),
@@ -225,13 +229,13 @@ fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
     );
     let (_peer, address) = raw(loopbacks()[0]);
     udp.connect(address).unwrap();
-    assert_eq!(udp.try_send_batch(&[]), Ok(0));
+    assert_eq!(udp.try_transmit_batch(&[]), Ok(0));
     for _ in 0..2 {
         udp.send(b"queued", |_, _| ()).unwrap();
     }
-    assert_eq!(udp.try_send_batch(&[]), Ok(0), "it overtakes nobody");
+    assert_eq!(udp.try_transmit_batch(&[]), Ok(0), "it overtakes nobody");
     udp.close(|_| ()).unwrap();
-    assert_eq!(udp.try_send_batch(&[]), Err(Errno::EBADF));
+    assert_eq!(udp.try_transmit_batch(&[]), Err(Errno::EBADF));
 }
 
 #[test]
@@ -244,8 +248,14 @@ fn a_default_source_of_another_family_than_the_peer_is_refused_in_every_form_of_
     let refused = Errno::EAFNOSUPPORT;
     assert_eq!(udp.send(b"x", |_, _| unreachable!()), Err(refused));
     assert_eq!(udp.try_send(b"x"), Err(refused));
-    assert_eq!(udp.try_send_batch(&[Transmit::new(b"x")]), Err(refused));
+    assert_eq!(udp.try_transmit_batch(&[Transmit::new(b"x")]), Err(refused));
     let size = NonZeroU16::MIN;
-    assert_eq!(udp.try_send_segments(b"xx", size, None), Err(refused));
-    assert_eq!(udp.try_send_segments(b"", size, None), Err(refused));
+    assert_eq!(
+        udp.try_transmit(&Transmit::new(b"xx").with_segment_size(size)),
+        Err(refused)
+    );
+    assert_eq!(
+        udp.try_transmit(&Transmit::new(b"").with_segment_size(size)),
+        Err(refused)
+    );
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use uv_udp::{Batch, Check, Loop, RunMode, Udp};
+use uv_udp::{Batch, Check, Loop, RunMode, Transmit, Udp};
 
 use super::harness::*;
 
@@ -84,7 +84,10 @@ fn what_a_run_still_holds_comes_again() {
         for burst in 1..6 {
             let size = std::num::NonZeroU16::new(1).unwrap();
             let data = numbers(0..40);
-            assert_eq!(sender.try_send_segments(&data, size, None), Ok(40));
+            assert_eq!(
+                sender.try_transmit(&Transmit::new(&data).with_segment_size(size)),
+                Ok(40)
+            );
             run_until(&event_loop, || taken.len() == 40 * burst);
             assert_eq!(taken.get()[40 * (burst - 1)..], data);
         }

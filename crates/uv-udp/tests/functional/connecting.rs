@@ -366,7 +366,7 @@ fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
         let event_loop = Loop::new().unwrap();
         let (to_dead, (_peer, to_peer)) = (dead(ip), raw(ip));
         let udp = Udp::for_family(&event_loop, Family::of(&to_dead)).unwrap();
-        udp.set_recv_errors(true).unwrap();
+        udp.options().set_recv_errors(true).unwrap();
         udp.connect(to_dead).unwrap();
         assert_eq!(udp.try_send(b"x"), Ok(1));
         assert_eq!(udp.try_send(b"y"), Ok(1));
@@ -571,7 +571,9 @@ fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_i
             let (peer, to_peer) = raw(ip);
             let (udp, address) = bound(&event_loop, ip);
             let gone = uv_sys::interface_index("gone").unwrap();
-            udp.set_multicast_interface(Interface::Index(gone)).unwrap();
+            udp.options()
+                .set_multicast_interface(Interface::Index(gone))
+                .unwrap();
             udp.connect(to_peer).unwrap();
             remove();
             assert_eq!(udp.disconnect(), Err(Errno::ENODEV));

@@ -25,7 +25,7 @@ fn beyond_the_limit_nothing_is_accepted() {
             let full = udp.send(&vec![2; length], |_, _| unreachable!());
             assert_eq!(full, Err(Errno::ENOBUFS));
         }
-        let full = udp.transmit(Transmit::new(&[2; 6]), |_, _| unreachable!());
+        let full = udp.transmit(Transmit::new(&[2; 6]), |_, _, _| unreachable!());
         assert_eq!(full, Err(Errno::ENOBUFS));
         assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (2, 20));
         udp.send(&[3; 5], note(&results)).unwrap();
@@ -123,8 +123,12 @@ fn the_counters_tell_what_was_done() {
         );
         assert!(counted.recv_calls >= 1 && counted.batches_received >= 1);
         let size = NonZeroU16::new(10).unwrap();
-        sender.try_send_segments(&[7; 95], size, None).unwrap();
-        sender.try_send_batch(&[Transmit::new(b"one"); 3]).unwrap();
+        sender
+            .try_transmit(&Transmit::new(&[7; 95]).with_segment_size(size))
+            .unwrap();
+        sender
+            .try_transmit_batch(&[Transmit::new(b"one"); 3])
+            .unwrap();
         let counted = sender.counters();
         assert_eq!((counted.datagrams_sent, counted.bytes_sent), (23, 1104));
         assert_eq!((counted.send_calls, counted.batches_sent), (4, 3));
@@ -159,7 +163,10 @@ fn what_goes_wrong_is_counted_too() {
         // No segmentation: each datagram goes by itself.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
         let size = NonZeroU16::new(2).unwrap();
-        assert_eq!(udp.try_send_segments(b"aabb", size, None), Ok(4));
+        assert_eq!(
+            udp.try_transmit(&Transmit::new(b"aabb").with_segment_size(size)),
+            Ok(4)
+        );
         let counted = udp.counters();
         assert_eq!((counted.fallbacks, counted.datagrams_sent), (1, 2));
         assert_eq!(counted.segmented_messages, 0);
@@ -290,10 +297,11 @@ fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
         };
         udp.try_transmit(&cut).unwrap();
         assert_eq!(count(), (3, 5, (1, 3)));
-        assert_eq!(udp.try_send_batch(&[cut, whole, cut]), Ok(3));
+        assert_eq!(udp.try_transmit_batch(&[cut, whole, cut]), Ok(3));
         assert_eq!(count(), (10, 17, (3, 9)));
         for transmit in [cut, cut, whole, cut] {
-            udp.transmit(transmit, |_, result| result.unwrap()).unwrap();
+            udp.transmit(transmit, |_, _, result| result.unwrap())
+                .unwrap();
         }
         run_until(&event_loop, || udp.send_queue_count() == 0);
         assert_eq!(count(), (20, 34, (6, 18)));
@@ -307,7 +315,7 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
         for form in ["each", "batch", "into"] {
             let event_loop = Loop::new().unwrap();
             let (udp, address) = bound(&event_loop, ip);
-            udp.set_gro(true).unwrap();
+            udp.options().set_gro(true).unwrap();
             // From here on the kernel may put datagrams together, for the other forms too.
             udp.recv_into_start(|_, _| Some(vec![0; 65_536]), |_, _, _| ())
                 .unwrap();
@@ -323,7 +331,9 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
             }
             let sender = connected(&event_loop, address);
             let size = NonZeroU16::new(10).unwrap();
-            sender.try_send_segments(&[7; 95], size, None).unwrap();
+            sender
+                .try_transmit(&Transmit::new(&[7; 95]).with_segment_size(size))
+                .unwrap();
             settle(&event_loop);
             let counted = udp.counters();
             let seen = (counted.datagrams_received, counted.bytes_received);

@@ -63,7 +63,7 @@ fn without_full_reports_there_is_the_error_alone() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
-        assert_eq!(udp.recv_errors(), Ok(false));
+        assert_eq!(udp.options().recv_errors(), Ok(false));
         let log = Log::new();
         let entries = log.clone();
         udp.recv_start(move |_, received| entries.add(received.map(|_| ())))
@@ -143,7 +143,7 @@ fn full_reports_survive_disconnecting() {
         let (udp, heard) = hearing(&event_loop, SocketAddr::new(ip, 0));
         udp.connect(dead(ip)).unwrap();
         udp.disconnect().unwrap();
-        assert_eq!(udp.recv_errors(), Ok(true));
+        assert_eq!(udp.options().recv_errors(), Ok(true));
         udp.try_send_to(b"anyone?", dead(ip)).unwrap();
         run_until(&event_loop, || heard.len() == 1);
         assert!(heard.get()[0].clone().unwrap_err().report().is_some());
@@ -244,9 +244,11 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let (udp, heard) = hearing(&event_loop, wildcard(v6));
-        udp.set_path_mtu_discovery(PathMtuDiscovery::Do).unwrap();
+        udp.options()
+            .set_path_mtu_discovery(PathMtuDiscovery::Do)
+            .unwrap();
         udp.connect(beyond(v6, Fate::Thin)).unwrap();
-        assert_eq!(udp.path_mtu(), Ok(1500));
+        assert_eq!(udp.options().path_mtu(), Ok(1500));
         udp.try_send(&[7; 1400]).unwrap();
         run_until(&event_loop, || heard.len() == 1);
         let error = heard.get()[0].clone().unwrap_err();
@@ -261,7 +263,7 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
             "{} bytes",
             report.payload.len()
         );
-        assert_eq!(udp.path_mtu(), Ok(1280));
+        assert_eq!(udp.options().path_mtu(), Ok(1280));
         // From here on the host itself says so: that is the result of the send, and nobody is told twice.
         assert_eq!(udp.try_send(&[7; 1400]), Err(Errno::EMSGSIZE));
         settle(&event_loop);
@@ -276,11 +278,15 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
         let header = if v6 { 48 } else { 28 };
         assert_eq!(udp.try_send(&vec![7; 1280 - header]), Ok(1280 - header));
         // Whoever probes for himself is not held back by what is known.
-        udp.set_path_mtu_discovery(PathMtuDiscovery::Probe).unwrap();
+        udp.options()
+            .set_path_mtu_discovery(PathMtuDiscovery::Probe)
+            .unwrap();
         assert_eq!(udp.try_send(&[7; 1400]), Ok(1400));
         assert_eq!(udp.try_send(&[7; 1500]), Err(Errno::EMSGSIZE));
         assert_eq!(udp.try_send(&[7; MAX_DATAGRAM]), Err(Errno::EMSGSIZE));
-        udp.set_path_mtu_discovery(PathMtuDiscovery::Off).unwrap();
+        udp.options()
+            .set_path_mtu_discovery(PathMtuDiscovery::Off)
+            .unwrap();
         assert_eq!(udp.try_send(&[7; 1500]), Ok(1500));
     });
 }

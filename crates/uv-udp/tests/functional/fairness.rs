@@ -94,12 +94,12 @@ fn start(udp: &Udp, form: Form, mut callback: impl FnMut(&Udp) + 'static) {
         Form::Into => udp.recv_into_start(
             |_, _| Some(vec![0; 100]),
             move |udp, _, outcome| {
-                if !matches!(outcome, Ok(None)) {
+                if !matches!(outcome, Ok([])) {
                     callback(udp);
                 }
             },
         ),
-        Form::BatchInto => udp.recv_batch_into_start(
+        Form::BatchInto => udp.recv_into_start(
             |_, slot| Some(vec![0; 4 * slot]),
             move |udp, _, outcome| {
                 let count = outcome.map_or(1, <[_]>::len);
@@ -122,7 +122,7 @@ fn a_callback_that_answers_each_error_with_two_sends_to_a_dead_peer_does_not_sto
         for reports in [false, true] {
             let event_loop = Loop::new().unwrap();
             let udp = connected(&event_loop, dead(ip));
-            udp.set_recv_errors(reports).unwrap();
+            udp.options().set_recv_errors(reports).unwrap();
             let pace = Pace::default();
             let count = pace.clone();
             start(&udp, form, move |udp| {
@@ -211,7 +211,7 @@ fn datagrams_are_delivered_also_where_each_error_causes_more() {
             let event_loop = Loop::new().unwrap();
             let (udp, address) = bound(&event_loop, ip);
             let nobody = dead(ip);
-            udp.set_recv_errors(true).unwrap();
+            udp.options().set_recv_errors(true).unwrap();
             let calls = Rc::new(Cell::new(0_usize));
             let count = Rc::clone(&calls);
             start(&udp, form, move |udp| {

@@ -172,12 +172,18 @@ pub(super) fn note(log: &Log<Result<()>>) -> impl FnOnce(&Udp, Result<()>) + 'st
     move |_, result| log.add(result)
 }
 
+/// The same for `transmit`, whatever the token.
+pub(super) fn note_any(log: &Log<Result<()>>) -> impl FnOnce(&Udp, usize, Result<()>) + 'static {
+    let log = log.clone();
+    move |_, _, result| log.add(result)
+}
+
 /// A handle bound to a port of the kernel's choice.
 pub(super) fn bound(event_loop: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
     let udp = Udp::new(event_loop);
     udp.bind(SocketAddr::new(ip, 0)).unwrap();
     // Whatever net.core.rmem_default is.
-    udp.set_recv_buffer_size(212_992).unwrap();
+    udp.options().set_recv_buffer_size(212_992).unwrap();
     let address = udp.local_addr().unwrap();
     (udp, address)
 }

@@ -51,20 +51,33 @@ type Look = fn(&Metadata) -> bool;
 #[test]
 fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
     let switches: [(Switch, Look); 5] = [
-        (Udp::set_recv_tos, |metadata| metadata.tos == Some(0xba)),
-        (Udp::set_recv_ttl, |metadata| metadata.ttl == Some(33)),
-        (Udp::set_recv_packet_info, |metadata| {
-            let info = metadata.destination.unwrap();
-            info.address.is_some_and(|address| address.is_loopback()) && info.interface > 0
-        }),
-        (Udp::set_recv_timestamp, |metadata| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            let then = Duration::from_nanos(metadata.timestamp.unwrap());
-            now - then < Duration::from_secs(60)
-        }),
-        (Udp::set_recv_drops, |metadata| {
-            metadata.kernel_drops.is_none()
-        }),
+        (
+            |udp: &Udp, on| udp.options().set_recv_tos(on),
+            |metadata| metadata.tos == Some(0xba),
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_ttl(on),
+            |metadata| metadata.ttl == Some(33),
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_packet_info(on),
+            |metadata| {
+                let info = metadata.destination.unwrap();
+                info.address.is_some_and(|address| address.is_loopback()) && info.interface > 0
+            },
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_timestamps(on),
+            |metadata| {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                let then = Duration::from_nanos(metadata.timestamp.unwrap());
+                now - then < Duration::from_secs(60)
+            },
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_drops(on),
+            |metadata| metadata.kernel_drops.is_none(),
+        ),
     ];
     for ip in loopbacks() {
         for (set, look) in switches {
@@ -104,13 +117,15 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
-        udp.set_recv_tos(true).unwrap();
+        udp.options().set_recv_tos(true).unwrap();
         let sender = connected(&event_loop, address);
-        sender.set_tos(0x2e << 2).unwrap();
+        sender.options().set_tos(0x2e << 2).unwrap();
         let size = NonZeroU16::new(10).unwrap();
         let seen = listen_beside(&udp);
         for burst in 1..4 {
-            sender.try_send_segments(&[7; 100], size, None).unwrap();
+            sender
+                .try_transmit(&Transmit::new(&[7; 100]).with_segment_size(size))
+                .unwrap();
             run_until(&event_loop, || seen.len() == burst * 10);
         }
         assert!(seen.get().iter().all(|metadata| metadata.tos == Some(0xb8)));
@@ -123,18 +138,20 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
                 .for_each(|datagram| log.add(datagram.metadata.tos));
         })
         .unwrap();
-        sender.try_send_segments(&[7; 100], size, None).unwrap();
+        sender
+            .try_transmit(&Transmit::new(&[7; 100]).with_segment_size(size))
+            .unwrap();
         run_until(&event_loop, || batches.len() == 10);
         assert_eq!(batches.get(), [Some(0xb8); 10]);
         let (direct, to_direct) = bound(&event_loop, ip);
-        direct.set_recv_tos(true).unwrap();
+        direct.options().set_recv_tos(true).unwrap();
         let log = Log::new();
         let entries = log.clone();
         direct
             .recv_into_start(
                 |_, _| Some([0; 16]),
                 move |_, _, outcome| {
-                    entries.add(outcome.unwrap().and_then(|arrival| arrival.metadata.tos));
+                    entries.add(outcome.unwrap().first().and_then(|meta| meta.metadata.tos));
                 },
             )
             .unwrap();
@@ -153,8 +170,8 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
         let (peer, to_peer) = raw(ip);
         for _ in 0..60 {
             let (udp, address) = bound(&event_loop, ip);
-            udp.set_recv_tos(true).unwrap();
-            udp.set_recv_packet_info(true).unwrap();
+            udp.options().set_recv_tos(true).unwrap();
+            udp.options().set_recv_packet_info(true).unwrap();
             let seen = listen_beside(&udp);
             udp.connect(to_peer).unwrap();
             let sender = peer.try_clone().unwrap();
@@ -190,11 +207,26 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
 fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
     type Read = fn(&Udp) -> bool;
     let both: [(Switch, Read); 5] = [
-        (Udp::set_recv_tos, Udp::recv_tos),
-        (Udp::set_recv_ttl, Udp::recv_ttl),
-        (Udp::set_recv_packet_info, Udp::recv_packet_info),
-        (Udp::set_recv_timestamp, Udp::recv_timestamp),
-        (Udp::set_recv_drops, Udp::recv_drops),
+        (
+            |udp: &Udp, on| udp.options().set_recv_tos(on),
+            |udp: &Udp| udp.options().recv_tos(),
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_ttl(on),
+            |udp: &Udp| udp.options().recv_ttl(),
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_packet_info(on),
+            |udp: &Udp| udp.options().recv_packet_info(),
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_timestamps(on),
+            |udp: &Udp| udp.options().recv_timestamps(),
+        ),
+        (
+            |udp: &Udp, on| udp.options().set_recv_drops(on),
+            |udp: &Udp| udp.options().recv_drops(),
+        ),
     ];
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
@@ -212,9 +244,9 @@ fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
             assert_eq!(on(&adopted), [false; 5]);
         }
         let without = Udp::new(&event_loop);
-        assert!(!without.recv_tos());
-        assert_eq!(without.set_recv_tos(true), Err(Errno::EBADF));
-        assert!(!without.gro());
+        assert!(!without.options().recv_tos());
+        assert_eq!(without.options().set_recv_tos(true), Err(Errno::EBADF));
+        assert!(!without.options().gro());
     }
 }
 
@@ -226,13 +258,13 @@ fn the_descriptor_is_lent_while_there_is_one() {
         assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
         udp.connect(dead(ip)).unwrap();
         let ttl = udp.with_fd(|fd| uv_sys::set_ttl(fd, 9)).unwrap();
-        assert_eq!((ttl, udp.ttl()), (Ok(()), Ok(9)));
+        assert_eq!((ttl, udp.options().ttl()), (Ok(()), Ok(9)));
         // What it lends is the handle's even if it is let go of meanwhile.
         let name = udp.with_fd(|fd| {
             udp.disconnect().unwrap();
             uv_sys::ttl(fd)
         });
-        assert_eq!((name, udp.ttl()), (Ok(Ok(9)), Ok(9)));
+        assert_eq!((name, udp.options().ttl()), (Ok(Ok(9)), Ok(9)));
         udp.close(|_| ()).unwrap();
         assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
     }
@@ -243,8 +275,8 @@ fn drops_are_told_once_there_are_some() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
-        udp.set_recv_drops(true).unwrap();
-        udp.set_recv_buffer_size(1).unwrap();
+        udp.options().set_recv_drops(true).unwrap();
+        udp.options().set_recv_buffer_size(1).unwrap();
         let (sender, _) = raw(ip);
         for _ in 0..100 {
             sender.send_to(&[7; 1000], address).unwrap();
@@ -267,8 +299,8 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
         for into in [false, true] {
             let event_loop = Loop::new().unwrap();
             let (udp, address) = bound(&event_loop, ip);
-            udp.set_recv_drops(true).unwrap();
-            udp.set_recv_buffer_size(1).unwrap();
+            udp.options().set_recv_drops(true).unwrap();
+            udp.options().set_recv_buffer_size(1).unwrap();
             let (sender, to_sender) = raw(ip);
             let start = |log: Log<usize>| {
                 if into {
@@ -276,7 +308,7 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
                         |_, _| Some([0; 2000]),
                         move |_, _, outcome| {
                             let arrival = outcome.unwrap();
-                            arrival.into_iter().for_each(|arrival| log.add(arrival.len));
+                            arrival.iter().for_each(|arrival| log.add(arrival.len));
                         },
                     )
                 } else {
@@ -336,10 +368,13 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
             let plain = new("simple");
             let marked = new("marked").with_tos(0x40).with_ecn(Ecn::Ce).with_ttl(17);
             udp.try_transmit(&marked).unwrap();
-            assert_eq!(udp.try_send_batch(&[plain, marked, marked, plain]), Ok(4));
+            assert_eq!(
+                udp.try_transmit_batch(&[plain, marked, marked, plain]),
+                Ok(4)
+            );
             let results = Log::new();
             for transmit in [marked, plain, marked, marked, plain, plain] {
-                udp.transmit(transmit, note(&results)).unwrap();
+                udp.transmit(transmit, note_any(&results)).unwrap();
             }
             run_until(&event_loop, || results.len() == 6);
             assert_eq!(results.get(), [Ok(()); 6]);
@@ -378,10 +413,15 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
     assert_eq!(udp.send_source(), Some(PacketInfo::from(loopback_3)));
     udp.try_transmit(&plain.with_source(loopback_2)).unwrap();
     udp.try_send_to(b"x", address).unwrap();
-    udp.try_send_batch(&[plain, plain.with_source(loopback_2)])
+    udp.try_transmit_batch(&[plain, plain.with_source(loopback_2)])
         .unwrap();
     let size = NonZeroU16::new(1).unwrap();
-    udp.try_send_segments(b"xx", size, Some(address)).unwrap();
+    udp.try_transmit(
+        &Transmit::new(b"xx")
+            .with_segment_size(size)
+            .with_destination(address),
+    )
+    .unwrap();
     udp.send_to(b"x", address, |_, result| result.unwrap())
         .unwrap();
     udp.send_to(b"x", address, |_, result| result.unwrap())
@@ -414,13 +454,14 @@ fn an_answer_leaves_from_where_the_question_came_to() {
         let udp = Udp::new(&event_loop);
         let wildcard = Family::of(&(ip, 0).into()).unspecified();
         udp.bind((wildcard, 0).into()).unwrap();
-        udp.set_recv_packet_info(true).unwrap();
+        udp.options().set_recv_packet_info(true).unwrap();
         udp.recv_start(|udp, received| {
             let datagram = received.unwrap();
             let answer = Transmit::new(b"answer")
                 .with_destination(datagram.source)
                 .with_source(datagram.metadata.destination.unwrap());
-            udp.transmit(answer, |_, result| result.unwrap()).unwrap();
+            udp.transmit(answer, |_, _, result| result.unwrap())
+                .unwrap();
         })
         .unwrap();
         let to: IpAddr = if ip.is_ipv4() { "127.0.0.5" } else { "::1" }
@@ -445,7 +486,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
         let cut = Transmit::new(b"aaaabbbbcc").with_segment_size(size.unwrap());
         let results = Log::new();
         for _ in 0..3 {
-            udp.transmit(cut, note(&results)).unwrap();
+            udp.transmit(cut, note_any(&results)).unwrap();
         }
         udp.send(b"dddd", note(&results)).unwrap();
         run_until(&event_loop, || results.len() == 4);
@@ -454,7 +495,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
         let mut expected = [&pieces[..], &pieces, &pieces].concat();
         expected.push(b"dddd".to_vec());
         assert_eq!(all(&peer), expected);
-        udp.set_send_segment_size(size).unwrap();
+        udp.options().set_segment_size(size).unwrap();
         for _ in 0..2 {
             udp.send(b"aaaabbbbcc", note(&results)).unwrap();
             udp.send(b"aaaabbbbcc", note(&results)).unwrap();
@@ -462,7 +503,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
             settle(&event_loop);
             udp.try_send(b"aaaabbbbcc").unwrap();
             assert_eq!(
-                udp.try_send_batch(&[Transmit::new(b"aaaabbbbcc"); 3]),
+                udp.try_transmit_batch(&[Transmit::new(b"aaaabbbbcc"); 3]),
                 Ok(3)
             );
             assert_eq!(all(&peer), [&pieces[..]; 6].concat());
@@ -470,7 +511,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
             udp.disconnect().unwrap();
             udp.connect(address).unwrap();
         }
-        udp.set_send_segment_size(None).unwrap();
+        udp.options().set_segment_size(None).unwrap();
         udp.try_send(b"aaaabbbbcc").unwrap();
         assert_eq!(all(&peer), [b"aaaabbbbcc".to_vec()]);
     }
@@ -484,11 +525,11 @@ fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
         let udp = connected(&event_loop, address);
         let timed = Transmit::new(b"x").with_transmit_time(1);
         assert_eq!(udp.try_transmit(&timed), Err(Errno::EINVAL));
-        udp.set_txtime(TxTimeClock::Monotonic).unwrap();
-        assert_eq!(udp.txtime(), Ok(Some(TxTimeClock::Monotonic)));
+        udp.options().set_txtime(TxTimeClock::Monotonic).unwrap();
+        assert_eq!(udp.options().txtime(), Ok(Some(TxTimeClock::Monotonic)));
         let results = Log::new();
         for _ in 0..5 {
-            udp.transmit(timed, note(&results)).unwrap();
+            udp.transmit(timed, note_any(&results)).unwrap();
         }
         run_until(&event_loop, || results.len() == 5);
         // Loopback has no queueing discipline that would wait.
@@ -512,11 +553,11 @@ fn what_a_datagram_cannot_say_is_known_before_anything_is_accepted() {
                 Errno::EAFNOSUPPORT,
             ),
         ] {
-            let sent = udp.transmit(transmit, |_, _| unreachable!());
+            let sent = udp.transmit(transmit, |_, _, _| unreachable!());
             assert_eq!(sent, Err(errno));
             assert_eq!(udp.try_transmit(&transmit), Err(errno));
             assert_eq!(
-                udp.try_send_batch(&[Transmit::new(b"y"), transmit]),
+                udp.try_transmit_batch(&[Transmit::new(b"y"), transmit]),
                 Err(errno)
             );
         }

@@ -20,10 +20,10 @@ fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
         "each" => udp.recv_start(move |_, received| add(usize::from(received.is_ok()))),
         "batch" => udp.recv_batch_start(move |_, received| add(received.unwrap().count())),
         "into" => udp.recv_into_start(
-            |_, length| Some(vec![0; length]),
-            move |_, _, outcome| add(usize::from(outcome.unwrap().is_some())),
+            |_, length| Some(vec![0; length - 1]),
+            move |_, _, outcome| add(outcome.unwrap().len()),
         ),
-        _ => udp.recv_batch_into_start(
+        _ => udp.recv_into_start(
             |_, length| Some(vec![0; 4 * length]),
             move |_, buffer, outcome| {
                 let buffer = buffer.unwrap();

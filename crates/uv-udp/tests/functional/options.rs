@@ -26,24 +26,28 @@ fn loopback_index() -> u32 {
 
 /// Sets all there is.
 fn set_everything(udp: &Udp) {
-    udp.set_ttl(9).unwrap();
-    udp.set_tos(0xb8).unwrap();
-    udp.set_broadcast(true).unwrap();
-    udp.set_send_buffer_size(20_000).unwrap();
-    udp.set_recv_buffer_size(30_000).unwrap();
-    udp.set_path_mtu_discovery(PathMtuDiscovery::Probe).unwrap();
-    udp.set_priority(3).unwrap();
-    udp.set_incoming_cpu(0).unwrap();
-    udp.set_multicast_ttl(5).unwrap();
-    udp.set_multicast_loop(false).unwrap();
-    udp.set_recv_errors(true).unwrap();
-    udp.set_recv_tos(true).unwrap();
-    udp.set_recv_ttl(true).unwrap();
-    udp.set_recv_packet_info(true).unwrap();
-    udp.set_recv_timestamp(true).unwrap();
-    udp.set_recv_drops(true).unwrap();
-    udp.set_send_segment_size(NonZeroU16::new(1200)).unwrap();
-    udp.set_txtime(TxTimeClock::Monotonic).unwrap();
+    udp.options().set_ttl(9).unwrap();
+    udp.options().set_tos(0xb8).unwrap();
+    udp.options().set_broadcast(true).unwrap();
+    udp.options().set_send_buffer_size(20_000).unwrap();
+    udp.options().set_recv_buffer_size(30_000).unwrap();
+    udp.options()
+        .set_path_mtu_discovery(PathMtuDiscovery::Probe)
+        .unwrap();
+    udp.options().set_priority(3).unwrap();
+    udp.options().set_incoming_cpu(0).unwrap();
+    udp.options().set_multicast_ttl(5).unwrap();
+    udp.options().set_multicast_loop(false).unwrap();
+    udp.options().set_recv_errors(true).unwrap();
+    udp.options().set_recv_tos(true).unwrap();
+    udp.options().set_recv_ttl(true).unwrap();
+    udp.options().set_recv_packet_info(true).unwrap();
+    udp.options().set_recv_timestamps(true).unwrap();
+    udp.options().set_recv_drops(true).unwrap();
+    udp.options()
+        .set_segment_size(NonZeroU16::new(1200))
+        .unwrap();
+    udp.options().set_txtime(TxTimeClock::Monotonic).unwrap();
 }
 
 /// Asks the kernel whether all of it is so.
@@ -64,7 +68,7 @@ fn assert_everything(fd: impl AsFd) {
     assert_eq!(uv_sys::recv_tos(fd), Ok(true));
     assert_eq!(uv_sys::recv_ttl(fd), Ok(true));
     assert_eq!(uv_sys::recv_packet_info(fd), Ok(true));
-    assert_eq!(uv_sys::timestamps(fd), Ok(true));
+    assert_eq!(uv_sys::recv_timestamps(fd), Ok(true));
     assert_eq!(uv_sys::recv_drops(fd), Ok(true));
     assert_eq!(uv_sys::segment_size(fd), Ok(NonZeroU16::new(1200)));
     assert_eq!(uv_sys::txtime(fd), Ok(Some(TxTimeClock::Monotonic)));
@@ -78,22 +82,38 @@ fn options_are_the_sockets() {
         set_everything(&udp);
         assert_everything(&spy);
         assert_eq!(
-            (udp.ttl(), udp.tos(), udp.broadcast()),
+            (
+                udp.options().ttl(),
+                udp.options().tos(),
+                udp.options().broadcast()
+            ),
             (Ok(9), Ok(0xb8), Ok(true))
         );
-        let sizes = (udp.send_buffer_size(), udp.recv_buffer_size());
+        let sizes = (
+            udp.options().send_buffer_size(),
+            udp.options().recv_buffer_size(),
+        );
         assert_eq!(sizes, (Ok(40_000), Ok(60_000)));
-        assert_eq!((udp.priority(), udp.incoming_cpu()), (Ok(3), Ok(Some(0))));
         assert_eq!(
-            (udp.multicast_ttl(), udp.multicast_loop()),
+            (udp.options().priority(), udp.options().incoming_cpu()),
+            (Ok(3), Ok(Some(0)))
+        );
+        assert_eq!(
+            (
+                udp.options().multicast_ttl(),
+                udp.options().multicast_loop()
+            ),
             (Ok(5), Ok(false))
         );
-        assert_eq!(udp.path_mtu_discovery(), Ok(PathMtuDiscovery::Probe));
-        assert_eq!(udp.send_segment_size(), Ok(NonZeroU16::new(1200)));
-        assert_eq!(udp.txtime(), Ok(Some(TxTimeClock::Monotonic)));
-        udp.set_recv_tos(false).unwrap();
+        assert_eq!(
+            udp.options().path_mtu_discovery(),
+            Ok(PathMtuDiscovery::Probe)
+        );
+        assert_eq!(udp.options().segment_size(), Ok(NonZeroU16::new(1200)));
+        assert_eq!(udp.options().txtime(), Ok(Some(TxTimeClock::Monotonic)));
+        udp.options().set_recv_tos(false).unwrap();
         assert_eq!(uv_sys::recv_tos(&spy), Ok(false));
-        udp.set_send_segment_size(None).unwrap();
+        udp.options().set_segment_size(None).unwrap();
         assert_eq!(uv_sys::segment_size(&spy), Ok(None));
     }
 }
@@ -126,8 +146,8 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
         for port in ["chosen", "the kernel's"] {
             let event_loop = Loop::new().unwrap();
             let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
-            assert_eq!(udp.bound_device(), Ok(None));
-            udp.bind_to_device(Some("lo")).unwrap();
+            assert_eq!(udp.options().bound_device(), Ok(None));
+            udp.options().bind_to_device(Some("lo")).unwrap();
             if port == "chosen" {
                 bind_by_number(|port| udp.bind((ip, port).into()));
             } else {
@@ -136,18 +156,18 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
             let local = udp.local_addr().unwrap();
             for _ in 0..2 {
                 udp.connect(dead(ip)).unwrap();
-                assert_eq!(udp.bound_device(), Ok(Some("lo".to_owned())));
+                assert_eq!(udp.options().bound_device(), Ok(Some("lo".to_owned())));
             }
             udp.disconnect().unwrap();
-            assert_eq!(udp.bound_device(), Ok(Some("lo".to_owned())));
+            assert_eq!(udp.options().bound_device(), Ok(Some("lo".to_owned())));
             assert_eq!(udp.local_addr(), Ok(local));
             let fd = udp.into_fd().unwrap();
             assert_eq!(uv_sys::bound_device(fd), Ok(Some("lo".to_owned())));
         }
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
-        udp.bind_to_device(Some("lo")).unwrap();
-        udp.bind_to_device(None).unwrap();
+        udp.options().bind_to_device(Some("lo")).unwrap();
+        udp.options().bind_to_device(None).unwrap();
         assert_eq!(uv_sys::bound_device(spy), Ok(None));
         for (name, error) in [
             ("", Errno::EINVAL),
@@ -155,9 +175,13 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
             ("no\0", Errno::EINVAL),
             ("nosuchdevice", Errno::ENODEV),
         ] {
-            assert_eq!(udp.bind_to_device(Some(name)), Err(error), "{name:?}");
+            assert_eq!(
+                udp.options().bind_to_device(Some(name)),
+                Err(error),
+                "{name:?}"
+            );
         }
-        assert_eq!(udp.bound_device(), Ok(None));
+        assert_eq!(udp.options().bound_device(), Ok(None));
     }
 }
 
@@ -166,16 +190,16 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
-        match udp.set_mark(77) {
+        match udp.options().set_mark(77) {
             Err(error) => {
                 assert_eq!(error, Errno::EPERM);
                 skipped("no privilege to mark");
             }
             Ok(()) => {
-                assert_eq!((udp.mark(), uv_sys::mark(spy)), (Ok(77), Ok(77)));
+                assert_eq!((udp.options().mark(), uv_sys::mark(spy)), (Ok(77), Ok(77)));
                 udp.connect(dead(ip)).unwrap();
                 udp.disconnect().unwrap();
-                assert_eq!(udp.mark(), Ok(77));
+                assert_eq!(udp.options().mark(), Ok(77));
             }
         }
     }
@@ -188,16 +212,22 @@ fn bad_values_have_named_errors_and_change_nothing() {
         let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
         let huge = i32::MAX as usize + 1;
         for (result, errno) in [
-            (udp.set_ttl(0), Errno::EINVAL),
-            (udp.set_ttl(256), Errno::EINVAL),
-            (udp.set_multicast_ttl(256), Errno::EINVAL),
-            (udp.set_send_buffer_size(huge), Errno::EINVAL),
-            (udp.set_recv_buffer_size(huge), Errno::EINVAL),
-            (udp.set_priority(u32::MAX), Errno::EINVAL),
-            (udp.set_incoming_cpu(u32::MAX), Errno::EINVAL),
-            (udp.attach_reuseport_cpu_selector(0), Errno::EINVAL),
-            (udp.attach_reuseport_cpu_selector(2), Errno::EINVAL),
-            (udp.path_mtu().map(drop), Errno::ENOTCONN),
+            (udp.options().set_ttl(0), Errno::EINVAL),
+            (udp.options().set_ttl(256), Errno::EINVAL),
+            (udp.options().set_multicast_ttl(256), Errno::EINVAL),
+            (udp.options().set_send_buffer_size(huge), Errno::EINVAL),
+            (udp.options().set_recv_buffer_size(huge), Errno::EINVAL),
+            (udp.options().set_priority(u32::MAX), Errno::EINVAL),
+            (udp.options().set_incoming_cpu(u32::MAX), Errno::EINVAL),
+            (
+                udp.options().attach_reuseport_cpu_selector(0),
+                Errno::EINVAL,
+            ),
+            (
+                udp.options().attach_reuseport_cpu_selector(2),
+                Errno::EINVAL,
+            ),
+            (udp.options().path_mtu().map(drop), Errno::ENOTCONN),
             (udp.join_multicast(ip, Interface::Any), Errno::EINVAL),
             (udp.leave_multicast(ip, Interface::Any), Errno::EINVAL),
             (udp.join_source(ip, ip, Interface::Any), Errno::EINVAL),
@@ -205,7 +235,7 @@ fn bad_values_have_named_errors_and_change_nothing() {
         ] {
             assert_eq!(result, Err(errno));
         }
-        assert_eq!(udp.ttl(), Ok(64));
+        assert_eq!(udp.options().ttl(), Ok(64));
         let v6 = "::1".parse::<IpAddr>().unwrap();
         let foreign = udp.set_send_source(Some(v6.into()));
         let fits = ip.is_ipv6();
@@ -230,21 +260,21 @@ fn options_need_a_socket_and_an_open_handle() {
         }
         let group = "239.1.2.3".parse().unwrap();
         for result in [
-            udp.set_ttl(1),
-            udp.set_tos(1),
-            udp.ttl().map(drop),
-            udp.set_broadcast(true),
-            udp.set_recv_tos(true),
-            udp.set_recv_packet_info(true),
-            udp.set_recv_errors(true),
-            udp.set_send_segment_size(None),
-            udp.set_txtime(TxTimeClock::Monotonic),
-            udp.bind_to_device(None),
-            udp.bound_device().map(drop),
-            udp.set_incoming_cpu(0),
+            udp.options().set_ttl(1),
+            udp.options().set_tos(1),
+            udp.options().ttl().map(drop),
+            udp.options().set_broadcast(true),
+            udp.options().set_recv_tos(true),
+            udp.options().set_recv_packet_info(true),
+            udp.options().set_recv_errors(true),
+            udp.options().set_segment_size(None),
+            udp.options().set_txtime(TxTimeClock::Monotonic),
+            udp.options().bind_to_device(None),
+            udp.options().bound_device().map(drop),
+            udp.options().set_incoming_cpu(0),
             udp.join_multicast(group, Interface::Any),
-            udp.set_multicast_interface(Interface::Any),
-            udp.attach_reuseport_cpu_selector(1),
+            udp.options().set_multicast_interface(Interface::Any),
+            udp.options().attach_reuseport_cpu_selector(1),
         ] {
             assert_eq!(result, Err(Errno::EBADF));
         }
@@ -253,7 +283,7 @@ fn options_need_a_socket_and_an_open_handle() {
         } else {
             Errno::ENOTCONN
         };
-        assert_eq!(udp.path_mtu(), Err(no_peer));
+        assert_eq!(udp.options().path_mtu(), Err(no_peer));
     }
 }
 
@@ -359,10 +389,10 @@ fn a_handle_hears_of_other_members_groups_unless_it_says_otherwise() {
         let group = Group::new(&event_loop, v6);
         let other = Udp::for_family(&event_loop, if v6 { Family::V6 } else { Family::V4 }).unwrap();
         other.join_multicast(group.group, group.interface).unwrap();
-        group.udp.set_multicast_all(true).unwrap();
+        group.udp.options().set_multicast_all(true).unwrap();
         assert!(group.hears(&event_loop, b"other's"));
-        group.udp.set_multicast_all(false).unwrap();
-        assert_eq!(group.udp.multicast_all(), Ok(false));
+        group.udp.options().set_multicast_all(false).unwrap();
+        assert_eq!(group.udp.options().multicast_all(), Ok(false));
         assert!(!group.hears(&event_loop, b"other's"));
         group.reconnect();
         assert!(!group.hears(&event_loop, b"other's"));
@@ -376,23 +406,27 @@ fn groups_leave_by_the_interface_that_was_set() {
         let (udp, spy) = watched(&event_loop, ip);
         match ip {
             IpAddr::V4(address) => {
-                udp.set_multicast_interface(Interface::Address(address))
+                udp.options()
+                    .set_multicast_interface(Interface::Address(address))
                     .unwrap();
                 assert_eq!(
                     uv_sys::multicast_interface(&spy),
                     Ok(Interface::Address(address))
                 );
-                assert_eq!(udp.multicast_interface(), Ok(Interface::Address(address)));
+                assert_eq!(
+                    udp.options().multicast_interface(),
+                    Ok(Interface::Address(address))
+                );
             }
             IpAddr::V6(_) => {
                 let lo = Interface::Index(loopback_index());
-                udp.set_multicast_interface(lo).unwrap();
+                udp.options().set_multicast_interface(lo).unwrap();
                 assert_eq!(uv_sys::multicast_interface(&spy), Ok(lo));
                 udp.connect(dead(ip)).unwrap();
                 udp.disconnect().unwrap();
-                assert_eq!(udp.multicast_interface(), Ok(lo));
+                assert_eq!(udp.options().multicast_interface(), Ok(lo));
                 let by_address = Interface::Address([127, 0, 0, 1].into());
-                let result = udp.set_multicast_interface(by_address);
+                let result = udp.options().set_multicast_interface(by_address);
                 assert_eq!(result, Err(Errno::EAFNOSUPPORT));
             }
         }
@@ -405,7 +439,7 @@ fn broadcasts_need_permission() {
     let udp = Udp::for_family(&event_loop, Family::V4).unwrap();
     let everybody = "255.255.255.255:9".parse().unwrap();
     assert_eq!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
-    udp.set_broadcast(true).unwrap();
+    udp.options().set_broadcast(true).unwrap();
     assert_ne!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
 }
 
@@ -414,7 +448,7 @@ fn a_connected_handle_knows_the_path_mtu() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
-        let mtu = udp.path_mtu().unwrap();
+        let mtu = udp.options().path_mtu().unwrap();
         assert_eq!(uv_sys::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
         assert!(mtu >= 1280);
     }

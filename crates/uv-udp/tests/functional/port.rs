@@ -101,7 +101,10 @@ fn a_handle_that_shared_its_port_for_a_moment_belongs_to_no_group() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
         connects_anew(&udp, ip, address);
-        assert_eq!(udp.attach_reuseport_cpu_selector(1), Err(Errno::EINVAL));
+        assert_eq!(
+            udp.options().attach_reuseport_cpu_selector(1),
+            Err(Errno::EINVAL)
+        );
     }
 }
 

@@ -21,7 +21,10 @@ fn send_coalesced(event_loop: &Loop, to: std::net::SocketAddr, count: u8) -> Udp
     let sender = connected(event_loop, to);
     let data: Vec<u8> = (0..count).flat_map(|number| [number; 10]).collect();
     let size = NonZeroU16::new(10).unwrap();
-    assert_eq!(sender.try_send_segments(&data, size, None), Ok(data.len()));
+    assert_eq!(
+        sender.try_transmit(&Transmit::new(&data).with_segment_size(size)),
+        Ok(data.len())
+    );
     sender
 }
 
@@ -306,10 +309,10 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
         if queued {
             let mut sends = batch.into_iter();
             sends
-                .try_for_each(|send| sender.transmit(send, |_, _| ()))
+                .try_for_each(|send| sender.transmit(send, |_, _, _| ()))
                 .unwrap();
         } else {
-            assert_eq!(sender.try_send_batch(&batch), Ok(10));
+            assert_eq!(sender.try_transmit_batch(&batch), Ok(10));
         }
         run_until(&event_loop, || heard.len() == 30);
         let calls = udp.counters().recv_calls - before;
@@ -351,7 +354,7 @@ fn an_error_between_datagrams_is_heard_where_batches_are_refused() {
             let (numbers, errors) = (Log::new(), Log::new());
             let (add, failed) = (numbers.clone(), errors.clone());
             let started = if into {
-                udp.recv_batch_into_start(
+                udp.recv_into_start(
                     |_, slot| Some(vec![0; 4 * slot]),
                     move |_, buffer, outcome| match (buffer, outcome) {
                         (Some(buffer), Ok(arrivals)) => {

@@ -36,10 +36,13 @@ fn a_callback_gets_the_token_of_its_send() {
         let tokens = Log::<(usize, Result<()>)>::new();
         udp.set_data(Some(std::rc::Rc::new(tokens.clone())));
         for token in [7, usize::MAX, 0, 7] {
-            udp.transmit_with_token(Transmit::new("x"), token, |udp, token, result| {
-                let tokens = udp.data::<Log<(usize, Result<()>)>>().unwrap();
-                tokens.add((token, result));
-            })
+            udp.transmit(
+                Transmit::new("x").with_token(token),
+                |udp, token, result| {
+                    let tokens = udp.data::<Log<(usize, Result<()>)>>().unwrap();
+                    tokens.add((token, result));
+                },
+            )
             .unwrap();
         }
         run_until(&event_loop, || tokens.len() == 4);
@@ -203,11 +206,11 @@ fn try_send_never_overtakes_what_is_queued() {
         let results = send_all(&udp, &numbered(2, 3));
         assert_eq!(udp.try_send(b"fast"), Err(Errno::EAGAIN));
         assert_eq!(
-            udp.try_send_batch(&[Transmit::new(b"fast")]),
+            udp.try_transmit_batch(&[Transmit::new(b"fast")]),
             Err(Errno::EAGAIN)
         );
         assert_eq!(
-            udp.try_send_segments(b"fast", NonZeroU16::MIN, None),
+            udp.try_transmit(&Transmit::new(b"fast").with_segment_size(NonZeroU16::MIN)),
             Err(Errno::EAGAIN)
         );
         run_until(&event_loop, || results.len() == 2);
@@ -329,7 +332,7 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
-        udp.set_send_segment_size(NonZeroU16::new(2)).unwrap();
+        udp.options().set_segment_size(NonZeroU16::new(2)).unwrap();
         for (length, size, expected) in [
             (25, 10, vec![10, 10, 5]),
             (10, 10, vec![10]),
@@ -337,7 +340,7 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
             (6, u16::MAX, vec![6]),
         ] {
             let size = NonZeroU16::new(size).unwrap();
-            let sent = udp.try_send_segments(&vec![7; length], size, None);
+            let sent = udp.try_transmit(&Transmit::new(&vec![7; length]).with_segment_size(size));
             assert_eq!(sent, Ok(length));
             let lengths = all(&peer).iter().map(Vec::len).collect::<Vec<_>>();
             assert_eq!(lengths, expected);
@@ -345,7 +348,7 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
         // Nor are they where the path refuses them, and what is sent later is cut as before.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EMSGSIZE); 8]);
         let size = NonZeroU16::new(10).unwrap();
-        let refused = udp.try_send_segments(&[7; 30], size, None);
+        let refused = udp.try_transmit(&Transmit::new(&[7; 30]).with_segment_size(size));
         fault::clear();
         assert_eq!(refused, Err(Errno::EMSGSIZE));
         let results = Log::new();
@@ -537,15 +540,15 @@ fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
             Transmit::new(b"").with_destination(to_b),
             Transmit::new(b"six").with_destination(to_b),
         ];
-        assert_eq!(udp.try_send_batch(&batch), Ok(7));
+        assert_eq!(udp.try_transmit_batch(&batch), Ok(7));
         assert_eq!(all(&a), [&b"one"[..], b"two", b"3", b"scattered payload"]);
         assert_eq!(all(&b), [&b"four"[..], b"", b"six"]);
-        assert_eq!(udp.try_send_batch(&[]), Ok(0));
+        assert_eq!(udp.try_transmit_batch(&[]), Ok(0));
         let bad = [
             Transmit::new(b"good").with_destination(to_a),
             Transmit::new(b"bad"),
         ];
-        assert_eq!(udp.try_send_batch(&bad), Err(Errno::EDESTADDRREQ));
+        assert_eq!(udp.try_transmit_batch(&bad), Err(Errno::EDESTADDRREQ));
         assert_eq!(
             all(&a),
             [[]; 0],
@@ -565,14 +568,14 @@ fn try_send_batch_says_how_many_went() {
     let batch: Vec<_> = payloads.iter().map(Transmit::new).collect();
     fault::script(Call::Sendmmsg, [Fault::Partial(5)]);
     fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN)]);
-    assert_eq!(udp.try_send_batch(&batch), Ok(5));
+    assert_eq!(udp.try_transmit_batch(&batch), Ok(5));
     assert_eq!(all(&peer), payloads[..5]);
     fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EAGAIN)]);
-    assert_eq!(udp.try_send_batch(&batch), Err(Errno::EAGAIN));
+    assert_eq!(udp.try_transmit_batch(&batch), Err(Errno::EAGAIN));
 }
 
 #[test]
-fn try_send_segments_cuts_one_buffer_into_datagrams() {
+fn try_transmit_with_a_segment_size_cuts_one_buffer_into_datagrams() {
     for ip in loopbacks() {
         for refuse in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -584,21 +587,32 @@ fn try_send_segments_cuts_one_buffer_into_datagrams() {
                 fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
             }
             assert_eq!(
-                udp.try_send_segments(&data, size, Some(address)),
+                udp.try_transmit(
+                    &Transmit::new(&data)
+                        .with_segment_size(size)
+                        .with_destination(address)
+                ),
                 Ok(data.len())
             );
             assert_eq!(
                 all(&peer),
                 data.chunks(1000).map(<[u8]>::to_vec).collect::<Vec<_>>()
             );
-            assert_eq!(udp.try_send_segments(b"", size, Some(address)), Ok(0));
+            assert_eq!(
+                udp.try_transmit(
+                    &Transmit::new(b"")
+                        .with_segment_size(size)
+                        .with_destination(address)
+                ),
+                Ok(0)
+            );
             assert_eq!(all(&peer), [b""]);
         }
     }
 }
 
 #[test]
-fn try_send_segments_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
+fn try_transmit_with_a_segment_size_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -609,7 +623,7 @@ fn try_send_segments_puts_as_many_segments_into_a_message_as_the_kernel_takes() 
         let data: Vec<u8> = (0..).map(|number| number as u8).take(2 * most).collect();
         let before = calls();
         assert_eq!(
-            udp.try_send_segments(&data, NonZeroU16::MIN, None),
+            udp.try_transmit(&Transmit::new(&data).with_segment_size(NonZeroU16::MIN)),
             Ok(data.len())
         );
         assert_eq!(calls() - before, 2, "{most} segments at a time");
@@ -692,11 +706,11 @@ fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
         let message = Transmit::new(&[2; 45]).with_source(elsewhere);
         let results = Log::new();
         for _ in 0..3 {
-            udp.transmit(message, note(&results)).unwrap();
+            udp.transmit(message, note_any(&results)).unwrap();
         }
         run_until(&event_loop, || results.len() == 3);
         assert!(results.get().iter().all(Result::is_err));
-        assert!(udp.try_send_batch(&[message; 3]).is_err());
+        assert!(udp.try_transmit_batch(&[message; 3]).is_err());
         assert_eq!(segmented(&event_loop, &udp), 31);
     }
 }
@@ -737,11 +751,11 @@ fn a_run_that_the_device_has_no_room_for_goes_datagram_by_datagram() {
         assert_eq!(made, 3, "the first, the run, and those of the run");
         let batch: Vec<_> = payloads.iter().map(Transmit::new).collect();
         fault::script(Call::Sendmsg, [full]);
-        assert_eq!(udp.try_send_batch(&batch), Ok(20));
+        assert_eq!(udp.try_transmit_batch(&batch), Ok(20));
         fault::script(Call::Sendmsg, [full]);
         let size = NonZeroU16::new(100).unwrap();
         assert_eq!(
-            udp.try_send_segments(&payloads.concat(), size, None),
+            udp.try_transmit(&Transmit::new(&payloads.concat()).with_segment_size(size)),
             Ok(2_000)
         );
         assert_eq!(all(&peer), [payloads.clone(), payloads].concat());

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use uv_udp::{BindOptions, Errno, Family, Loop, Udp};
+use uv_udp::{BindOptions, Errno, Family, Loop, Transmit, Udp};
 
 use super::harness::*;
 use super::network::with_device;
@@ -54,7 +54,7 @@ fn a_reuse_port_group_shares_the_flows() {
         run_until(&event_loop, || at_one.len() + at_other.len() == 64);
         assert!(at_one.len() > 0 && at_other.len() > 0);
         // One processor at most is told apart from others here, and it is processor 0 or another one.
-        one.attach_reuseport_cpu_selector(1).unwrap();
+        one.options().attach_reuseport_cpu_selector(1).unwrap();
         let before = at_other.len();
         for _ in 0..64 {
             raw(ip).0.send_to(b"x", address).unwrap();
@@ -128,7 +128,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         let family = Family::of(&(ip, 0).into());
         let udp = Udp::for_family(&event_loop, family).unwrap();
         assert!(udp.fileno().is_ok());
-        udp.set_ttl(7).unwrap();
+        udp.options().set_ttl(7).unwrap();
         let other = if ip.is_ipv4() {
             "[::1]:0"
         } else {
@@ -136,7 +136,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         };
         assert_eq!(udp.bind(other.parse().unwrap()), Err(Errno::EAFNOSUPPORT));
         udp.bind((ip, 0).into()).unwrap();
-        assert_eq!(udp.ttl(), Ok(7));
+        assert_eq!(udp.options().ttl(), Ok(7));
         assert_eq!(udp.bind((ip, 0).into()), Err(Errno::EINVAL));
         // Sending binds one that is not bound.
         let udp = Udp::for_family(&event_loop, family).unwrap();
@@ -231,15 +231,17 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
         udp.recv_into_start(
             |_, _| Some([0; 64]),
             move |_, _, outcome| match outcome {
-                Ok(Some(arrival)) => entries.add((arrival.len, arrival.metadata.ttl.is_some())),
-                Ok(None) => {}
+                Ok([arrival]) => entries.add((arrival.len, arrival.metadata.ttl.is_some())),
+                Ok(_) => {}
                 Err(error) => reports.add(error.report().is_some()),
             },
         )
         .unwrap();
         let size = std::num::NonZeroU16::new(10).unwrap();
         let sender = connected(&event_loop, address);
-        sender.try_send_segments(&[7; 50], size, None).unwrap();
+        sender
+            .try_transmit(&Transmit::new(&[7; 50]).with_segment_size(size))
+            .unwrap();
         run_until(&event_loop, || log.len() == 5);
         assert_eq!(
             log.get(),
@@ -267,7 +269,7 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
             let event_loop = Loop::new().unwrap();
             let udp = Udp::new(&event_loop);
             assert_eq!(refusal(&udp, socket), Errno::ENODEV);
-            assert!(!udp.recv_ttl());
+            assert!(!udp.options().recv_ttl());
             udp.bind(SocketAddr::new(ip, 0)).unwrap();
             assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)), Ok(Ok(false)));
         }
@@ -405,7 +407,7 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             udp.bind_with((ip, 0).into(), options().reuse_port(true))
                 .unwrap();
             // Whatever net.core.rmem_default is.
-            udp.set_recv_buffer_size(212_992).unwrap();
+            udp.options().set_recv_buffer_size(212_992).unwrap();
             let address = udp.local_addr().unwrap();
             let heard = listen(&udp);
             udp.connect(to_peer).unwrap();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use uv_sys::fault::{self, Call};
-use uv_udp::{Errno, Loop, RecvMeta, Timer, Udp};
+use uv_udp::{Errno, Loop, RecvMeta, Timer, Transmit, Udp};
 
 use super::harness::*;
 
@@ -30,7 +30,7 @@ fn listen_into(udp: &Udp, room: usize) -> Log<Back> {
         assert_eq!(slot, SLOT);
         Some(vec![0; room])
     };
-    udp.recv_batch_into_start(supply, move |_, buffer, outcome| {
+    udp.recv_into_start(supply, move |_, buffer, outcome| {
         let outcome = outcome.map(|arrivals| {
             let buffer = buffer.unwrap();
             let all = arrivals.iter();
@@ -61,7 +61,8 @@ fn expected(count: u8) -> Vec<Vec<u8>> {
 fn send_coalesced(event_loop: &Loop, to: SocketAddr, count: u8) -> SocketAddr {
     let sender = connected(event_loop, to);
     let data = expected(count).concat();
-    let sent = sender.try_send_segments(&data, NonZeroU16::new(10).unwrap(), None);
+    let sent =
+        sender.try_transmit(&Transmit::new(&data).with_segment_size(NonZeroU16::new(10).unwrap()));
     assert_eq!(sent, Ok(data.len()));
     sender.local_addr().unwrap()
 }
@@ -157,7 +158,7 @@ fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
             Some(vec![]),
             None,
         ]));
-        udp.recv_batch_into_start(
+        udp.recv_into_start(
             move |_, _| supplies.borrow_mut().pop().flatten(),
             move |udp, buffer, outcome| match outcome {
                 Ok(arrivals) => {
@@ -193,7 +194,7 @@ fn a_supply_that_stops_gets_its_buffer_back_unused_and_hears_nothing_else() {
         let (udp, address) = bound(&event_loop, ip);
         let (asked, unused) = (Log::new(), Log::new());
         let (times, log) = (asked.clone(), unused.clone());
-        udp.recv_batch_into_start(
+        udp.recv_into_start(
             move |udp, _| {
                 udp.recv_stop().unwrap();
                 times.add(());
@@ -224,7 +225,7 @@ fn a_supply_that_changes_the_peer_each_time_leaves_others_their_turn() {
         let (udp, address) = bound(&event_loop, ip);
         let (peer, to) = raw(ip);
         peer.send_to(b"x", address).unwrap();
-        udp.recv_batch_into_start(
+        udp.recv_into_start(
             move |udp, slot| {
                 udp.connect(to).unwrap();
                 Some(vec![0; slot])
@@ -278,8 +279,10 @@ fn restart_single(udp: &Udp, room: usize, heard: &Log<Vec<u8>>) {
     udp.recv_stop().unwrap();
     let supply = move |_: &Udp, _| Some(vec![0; room]);
     udp.recv_into_start(supply, move |_, buffer, outcome| {
-        if let (Some(buffer), Ok(Some(arrival))) = (buffer, outcome) {
-            log.add(buffer[..arrival.len].to_vec());
+        let buffer = buffer.unwrap_or_default();
+        for arrival in outcome.unwrap_or_default() {
+            let datagrams = arrival.segments(&buffer);
+            datagrams.for_each(|datagram| log.add(datagram.data.to_vec()));
         }
     })
     .unwrap();
@@ -292,7 +295,7 @@ fn a_supply_that_goes_over_to_another_form_loses_nothing() {
         let (udp, address) = bound(&event_loop, ip);
         let heard = Log::new();
         let log = heard.clone();
-        udp.recv_batch_into_start(
+        udp.recv_into_start(
             move |udp, slot| {
                 restart_single(udp, 4 * SLOT, &log);
                 Some(vec![0; 4 * slot])
@@ -325,7 +328,7 @@ fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
             };
             if many {
                 let supply = |_: &Udp, slot| Some(vec![0; 32 * slot]);
-                udp.recv_batch_into_start(supply, move |udp, _, outcome| {
+                udp.recv_into_start(supply, move |udp, _, outcome| {
                     count(udp, outcome.unwrap().len());
                 })
                 .unwrap();
@@ -349,7 +352,7 @@ fn strangers_are_counted_also_where_buffers_are_too_short_for_runs() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
-        udp.set_gro(true).unwrap();
+        udp.options().set_gro(true).unwrap();
         let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
         stranger.send_to(b"no", address).unwrap();
         peer.send_to(b"one", address).unwrap();
@@ -383,7 +386,7 @@ fn an_arrival_is_taken_apart_in_the_buffer_that_it_came_with_and_in_no_shorter_o
         let (udp, address) = bound(&event_loop, ip);
         let parts = Log::new();
         let log = parts.clone();
-        udp.recv_batch_into_start(
+        udp.recv_into_start(
             |_, _| Some(vec![0; 10]),
             move |_, buffer, outcome| {
                 let buffer = buffer.unwrap();

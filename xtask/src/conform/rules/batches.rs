@@ -31,13 +31,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::each(
         "batch/try-send-batch-says-how-many-went",
-        "try_send_batch sends the first so many of a batch, in order, and says how many.",
-        try_send_batch,
+        "try_transmit_batch sends the first so many of a batch, in order, and says how many.",
+        try_transmit_batch,
     ),
     Rule::each(
         "batch/try-send-segments-sends-datagrams-of-one-size",
-        "try_send_segments cuts a buffer into datagrams, the last one shorter, however many there are.",
-        try_send_segments,
+        "try_transmit cuts a buffer with a segment size into datagrams, the last one shorter, however many there are.",
+        try_transmit_segments,
     ),
     Rule::each(
         "batch/a-segment-size-cuts-what-is-queued-too",
@@ -162,7 +162,7 @@ fn two_destinations(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn try_send_batch(stage: &Stage) -> Verdict {
+fn try_transmit_batch(stage: &Stage) -> Verdict {
     let (peer, other) = (stage.raw()?, stage.raw()?);
     let data: Vec<_> = (0..100)
         .map(|index| numbered(index, if index < 50 { 30 } else { index }))
@@ -195,7 +195,7 @@ fn try_send_batch(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn try_send_segments(stage: &Stage) -> Verdict {
+fn try_transmit_segments(stage: &Stage) -> Verdict {
     let (peer, data) = (stage.raw()?, vec![b'x'; 2000]);
     let (connected, unconnected) = (stage.connected(peer.address())?, stage.bound()?);
     for (size, len) in [
@@ -210,7 +210,9 @@ fn try_send_segments(stage: &Stage) -> Verdict {
         for (udp, to) in [(&connected, None), (&unconnected, Some(peer.address()))] {
             let mut sent = 0;
             while sent < len {
-                match udp.try_send_segments(&data[sent..len], size_of, to) {
+                let mut buffer = Transmit::new(&data[sent..len]).with_segment_size(size_of);
+                buffer.destination = to;
+                match udp.try_transmit(&buffer) {
                     Ok(count) => sent += count,
                     Err(Errno::EAGAIN) => stage.a_little_longer()?,
                     Err(error) => return Err(error.into()),
@@ -236,15 +238,15 @@ fn transmit_segments(stage: &Stage) -> Verdict {
     let segments = Transmit::new("aabbc").with_segment_size(size);
     if !uv_sys::capabilities().segmentation {
         stage.note("this kernel has no segmentation");
-        let refused = udp.transmit(segments, results.of(0));
+        let refused = udp.transmit(segments.with_token(0), results.by_token());
         ensure_eq!(refused, Err(Errno::EOPNOTSUPP), "transmit");
         return Ok(());
     }
     ensure_eq!(udp.try_transmit(&segments), Ok(5), "try_transmit");
-    udp.transmit(segments, results.of(0))?;
+    udp.transmit(segments.with_token(0), results.by_token())?;
     // Queued, between datagrams that must not be mixed up with it.
     udp.send(b"xx", results.of(1))?;
-    udp.transmit(segments, results.of(2))?;
+    udp.transmit(segments.with_token(2), results.by_token())?;
     udp.send(b"yy", results.of(3))?;
     stage.until("all complete", || results.len() == 4)?;
     ensure_eq!(results.with(Ok(())), [0, 1, 2, 3], "sends that went well");

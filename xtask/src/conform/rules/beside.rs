@@ -23,36 +23,50 @@ pub(super) const RULES: &[Rule] = &[
         "metadata/tos-and-ecn",
         "A handle that asks for it gets the TOS byte or traffic class that a raw socket sent.",
         |stage| {
-            switched(stage, Udp::set_recv_tos, |metadata| {
-                metadata.tos == Some(0xba)
-            })
+            switched(
+                stage,
+                |udp: &Udp, on| udp.options().set_recv_tos(on),
+                |metadata| metadata.tos == Some(0xba),
+            )
         },
     ),
     Rule::each(
         "metadata/ttl",
         "A handle that asks for it gets the TTL or hop limit that a raw socket sent.",
         |stage| {
-            switched(stage, Udp::set_recv_ttl, |metadata| {
-                metadata.ttl == Some(33)
-            })
+            switched(
+                stage,
+                |udp: &Udp, on| udp.options().set_recv_ttl(on),
+                |metadata| metadata.ttl == Some(33),
+            )
         },
     ),
     Rule::each(
         "metadata/destination-and-interface",
         "A handle that asks for it gets the address and the interface that a datagram came to.",
         |stage| {
-            switched(stage, Udp::set_recv_packet_info, |metadata| {
-                let info = metadata.destination;
-                info.is_some_and(|info| {
-                    info.address.is_some_and(|ip| ip.is_loopback()) && info.interface == 1
-                })
-            })
+            switched(
+                stage,
+                |udp: &Udp, on| udp.options().set_recv_packet_info(on),
+                |metadata| {
+                    let info = metadata.destination;
+                    info.is_some_and(|info| {
+                        info.address.is_some_and(|ip| ip.is_loopback()) && info.interface == 1
+                    })
+                },
+            )
         },
     ),
     Rule::each(
         "metadata/kernel-timestamp",
         "A handle that asks for it gets the time of arrival in nanoseconds.",
-        |stage| switched(stage, Udp::set_recv_timestamp, is_recent),
+        |stage| {
+            switched(
+                stage,
+                |udp: &Udp, on| udp.options().set_recv_timestamps(on),
+                is_recent,
+            )
+        },
     ),
     Rule::each(
         "metadata/kernel-drops",
@@ -179,8 +193,8 @@ fn switched(
 
 fn drops(stage: &Stage) -> Verdict {
     let (udp, sender) = (stage.bound()?, stage.raw()?);
-    udp.set_recv_drops(true)?;
-    udp.set_recv_buffer_size(1)?;
+    udp.options().set_recv_drops(true)?;
+    udp.options().set_recv_buffer_size(1)?;
     for _ in 0..100 {
         sender.send([7; 1000], udp.local_addr()?)?;
     }
@@ -245,7 +259,7 @@ fn per_datagram(stage: &Stage) -> Verdict {
             .into_iter()
             .enumerate()
         {
-            udp.transmit(transmit, results.of(number))?;
+            udp.transmit(transmit.with_token(number), results.by_token())?;
         }
         stage.until("all of them complete", || results.len() == 5)?;
         for (index, expected) in "mpmmpmpmmp".chars().enumerate() {
@@ -275,7 +289,7 @@ fn marked_in_every_form(
     stage.send_batch(udp, &[marked; 3])?;
     let results = Results::default();
     for number in 0..3 {
-        udp.transmit(marked, results.of(number))?;
+        udp.transmit(marked.with_token(number), results.by_token())?;
     }
     stage.until("all of them complete", || results.len() == 3)?;
     let six = NonZeroU16::new(6).ok_or(Errno::EINVAL)?;
@@ -298,7 +312,7 @@ fn ecn_alone(stage: &Stage) -> Verdict {
             false => Transmit::new(text).with_destination(raw.address()),
         };
         for dscp in [0xb8, 0x20] {
-            udp.set_tos(dscp)?;
+            udp.options().set_tos(dscp)?;
             let seen = marked_in_every_form(stage, &udp, to, &raw)?;
             ensure_eq!(seen, [Some(dscp | 0b10); 9], "with a DSCP of the handle");
         }
@@ -354,7 +368,7 @@ fn source(stage: &Stage) -> Verdict {
 
 fn answer(stage: &Stage) -> Verdict {
     let udp = stage.bound_to_wildcard()?;
-    udp.set_recv_packet_info(true)?;
+    udp.options().set_recv_packet_info(true)?;
     udp.recv_start(|udp, received| {
         if let Ok(datagram) = received
             && let Some(destination) = datagram.metadata.destination
@@ -380,7 +394,7 @@ fn answer(stage: &Stage) -> Verdict {
 fn default_segments(stage: &Stage) -> Verdict {
     let raw = stage.raw()?;
     let udp = stage.connected(raw.address())?;
-    let set = udp.set_send_segment_size(NonZeroU16::new(4));
+    let set = udp.options().set_segment_size(NonZeroU16::new(4));
     if !uv_udp::capabilities().segmentation {
         stage.note("this kernel has no segmentation");
         ensure_eq!(set, Err(Errno::ENOPROTOOPT), "to set a segment size");
@@ -398,7 +412,7 @@ fn default_segments(stage: &Stage) -> Verdict {
         udp.disconnect()?;
         udp.connect(raw.address())?;
     }
-    udp.set_send_segment_size(None)?;
+    udp.options().set_segment_size(None)?;
     udp.try_send(b"aaaabbbbcc")?;
     ensure_eq!(raw.rest()?, ["aaaabbbbcc"], "what arrived without it");
     Ok(())
@@ -410,9 +424,9 @@ fn time(stage: &Stage) -> Verdict {
     let timed = Transmit::new(b"hello").with_transmit_time(1);
     let without = udp.try_transmit(&timed);
     ensure_eq!(without, Err(Errno::EINVAL), "a time without a clock");
-    udp.set_txtime(TxTimeClock::Monotonic)?;
+    udp.options().set_txtime(TxTimeClock::Monotonic)?;
     for _ in 0..5 {
-        udp.transmit(timed, |_, _| ())?;
+        udp.transmit(timed, |_, _, _| ())?;
     }
     stage.until("all of them complete", || udp.send_queue_count() == 0)?;
     ensure_eq!(raw.rest()?.len(), 5, "datagrams that arrived");
@@ -429,14 +443,14 @@ fn bad_headers(stage: &Stage) -> Verdict {
     let udp = stage.connected(raw.address())?;
     let foreign = Transmit::new(b"hello").with_source(stage.other_loopback(0).ip());
     let refused = Err(Errno::EAFNOSUPPORT);
-    ensure_eq!(udp.transmit(foreign, |_, _| ()), refused, "transmit");
+    ensure_eq!(udp.transmit(foreign, |_, _, _| ()), refused, "transmit");
     ensure_eq!(
         udp.try_transmit(&foreign).map(drop),
         refused,
         "try_transmit"
     );
-    let batch = udp.try_send_batch(&[Transmit::new(b"good"), foreign]);
-    ensure_eq!(batch.map(drop), refused, "try_send_batch");
+    let batch = udp.try_transmit_batch(&[Transmit::new(b"good"), foreign]);
+    ensure_eq!(batch.map(drop), refused, "try_transmit_batch");
     ensure_eq!(udp.send_queue_count(), 0, "what was accepted");
     ensure_eq!(raw.rest()?, [""; 0], "what was sent");
     Ok(())
@@ -456,7 +470,7 @@ fn membership(stage: &Stage, near_side: &Near, by_source: bool) -> Verdict {
     let _far = near_side.cable()?;
     let (group, interface) = group(stage)?;
     let udp = stage.bound_to_wildcard()?;
-    udp.set_multicast_all(false)?;
+    udp.options().set_multicast_all(false)?;
     let (inbox, to) = (
         Inbox::of(&udp)?,
         SocketAddr::new(group, udp.local_addr()?.port()),
@@ -518,9 +532,9 @@ fn loops(stage: &Stage, near_side: &Near) -> Verdict {
     let index = far.run(|| uv_udp::interface_index("far"))??;
     uv_sys::join_multicast(&there, group, Interface::Index(index))?;
     let udp = stage.bound_to_wildcard()?;
-    udp.set_multicast_interface(interface)?;
+    udp.options().set_multicast_interface(interface)?;
     udp.try_send_to(b"to all", to)?;
-    udp.set_multicast_loop(false)?;
+    udp.options().set_multicast_loop(false)?;
     udp.try_send_to(b"not here", to)?;
     ensure_eq!(
         there.recv_texts(2)?,

@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::each(
         "errors/refused-costs-nothing-of-a-batch",
-        "The same for try_send_batch and try_send_segments.",
+        "The same for try_transmit_batch and try_transmit with segments.",
         refused_in_a_batch,
     ),
     Rule::each(
@@ -155,9 +155,9 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
     let live = dead.revive()?;
     let segment = 4.try_into().map_err(|_| Errno::EINVAL)?;
     ensure_eq!(
-        udp.try_send_segments(b"000000010002", segment, None),
+        udp.try_transmit(&Transmit::new(b"000000010002").with_segment_size(segment)),
         Ok(12),
-        "try_send_segments"
+        "try_transmit with segments"
     );
     ensure_eq!(
         live.recv_texts(3)?,

@@ -53,7 +53,7 @@ fn group(stage: &Stage) -> Verdict {
         at_one.len() > 0 && at_other.len() > 0,
         "one of them got everything"
     );
-    one.attach_reuseport_cpu_selector(1)?;
+    one.options().attach_reuseport_cpu_selector(1)?;
     let before = at_other.len();
     for _ in 0..64 {
         stage.raw()?.send("hello", address)?;
@@ -111,7 +111,7 @@ fn each_gets_its_own(stage: &Stage, [one, other]: [Udp; 2]) -> Verdict {
 
 fn by_selector(stage: &Stage) -> Verdict {
     let handles = pair(stage)?;
-    handles[1].attach_reuseport_cpu_selector(2)?;
+    handles[1].options().attach_reuseport_cpu_selector(2)?;
     each_gets_its_own(stage, handles)
 }
 
@@ -141,8 +141,8 @@ fn by_incoming_cpu(stage: &Stage) -> Verdict {
         return Ok(());
     }
     let [one, other] = pair(stage)?;
-    one.set_incoming_cpu(0)?;
-    other.set_incoming_cpu(1)?;
+    one.options().set_incoming_cpu(0)?;
+    other.options().set_incoming_cpu(1)?;
     each_gets_its_own(stage, [one, other])
 }
 
@@ -228,7 +228,7 @@ fn split(stage: &Stage, with_selector: bool) -> Verdict {
             Family::V4 => &group.early,
             Family::V6 => &group.later,
         };
-        idle.attach_reuseport_cpu_selector(1)?;
+        idle.options().attach_reuseport_cpu_selector(1)?;
     }
     let to = group.connected.local_addr()?;
     let inboxes = [Inbox::of(&group.early)?, Inbox::of(&group.later)?];

@@ -83,10 +83,10 @@ fn send_everywhere(udp: &Udp, payload: Payload<'_>) -> Vec<Result<(), Errno>> {
     let transmit = Transmit::new(payload);
     vec![
         udp.send(payload, |_, _| ()),
-        udp.transmit(transmit, |_, _| ()),
+        udp.transmit(transmit, |_, _, _| ()),
         udp.try_send(payload).map(drop),
         udp.try_transmit(&transmit).map(drop),
-        udp.try_send_batch(&[transmit]).map(drop),
+        udp.try_transmit_batch(&[transmit]).map(drop),
     ]
 }
 
@@ -95,10 +95,10 @@ fn send_everywhere_to(udp: &Udp, payload: Payload<'_>, to: SocketAddr) -> Vec<Re
     let transmit = Transmit::new(payload).with_destination(to);
     vec![
         udp.send_to(payload, to, |_, _| ()),
-        udp.transmit(transmit, |_, _| ()),
+        udp.transmit(transmit, |_, _, _| ()),
         udp.try_send_to(payload, to).map(drop),
         udp.try_transmit(&transmit).map(drop),
-        udp.try_send_batch(&[transmit]).map(drop),
+        udp.try_transmit_batch(&[transmit]).map(drop),
     ]
 }
 
@@ -211,14 +211,14 @@ fn zero_length(stage: &Stage) -> Verdict {
     ensure_eq!(peer.recv_texts(2)?, [""; 2], "what arrived of try_send");
     ensure_eq!(peer.recv_texts(texts.len())?, texts, "what arrived of send");
     ensure_eq!(
-        udp.try_send_segments(b"", NonZeroU16::MIN, None),
+        udp.try_transmit(&Transmit::new(b"").with_segment_size(NonZeroU16::MIN)),
         Ok(0),
-        "try_send_segments"
+        "try_transmit with segments"
     );
     ensure_eq!(
-        udp.try_send_batch(&[Transmit::new("")]),
+        udp.try_transmit_batch(&[Transmit::new("")]),
         Ok(1),
-        "try_send_batch"
+        "try_transmit_batch"
     );
     ensure_eq!(peer.recv_texts(2)?, [""; 2], "what arrived of the batches");
     for text in texts {
@@ -400,7 +400,7 @@ fn bad_batch(stage: &Stage) -> Verdict {
     ];
     for (bad, error) in bad {
         ensure_eq!(
-            connected.try_send_batch(&[good, good, bad, good]),
+            connected.try_transmit_batch(&[good, good, bad, good]),
             Err(error),
             "a batch, connected"
         );
@@ -416,13 +416,13 @@ fn bad_batch(stage: &Stage) -> Verdict {
     ];
     for (bad, error) in bad {
         ensure_eq!(
-            unconnected.try_send_batch(&[good, good, bad]),
+            unconnected.try_transmit_batch(&[good, good, bad]),
             Err(error),
             "a batch, unconnected"
         );
     }
     ensure_eq!(peer.rest()?, [""; 0], "what arrived");
-    ensure_eq!(connected.try_send_batch(&[]), Ok(0), "an empty batch");
+    ensure_eq!(connected.try_transmit_batch(&[]), Ok(0), "an empty batch");
     Ok(())
 }
 
@@ -431,7 +431,7 @@ fn ttl_of_0(stage: &Stage) -> Verdict {
     let udp = stage.connected(peer.address())?;
     let (count, dead) = (called.clone(), Transmit::new("x").with_ttl(0));
     ensure_eq!(
-        udp.transmit(dead, move |_, _| count.up()),
+        udp.transmit(dead, move |_, _, _| count.up()),
         Err(Errno::EINVAL),
         "transmit"
     );

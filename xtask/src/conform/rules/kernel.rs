@@ -66,18 +66,18 @@ fn read_by_others(stage: &Stage) -> Verdict {
     let spy = fd.try_clone()?;
     let udp = Udp::adopt(&stage.event_loop, fd)?;
     for on in [true, false] {
-        udp.set_broadcast(on)?;
+        udp.options().set_broadcast(on)?;
         ensure_eq!(get(&spy, sockopt::Broadcast)?, on, "broadcast");
-        udp.set_recv_timestamp(on)?;
+        udp.options().set_recv_timestamps(on)?;
         let timestamps = get(&spy, sockopt::ReceiveTimestampns)?;
         ensure_eq!(timestamps, on, "timestamps");
-        udp.set_recv_drops(on)?;
+        udp.options().set_recv_drops(on)?;
         ensure_eq!(get(&spy, sockopt::RxqOvfl)?, i32::from(on), "drops");
-        udp.set_recv_tos(on)?;
-        udp.set_recv_ttl(on)?;
-        udp.set_recv_packet_info(on)?;
-        udp.set_recv_errors(on)?;
-        udp.set_multicast_loop(on)?;
+        udp.options().set_recv_tos(on)?;
+        udp.options().set_recv_ttl(on)?;
+        udp.options().set_recv_packet_info(on)?;
+        udp.options().set_recv_errors(on)?;
+        udp.options().set_multicast_loop(on)?;
         let switches = match stage.family {
             Family::V4 => [
                 rustix_opt::ip_recvtos(&spy).map_err(std::io::Error::from)?,
@@ -98,14 +98,14 @@ fn read_by_others(stage: &Stage) -> Verdict {
         ensure_eq!(switches, [on; 5], "{names}");
         if uv_udp::capabilities().segmentation {
             let size = if on { NonZeroU16::new(1200) } else { None };
-            udp.set_send_segment_size(size)?;
+            udp.options().set_segment_size(size)?;
             let segments = get(&spy, sockopt::UdpGsoSegment)?;
             ensure_eq!(segments, if on { 1200 } else { 0 }, "the segment size");
         }
     }
-    udp.set_ttl(9)?;
-    udp.set_tos(0xb8)?;
-    udp.set_multicast_ttl(5)?;
+    udp.options().set_ttl(9)?;
+    udp.options().set_tos(0xb8)?;
+    udp.options().set_multicast_ttl(5)?;
     let numbers = match stage.family {
         Family::V4 => (
             get(&spy, sockopt::Ipv4Ttl)?,
@@ -119,17 +119,17 @@ fn read_by_others(stage: &Stage) -> Verdict {
         ),
     };
     ensure_eq!(numbers, (9, 0xb8, 5), "TTL, TOS, multicast TTL");
-    udp.set_priority(3)?;
+    udp.options().set_priority(3)?;
     ensure_eq!(get(&spy, sockopt::Priority)?, 3, "the priority");
-    udp.set_send_buffer_size(20_000)?;
-    udp.set_recv_buffer_size(30_000)?;
+    udp.options().set_send_buffer_size(20_000)?;
+    udp.options().set_recv_buffer_size(30_000)?;
     let buffers = (get(&spy, sockopt::SndBuf)?, get(&spy, sockopt::RcvBuf)?);
     // Linux tells twice what was set (socket(7)).
     ensure_eq!(buffers, (40_000, 60_000), "buffer sizes");
-    udp.set_txtime(TxTimeClock::Monotonic)?;
+    udp.options().set_txtime(TxTimeClock::Monotonic)?;
     let clock = get(&spy, sockopt::TxTime)?.clockid;
     ensure_eq!(clock, nix::libc::CLOCK_MONOTONIC, "the clock");
-    udp.bind_to_device(Some("lo"))?;
+    udp.options().bind_to_device(Some("lo"))?;
     let device = get(&spy, sockopt::BindToDevice)?;
     ensure_eq!(device.to_string_lossy(), "lo", "the device");
     for (how, v4, v6) in [
@@ -154,7 +154,7 @@ fn read_by_others(stage: &Stage) -> Verdict {
             Ipv6PathMtuDiscovery::PROBE,
         ),
     ] {
-        udp.set_path_mtu_discovery(how)?;
+        udp.options().set_path_mtu_discovery(how)?;
         let same = match stage.family {
             Family::V4 => rustix_opt::ip_mtu_discover(&spy).map(|read| read == v4),
             Family::V6 => rustix_opt::ipv6_mtu_discover(&spy).map(|read| read == v6),
@@ -203,28 +203,32 @@ fn named_errors(stage: &Stage) -> Verdict {
         ),
         (
             "a device with a NUL",
-            udp.bind_to_device(Some("l\0o")),
+            udp.options().bind_to_device(Some("l\0o")),
             Errno::EINVAL,
         ),
         (
             "a selector without a group",
-            udp.attach_reuseport_cpu_selector(2),
+            udp.options().attach_reuseport_cpu_selector(2),
             Errno::EINVAL,
         ),
         (
             "the path MTU without a peer",
-            udp.path_mtu().map(drop),
+            udp.options().path_mtu().map(drop),
             Errno::ENOTCONN,
         ),
     ] {
         ensure_eq!(result, Err(error), "{name}");
     }
-    let absent = udp.set_multicast_interface(nowhere);
+    let absent = udp.options().set_multicast_interface(nowhere);
     ensure!(
         matches!(absent, Err(Errno::ENODEV | Errno::EADDRNOTAVAIL)),
         "an outgoing interface that is not there: {absent:?}"
     );
-    ensure_eq!(udp.multicast_interface()?, Interface::Any, "the interface");
+    ensure_eq!(
+        udp.options().multicast_interface()?,
+        Interface::Any,
+        "the interface"
+    );
     if stage.family == Family::V4 {
         let foreign = udp.set_send_source(Some(other.into()));
         ensure_eq!(
@@ -236,7 +240,7 @@ fn named_errors(stage: &Stage) -> Verdict {
         let by_address = Interface::Address([127, 0, 0, 1].into());
         for result in [
             udp.join_multicast(group, by_address),
-            udp.set_multicast_interface(by_address),
+            udp.options().set_multicast_interface(by_address),
         ] {
             ensure_eq!(result, Err(Errno::EAFNOSUPPORT), "an interface by address");
         }
@@ -279,16 +283,16 @@ fn mark(stage: &Stage, here: &Near) -> Verdict {
     let send = || udp.try_send_to(b"hello", raw.address());
     ensure_eq!(send(), Ok(5), "a send without a mark");
     for (mark, result) in [(7, Err(Errno::EACCES)), (8, Ok(5)), (0, Ok(5))] {
-        udp.set_mark(mark)?;
+        udp.options().set_mark(mark)?;
         ensure_eq!(send(), result, "a send with mark {mark}");
         let read = udp.with_fd(|fd| get(&fd, sockopt::Mark))??;
         ensure_eq!(read, mark, "the mark");
     }
     // Also on the socket that takes the place of the first.
-    udp.set_mark(7)?;
+    udp.options().set_mark(7)?;
     let refused = udp.connect(raw.address());
     ensure_eq!(refused, Err(Errno::EACCES), "connecting with mark 7");
-    udp.set_mark(8)?;
+    udp.options().set_mark(8)?;
     udp.connect(raw.address())?;
     udp.disconnect()?;
     let read = udp.with_fd(|fd| get(&fd, sockopt::Mark))??;
@@ -302,7 +306,7 @@ fn device(stage: &Stage, here: &Near) -> Verdict {
     let remote = cable.raw(SocketAddr::new(far(stage.family), 0))?;
     let local = stage.raw()?;
     let udp = Udp::for_family(&stage.event_loop, stage.family)?;
-    udp.bind_to_device(Some("near"))?;
+    udp.options().bind_to_device(Some("near"))?;
     udp.bind(stage.wildcard())?;
     let port = udp.local_addr()?.port();
     let inbox = Inbox::of(&udp)?;
@@ -320,7 +324,7 @@ fn device(stage: &Stage, here: &Near) -> Verdict {
     stage.until("the far side is heard again", || inbox.len() == 2)?;
     stage.a_little_longer()?;
     ensure_eq!(inbox.texts(), ["first", "second"], "what was heard");
-    udp.bind_to_device(None)?;
+    udp.options().bind_to_device(None)?;
     say("third")?;
     stage.until("both are heard", || inbox.len() == 4)
 }
@@ -344,7 +348,7 @@ fn discovery(stage: &Stage, here: &Near) -> Verdict {
             (PathMtuDiscovery::Do, Err(Errno::EMSGSIZE)),
             (PathMtuDiscovery::Probe, Err(Errno::EMSGSIZE)),
         ] {
-            udp.set_path_mtu_discovery(how)?;
+            udp.options().set_path_mtu_discovery(how)?;
             ensure_eq!(send(&[7; 1400]), result, "{how:?}, connected: {connect}");
             if result.is_ok() {
                 ensure_eq!(remote.recv()?.0.len(), 1400, "bytes that arrived");
@@ -368,7 +372,7 @@ fn path_mtu(stage: &Stage, here: &Near) -> Verdict {
         Family::V6 => rustix_opt::ipv6_mtu(&spy),
     };
     ensure_eq!(read.map_err(std::io::Error::from)?, 1400, "another crate's");
-    ensure_eq!(udp.path_mtu()?, 1400, "path_mtu");
+    ensure_eq!(udp.options().path_mtu()?, 1400, "path_mtu");
     Ok(())
 }
 
@@ -385,19 +389,26 @@ fn drop_privileges() -> Verdict {
 fn without_privilege(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let (plain, marked) = (stage.bound()?, stage.bound()?);
-    let is_privileged = marked.set_mark(7) != Err(Errno::EPERM);
+    let is_privileged = marked.options().set_mark(7) != Err(Errno::EPERM);
     marked.connect(peer.address())?;
     let port = marked.local_addr()?.port();
     drop_privileges()?;
     for (name, result) in [
-        ("a mark", plain.set_mark(7)),
-        ("a high priority", plain.set_priority(7)),
-        ("another clock", plain.set_txtime(TxTimeClock::Tai)),
+        ("a mark", plain.options().set_mark(7)),
+        ("a high priority", plain.options().set_priority(7)),
+        (
+            "another clock",
+            plain.options().set_txtime(TxTimeClock::Tai),
+        ),
     ] {
         ensure_eq!(result, Err(Errno::EPERM), "{name}");
     }
-    ensure_eq!(plain.set_priority(6), Ok(()), "a low priority");
-    let what = (plain.mark()?, plain.priority()?, plain.txtime()?);
+    ensure_eq!(plain.options().set_priority(6), Ok(()), "a low priority");
+    let what = (
+        plain.options().mark()?,
+        plain.options().priority()?,
+        plain.options().txtime()?,
+    );
     ensure_eq!(what, (0, 6, None), "mark, priority, clock");
     if is_privileged {
         // What was marked before cannot be moved to another socket, which IPv6 takes.

@@ -204,20 +204,23 @@ fn waiting_datagrams_survive(stage: &Stage) -> Verdict {
 fn options_survive(stage: &Stage) -> Verdict {
     let (first, second) = (stage.raw()?, stage.raw()?);
     let udp = stage.bound()?;
-    udp.set_ttl(17)?;
-    udp.set_tos(0b1010_1000)?;
-    udp.set_broadcast(true)?;
-    udp.set_send_buffer_size(50_000)?;
-    udp.set_recv_buffer_size(60_000)?;
-    udp.set_priority(3)?;
+    udp.options().set_ttl(17)?;
+    udp.options().set_tos(0b1010_1000)?;
+    udp.options().set_broadcast(true)?;
+    udp.options().set_send_buffer_size(50_000)?;
+    udp.options().set_recv_buffer_size(60_000)?;
+    udp.options().set_priority(3)?;
     let options = || -> Result<_, Errno> {
-        let buffers = (udp.send_buffer_size()?, udp.recv_buffer_size()?);
+        let buffers = (
+            udp.options().send_buffer_size()?,
+            udp.options().recv_buffer_size()?,
+        );
         Ok((
-            udp.ttl()?,
-            udp.tos()?,
-            udp.broadcast()?,
+            udp.options().ttl()?,
+            udp.options().tos()?,
+            udp.options().broadcast()?,
             buffers,
-            udp.priority()?,
+            udp.options().priority()?,
         ))
     };
     let before = options()?;

@@ -27,8 +27,8 @@ pub(super) const RULES: &[Rule] = &[
         one_each,
     ),
     Rule::each(
-        "memory/runs-come-with-their-segment-size",
-        "Who asks for runs gets them whole, with the length of each datagram in them; and none after asking for none.",
+        "memory/coalesced-datagrams-come-with-their-segment-size",
+        "Coalesced datagrams arrive whole in a large buffer, with the length of each; and one by one in small ones.",
         runs,
     ),
     Rule::each(
@@ -96,7 +96,10 @@ fn listen(udp: &Udp, room: usize) -> Result<Log<Back>, Errno> {
     let entries = log.clone();
     udp.recv_into_start(
         move |_, _| Some(vec![0; room]),
-        move |_, buffer, outcome| entries.push((buffer.unwrap_or_default(), outcome)),
+        move |_, buffer, outcome| {
+            let first = outcome.map(|received| received.first().copied());
+            entries.push((buffer.unwrap_or_default(), first));
+        },
     )?;
     Ok(log)
 }
@@ -154,12 +157,12 @@ fn one_each(stage: &Stage) -> Verdict {
         if coalesced_before {
             let inbox = Inbox::of(&udp)?;
             for bursts in 1..4 {
-                sender.try_send_segments(b"aabbccdd", size, None)?;
+                sender.try_transmit(&Transmit::new(b"aabbccdd").with_segment_size(size))?;
                 stage.until("a burst is delivered", || inbox.len() == bursts * 4)?;
             }
             udp.recv_stop()?;
         }
-        sender.try_send_segments(b"aabbccdd", size, None)?;
+        sender.try_transmit(&Transmit::new(b"aabbccdd").with_segment_size(size))?;
         let log = listen(&udp, 100)?;
         stage.until("all are delivered", || texts(&log).len() == 4)?;
         ensure_eq!(texts(&log), ["aa", "bb", "cc", "dd"], "what came");
@@ -174,19 +177,19 @@ fn runs(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
     if !uv_udp::capabilities().gro {
         stage.note("this kernel does not coalesce");
-        let refused = udp.set_gro(true);
-        ensure_eq!(refused, Err(Errno::EOPNOTSUPP), "asking for runs");
+        let refused = udp.options().set_gro(true);
+        ensure_eq!(refused, Err(Errno::ENOPROTOOPT), "asking for coalescing");
         return Ok(());
     }
     let sender = stage.connected(udp.local_addr()?)?;
-    for (on, expected) in [
-        (true, vec![("aabbc", Some(2))]),
-        (false, vec![("aa", None), ("bb", None), ("c", None)]),
+    udp.options().set_gro(true)?;
+    ensure!(udp.options().gro(), "coalescing is on");
+    for (room, expected) in [
+        (65_536, vec![("aabbc", Some(2))]),
+        (100, vec![("aa", None), ("bb", None), ("c", None)]),
     ] {
-        udp.set_gro(on)?;
-        ensure_eq!(udp.gro(), on, "whether runs come");
-        let log = listen(&udp, 65_536)?;
-        sender.try_send_segments(b"aabbc", size, None)?;
+        let log = listen(&udp, room)?;
+        sender.try_transmit(&Transmit::new(b"aabbc").with_segment_size(size))?;
         stage.until("all is delivered", || texts(&log).concat() == "aabbc")?;
         let sizes = log.all().into_iter().filter_map(|(_, outcome)| {
             let arrival = outcome.ok()??;
@@ -196,7 +199,7 @@ fn runs(stage: &Stage) -> Verdict {
         });
         let (texts, sizes) = (texts(&log), sizes.collect::<Vec<_>>());
         let seen: Vec<_> = texts.iter().map(String::as_str).zip(sizes).collect();
-        ensure_eq!(seen, expected, "what came, asking for runs: {on}");
+        ensure_eq!(seen, expected, "what came into {room} bytes");
         udp.recv_stop()?;
     }
     Ok(())
@@ -213,7 +216,10 @@ fn no_buffer(stage: &Stage) -> Verdict {
         },
         move |_, buffer: Option<Vec<u8>>, outcome| match outcome {
             Err(error) => errors.push((buffer.is_some(), error.errno())),
-            outcome => entries.push((buffer.unwrap_or_default(), outcome)),
+            Ok(received) => {
+                let first = received.first().copied();
+                entries.push((buffer.unwrap_or_default(), Ok(first)));
+            }
         },
     )?;
     sender.send("patient", udp.local_addr()?)?;
@@ -274,7 +280,7 @@ fn limit(stage: &Stage) -> Verdict {
     udp.send(b"five.", results.of(1))?;
     let refused = udp.send(b"xx", results.of(2));
     ensure_eq!(refused, Err(Errno::ENOBUFS), "a send beyond the limit");
-    let refused = udp.transmit(Transmit::new(b"xx"), results.of(3));
+    let refused = udp.transmit(Transmit::new(b"xx").with_token(3), results.by_token());
     ensure_eq!(refused, Err(Errno::ENOBUFS), "a transmit beyond the limit");
     ensure_eq!(udp.send_queue_size(), 9, "bytes in the queue");
     udp.send(b"1", results.of(4))?;
@@ -366,8 +372,8 @@ fn wrong(stage: &Stage) -> Verdict {
 
 fn dropped(stage: &Stage) -> Verdict {
     let (udp, sender) = (stage.bound()?, stage.raw()?);
-    udp.set_recv_drops(true)?;
-    udp.set_recv_buffer_size(1)?;
+    udp.options().set_recv_drops(true)?;
+    udp.options().set_recv_buffer_size(1)?;
     for _ in 0..100 {
         sender.send([7; 1000], udp.local_addr()?)?;
     }
@@ -422,8 +428,8 @@ fn dropped_segments(stage: &Stage) -> Verdict {
     }
     let delivered = Counter::default();
     let udp = stage.bound()?;
-    udp.set_recv_drops(true)?;
-    udp.set_recv_buffer_size(60_000)?;
+    udp.options().set_recv_drops(true)?;
+    udp.options().set_recv_buffer_size(60_000)?;
     let each = delivered.clone();
     udp.recv_start(move |_, _| each.up())?;
     let lost = lose_some(stage, &udp, &delivered)?;
@@ -432,14 +438,14 @@ fn dropped_segments(stage: &Stage) -> Verdict {
     ensure!(!counters.kernel_drops_coalesced, "they are no datagrams");
 
     let (delivered, udp) = (Counter::default(), stage.bound()?);
-    udp.set_recv_drops(true)?;
-    udp.set_recv_buffer_size(60_000)?;
-    udp.set_gro(true)?;
+    udp.options().set_recv_drops(true)?;
+    udp.options().set_recv_buffer_size(60_000)?;
+    udp.options().set_gro(true)?;
     let each = delivered.clone();
     udp.recv_into_start(
         |_, _| Some(vec![0; 65_535]),
         move |_, _, arrival| {
-            if let Ok(Some(arrival)) = arrival {
+            if let Ok([arrival]) = arrival {
                 let size = arrival
                     .metadata
                     .segment_size

@@ -96,27 +96,28 @@ fn watched(stage: &Stage) -> Result<(Udp, OwnedFd), Broken> {
 }
 
 fn set_everything(udp: &Udp) -> Result<(), Errno> {
-    udp.set_ttl(9)?;
-    udp.set_tos(0xb8)?;
-    udp.set_broadcast(true)?;
-    udp.set_send_buffer_size(20_000)?;
-    udp.set_recv_buffer_size(30_000)?;
-    udp.set_path_mtu_discovery(PathMtuDiscovery::Probe)?;
-    udp.set_priority(3)?;
-    udp.set_incoming_cpu(0)?;
-    udp.set_multicast_ttl(5)?;
-    udp.set_multicast_loop(false)?;
-    udp.set_multicast_all(false)?;
-    udp.set_recv_errors(true)?;
-    udp.set_recv_tos(true)?;
-    udp.set_recv_ttl(true)?;
-    udp.set_recv_packet_info(true)?;
-    udp.set_recv_timestamp(true)?;
-    udp.set_recv_drops(true)?;
+    udp.options().set_ttl(9)?;
+    udp.options().set_tos(0xb8)?;
+    udp.options().set_broadcast(true)?;
+    udp.options().set_send_buffer_size(20_000)?;
+    udp.options().set_recv_buffer_size(30_000)?;
+    udp.options()
+        .set_path_mtu_discovery(PathMtuDiscovery::Probe)?;
+    udp.options().set_priority(3)?;
+    udp.options().set_incoming_cpu(0)?;
+    udp.options().set_multicast_ttl(5)?;
+    udp.options().set_multicast_loop(false)?;
+    udp.options().set_multicast_all(false)?;
+    udp.options().set_recv_errors(true)?;
+    udp.options().set_recv_tos(true)?;
+    udp.options().set_recv_ttl(true)?;
+    udp.options().set_recv_packet_info(true)?;
+    udp.options().set_recv_timestamps(true)?;
+    udp.options().set_recv_drops(true)?;
     if uv_udp::capabilities().segmentation {
-        udp.set_send_segment_size(NonZeroU16::new(1200))?;
+        udp.options().set_segment_size(NonZeroU16::new(1200))?;
     }
-    udp.set_txtime(TxTimeClock::Monotonic)
+    udp.options().set_txtime(TxTimeClock::Monotonic)
 }
 
 fn everything_is_set(fd: impl AsFd) -> Verdict {
@@ -152,7 +153,7 @@ fn everything_is_set(fd: impl AsFd) -> Verdict {
         ("receiving the TOS", uv_sys::recv_tos(fd)?),
         ("receiving the TTL", uv_sys::recv_ttl(fd)?),
         ("receiving the destination", uv_sys::recv_packet_info(fd)?),
-        ("receiving the time", uv_sys::timestamps(fd)?),
+        ("receiving the time", uv_sys::recv_timestamps(fd)?),
         ("receiving drops", uv_sys::recv_drops(fd)?),
     ] {
         ensure!(on, "{name} is off");
@@ -183,29 +184,48 @@ fn named_errors(stage: &Stage) -> Verdict {
     let huge = i32::MAX as usize + 1;
     let host = stage.loopback().ip();
     for (name, result) in [
-        ("a TTL of 0", udp.set_ttl(0)),
-        ("a TTL of 256", udp.set_ttl(256)),
-        ("a multicast TTL of 256", udp.set_multicast_ttl(256)),
-        ("a huge send buffer", udp.set_send_buffer_size(huge)),
-        ("a huge receive buffer", udp.set_recv_buffer_size(huge)),
-        ("a huge priority", udp.set_priority(u32::MAX)),
-        ("a huge CPU", udp.set_incoming_cpu(u32::MAX)),
-        ("a device without a name", udp.bind_to_device(Some(""))),
+        ("a TTL of 0", udp.options().set_ttl(0)),
+        ("a TTL of 256", udp.options().set_ttl(256)),
+        (
+            "a multicast TTL of 256",
+            udp.options().set_multicast_ttl(256),
+        ),
+        (
+            "a huge send buffer",
+            udp.options().set_send_buffer_size(huge),
+        ),
+        (
+            "a huge receive buffer",
+            udp.options().set_recv_buffer_size(huge),
+        ),
+        ("a huge priority", udp.options().set_priority(u32::MAX)),
+        ("a huge CPU", udp.options().set_incoming_cpu(u32::MAX)),
+        (
+            "a device without a name",
+            udp.options().bind_to_device(Some("")),
+        ),
         (
             "a device with too long a name",
-            udp.bind_to_device(Some("sixteen-letters-")),
+            udp.options().bind_to_device(Some("sixteen-letters-")),
         ),
         (
             "a group that is none",
             udp.join_multicast(host, Interface::Any),
         ),
-        ("a group of nobody", udp.attach_reuseport_cpu_selector(0)),
+        (
+            "a group of nobody",
+            udp.options().attach_reuseport_cpu_selector(0),
+        ),
     ] {
         ensure_eq!(result, Err(Errno::EINVAL), "{name}");
     }
-    let nowhere = udp.bind_to_device(Some("nosuchdevice"));
+    let nowhere = udp.options().bind_to_device(Some("nosuchdevice"));
     ensure_eq!(nowhere, Err(Errno::ENODEV), "a device that is not there");
-    ensure_eq!((udp.ttl()?, udp.multicast_ttl()?), (64, 1), "what is set");
+    ensure_eq!(
+        (udp.options().ttl()?, udp.options().multicast_ttl()?),
+        (64, 1),
+        "what is set"
+    );
     Ok(())
 }
 
@@ -217,14 +237,14 @@ fn need_a_socket(stage: &Stage) -> Verdict {
             udp.close(|_| ())?;
         }
         for result in [
-            udp.set_ttl(1),
-            udp.ttl().map(drop),
-            udp.set_tos(0),
-            udp.set_recv_tos(true),
-            udp.set_recv_errors(true),
-            udp.bind_to_device(None),
-            udp.set_multicast_loop(true),
-            udp.set_send_segment_size(None),
+            udp.options().set_ttl(1),
+            udp.options().ttl().map(drop),
+            udp.options().set_tos(0),
+            udp.options().set_recv_tos(true),
+            udp.options().set_recv_errors(true),
+            udp.options().bind_to_device(None),
+            udp.options().set_multicast_loop(true),
+            udp.options().set_segment_size(None),
             udp.clone().into_fd().map(drop),
         ] {
             ensure_eq!(result, Err(Errno::EBADF), "an option {state}");
@@ -235,16 +255,28 @@ fn need_a_socket(stage: &Stage) -> Verdict {
 
 fn tied(stage: &Stage) -> Verdict {
     let udp = Udp::for_family(&stage.event_loop, stage.family)?;
-    udp.bind_to_device(Some("lo"))?;
+    udp.options().bind_to_device(Some("lo"))?;
     udp.bind(stage.loopback())?;
     let lo = Some("lo".to_owned());
     for _ in 0..2 {
         udp.connect(stage.raw()?.address())?;
-        ensure_eq!(udp.bound_device()?, lo, "the device once connected");
+        ensure_eq!(
+            udp.options().bound_device()?,
+            lo,
+            "the device once connected"
+        );
         udp.connect(stage.raw()?.address())?;
-        ensure_eq!(udp.bound_device()?, lo, "the device once connected anew");
+        ensure_eq!(
+            udp.options().bound_device()?,
+            lo,
+            "the device once connected anew"
+        );
         udp.disconnect()?;
-        ensure_eq!(udp.bound_device()?, lo, "the device once disconnected");
+        ensure_eq!(
+            udp.options().bound_device()?,
+            lo,
+            "the device once disconnected"
+        );
     }
     Ok(())
 }
@@ -255,7 +287,7 @@ fn broadcast(stage: &Stage) -> Verdict {
     let everybody = ([127, 255, 255, 255], 9).into();
     let sent = udp.try_send_to(b"hello", everybody);
     ensure_eq!(sent, Err(Errno::EACCES), "a broadcast without permission");
-    udp.set_broadcast(true)?;
+    udp.options().set_broadcast(true)?;
     let sent = udp.try_send_to(b"hello", everybody);
     ensure!(sent != Err(Errno::EACCES), "permission does not help");
     Ok(())
@@ -264,12 +296,12 @@ fn broadcast(stage: &Stage) -> Verdict {
 fn path_mtu(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
     ensure_eq!(
-        udp.path_mtu(),
+        udp.options().path_mtu(),
         Err(Errno::ENOTCONN),
         "the path MTU without a peer"
     );
     udp.connect(stage.raw()?.address())?;
-    let told = udp.path_mtu()?;
+    let told = udp.options().path_mtu()?;
     ensure_eq!(uv_sys::path_mtu(udp.into_fd()?)?, told, "the kernel's");
     Ok(())
 }
@@ -316,7 +348,7 @@ fn ipv6_only(stage: &Stage) -> Verdict {
 
 fn for_family(stage: &Stage) -> Verdict {
     let udp = Udp::for_family(&stage.event_loop, stage.family)?;
-    udp.set_ttl(7)?;
+    udp.options().set_ttl(7)?;
     let other = udp.bind(stage.other_loopback(0));
     ensure_eq!(
         other,
@@ -324,7 +356,7 @@ fn for_family(stage: &Stage) -> Verdict {
         "an address of the other family"
     );
     udp.bind(stage.loopback())?;
-    ensure_eq!(udp.ttl()?, 7, "the TTL after binding");
+    ensure_eq!(udp.options().ttl()?, 7, "the TTL after binding");
     Ok(())
 }
 
@@ -425,7 +457,7 @@ fn refused_comes_back(stage: &Stage, near: &Near) -> Verdict {
 fn into_fd(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let udp = stage.connected(peer.address())?;
-    udp.set_ttl(9)?;
+    udp.options().set_ttl(9)?;
     let address = udp.local_addr()?;
     udp.send(b"queued", |_, _| ())?;
     udp.send(b"too", |_, _| ())?;

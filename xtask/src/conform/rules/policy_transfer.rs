@@ -92,12 +92,16 @@ fn refuses_without_peer(stage: &Stage, udp: &Udp) -> Verdict {
     );
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
     ensure_eq!(
-        udp.try_send_batch(&[transmit; 2]),
+        udp.try_transmit_batch(&[transmit; 2]),
         Err(Errno::EDESTADDRREQ),
-        "try_send_batch"
+        "try_transmit_batch"
     );
-    let segments = udp.try_send_segments(b"xx", NonZeroU16::MIN, None);
-    ensure_eq!(segments, Err(Errno::EDESTADDRREQ), "try_send_segments");
+    let segments = udp.try_transmit(&Transmit::new(b"xx").with_segment_size(NonZeroU16::MIN));
+    ensure_eq!(
+        segments,
+        Err(Errno::EDESTADDRREQ),
+        "try_transmit with segments"
+    );
     stage.a_little_longer()?;
     ensure_eq!(results.len(), 0, "callbacks called");
     Ok(())
@@ -217,12 +221,20 @@ fn send_to_connected(stage: &Stage) -> Verdict {
             "try_send_to {address}"
         );
         ensure_eq!(
-            udp.try_send_batch(&[transmit]),
+            udp.try_transmit_batch(&[transmit]),
             Err(Errno::EISCONN),
-            "try_send_batch {address}"
+            "try_transmit_batch {address}"
         );
-        let segments = udp.try_send_segments(b"xx", NonZeroU16::MIN, Some(address));
-        ensure_eq!(segments, Err(Errno::EISCONN), "try_send_segments {address}");
+        let segments = udp.try_transmit(
+            &Transmit::new(b"xx")
+                .with_segment_size(NonZeroU16::MIN)
+                .with_destination(address),
+        );
+        ensure_eq!(
+            segments,
+            Err(Errno::EISCONN),
+            "try_transmit with segments {address}"
+        );
     }
     stage.a_little_longer()?;
     ensure_eq!(results.len(), 0, "callbacks called");

@@ -84,7 +84,7 @@ impl Jam {
             silent(stage.family),
             sleeper.address().port(),
         ))?;
-        udp.set_send_buffer_size(1)?;
+        udp.options().set_send_buffer_size(1)?;
         let results = Results::default();
         for number in 0..MANY {
             udp.send(&data(number), results.of(number))?;
@@ -270,7 +270,7 @@ fn others_while_full(stage: &Stage, near: &Near) -> Verdict {
 fn starved(stage: &Stage, near: &Near, peer: &Raw) -> Result<Udp, Broken> {
     near.ip("link set lo mtu 1500")?;
     let udp = stage.connected(peer.address())?;
-    udp.set_send_buffer_size(1)?;
+    udp.options().set_send_buffer_size(1)?;
     Ok(udp)
 }
 
@@ -362,7 +362,7 @@ fn enobufs_passes(stage: &Stage, near: &Near) -> Verdict {
         "there was no ENOBUFS"
     );
     ensure_eq!(results.len(), 0, "completions without buffers");
-    udp.set_send_buffer_size(1 << 20)?;
+    udp.options().set_send_buffer_size(1 << 20)?;
     stage.until("both complete", || results.len() == 2)?;
     ensure_eq!(results.all(), [(0, Ok(())), (1, Ok(()))], "results");
     ensure_eq!(

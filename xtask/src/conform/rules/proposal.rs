@@ -251,7 +251,7 @@ fn no_address_means_the_peer(stage: &Stage) -> Verdict {
     );
     let udp = stage.bound()?;
     ensure_eq!(
-        udp.transmit(without, results.of(0)),
+        udp.transmit(without.with_token(0), results.by_token()),
         Err(Errno::EDESTADDRREQ),
         "unconnected, no address"
     );
@@ -260,12 +260,12 @@ fn no_address_means_the_peer(stage: &Stage) -> Verdict {
         Err(Errno::EDESTADDRREQ),
         "unconnected, no address"
     );
-    udp.transmit(with, results.of(1))?;
+    udp.transmit(with.with_token(1), results.by_token())?;
     stage.until("the send completes", || results.len() == 1)?;
     ensure_eq!(udp.try_transmit(&with)?, 4, "bytes");
     udp.connect(peer.address())?;
     ensure_eq!(
-        udp.transmit(with, results.of(2)),
+        udp.transmit(with.with_token(2), results.by_token()),
         Err(Errno::EISCONN),
         "connected, an address"
     );
@@ -274,7 +274,7 @@ fn no_address_means_the_peer(stage: &Stage) -> Verdict {
         Err(Errno::EISCONN),
         "connected, an address"
     );
-    udp.transmit(without, results.of(3))?;
+    udp.transmit(without.with_token(3), results.by_token())?;
     stage.until("the send completes", || results.len() == 2)?;
     ensure_eq!(udp.try_transmit(&without)?, 7, "bytes");
     ensure_eq!(results.with(Ok(())), [1, 3], "sends that went well");

@@ -137,7 +137,7 @@ fn off_at_first(stage: &Stage) -> Verdict {
             log.push(error);
         }
     })?;
-    ensure_eq!(udp.recv_errors()?, false, "full reports at first");
+    ensure_eq!(udp.options().recv_errors()?, false, "full reports at first");
     udp.try_send(b"anyone?")?;
     stage.until("the refusal is reported", || errors.len() > 0)?;
     ensure_eq!(first(&errors)?.report(), None, "the report");
@@ -333,21 +333,22 @@ fn ttl_exceeded(stage: &Stage, near: &Near) -> Verdict {
 fn too_big(stage: &Stage, near_side: &Near) -> Verdict {
     let _router = near_side.router(stage.family)?;
     let (udp, errors) = hearing(stage, stage.wildcard())?;
-    udp.set_path_mtu_discovery(PathMtuDiscovery::Do)?;
+    udp.options().set_path_mtu_discovery(PathMtuDiscovery::Do)?;
     udp.connect(beyond(stage.family, Fate::Thin))?;
-    ensure_eq!(udp.path_mtu()?, 1500, "the path MTU at first");
+    ensure_eq!(udp.options().path_mtu()?, 1500, "the path MTU at first");
     udp.try_send(&[7; 1400])?;
     stage.until("the router's word is reported", || errors.len() > 0)?;
     let error = first(&errors)?;
     let seen = error.report().map(|report| (report.kind, report.mtu));
     ensure_eq!(seen, Some((ErrorKind::TooBig, Some(1280))), "the report");
-    ensure_eq!(udp.path_mtu()?, 1280, "the path MTU from then on");
+    ensure_eq!(udp.options().path_mtu()?, 1280, "the path MTU from then on");
     let sent = udp.try_send(&[7; 1400]);
     ensure_eq!(sent, Err(Errno::EMSGSIZE), "another one that is too big");
     stage.a_little_longer()?;
     ensure_eq!(errors.len(), 1, "errors reported");
     // Discovery with probes of one's own is not held back.
-    udp.set_path_mtu_discovery(PathMtuDiscovery::Probe)?;
+    udp.options()
+        .set_path_mtu_discovery(PathMtuDiscovery::Probe)?;
     ensure_eq!(udp.try_send(&[7; 1400]), Ok(1400), "a probe");
     // A live neighbour is not told about by mistake.
     let neighbour = Raw::bind((near(stage.family), 0).into())?;

@@ -333,14 +333,14 @@ fn try_send_never_overtakes(stage: &Stage) -> Verdict {
         "try_transmit"
     );
     ensure_eq!(
-        udp.try_send_batch(&[Transmit::new("third")]),
+        udp.try_transmit_batch(&[Transmit::new("third")]),
         Err(Errno::EAGAIN),
-        "try_send_batch"
+        "try_transmit_batch"
     );
     ensure_eq!(
-        udp.try_send_segments(b"third", one_byte, None),
+        udp.try_transmit(&Transmit::new(b"third").with_segment_size(one_byte)),
         Err(Errno::EAGAIN),
-        "try_send_segments"
+        "try_transmit with segments"
     );
     stage.until("both complete", || results.len() == 2)?;
     ensure_eq!(udp.try_send(b"fourth"), Ok(6), "try_send on an empty queue");
@@ -371,12 +371,16 @@ fn try_send_to_never_overtakes(stage: &Stage) -> Verdict {
             "try_send_to"
         );
         ensure_eq!(
-            udp.try_send_batch(&[transmit]),
+            udp.try_transmit_batch(&[transmit]),
             Err(Errno::EAGAIN),
-            "try_send_batch"
+            "try_transmit_batch"
         );
-        let segments = udp.try_send_segments(b"third", segment, Some(address));
-        ensure_eq!(segments, Err(Errno::EAGAIN), "try_send_segments");
+        let segments = udp.try_transmit(
+            &Transmit::new(b"third")
+                .with_segment_size(segment)
+                .with_destination(address),
+        );
+        ensure_eq!(segments, Err(Errno::EAGAIN), "try_transmit with segments");
     }
     stage.until("both complete and arrive", || {
         results.len() == 2 && inbox.len() == 2

@@ -87,7 +87,7 @@ fn every_form(stage: &Stage, udp: &Udp, transmit: Transmit<'_>) -> Verdict {
     udp.try_transmit(&transmit)?;
     stage.send_batch(udp, &[transmit; 2])?;
     for number in 0..3 {
-        udp.transmit(transmit, results.of(number))?;
+        udp.transmit(transmit.with_token(number), results.by_token())?;
     }
     stage.until("all complete", || results.len() == 3)?;
     ensure_eq!(results.with(Ok(())), [0, 1, 2], "sends that went well");
@@ -122,8 +122,8 @@ fn ttl_and_tos(stage: &Stage) -> Verdict {
             true => (stage.connected(raw.address())?, Way::ToPeer),
             false => (stage.bound()?, Way::To(raw.address())),
         };
-        udp.set_ttl(9)?;
-        udp.set_tos(46 << 2 | Ecn::Ect0 as u8)?;
+        udp.options().set_ttl(9)?;
+        udp.options().set_tos(46 << 2 | Ecn::Ect0 as u8)?;
         let plain = way.transmit("plain");
         for (what, transmit, expected) in [
             ("nothing", plain, (0xba, 9)),
@@ -183,7 +183,8 @@ fn source(stage: &Stage, here: &Near) -> Verdict {
     comes_from("which says none", plain, third)?;
     comes_from("which says one beside the handle's", own, second)?;
     let size = NonZeroU16::new(1).ok_or(Errno::EINVAL)?;
-    udp.try_send_segments(b"xx", size, Some(raw.address()))?;
+    let buffer = Transmit::new(b"xx").with_segment_size(size);
+    udp.try_transmit(&buffer.with_destination(raw.address()))?;
     for _ in 0..2 {
         ensure_eq!(raw.recv()?.1.ip(), third, "the source of segments");
     }
@@ -217,7 +218,8 @@ fn interface(stage: &Stage, here: &Near) -> Verdict {
         interface: index("near")?,
     };
     let udp = stage.bound_to_wildcard()?;
-    udp.set_multicast_interface(Interface::Index(index("other")?))?;
+    udp.options()
+        .set_multicast_interface(Interface::Index(index("other")?))?;
     let to_all = everybody(stage.family, remote.address().port());
     let own = Transmit::new("by its own")
         .with_destination(to_all)
@@ -258,7 +260,7 @@ fn segments(stage: &Stage) -> Verdict {
         let expected = ["aaaa", "bbbb", "cc"].repeat(FORMS);
         ensure_eq!(raw.rest()?, expected, "what arrived");
         // As the handle's default, and a datagram's own before that.
-        udp.set_send_segment_size(NonZeroU16::new(5))?;
+        udp.options().set_segment_size(NonZeroU16::new(5))?;
         every_form(stage, &udp, way.transmit("aaaabbbbcc"))?;
         let expected = ["aaaab", "bbbcc"].repeat(FORMS);
         ensure_eq!(raw.rest()?, expected, "what arrived by default");
@@ -278,15 +280,19 @@ fn time(stage: &Stage) -> Verdict {
         };
         let timed = way.transmit("timed").with_transmit_time(1);
         let results = Results::default();
-        udp.transmit(timed, results.of(0))?;
-        udp.transmit(timed, results.of(1))?;
+        udp.transmit(timed.with_token(0), results.by_token())?;
+        udp.transmit(timed.with_token(1), results.by_token())?;
         stage.until("both complete", || results.len() == 2)?;
         let refused = results.with(Err(Errno::EINVAL));
         ensure_eq!(refused, [0, 1], "transmit without a clock");
         let refused = Err(Errno::EINVAL);
         ensure_eq!(udp.try_transmit(&timed), refused, "try_transmit");
-        ensure_eq!(udp.try_send_batch(&[timed]), refused, "try_send_batch");
-        udp.set_txtime(TxTimeClock::Monotonic)?;
+        ensure_eq!(
+            udp.try_transmit_batch(&[timed]),
+            refused,
+            "try_transmit_batch"
+        );
+        udp.options().set_txtime(TxTimeClock::Monotonic)?;
         every_form(stage, &udp, timed)?;
         ensure_eq!(raw.rest()?, ["timed"; FORMS], "what arrived");
     }
@@ -311,18 +317,18 @@ fn time_is_kept(stage: &Stage, here: &Near) -> Verdict {
     }
     let remote = cable.raw(SocketAddr::new(far(stage.family), 0))?;
     let udp = stage.connected(remote.address())?;
-    udp.set_txtime(TxTimeClock::Monotonic)?;
-    for form in ["try_transmit", "try_send_batch", "transmit", "queued"] {
+    udp.options().set_txtime(TxTimeClock::Monotonic)?;
+    for form in ["try_transmit", "try_transmit_batch", "transmit", "queued"] {
         // What has no time is there before, also on a busy machine.
         let at = now() + if form == "queued" { 10 * LATER } else { LATER };
         let timed = Transmit::new(form).with_transmit_time(at);
         match form {
             "try_transmit" => udp.try_transmit(&timed).map(drop)?,
-            "try_send_batch" => udp.try_send_batch(&[timed]).map(drop)?,
-            "transmit" => udp.transmit(timed, |_, _| ())?,
+            "try_transmit_batch" => udp.try_transmit_batch(&[timed]).map(drop)?,
+            "transmit" => udp.transmit(timed, |_, _, _| ())?,
             _ => {
                 udp.send("at once", |_, _| ())?;
-                udp.transmit(timed, |_, _| ())?;
+                udp.transmit(timed, |_, _, _| ())?;
             }
         }
         stage.until("all complete", || udp.send_queue_count() == 0)?;
@@ -352,12 +358,12 @@ fn multicast(stage: &Stage, here: &Near) -> Verdict {
         (by_address, Some(5)),
         (by_index, Some(255)),
     ] {
-        udp.set_multicast_interface(interface)?;
+        udp.options().set_multicast_interface(interface)?;
         if let Some(ttl) = ttl {
-            udp.set_multicast_ttl(ttl)?;
+            udp.options().set_multicast_ttl(ttl)?;
         }
         // What is for single hosts is another matter.
-        udp.set_ttl(77)?;
+        udp.options().set_ttl(77)?;
         udp.try_send_to("to all", to_all)?;
         let (_, source, metadata) = observe(&remote)?;
         let seen = metadata.ttl.map(u32::from);
@@ -387,7 +393,7 @@ fn broadcast(stage: &Stage, here: &Near) -> Verdict {
     let port = remote.address().port();
     let refused = udp.try_send_to("x", ([192, 0, 2, 255], port).into());
     ensure_eq!(refused, Err(Errno::EACCES), "without permission");
-    udp.set_broadcast(true)?;
+    udp.options().set_broadcast(true)?;
     every_form(
         stage,
         &udp,

@@ -73,7 +73,7 @@ impl World {
                     40
                 };
                 let supply = move |_: &Udp, _| Some(vec![0; room]);
-                udp.recv_into_start(supply, hear.into_one())
+                udp.recv_into_start(supply, hear.into_buffers())
             }
             RecvForm::IntoScarce => {
                 let mut there = false;
@@ -81,26 +81,19 @@ impl World {
                     there = !there;
                     there.then(|| vec![0; 2_000])
                 };
-                udp.recv_into_start(supply, hear.into_one())
+                udp.recv_into_start(supply, hear.into_buffers())
             }
             RecvForm::IntoMany => {
                 // Room for less than a run, for one message, and for three.
                 let mut rooms = [2_000, 65_536, 200_000].into_iter().cycle();
                 let supply = move |_: &Udp, _| Some(vec![0; rooms.next()?]);
-                udp.recv_batch_into_start(supply, move |udp, buffer, outcome| {
-                    let buffer: Vec<u8> = buffer.unwrap_or_default();
-                    hear.all(udp, outcome, |heard, arrivals| {
-                        for arrival in arrivals {
-                            heard.arrival(arrival, &buffer);
-                        }
-                    });
-                })
+                udp.recv_into_start(supply, hear.into_buffers())
             }
         }
     }
 }
 
-type Outcome = Result<Option<RecvMeta>, NetworkError>;
+type Outcome<'a> = Result<&'a [RecvMeta], NetworkError>;
 
 /// The receive callback of a handle.
 struct Hear {
@@ -159,12 +152,12 @@ impl Hear {
         world.retransmit(actor);
     }
 
-    fn into_one(self) -> impl FnMut(&Udp, Option<Vec<u8>>, Outcome) + 'static {
+    fn into_buffers(self) -> impl FnMut(&Udp, Option<Vec<u8>>, Outcome<'_>) + 'static {
         move |udp, buffer, outcome| {
             let buffer = buffer.unwrap_or_default();
-            self.all(udp, outcome, |heard, arrival| {
-                if let Some(arrival) = arrival {
-                    heard.arrival(&arrival, &buffer);
+            self.all(udp, outcome, |heard, received| {
+                for meta in received {
+                    heard.arrival(meta, &buffer);
                 }
             });
         }

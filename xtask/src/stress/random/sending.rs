@@ -105,7 +105,7 @@ impl World {
         let callback = self.completion(actor, request, ids.clone(), then.cloned());
         let result = match form {
             SendForm::Token => self.call(|| {
-                udp.transmit_with_token(transmit, request, move |udp, token, result| {
+                udp.transmit(transmit.with_token(request), move |udp, token, result| {
                     callback(udp, token, result);
                 })
             }),
@@ -117,8 +117,11 @@ impl World {
             SendForm::Plain => {
                 self.call(|| udp.send(&data, move |udp, result| callback(udp, request, result)))
             }
-            _ => self
-                .call(|| udp.transmit(transmit, move |udp, result| callback(udp, request, result))),
+            _ => self.call(|| {
+                udp.transmit(transmit, move |udp, _, result| {
+                    callback(udp, request, result)
+                })
+            }),
         };
         self.expect("send", &result, &refusals(udp));
         match result {
@@ -205,10 +208,12 @@ impl World {
             })
             .collect();
         let sent = match (form, segment_size(length)) {
-            (TryForm::Batch, _) => self.call(|| udp.try_send_batch(&transmits)),
+            (TryForm::Batch, _) => self.call(|| udp.try_transmit_batch(&transmits)),
             (TryForm::Segments, Some(size)) => {
                 let whole = data.concat();
-                let sent = self.call(|| udp.try_send_segments(&whole, size, destination));
+                let mut buffer = Transmit::new(&whole).with_segment_size(size);
+                buffer.destination = destination;
+                let sent = self.call(|| udp.try_transmit(&buffer));
                 sent.map(|bytes| bytes / length)
             }
             _ => {

@@ -178,8 +178,8 @@ impl World {
     /// Puts a new handle in the place of the old one.
     fn add(self: &Rc<Self>, handle: usize, udp: Udp) {
         if self.scene.tiny_buffers {
-            let _ = udp.set_send_buffer_size(1);
-            let _ = udp.set_recv_buffer_size(1);
+            let _ = udp.options().set_send_buffer_size(1);
+            let _ = udp.options().set_recv_buffer_size(1);
         }
         let actor = Rc::new(Actor::default());
         actor.sender.set(self.ledger.add_sender(None));
@@ -364,24 +364,24 @@ impl World {
         let Some(udp) = actor.udp() else { return };
         let own = self.ip;
         let result = self.call(|| match setting {
-            Setting::Ttl(ttl) => udp.set_ttl(ttl),
-            Setting::Tos(tos) => udp.set_tos(tos),
-            Setting::Broadcast(on) => udp.set_broadcast(on),
-            Setting::SendBuffer(size) => udp.set_send_buffer_size(size),
-            Setting::RecvBuffer(size) => udp.set_recv_buffer_size(size),
-            Setting::Mtu(way) => udp.set_path_mtu_discovery(
+            Setting::Ttl(ttl) => udp.options().set_ttl(ttl),
+            Setting::Tos(tos) => udp.options().set_tos(tos),
+            Setting::Broadcast(on) => udp.options().set_broadcast(on),
+            Setting::SendBuffer(size) => udp.options().set_send_buffer_size(size),
+            Setting::RecvBuffer(size) => udp.options().set_recv_buffer_size(size),
+            Setting::Mtu(way) => udp.options().set_path_mtu_discovery(
                 [
                     PathMtuDiscovery::Off,
                     PathMtuDiscovery::Want,
                     PathMtuDiscovery::Do,
                 ][way],
             ),
-            Setting::RecvTos(on) => udp.set_recv_tos(on),
-            Setting::RecvTtl(on) => udp.set_recv_ttl(on),
-            Setting::RecvDestination(on) => udp.set_recv_packet_info(on),
-            Setting::RecvTimestamp(on) => udp.set_recv_timestamp(on),
-            Setting::RecvDrops(on) => udp.set_recv_drops(on),
-            Setting::FullReports(on) => udp.set_recv_errors(on),
+            Setting::RecvTos(on) => udp.options().set_recv_tos(on),
+            Setting::RecvTtl(on) => udp.options().set_recv_ttl(on),
+            Setting::RecvDestination(on) => udp.options().set_recv_packet_info(on),
+            Setting::RecvTimestamp(on) => udp.options().set_recv_timestamps(on),
+            Setting::RecvDrops(on) => udp.options().set_recv_drops(on),
+            Setting::FullReports(on) => udp.options().set_recv_errors(on),
             Setting::Source(on) => udp.set_send_source(on.then(|| own.into())),
             Setting::Limit(limit) => {
                 udp.set_send_queue_limit(limit);
@@ -406,7 +406,7 @@ impl World {
                 udp.unreference();
                 Ok(())
             }
-            Setting::Runs(on) => udp.set_gro(on),
+            Setting::Runs(on) => udp.options().set_gro(on),
             Setting::Retransmit(count) => {
                 actor.retransmits.set(count);
                 Ok(())
@@ -434,11 +434,11 @@ impl World {
     fn check_settings(&self, actor: &Actor, udp: &Udp) {
         for setting in &*actor.settings.borrow() {
             let holds = match *setting {
-                Setting::Ttl(ttl) => udp.ttl() == Ok(ttl),
-                Setting::Tos(tos) => udp.tos() == Ok(tos),
-                Setting::Broadcast(on) => udp.broadcast() == Ok(on),
-                Setting::FullReports(on) => udp.recv_errors() == Ok(on),
-                Setting::RecvTos(on) => udp.recv_tos() == on,
+                Setting::Ttl(ttl) => udp.options().ttl() == Ok(ttl),
+                Setting::Tos(tos) => udp.options().tos() == Ok(tos),
+                Setting::Broadcast(on) => udp.options().broadcast() == Ok(on),
+                Setting::FullReports(on) => udp.options().recv_errors() == Ok(on),
+                Setting::RecvTos(on) => udp.options().recv_tos() == on,
                 _ => true,
             };
             self.require(holds, Check::Options, || {

@@ -119,7 +119,7 @@ switches! {
     set_reuse_port reuse_port SOL_SOCKET SO_REUSEPORT;
     set_broadcast broadcast SOL_SOCKET SO_BROADCAST;
     set_ipv6_only ipv6_only SOL_IPV6 IPV6_V6ONLY;
-    set_timestamps timestamps SOL_SOCKET SO_TIMESTAMPNS;
+    set_recv_timestamps recv_timestamps SOL_SOCKET SO_TIMESTAMPNS;
     set_recv_drops recv_drops SOL_SOCKET SO_RXQ_OVFL;
     set_gro gro SOL_UDP UDP_GRO;
 }

@@ -36,12 +36,11 @@ impl World {
             Form::Into => self.call(|udp| {
                 let supply = |_: &Udp, _| Some(vec![0; 2_000]);
                 udp.recv_into_start(supply, move |_, buffer, outcome| {
-                    let arrival = outcome.map(|arrival| arrival.zip(buffer));
-                    let heard = arrival.map(|arrival| {
-                        let datagram = |(arrival, buffer): (uv_udp::RecvMeta, Vec<u8>)| {
-                            (buffer[..arrival.len].to_vec(), arrival.source)
-                        };
-                        arrival.map(datagram).into_iter().collect()
+                    let buffer = buffer.unwrap_or_default();
+                    let heard = outcome.map(|received| {
+                        let datagram =
+                            |meta: &uv_udp::RecvMeta| (buffer[..meta.len].to_vec(), meta.source);
+                        received.iter().map(datagram).collect()
                     });
                     world.hear_all(heard.map_err(Errno::from));
                 })
@@ -50,7 +49,7 @@ impl World {
                 // Room for one that is no run, for one, and for three.
                 let mut rooms = [2_000, 65_536, 200_000].into_iter().cycle();
                 let supply = move |_: &Udp, _| Some(vec![0; rooms.next()?]);
-                udp.recv_batch_into_start(supply, move |_, buffer, outcome| {
+                udp.recv_into_start(supply, move |_, buffer, outcome| {
                     let buffer = buffer.unwrap_or_default();
                     let split = |arrival: &uv_udp::RecvMeta| {
                         let all = arrival.segments(&buffer);

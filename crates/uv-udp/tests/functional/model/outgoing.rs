@@ -41,7 +41,7 @@ impl World {
         transmit.tos = matches!(odd, Some(Odd::Tos)).then_some(0x10);
         transmit.destination = peer.is_none().then_some(address);
         let (_, under_way) = self.open();
-        let result = self.call(|udp| udp.transmit_with_token(transmit, id, callback));
+        let result = self.call(|udp| udp.transmit(transmit.with_token(id), callback));
         let full = self
             .limit
             .get()
@@ -138,7 +138,7 @@ impl World {
             }
         });
         let transmits: Vec<_> = batch_of.collect();
-        let result = self.call(|udp| udp.try_send_batch(&transmits));
+        let result = self.call(|udp| udp.try_transmit_batch(&transmits));
         for (to, length) in batch.iter().take(self.expect_direct(result)) {
             self.accept(peer.unwrap_or(*to), *length, Some(Ok(())));
         }
@@ -157,7 +157,9 @@ impl World {
         let (peer, address) = (self.peer.get(), self.sockets[to].1);
         let step = NonZeroU16::new(size as u16).unwrap();
         let destination = peer.is_none().then_some(address);
-        let result = self.call(|udp| udp.try_send_segments(&data, step, destination));
+        let mut buffer = Transmit::new(&data).with_segment_size(step);
+        buffer.destination = destination;
+        let result = self.call(|udp| udp.try_transmit(&buffer));
         let bytes = self.expect_direct(result);
         self.expect(bytes == data.len() || bytes.is_multiple_of(size), || {
             format!("{bytes} bytes are no segments of {size}")

@@ -103,7 +103,7 @@ impl World {
         let (socket, local) = raw(ip);
         uv_sys::set_gro(&socket, coalesces).unwrap();
         let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
-        udp.set_recv_buffer_size(BUFFER).unwrap();
+        udp.options().set_recv_buffer_size(BUFFER).unwrap();
         let sockets: Vec<_> = (0..=PEERS).map(|_| raw(ip)).collect();
         for (socket, _) in &sockets {
             uv_sys::set_recv_buffer_size(socket, BUFFER).unwrap();

@@ -1,12 +1,10 @@
-//! What the receive callback gets.
+//! Received datagrams, as the receive callback gets them.
 
 use std::fmt;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use uv_sys::{Metadata, RecvBatch};
-
-use crate::udp::Inner;
+use uv_sys::{Metadata, Received, RecvBatch};
 
 /// One datagram, lent to the receive callback.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +32,10 @@ pub struct Batch<'a> {
     /// The messages that were not looked at yet: the next one, and how many there are.
     messages: Option<(&'a RecvBatch, usize, usize)>,
     /// The message that is being split, at first none.
-    run: Segments<'a>,
+    current: Segments<'a>,
     filter: Filter,
     /// The handle that gets back what was not taken.
-    lender: Option<&'a Inner>,
+    lender: Option<&'a dyn TakeBack>,
 }
 
 /// Datagrams that the kernel received together (`UDP_GRO`, udp(7)), in order: from one source, with the same metadata and of
@@ -135,11 +133,7 @@ impl<'a> Iterator for Segments<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let count = |left: &[u8]| match left.len() {
-            // Mostly; and a division takes longer than all the rest. An empty datagram is one, too.
-            len if len <= self.stride => 1,
-            len => len.div_ceil(self.stride),
-        };
+        let count = |left: &[u8]| count_segments(left.len(), self.stride);
         let count = self.left.map_or(0, count);
         (count, Some(count))
     }
@@ -147,13 +141,91 @@ impl<'a> Iterator for Segments<'a> {
 
 impl ExactSizeIterator for Segments<'_> {}
 
+/// A datagram, or a run of them, that was stored in a buffer that the user supplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecvMeta {
+    /// Where in the buffer it begins: 0, or in [`recv_into_start`](crate::Udp::recv_into_start) a multiple of 65,536.
+    pub offset: usize,
+    /// Bytes that were stored. 0 is an empty datagram, which is a datagram.
+    pub len: usize,
+    /// Bytes that the datagram had.
+    pub full_len: usize,
+    /// Who sent it. On a connected handle that is always the peer.
+    pub source: SocketAddr,
+    /// Whether the datagram had more bytes than the buffer, which holds only its start then.
+    #[doc(alias = "UV_UDP_PARTIAL")]
+    pub truncated: bool,
+    /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several,
+    /// which are of that size but for the last ([`set_gro`](crate::Options::set_gro)): see [`segments`](Self::segments).
+    pub metadata: Metadata,
+}
+
+impl RecvMeta {
+    pub(crate) fn new(received: &Received, source: SocketAddr, offset: usize) -> Self {
+        Self {
+            offset,
+            len: received.len,
+            full_len: received.full_len,
+            source,
+            truncated: received.truncated,
+            metadata: received.metadata,
+        }
+    }
+
+    /// The datagrams of it, one by one: mostly one, several where the kernel put them together. `buffer` is the one that it came
+    /// with; there is nothing in one that is too short to be that.
+    ///
+    /// ```no_run
+    /// # fn look(buffer: &[u8], arrival: uv_udp::RecvMeta) {
+    /// for datagram in arrival.segments(buffer) {
+    ///     println!("{} bytes from {}", datagram.data.len(), datagram.source);
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn segments<'a>(&'a self, buffer: &'a [u8]) -> Segments<'a> {
+        let end = self.offset.saturating_add(self.len);
+        let Some(data) = buffer.get(self.offset..end) else {
+            return Segments::SPENT;
+        };
+        let whole = Datagram {
+            data,
+            source: self.source,
+            truncated: self.truncated,
+            metadata: &self.metadata,
+        };
+        Segments::of_message(whole)
+    }
+
+    /// How many datagrams it is. An empty one is one, too.
+    pub(crate) fn datagrams(&self) -> usize {
+        count_segments(self.len, stride(&self.metadata))
+    }
+}
+
 /// Bytes from one datagram of a message to the next.
 pub(crate) fn stride(metadata: &Metadata) -> usize {
     let size = metadata.segment_size.filter(|&size| size > 0);
     size.map_or(usize::MAX, usize::from)
 }
 
-/// Whose datagrams are delivered, and from whom they come if the kernel was not asked.
+/// The number of datagrams in `len` bytes. An empty datagram is one.
+fn count_segments(len: usize, stride: usize) -> usize {
+    // Most messages are one datagram, and a division takes longer than the rest.
+    if len <= stride {
+        1
+    } else {
+        len.div_ceil(stride)
+    }
+}
+
+/// Takes datagrams back that a callback left in its batch.
+pub(crate) trait TakeBack {
+    fn take_back(&self, batch: &mut Batch<'_>);
+}
+
+/// Whose datagrams are delivered, and their source where the kernel was not asked for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter {
     /// The peer that the kernel filters for; its datagrams need no source address.
@@ -163,6 +235,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    pub(crate) const EVERYBODY: Self = Self {
+        peer: None,
+        backlog: false,
+    };
+
     /// Where a datagram came from, or `None` if it is a stranger's.
     pub(crate) fn admit(&self, source: Option<SocketAddr>) -> Option<SocketAddr> {
         match self.peer {
@@ -190,28 +267,24 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
         Self {
             messages: Some((memory, 0, count)),
-            run: Segments::SPENT,
+            current: Segments::SPENT,
             filter,
             lender: None,
         }
     }
 
     /// The same batch, which gives back to `lender` what is not taken from it.
-    pub(crate) fn lent_by(mut self, lender: &'a Inner) -> Self {
+    pub(crate) fn lent_by(mut self, lender: &'a dyn TakeBack) -> Self {
         self.lender = Some(lender);
         self
     }
 
     /// A batch of one.
     pub(crate) fn one(datagram: Datagram<'a>) -> Self {
-        let filter = Filter {
-            peer: None,
-            backlog: false,
-        };
         Self {
             messages: None,
-            run: Segments::new(datagram, usize::MAX),
-            filter,
+            current: Segments::new(datagram, usize::MAX),
+            filter: Filter::EVERYBODY,
             lender: None,
         }
     }
@@ -219,7 +292,7 @@ impl<'a> Batch<'a> {
     /// Takes what is left of the next run, for those who look at the source or the metadata once for all of its datagrams.
     #[doc(alias = "UDP_GRO")]
     pub fn next_segments(&mut self) -> Option<Segments<'a>> {
-        let begun = mem::replace(&mut self.run, Segments::SPENT);
+        let begun = mem::replace(&mut self.current, Segments::SPENT);
         match begun.left {
             Some(_) => Some(begun),
             None => self.refill(),
@@ -228,12 +301,16 @@ impl<'a> Batch<'a> {
 
     /// How many datagrams and bytes there are, without a walk along them.
     pub(crate) fn totals(&self) -> (usize, usize) {
-        let (mut batch, mut totals) = (self.clone(), (0, 0));
-        while let Some(run) = batch.next_segments() {
-            totals.0 += run.len();
-            totals.1 += run.bytes().len();
+        let (mut datagrams, mut bytes) = (self.current.len(), self.current.bytes().len());
+        if let Some((memory, next, count)) = self.messages {
+            for (data, received) in (next..count).filter_map(|index| memory.get(index)) {
+                if self.filter.admit(received.source).is_some() {
+                    datagrams += count_segments(data.len(), stride(&received.metadata));
+                    bytes += data.len();
+                }
+            }
         }
-        totals
+        (datagrams, bytes)
     }
 
     /// The next message that is not a stranger's.
@@ -262,10 +339,10 @@ impl<'a> Iterator for Batch<'a> {
     #[inline]
     fn next(&mut self) -> Option<Datagram<'a>> {
         loop {
-            if let Some(datagram) = self.run.next() {
+            if let Some(datagram) = self.current.next() {
                 return Some(datagram);
             }
-            self.run = self.refill()?;
+            self.current = self.refill()?;
         }
     }
 }
@@ -274,7 +351,7 @@ impl Clone for Batch<'_> {
     fn clone(&self) -> Self {
         Self {
             messages: self.messages,
-            run: self.run.clone(),
+            current: self.current.clone(),
             filter: self.filter,
             lender: None,
         }
@@ -286,7 +363,7 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         if let Some(lender) = self.lender.take() {
             let is_read = self.messages.is_none_or(|(_, next, count)| next == count);
-            if !is_read || self.run.left.is_some() {
+            if !is_read || self.current.left.is_some() {
                 lender.take_back(self);
             }
         }
@@ -315,7 +392,7 @@ mod tests {
 
     fn split(data: &[u8], stride: usize) -> Vec<Vec<u8>> {
         let mut batch = Batch::one(datagram(data));
-        batch.run = Segments::new(datagram(data), stride);
+        batch.current = Segments::new(datagram(data), stride);
         let bytes: usize = batch.clone().map(|datagram| datagram.data.len()).sum();
         assert_eq!(batch.totals(), (batch.clone().count(), bytes));
         batch.map(|datagram| datagram.data.to_vec()).collect()

@@ -13,17 +13,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use uv_sys::{Errno, Family, Result};
 
-use crate::settings::Settings;
+use super::survivors::Survivors;
 
 /// The second socket, bound to the handle's address.
-pub(crate) struct HeldPort {
-    pub(crate) fd: OwnedFd,
-    pub(crate) sharing: Sharing,
+pub(super) struct HeldPort {
+    pub(super) fd: OwnedFd,
+    pub(super) sharing: Sharing,
 }
 
 /// How the two sockets share the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
+pub(super) enum Sharing {
     /// By the options that the owner of the first socket set, which stay set.
     Owners { address: bool, port: bool },
     /// By `SO_REUSEPORT` during a bind.
@@ -72,7 +72,7 @@ impl Sharing {
 
     /// Lets other sockets of this user have the port beside one that is about to be closed: a process that is just being forked
     /// has a copy of it until it executes another program, and would keep the port from the next [`HeldPort`].
-    pub(crate) fn give_up(self, fd: impl AsFd) {
+    pub(super) fn give_up(self, fd: impl AsFd) {
         // Without it the next one may fail, as it would beside any other socket.
         let _ = self.set(fd.as_fd(), true);
     }
@@ -102,10 +102,14 @@ impl HeldPort {
     /// `EADDRINUSE` if `socket` belongs to another user and this process may not change that (`CAP_CHOWN`), or another
     /// socket took a part of the port; `EACCES` for a port that needs a privilege; those of making a socket, and of tying it
     /// to a device.
-    pub(crate) fn new(socket: impl AsFd, address: SocketAddr, settings: &Settings) -> Result<Self> {
+    pub(super) fn new(
+        socket: impl AsFd,
+        address: SocketAddr,
+        survivors: &Survivors,
+    ) -> Result<Self> {
         let socket = socket.as_fd();
         let sharing = Sharing::of(socket)?;
-        let fd = unbound(socket, Family::of(&address), settings)?;
+        let fd = unbound(socket, Family::of(&address), survivors)?;
         sharing.prepare(&fd)?;
         match sharing.bind_beside(fd.as_fd(), socket, address) {
             Err(Errno::EADDRINUSE) if has_other_owner(&fd, socket) => {
@@ -120,23 +124,23 @@ impl HeldPort {
     }
 
     /// Binds the first socket again, beside this one.
-    pub(crate) fn bind_again(&self, socket: impl AsFd, address: SocketAddr) -> Result<()> {
+    pub(super) fn bind_again(&self, socket: impl AsFd, address: SocketAddr) -> Result<()> {
         self.sharing
             .bind_beside(socket.as_fd(), self.fd.as_fd(), address)
     }
 }
 
 /// A socket that can be bound where `socket` is, and is not bound yet.
-pub(crate) fn unbound(socket: impl AsFd, family: Family, settings: &Settings) -> Result<OwnedFd> {
+pub(super) fn unbound(socket: impl AsFd, family: Family, survivors: &Survivors) -> Result<OwnedFd> {
     let fd = uv_sys::socket(family)?;
     if family == Family::V6 {
         uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
     }
-    settings.rebind_device(&fd)?;
+    survivors.rebind_device(&fd)?;
     Ok(fd)
 }
 
 /// Whether the sockets belong to different users, as after a process changed its user, or was given a socket.
-pub(crate) fn has_other_owner(fd: impl AsFd, socket: impl AsFd) -> bool {
+pub(super) fn has_other_owner(fd: impl AsFd, socket: impl AsFd) -> bool {
     matches!((uv_sys::owner(fd), uv_sys::owner(socket)), (Ok(own), Ok(other)) if own != other)
 }

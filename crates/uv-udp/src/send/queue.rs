@@ -1,28 +1,13 @@
-//! What a queued datagram is beside its payload: its header, which decides whose message it may share, and its completion.
+//! The header of a queued datagram: everything but its payload. Datagrams with equal headers may share a message.
 
 use std::net::SocketAddr;
 
-use uv_core::RequestQueue;
-use uv_sys::{Payload, Result, Transmit};
+use uv_sys::{Payload, Transmit};
 
-use crate::udp::Udp;
-
-/// What is called with the result of a send, and its token.
-pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, usize, Result<()>)>;
-
-/// What a request keeps for its completion.
-pub(crate) struct Completion {
-    pub(crate) callback: SendCallback,
-    pub(crate) token: usize,
-}
-
-/// Accepted datagrams.
-pub(crate) type SendQueue = RequestQueue<Header, Completion>;
-
-/// All that can be said of a datagram but its payload.
+/// Everything that a [`Transmit`] says but the payload.
 pub(crate) struct Header {
     pub(crate) transmit: Transmit<'static>,
-    /// Whether that is nothing but perhaps a destination.
+    /// Whether it is at most a destination.
     plain: bool,
 }
 
@@ -45,7 +30,7 @@ impl From<&Transmit<'_>> for Header {
     }
 }
 
-/// Whether this is the destination and nothing else.
+/// Whether the header is this destination and nothing else.
 impl PartialEq<Option<&SocketAddr>> for Header {
     #[inline]
     fn eq(&self, destination: &Option<&SocketAddr>) -> bool {
@@ -53,8 +38,7 @@ impl PartialEq<Option<&SocketAddr>> for Header {
     }
 }
 
-/// Whether two datagrams differ in nothing but their payload. Those with a time of their own, or which are to be cut,
-/// never share a message.
+/// Whether two datagrams differ only in their payload. Datagrams with a transmit time or a segment size never share a message.
 #[inline]
 pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.destination == b.destination && (a.is_plain() && b.is_plain() || same_options(a, b))

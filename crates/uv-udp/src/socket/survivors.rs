@@ -7,8 +7,6 @@ use std::os::fd::AsFd;
 
 use uv_sys::{Interface, Result};
 
-use crate::udp::Inner;
-
 /// One membership in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
@@ -34,14 +32,8 @@ impl Membership {
     }
 }
 
-impl Inner {
-    pub(crate) fn settings(&self) -> &Settings {
-        self.settings.get_or_init(Box::default)
-    }
-}
-
 #[derive(Debug, Default)]
-pub(crate) struct Settings {
+pub(crate) struct Survivors {
     /// The interface that the handle is rebound to. The kernel does tell, but also calls so the one that a link-local peer is on.
     device: RefCell<Option<String>>,
     /// The kernel tells the CPU that the last datagram came by, not the one that was set.
@@ -49,7 +41,7 @@ pub(crate) struct Settings {
     memberships: RefCell<Vec<Membership>>,
 }
 
-impl Settings {
+impl Survivors {
     pub(crate) fn set_device(&self, name: Option<&str>) {
         *self.device.borrow_mut() = name.map(str::to_owned);
     }

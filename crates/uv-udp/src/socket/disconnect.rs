@@ -12,55 +12,64 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use uv_core::PollSource;
-use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Result};
+use uv_sys::{Errno, Family, Result};
 
-use crate::datagram::{Batch, Filter};
-use crate::held_port::{self, HeldPort, Sharing};
+use super::held_port::{self, HeldPort, Sharing};
+use super::{Owner, SocketState};
 use crate::policy::State;
-use crate::shared::RECV_SLOT;
-use crate::udp::Inner;
 
-/// Datagrams that may be kept already when another one is kept from a socket that is given up: more than a default buffer
-/// holds. A handle that nobody receives from would keep those of every connection otherwise.
-const MAX_KEPT: usize = 4096;
-/// Bytes of them.
-const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
-/// Reads from such a socket: one for each that may be kept, and some for errors.
-const MAX_READS: usize = MAX_KEPT + 16;
+impl SocketState {
+    /// Disconnects. If the kernel refuses, the handle stays connected; after any other error it is unconnected, and the error names
+    /// what was not kept. `reconnecting` if another peer follows at once.
+    pub(super) fn disconnect(
+        &self,
+        owner: &dyn Owner,
+        family: Family,
+        reconnecting: bool,
+    ) -> Result<()> {
+        let disconnected = self.disconnect_socket(owner, family, reconnecting);
+        if !owner.is_connected() {
+            owner.forget_errors();
+        }
+        disconnected
+    }
 
-impl Inner {
-    /// Lets go of the peer. If the kernel will not, the handle stays connected; after any other error it is unconnected, and the
-    /// error says why something was not kept. `reconnecting` if another peer follows at once.
-    pub(crate) fn disconnect_socket(&self, family: Family, reconnecting: bool) -> Result<()> {
-        let socket = self.socket()?;
+    fn disconnect_socket(
+        &self,
+        owner: &dyn Owner,
+        family: Family,
+        reconnecting: bool,
+    ) -> Result<()> {
+        let socket = self.get()?;
         let address = self.own_address(&socket, family)?;
         if filter_survives(family) && !reconnecting {
-            return self.replace(&socket, address);
+            return self.replace(owner, &socket, address);
         }
         if self.has_chosen_port() {
-            return self.disconnect_in_place(&socket, address, None);
+            return self.disconnect_in_place(owner, &socket, address, None);
         }
         // Without a second socket the port is free for a moment, and most likely still is in the next.
         let held = self.hold_port(&socket, address).ok();
-        self.dissolve_beside(&socket, address, held)
+        self.disconnect_beside(owner, &socket, address, held)
     }
 
-    /// Lets go of the peer and keeps the socket, while a second one holds its port.
-    fn dissolve_beside(
+    /// Disconnects the socket and keeps it, while a second one holds its port.
+    fn disconnect_beside(
         &self,
+        owner: &dyn Owner,
         socket: &PollSource,
         address: SocketAddr,
         held: Option<HeldPort>,
     ) -> Result<()> {
-        let disconnected = self.disconnect_in_place(socket, address, held.as_ref());
+        let disconnected = self.disconnect_in_place(owner, socket, address, held.as_ref());
         if let Some(HeldPort { fd, sharing }) = held {
-            // It fails at worst, and then the socket that was bound last is preferred all the same.
+            // If this fails, the kernel still prefers the socket that was bound last.
             let _ = connect_to_self(&fd);
-            if self.receiver.wanted().any() {
-                // What comes beside a datagram is looked up when it is received. Without it, it is still a datagram.
+            if owner.requests_metadata() {
+                // The kernel looks up metadata when a datagram is received. Without it, it is still a datagram.
                 let _ = uv_sys::copy_options(socket, &fd);
             }
-            self.drain(&fd);
+            owner.drain(fd.as_fd());
             sharing.give_up(&fd);
         }
         disconnected
@@ -69,19 +78,20 @@ impl Inner {
     /// Lets go of the peer and keeps the socket, which is bound to `address` again if it lost that.
     fn disconnect_in_place(
         &self,
+        owner: &dyn Owner,
         socket: &PollSource,
         address: SocketAddr,
         held: Option<&HeldPort>,
     ) -> Result<()> {
         uv_sys::disconnect(socket)?;
-        let rebound = self.settings().rebind_device(socket);
+        let rebound = self.survivors().rebind_device(socket);
         // A port that was asked for by number is still there, which is not known of an adopted socket before.
         let (bound, own) = match uv_sys::local_addr(socket) {
             Ok(kept) if kept.port() != 0 => (Ok(()), kept),
             _ => {
-                if held.is_some() && self.receiver.is_started() {
+                if held.is_some() && owner.is_receiving() {
                     // Older than what the other socket receives.
-                    self.drain(socket);
+                    owner.drain(socket.as_fd());
                 }
                 let bound = match held {
                     Some(held) => held.bind_again(socket, address),
@@ -92,7 +102,7 @@ impl Inner {
         };
         // After a bind that succeeded an option may be refused: the socket has its port all the same.
         let has_port = bound.is_ok() || has_port(socket);
-        self.set_state(State::Unconnected {
+        owner.set_state(State::Unconnected {
             family: Family::of(&address),
             bound: has_port,
         });
@@ -103,12 +113,12 @@ impl Inner {
     }
 
     /// After a reconnect that failed half-way: the handle is unconnected, and must not filter for the peer it had.
-    pub(crate) fn forget_old_peer(&self, family: Family) {
-        if let (true, Ok(socket)) = (filter_survives(family), self.socket())
+    pub(super) fn forget_old_peer(&self, owner: &dyn Owner, family: Family) {
+        if let (true, Ok(socket)) = (filter_survives(family), self.get())
             && let Ok(address) = self.own_address(&socket, family)
         {
             // If it fails, the error that led here is the one to report.
-            let _ = self.replace(&socket, address);
+            let _ = self.replace(owner, &socket, address);
         }
     }
 
@@ -132,38 +142,41 @@ impl Inner {
                 .is_some_and(|address| address.port() != 0)
     }
 
-    /// Puts a new socket on the same address in the place of the old one, under the same descriptor. If that cannot be, the old
-    /// socket stays, and its port with it.
-    fn replace(&self, socket: &PollSource, address: SocketAddr) -> Result<()> {
+    /// Puts a new socket on the same address in the place of the old one, under the same descriptor. If that fails, the old socket
+    /// stays, and its port with it.
+    fn replace(&self, owner: &dyn Owner, socket: &PollSource, address: SocketAddr) -> Result<()> {
         let (error, held) = match self.hold_port(socket, address) {
-            Ok(held) => match self.settings().move_to(socket, &held.fd) {
-                Ok(()) => return self.install(socket, held.fd, address, Some(held.sharing)),
+            Ok(held) => match self.survivors().move_to(socket, &held.fd) {
+                Ok(()) => {
+                    return self.install(owner, socket, held.fd, address, Some(held.sharing));
+                }
                 Err(error) => (error, Some(held)),
             },
             Err(Errno::EADDRINUSE) => match self.unbound_replacement(socket, address) {
-                Ok(fd) => return self.install(socket, fd, address, None),
+                Ok(fd) => return self.install(owner, socket, fd, address, None),
                 Err(error) => (error, None),
             },
             Err(error) => (error, None),
         };
-        // Its own errors are not the ones to report.
-        let _ = self.dissolve_beside(socket, address, held);
+        // The first error is the one to report.
+        let _ = self.disconnect_beside(owner, socket, address, held);
         Err(error)
     }
 
     /// A socket that behaves as the old one, which belongs to another user. Sockets of two users never share a port: it is free
     /// between the one and the other.
     fn unbound_replacement(&self, socket: &PollSource, address: SocketAddr) -> Result<OwnedFd> {
-        let fd = held_port::unbound(socket, Family::of(&address), self.settings())?;
+        let fd = held_port::unbound(socket, Family::of(&address), self.survivors())?;
         if !held_port::has_other_owner(&fd, socket) {
             return Err(Errno::EADDRINUSE);
         }
-        self.settings().move_to(socket, &fd)?;
+        self.survivors().move_to(socket, &fd)?;
         Ok(fd)
     }
 
     fn install(
         &self,
+        owner: &dyn Owner,
         socket: &PollSource,
         fd: OwnedFd,
         address: SocketAddr,
@@ -176,32 +189,32 @@ impl Inner {
             // Where that fails too, the socket hears its peer until it is closed in a moment.
             let _ = uv_sys::disconnect(socket);
         }
-        self.drain(socket);
+        owner.drain(socket.as_fd());
         if let Some(sharing) = shared {
             sharing.give_up(socket);
         }
-        self.stats.socket_replaced();
+        owner.socket_replaced();
         // Not before the old socket is drained: what arrives for a group would be in both.
-        let joined = self.settings().join_all(&fd);
+        let joined = self.survivors().join_all(&fd);
         let state = |bound| State::Unconnected { family, bound };
         match socket.replace(fd) {
             Ok(()) => {
-                self.receiver.prepare(socket);
-                self.set_state(state(is_bound));
+                owner.prepare(socket.as_fd());
+                owner.set_state(state(is_bound));
             }
             // The number is not to be had. Then it is another.
             Err((_, fd)) => self
-                .adopt(fd, state(is_bound))
+                .adopt(owner, fd, state(is_bound))
                 .map_err(|(errno, _)| errno)?,
         }
-        let socket = self.socket()?;
+        let socket = self.get()?;
         let bound = match is_bound {
             true => Ok(()),
             false => uv_sys::bind(&*socket, &address),
         };
         self.bound_to.set(bound.is_ok().then_some(address));
         if bound.is_ok() != is_bound {
-            self.set_state(state(bound.is_ok()));
+            owner.set_state(state(bound.is_ok()));
         }
         // Whatever fails here, the handle goes on receiving.
         socket.request_interest(interest)?;
@@ -209,42 +222,7 @@ impl Inner {
     }
 
     fn hold_port(&self, socket: &PollSource, address: SocketAddr) -> Result<HeldPort> {
-        HeldPort::new(socket, address, self.settings())
-    }
-
-    /// Keeps what a socket that is about to be closed received.
-    fn drain(&self, fd: impl AsFd) {
-        let everybody = Filter {
-            peer: None,
-            backlog: false,
-        };
-        let options = RecvOptions {
-            source: true,
-            control: true,
-            peek: false,
-        };
-        let mut memory = RecvBatch::new(1, RECV_SLOT);
-        let (mut datagrams, mut bytes) = self.receiver.kept_size();
-        for _ in 0..MAX_READS {
-            if datagrams >= MAX_KEPT || bytes >= MAX_KEPT_BYTES {
-                // The others are lost, as those are that the kernel has no room for.
-                break;
-            }
-            match memory.recv(&fd, 1, options) {
-                Ok(count) => {
-                    if let Some((_, received)) = memory.get(0) {
-                        self.count_drops(received.metadata.kernel_drops);
-                    }
-                    let batch = Batch::new(&memory, count, everybody);
-                    let totals = batch.totals();
-                    datagrams += totals.0;
-                    bytes += totals.1;
-                    self.keep(batch);
-                }
-                Err(Errno::EAGAIN) => break,
-                Err(error) => self.report(error),
-            }
-        }
+        HeldPort::new(socket, address, self.survivors())
     }
 }
 

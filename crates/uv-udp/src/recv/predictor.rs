@@ -27,7 +27,7 @@ const BURST: usize = 4;
 /// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be ready_reads.
 const MAX_MISSES: u8 = 2;
 /// Reads on being told after which such a handle guesses again.
-const GUESS_AGAIN: u8 = 16;
+const READS_BEFORE_RETRY: u8 = 16;
 
 /// ReadReason a handle reads.
 #[derive(Clone, Copy)]
@@ -48,8 +48,8 @@ pub(crate) struct ReadPredictor {
     misses_left: Cell<u8>,
     /// Reads on being told since the misses_left ran out.
     ready_reads: Cell<u8>,
-    /// Reads in a row that found bursts; 2 stands for more.
-    bursts: Cell<u8>,
+    /// Whether the last read found a burst.
+    burst: Cell<bool>,
     /// Reads in a row that found something.
     hit_streak: Cell<u16>,
     /// How many messages the last read found, if they were of several datagrams; 0 otherwise.
@@ -64,7 +64,7 @@ impl ReadPredictor {
             streak: Cell::new(0),
             misses_left: Cell::new(MAX_MISSES),
             ready_reads: Cell::new(0),
-            bursts: Cell::new(0),
+            burst: Cell::new(false),
             seen: Cell::new(0),
             packed: Cell::new(0),
             hit_streak: Cell::new(0),
@@ -100,17 +100,12 @@ impl ReadPredictor {
             0 | 1 => SINGLE_STREAK + 1,
             _ => 0,
         });
-        let bursts = if datagrams < BURST {
-            0
-        } else {
-            1 + self.bursts.get()
-        };
-        self.bursts.set(bursts.min(2));
+        self.burst.set(datagrams >= BURST);
     }
 
-    /// Whether the last two reads found bursts.
-    pub(crate) fn bursts(&self) -> bool {
-        self.bursts.get() == 2
+    /// Whether a read that finds this many datagrams would be the second burst in a row.
+    pub(crate) fn sees_bursts(&self, datagrams: usize) -> bool {
+        datagrams >= BURST && self.burst.get()
     }
 
     /// A read for this reason found something, or nothing.
@@ -129,7 +124,7 @@ impl ReadPredictor {
             }
             (ReadReason::Ready | ReadReason::Speculative, true) if misses_left == 0 => {
                 self.ready_reads
-                    .set((self.ready_reads.get() + 1) % GUESS_AGAIN);
+                    .set((self.ready_reads.get() + 1) % READS_BEFORE_RETRY);
                 u8::from(self.ready_reads.get() == 0)
             }
             (ReadReason::Ready | ReadReason::Speculative, _) => misses_left,
@@ -143,7 +138,7 @@ impl ReadPredictor {
     }
 
     /// Whether to read again without being ready_reads.
-    pub(crate) fn guess(&self) -> bool {
+    pub(crate) fn expects_more(&self) -> bool {
         self.misses_left.get() > 0
     }
 }
@@ -204,8 +199,8 @@ mod tests {
             (64, true),
             (1, false),
         ] {
+            assert_eq!(predictor.sees_bursts(found), bursts);
             predictor.found(found, found);
-            assert_eq!(predictor.bursts(), bursts);
         }
     }
 
@@ -225,19 +220,19 @@ mod tests {
     fn guesses_that_fail_end_and_are_tried_again_later() {
         let predictor = ReadPredictor::new();
         for _ in 0..MAX_MISSES {
-            assert!(predictor.guess());
+            assert!(predictor.expects_more());
             predictor.read(ReadReason::Scheduled, false);
         }
         let mut told = 0;
-        while !predictor.guess() {
+        while !predictor.expects_more() {
             predictor.read(ReadReason::Ready, true);
             told += 1;
         }
-        assert_eq!(told, GUESS_AGAIN);
+        assert_eq!(told, READS_BEFORE_RETRY);
         predictor.read(ReadReason::Scheduled, true);
         predictor.read(ReadReason::Scheduled, false);
         assert!(
-            predictor.guess(),
+            predictor.expects_more(),
             "one that came true makes up for those that did not"
         );
     }

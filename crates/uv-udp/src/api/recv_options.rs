@@ -1,62 +1,17 @@
-//! What is asked of the kernel beside each datagram. All of it is off at first, and costs nothing then.
-
-use std::cell::Cell;
-use std::os::fd::AsFd;
+//! Options that decide what comes with received datagrams: metadata, coalescing, network errors.
 
 use uv_core::PollSource;
 use uv_sys::Result;
 
-use crate::udp::Udp;
-
-/// What is asked for, a bit each.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted {
-    bits: Cell<u8>,
-}
-
-const TOS: u8 = 1;
-const TTL: u8 = 1 << 1;
-const DESTINATION: u8 = 1 << 2;
-const TIMESTAMP: u8 = 1 << 3;
-pub(crate) const DROPS: u8 = 1 << 4;
-
-impl Wanted {
-    /// Whether anything is.
-    pub(crate) fn any(&self) -> bool {
-        self.bits.get() != 0
-    }
-
-    pub(crate) fn has(&self, bit: u8) -> bool {
-        self.bits.get() & bit != 0
-    }
-
-    fn set(&self, bit: u8, on: bool) {
-        let others = self.bits.get() & !bit;
-        self.bits.set(if on { others | bit } else { others });
-    }
-
-    /// What somebody else asked of a socket.
-    pub(crate) fn recognise(&self, fd: impl AsFd) {
-        let fd = fd.as_fd();
-        for (bit, on) in [
-            (TOS, uv_sys::recv_tos(fd)),
-            (TTL, uv_sys::recv_ttl(fd)),
-            (DESTINATION, uv_sys::recv_packet_info(fd)),
-            (TIMESTAMP, uv_sys::timestamps(fd)),
-            (DROPS, uv_sys::recv_drops(fd)),
-        ] {
-            // What the kernel does not know it does not report.
-            self.set(bit, on == Ok(true));
-        }
-    }
-}
+use super::options::Options;
+use crate::recv::Kind;
 
 /// What comes beside the datagrams, in [`Metadata`](crate::Metadata).
 ///
 /// Each is off at first, is switched by itself, and costs nothing while it is off; all of it needs a socket, as the options do
 /// (`EBADF`), and survives disconnecting and connecting anew. A datagram that is in the socket's buffer already comes with what
 /// was asked for when it is received; a time stamp it may lack.
-impl Udp {
+impl Options<'_> {
     /// Reports the TOS byte or traffic class, and with it the ECN bits: [`Metadata::tos`](crate::Metadata::tos).
     ///
     /// # Errors
@@ -67,7 +22,7 @@ impl Udp {
     #[doc(alias = "IP_RECVTOS")]
     #[doc(alias = "IPV6_RECVTCLASS")]
     pub fn set_recv_tos(&self, on: bool) -> Result<()> {
-        self.want(TOS, on, |socket| uv_sys::set_recv_tos(socket, on))
+        self.request(Kind::Tos, on, |socket| uv_sys::set_recv_tos(socket, on))
     }
 
     /// Whether the TOS byte or traffic class is reported: see [`set_recv_tos`](Self::set_recv_tos).
@@ -75,7 +30,7 @@ impl Udp {
     #[doc(alias = "IP_RECVTOS")]
     #[doc(alias = "IPV6_RECVTCLASS")]
     pub fn recv_tos(&self) -> bool {
-        self.inner.receiver.wanted().has(TOS)
+        self.inner.recv.requested().has(Kind::Tos)
     }
 
     /// Reports the time to live or hop limit that was left: [`Metadata::ttl`](crate::Metadata::ttl).
@@ -88,7 +43,7 @@ impl Udp {
     #[doc(alias = "IP_RECVTTL")]
     #[doc(alias = "IPV6_RECVHOPLIMIT")]
     pub fn set_recv_ttl(&self, on: bool) -> Result<()> {
-        self.want(TTL, on, |socket| uv_sys::set_recv_ttl(socket, on))
+        self.request(Kind::Ttl, on, |socket| uv_sys::set_recv_ttl(socket, on))
     }
 
     /// Whether the time to live or hop limit is reported: see [`set_recv_ttl`](Self::set_recv_ttl).
@@ -96,12 +51,12 @@ impl Udp {
     #[doc(alias = "IP_RECVTTL")]
     #[doc(alias = "IPV6_RECVHOPLIMIT")]
     pub fn recv_ttl(&self) -> bool {
-        self.inner.receiver.wanted().has(TTL)
+        self.inner.recv.requested().has(Kind::Ttl)
     }
 
     /// Reports the address and the interface that a datagram came to:
     /// [`Metadata::destination`](crate::Metadata::destination). An answer with
-    /// [`Transmit::from_source`](crate::Transmit::from_source) leaves from there again.
+    /// [`Transmit::with_source`](crate::Transmit::with_source) leaves from there again.
     ///
     /// # Errors
     ///
@@ -112,7 +67,7 @@ impl Udp {
     #[doc(alias = "IPV6_RECVPKTINFO")]
     pub fn set_recv_packet_info(&self, on: bool) -> Result<()> {
         let set = |socket: &PollSource| uv_sys::set_recv_packet_info(socket, on);
-        self.want(DESTINATION, on, set)
+        self.request(Kind::PacketInfo, on, set)
     }
 
     /// Whether the destination is reported: see [`set_recv_packet_info`](Self::set_recv_packet_info).
@@ -120,7 +75,7 @@ impl Udp {
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
     pub fn recv_packet_info(&self) -> bool {
-        self.inner.receiver.wanted().has(DESTINATION)
+        self.inner.recv.requested().has(Kind::PacketInfo)
     }
 
     /// Reports when the kernel received a datagram, in nanoseconds since the epoch:
@@ -132,15 +87,17 @@ impl Udp {
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_TIMESTAMPNS")]
-    pub fn set_recv_timestamp(&self, on: bool) -> Result<()> {
-        self.want(TIMESTAMP, on, |socket| uv_sys::set_timestamps(socket, on))
+    pub fn set_recv_timestamps(&self, on: bool) -> Result<()> {
+        self.request(Kind::Timestamp, on, |socket| {
+            uv_sys::set_recv_timestamps(socket, on)
+        })
     }
 
-    /// Whether the time of arrival is reported: see [`set_recv_timestamp`](Self::set_recv_timestamp).
+    /// Whether the time of arrival is reported: see [`set_recv_timestamps`](Self::set_recv_timestamps).
     #[must_use]
     #[doc(alias = "SO_TIMESTAMPNS")]
-    pub fn recv_timestamp(&self) -> bool {
-        self.inner.receiver.wanted().has(TIMESTAMP)
+    pub fn recv_timestamps(&self) -> bool {
+        self.inner.recv.requested().has(Kind::Timestamp)
     }
 
     /// Reports how many datagrams the kernel has dropped so far for want of room in the socket's buffer:
@@ -160,19 +117,80 @@ impl Udp {
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_RXQ_OVFL")]
     pub fn set_recv_drops(&self, on: bool) -> Result<()> {
-        self.want(DROPS, on, |socket| uv_sys::set_recv_drops(socket, on))
+        self.request(Kind::Drops, on, |socket| uv_sys::set_recv_drops(socket, on))
     }
 
     /// Whether the number of dropped datagrams is reported: see [`set_recv_drops`](Self::set_recv_drops).
     #[must_use]
     #[doc(alias = "SO_RXQ_OVFL")]
     pub fn recv_drops(&self) -> bool {
-        self.inner.receiver.wanted().has(DROPS)
+        self.inner.recv.requested().has(Kind::Drops)
     }
 
-    fn want(&self, bit: u8, on: bool, set: impl FnOnce(&PollSource) -> Result<()>) -> Result<()> {
+    fn request(
+        &self,
+        kind: Kind,
+        on: bool,
+        set: impl FnOnce(&PollSource) -> Result<()>,
+    ) -> Result<()> {
         self.inner.with_socket(set)?;
-        self.inner.receiver.wanted().set(bit, on);
+        self.inner.recv.requested().set(kind, on);
         Ok(())
+    }
+
+    /// Lets the kernel coalesce datagrams of one source and size (`UDP_GRO`): on now, or never. Without this call the handle
+    /// switches it on after two bursts, when coalesced datagrams fit into what it receives into.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` where the kernel cannot ([`Capabilities::gro`](crate::Capabilities::gro), Linux 5.0). `EBUSY` to prevent it
+    /// where it is on: coalesced datagrams in the socket's buffer would lose their boundaries. `EBADF` also while there is no
+    /// socket yet.
+    ///
+    /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
+    #[doc(alias = "UDP_GRO")]
+    pub fn set_gro(&self, on: bool) -> Result<()> {
+        let recv = &self.inner.recv;
+        self.inner
+            .with_socket(|socket| recv.set_coalescing(socket, on))
+    }
+
+    /// Whether the kernel coalesces datagrams for this handle.
+    #[must_use]
+    #[doc(alias = "UDP_GRO")]
+    pub fn gro(&self) -> bool {
+        self.inner.recv.coalesces()
+    }
+
+    /// Asks for full reports of what the network says of sent datagrams: [`NetworkError::report`](crate::NetworkError::report). Off at first, and free then.
+    ///
+    /// An unconnected handle hears of unreachable peers only with this on; that costs no datagram to or from another peer. It
+    /// needs a socket, and survives disconnecting and connecting anew. See also
+    /// [`BindOptions::recv_errors`](crate::BindOptions::recv_errors).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    ///
+    /// See `IP_RECVERR` in [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), and
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
+    #[doc(alias = "IP_RECVERR")]
+    #[doc(alias = "IPV6_RECVERR")]
+    pub fn set_recv_errors(&self, on: bool) -> Result<()> {
+        self.inner
+            .with_socket(|socket| uv_sys::set_recv_errors(socket, on))?;
+        self.inner.recv.set_recv_errors(on);
+        Ok(())
+    }
+
+    /// Whether full reports were asked for.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` also while there is no socket yet.
+    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
+    pub fn recv_errors(&self) -> Result<bool> {
+        self.inner.with_socket(|socket| uv_sys::recv_errors(socket))
     }
 }

@@ -9,16 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use uv_sys::{Errno, ErrorOrigin, QueuedError, Result};
-
-use crate::pending_error::PendingErrorFilter;
-use crate::udp::{Inner, Udp};
-
-/// Bytes of a datagram that are kept with an error: all that Linux has of it, for an ICMP message from Linux has 576 bytes at
-/// most, and one of ICMPv6 1,280.
-const QUOTE: usize = 1280;
-/// Reports that are taken from the kernel in one go: more than a queue of default size holds.
-const MAX_REPORTS: usize = 512;
+use uv_sys::{Errno, ErrorOrigin, QueuedError};
 
 /// The network's answer to an earlier datagram, or an error of receiving itself.
 ///
@@ -38,12 +29,19 @@ impl NetworkError {
         }
     }
 
+    pub(crate) fn with_report(errno: Errno, report: ErrorReport) -> Self {
+        Self {
+            errno,
+            report: Some(Box::new(report)),
+        }
+    }
+
     /// The error as the kernel names it.
     pub fn errno(&self) -> Errno {
         self.errno
     }
 
-    /// What the network said in full, where the handle asked for that with [`Udp::set_recv_errors`], and the kernel had room
+    /// What the network said in full, where the handle asked for that with [`crate::Options::set_recv_errors`], and the kernel had room
     /// to keep it.
     pub fn report(&self) -> Option<&ErrorReport> {
         self.report.as_deref()
@@ -94,7 +92,7 @@ pub struct ErrorReport {
 impl ErrorReport {
     /// The report in what the error queue holds; `None` for what is not an ICMP message. An error of this host's own making is
     /// the result of the send that it is about, and not told twice.
-    fn from_queue(error: &QueuedError, quote: &[u8]) -> Option<Self> {
+    pub(crate) fn from_queue(error: &QueuedError, quote: &[u8]) -> Option<Self> {
         let v6 = match error.origin {
             ErrorOrigin::Icmp => false,
             ErrorOrigin::Icmp6 => true,
@@ -195,100 +193,6 @@ impl fmt::Display for ErrorKind {
             Self::TtlExceeded => "time to live exceeded",
             Self::Other => "not delivered",
         })
-    }
-}
-
-impl Udp {
-    /// Asks for full reports of what the network says of sent datagrams: [`NetworkError::report`]. Off at first, and free then.
-    ///
-    /// An unconnected handle hears of unreachable peers only with this on; that costs no datagram to or from another peer. It
-    /// needs a socket, and survives disconnecting and connecting anew. See also
-    /// [`BindOptions::recv_errors`](crate::BindOptions::recv_errors).
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` also while there is no socket yet.
-    ///
-    /// See `IP_RECVERR` in [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), and
-    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
-    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
-    #[doc(alias = "IP_RECVERR")]
-    #[doc(alias = "IPV6_RECVERR")]
-    pub fn set_recv_errors(&self, on: bool) -> Result<()> {
-        self.inner
-            .with_socket(|socket| uv_sys::set_recv_errors(socket, on))?;
-        self.inner.receiver.set_recv_errors(on);
-        Ok(())
-    }
-
-    /// Whether full reports were asked for.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` also while there is no socket yet.
-    #[doc(alias = "UV_UDP_LINUX_RECVERR")]
-    pub fn recv_errors(&self) -> Result<bool> {
-        self.inner.with_socket(|socket| uv_sys::recv_errors(socket))
-    }
-}
-
-impl Inner {
-    /// Empties the error queue, where there is one, and keeps what it held for the receive callback. Says whether it held a
-    /// word from the network: the pending error that a call was just told, if it was told one, is among it then.
-    pub(crate) fn collect_reports(&self) -> bool {
-        self.receiver.has_recv_errors() && self.empty_error_queue()
-    }
-
-    /// The same, also where the handle did not ask for full reports: somebody else may have opened the queue, and for something
-    /// else. For when the poller says that there is something to do, and nothing else is.
-    pub(crate) fn empty_error_queue(&self) -> bool {
-        let Ok(socket) = self.socket() else {
-            return false;
-        };
-        let (mut quote, mut found) = ([0; QUOTE], false);
-        for _ in 0..MAX_REPORTS {
-            match uv_sys::recv_error(&*socket, &mut quote) {
-                Ok(error) => {
-                    if let Some(report) = ErrorReport::from_queue(&error, &quote) {
-                        found = true;
-                        self.tell(NetworkError {
-                            errno: error.errno,
-                            report: Some(Box::new(report)),
-                        });
-                    }
-                }
-                // Something that is not an error, and is out of the queue now.
-                Err(Errno::EBADMSG) => {}
-                Err(_) => break,
-            }
-        }
-        found
-    }
-
-    /// What to make of the result of a send: `None` to send again, because the error was about an earlier datagram.
-    #[inline]
-    pub(crate) fn classify<T>(
-        &self,
-        attempt: &mut PendingErrorFilter,
-        result: Result<T>,
-    ) -> Option<Result<T>> {
-        self.stats.send_call();
-        if let Err(error) = result
-            && error != Errno::EAGAIN
-            && self.receiver.has_recv_errors()
-            && attempt.retry(error)
-            && self.collect_reports()
-        {
-            return None;
-        }
-        attempt.classify(result, |error| self.report(error))
-    }
-
-    /// Keeps an error that a call was told for the receive callback, in full where that is to be had.
-    pub(crate) fn report(&self, error: Errno) {
-        if !self.collect_reports() {
-            self.tell(NetworkError::new(error));
-        }
     }
 }
 

@@ -1,19 +1,11 @@
 //! The socket options of a handle.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fmt;
+use std::num::NonZeroU16;
 
-use uv_core::PollSource;
-use uv_sys::{Errno, PathMtuDiscovery, Result};
+use uv_sys::{Errno, PathMtuDiscovery, Result, TxTimeClock};
 
-use crate::udp::{Inner, Udp};
-
-impl Inner {
-    /// Does something with the socket of an open handle; `EBADF` while there is none.
-    pub(crate) fn with_socket<T>(&self, with: impl FnOnce(&PollSource) -> Result<T>) -> Result<T> {
-        self.handle.check_open()?;
-        with(&*self.socket()?)
-    }
-}
+use crate::handle::{Inner, Udp};
 
 /// A setter and a getter, each told about by its own sentences. The aliases find both.
 macro_rules! options {
@@ -41,13 +33,43 @@ macro_rules! options {
         }
     )*};
 }
-pub(crate) use options;
+pub(super) use options;
 
-/// Options of the socket.
-///
-/// They need a socket: one that [`bind`](Udp::bind) or [`connect`](Udp::connect) made, or [`Udp::for_family`]. Without one they
-/// answer `EBADF`. They survive disconnecting and connecting anew.
 impl Udp {
+    /// The options of the handle's socket.
+    ///
+    /// ```
+    /// use uv_udp::{Loop, Udp};
+    ///
+    /// let event_loop = Loop::new()?;
+    /// let udp = Udp::new(&event_loop);
+    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
+    /// udp.options().set_ttl(3)?;
+    /// assert_eq!(udp.options().ttl(), Ok(3));
+    /// # Ok::<(), uv_udp::Errno>(())
+    /// ```
+    #[must_use]
+    pub fn options(&self) -> Options<'_> {
+        Options { inner: &self.inner }
+    }
+}
+
+/// The options of a handle's socket, from [`Udp::options`]. They have the names that they have in `uv_sys`.
+///
+/// They need a socket: one that [`bind`](Udp::bind) or [`connect`](Udp::connect) made, or [`Udp::for_family`]. Without one, and
+/// on a closed handle, they return `EBADF`. They survive disconnecting and reconnecting.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    pub(super) inner: &'a Inner,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").finish_non_exhaustive()
+    }
+}
+
+impl Options<'_> {
     options! {
         u32, "uv_udp_set_ttl" "IP_TTL" "IPV6_UNICAST_HOPS";
         /// Sets the time to live (IPv4) or hop limit (IPv6) of what is sent to single hosts: 1 to 255. For one datagram alone,
@@ -158,7 +180,7 @@ impl Udp {
     #[doc(alias = "DSCP")]
     #[doc(alias = "ECN")]
     pub fn set_tos(&self, value: u8) -> Result<()> {
-        self.inner.forget_tos();
+        self.inner.send.forget_tos();
         self.inner
             .with_socket(|socket| uv_sys::set_tos(socket, value))
     }
@@ -176,32 +198,6 @@ impl Udp {
         self.inner.with_socket(|socket| uv_sys::tos(socket))
     }
 
-    /// Lends the handle's descriptor for what this crate does not wrap: options of other crates, filters. To read, write, bind
-    /// or connect is the handle's own business, and so is the error queue, which it empties. The socket may be another one after
-    /// `disconnect`, to which only the options are copied that this crate knows. A TOS byte that is set by a copy of the
-    /// descriptor, after this call, is not in datagrams which have [ECN bits](crate::Transmit::with_ecn) of their own.
-    ///
-    /// ```
-    /// use uv_udp::{Loop, Udp};
-    ///
-    /// let event_loop = Loop::new()?;
-    /// let udp = Udp::new(&event_loop);
-    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
-    /// let copy = udp.with_fd(|fd| fd.try_clone_to_owned())?.unwrap();
-    /// # Ok::<(), uv_udp::Errno>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` also while there is no socket yet.
-    #[doc(alias = "uv_fileno")]
-    #[doc(alias = "AsFd")]
-    pub fn with_fd<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
-        let result = self.inner.with_socket(|socket| Ok(with(socket.as_fd())));
-        self.inner.forget_tos();
-        result
-    }
-
     /// The known path MTU towards the peer, in bytes of IP packet: 28 more (IPv4) or 48 more (IPv6) than the largest datagram
     /// that needs no fragmentation. It falls when a router reports "too big".
     ///
@@ -213,7 +209,7 @@ impl Udp {
     #[doc(alias = "IP_MTU")]
     #[doc(alias = "IPV6_MTU")]
     pub fn path_mtu(&self) -> Result<usize> {
-        self.peer_addr()?;
+        self.inner.state.get().peer()?;
         self.inner.with_socket(|socket| uv_sys::path_mtu(socket))
     }
 
@@ -229,7 +225,7 @@ impl Udp {
     pub fn bind_to_device(&self, name: Option<&str>) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::bind_to_device(socket, name))?;
-        self.inner.settings().set_device(name);
+        self.inner.socket.survivors().set_device(name);
         Ok(())
     }
 
@@ -259,7 +255,7 @@ impl Udp {
     pub fn set_incoming_cpu(&self, cpu: u32) -> Result<()> {
         self.inner
             .with_socket(|socket| uv_sys::set_incoming_cpu(socket, cpu))?;
-        self.inner.settings().set_incoming_cpu(cpu);
+        self.inner.socket.survivors().set_incoming_cpu(cpu);
         Ok(())
     }
 
@@ -300,5 +296,70 @@ impl Udp {
             }
             uv_sys::attach_reuseport_cpu_selector(socket, group_len)
         })
+    }
+}
+
+/// Segmentation and transmit times.
+impl Options<'_> {
+    /// Cuts everything that is sent into datagrams of so many bytes, of which the last may be shorter; `None` for not. That goes
+    /// for what is queued already, too, as it does for the options of the socket. For one buffer alone, see
+    /// [`Transmit::segment_size`](crate::Transmit::segment_size), which takes precedence.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` without segmentation ([`Capabilities::segmentation`](crate::Capabilities::segmentation), Linux 4.18). Sends complete with `EINVAL` for more
+    /// segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments), and with `EINVAL` or `EMSGSIZE` for
+    /// segments that the path does not take. `EBADF` also while there is no socket yet.
+    ///
+    /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
+    #[doc(alias = "UDP_SEGMENT")]
+    pub fn set_segment_size(&self, size: Option<NonZeroU16>) -> Result<()> {
+        self.inner.with_socket(|socket| {
+            // Some kernels take the option and ignore it, and a sandbox may refuse it.
+            if size.is_some() && !uv_sys::capabilities().segmentation {
+                return Err(Errno::ENOPROTOOPT);
+            }
+            uv_sys::set_segment_size(socket, size)
+        })?;
+        self.inner.send.set_socket_segments(size.is_some());
+        Ok(())
+    }
+
+    /// Bytes of each datagram that sends are cut into.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` where the kernel has no segmentation. `EBADF` also while there is no socket yet.
+    #[doc(alias = "UDP_SEGMENT")]
+    pub fn segment_size(&self) -> Result<Option<NonZeroU16>> {
+        self.inner
+            .with_socket(|socket| uv_sys::segment_size(socket))
+    }
+
+    /// Allows [`Transmit::with_transmit_time`](crate::Transmit::with_transmit_time), in the time of this clock. There is no way to take it back.
+    ///
+    /// Without it, a datagram with a time is `EINVAL`. Only the queueing disciplines `fq` and `etf` mind the time; the others
+    /// send at once.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` for another clock than [`TxTimeClock::Monotonic`] without `CAP_NET_ADMIN`; `ENOPROTOOPT` before Linux 4.19.
+    /// `EBADF` also while there is no socket yet.
+    ///
+    /// See [tc-etf(8)](https://man7.org/linux/man-pages/man8/tc-etf.8.html).
+    #[doc(alias = "SO_TXTIME")]
+    pub fn set_txtime(&self, clock: TxTimeClock) -> Result<()> {
+        self.inner
+            .with_socket(|socket| uv_sys::set_txtime(socket, clock))
+    }
+
+    /// The clock that [`set_txtime`](Self::set_txtime) chose.
+    ///
+    /// # Errors
+    ///
+    /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also while there is no socket yet.
+    #[doc(alias = "SO_TXTIME")]
+    pub fn txtime(&self) -> Result<Option<TxTimeClock>> {
+        self.inner.with_socket(|socket| uv_sys::txtime(socket))
     }
 }

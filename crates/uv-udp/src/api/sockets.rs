@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use uv_core::{Loop, PollSource};
 use uv_sys::{Errno, Family, Result};
 
-use crate::policy::State;
-use crate::udp::{Inner, Udp};
+use crate::handle::Udp;
+use crate::socket::Adopted;
 
 /// How a handle shares its local address, and what it asks of its socket from the start.
 ///
@@ -56,7 +56,7 @@ impl BindOptions {
     /// **Once a member is connected that no longer holds.** The kernel may put a member that is bound later into a second group
     /// beside the first, and gives everything that comes from no member's peer to one of the two: with IPv4 to the later one, if
     /// the connected member was the last to be bound; with IPv6 to the earlier one, if the connected member was the first
-    /// (Linux 6.18; a [selector](Udp::attach_reuseport_cpu_selector) of the other group is ignored). So bind all members
+    /// (Linux 6.18; a [selector](crate::Options::attach_reuseport_cpu_selector) of the other group is ignored). So bind all members
     /// before the first of them connects, or leave the group's members unconnected.
     #[doc(alias = "UV_UDP_REUSEPORT")]
     #[doc(alias = "SO_REUSEPORT")]
@@ -65,7 +65,7 @@ impl BindOptions {
         self
     }
 
-    /// Asks for full reports of network errors from the start: see [`Udp::set_recv_errors`].
+    /// Asks for full reports of network errors from the start: see [`crate::Options::set_recv_errors`].
     #[doc(alias = "UV_UDP_LINUX_RECVERR")]
     #[doc(alias = "IP_RECVERR")]
     pub fn recv_errors(mut self, on: bool) -> Self {
@@ -127,7 +127,7 @@ impl Udp {
         if options.recv_errors {
             // Also where binding failed: a queue that nobody empties would wake the handle for ever.
             let on = inner.with_socket(|socket| uv_sys::recv_errors(socket));
-            inner.receiver.set_recv_errors(on == Ok(true));
+            inner.recv.set_recv_errors(on == Ok(true));
         }
         bound
     }
@@ -188,8 +188,8 @@ impl Udp {
         let inner = &self.inner;
         let found = inner.handle.check_open().and_then(|()| {
             inner.state.get().open()?;
-            let found = Found::examine(&fd)?;
-            // The last thing that can fail but for registering, which does so for a closed handle only.
+            let found = Adopted::examine(&fd)?;
+            // Only registering can fail after this, for a closed handle.
             uv_sys::set_nonblocking(&fd, true)?;
             Ok(found)
         });
@@ -197,7 +197,14 @@ impl Udp {
             Ok(found) => found,
             Err(errno) => return Err((errno, fd)),
         };
-        inner.take_over(fd, found)
+        inner.socket.take_over(&**inner, fd, found)?;
+        if let Ok(socket) = inner.socket.get() {
+            inner.recv.recognize(&*socket);
+            if matches!(uv_sys::segment_size(&*socket), Ok(Some(_))) {
+                inner.send.set_socket_segments(true);
+            }
+        }
+        Ok(())
     }
 
     /// Closes the handle and gives its socket back, as it is: bound, connected, non-blocking, and with its options, which
@@ -215,73 +222,5 @@ impl Udp {
         let fd = self.inner.with_socket(duplicate)?;
         self.close(|_| ())?;
         Ok(fd)
-    }
-}
-
-/// What a socket is that somebody else made.
-struct Found {
-    state: State,
-    local: SocketAddr,
-    device: Option<String>,
-    blocked: bool,
-}
-
-impl Found {
-    fn examine(fd: &OwnedFd) -> Result<Self> {
-        if !uv_sys::is_datagram(fd)? {
-            return Err(Errno::EINVAL);
-        }
-        let family = uv_sys::family(fd)?;
-        if !uv_sys::is_udp(fd)? {
-            // It would take a run of datagrams for one large datagram.
-            return Err(Errno::EPROTONOSUPPORT);
-        }
-        let local = uv_sys::local_addr(fd)?;
-        let peer = match uv_sys::peer_addr(fd) {
-            Ok(peer) => Some(peer),
-            Err(Errno::ENOTCONN) => None,
-            Err(error) => return Err(error),
-        };
-        let device = match peer {
-            // The interface may be a link-local peer's.
-            Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
-            _ => uv_sys::bound_device(fd)?,
-        };
-        Ok(Self {
-            state: State::of_socket(family, &local, peer),
-            local,
-            device,
-            blocked: !uv_sys::nonblocking(fd)?,
-        })
-    }
-}
-
-impl Inner {
-    /// Makes a socket the handle's, with what was asked of it before.
-    fn take_over(&self, fd: OwnedFd, found: Found) -> std::result::Result<(), (Errno, OwnedFd)> {
-        self.adopt(fd, found.state).map_err(|(errno, fd)| {
-            if found.blocked {
-                // It has just been set the other way.
-                let _ = uv_sys::set_nonblocking(&fd, false);
-            }
-            (errno, fd)
-        })?;
-        if let Ok(socket) = self.socket() {
-            self.receiver.recognise(&*socket);
-            let segmented = matches!(uv_sys::segment_size(&*socket), Ok(Some(_)));
-            if segmented {
-                self.defaults().set_segmented(true);
-                self.learn_segments_anew();
-            }
-        }
-        if found.device.is_some() {
-            self.settings().set_device(found.device.as_deref());
-        }
-        if found.local.port() != 0 {
-            // Whether the port was asked for by number is not known; that it is not is the safe guess.
-            let address = SocketAddr::new(found.local.ip(), 0);
-            self.bound_to.set(Some(address));
-        }
-        Ok(())
     }
 }

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use uv_sys::{Interface, Result};
 
-use crate::options::options;
-use crate::settings::Membership;
-use crate::udp::Udp;
+use super::options::{Options, options};
+use crate::handle::Udp;
+use crate::socket::Membership;
 
 /// Multicast.
 ///
@@ -88,16 +88,19 @@ impl Udp {
 
     fn join(&self, membership: Membership) -> Result<()> {
         self.inner.with_socket(|socket| membership.join(socket))?;
-        self.inner.settings().joined(membership);
+        self.inner.socket.survivors().joined(membership);
         Ok(())
     }
 
     fn leave(&self, membership: Membership) -> Result<()> {
         self.inner.with_socket(|socket| membership.leave(socket))?;
-        self.inner.settings().left(membership);
+        self.inner.socket.survivors().left(membership);
         Ok(())
     }
+}
 
+/// Multicast options. They survive disconnecting and connecting anew.
+impl Options<'_> {
     options! {
         bool, "uv_udp_set_multicast_loop" "IP_MULTICAST_LOOP" "IPV6_MULTICAST_LOOP";
         /// Hands what is sent to a group to this host's own members too. On by default.
