@@ -8,9 +8,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use uv_sys::message::{recvmsg, sendmsg};
 use uv_sys::{
     ControlEncoder, ControlMessages, Ecn, Errno, Family, Metadata, RecvBatch, RecvOptions,
-    SendBatch, Transmit, recvmsg, sendmsg,
+    SendBatch, Transmit,
 };
 
 const SMALL: usize = 45;
@@ -82,7 +83,7 @@ fn batches(c: &mut Criterion) {
     });
 
     let (sender, receiver) = pair();
-    uv_sys::set_gro(&receiver, true).unwrap();
+    uv_sys::option::set_gro(&receiver, true).unwrap();
     let message = Transmit::new(&data).with_segment_size(NonZeroU16::new(SIZE as u16).unwrap());
     let mut into = RecvBatch::new(2, 65_535);
     let options = RecvOptions {

@@ -25,7 +25,7 @@ pub(crate) fn split_scope(text: &str) -> (&str, Option<&str>) {
 
 /// The number of an interface that is given by name or by number; 0 if there is none, as in libuv.
 pub(crate) fn scope_id(scope: &str) -> u32 {
-    uv_sys::interface_index(scope)
+    uv_sys::multicast::interface_index(scope)
         .ok()
         .or_else(|| scope.parse().ok())
         .unwrap_or(0)

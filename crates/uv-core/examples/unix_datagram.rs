@@ -14,7 +14,8 @@ use uv_core::{
     Callback, Errno, Handle, Interest, Loop, Phase, PollSource, Pool, RequestQueue, Result,
     RunMode, Source,
 };
-use uv_sys::{RecvOptions, Transmit, recvmsg, sendmsg};
+use uv_sys::message::{recvmsg, sendmsg};
+use uv_sys::{RecvOptions, Transmit};
 
 /// Datagrams that one end takes in before others have their turn.
 const MAX_RECEIVED: usize = 64;

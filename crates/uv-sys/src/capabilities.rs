@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::addr::Family;
 use crate::errno::Errno;
-use crate::options::{
+use crate::option::{
     TxTimeClock, gro, recv_drops, recv_timestamps, segment_size, set_gro, set_recv_drops,
     set_recv_timestamps, set_segment_size, set_txtime, txtime,
 };

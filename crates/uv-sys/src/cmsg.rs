@@ -1,6 +1,6 @@
 //! Control messages: what travels beside a datagram's bytes.
 //!
-//! [`SendBatch`](crate::SendBatch), [`sendmsg`](crate::sendmsg) and [`Metadata`](crate::Metadata) use this for
+//! [`SendBatch`](crate::SendBatch), [`sendmsg`](crate::message::sendmsg) and [`Metadata`](crate::Metadata) use this for
 //! everything that they know by name; take it directly for the rest.
 
 use std::fmt;
@@ -57,7 +57,7 @@ pub enum ControlMessage<'a> {
 }
 
 /// Iterates over the control messages in the bytes that a receive call filled:
-/// [`recvmsg_with_control`](crate::recvmsg_with_control) returns one.
+/// [`recvmsg_with_control`](crate::message::recvmsg_with_control) returns one.
 ///
 /// Takes any bytes: what is malformed ends the iteration, and nothing outside of them is read. See
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
@@ -92,7 +92,7 @@ impl<'a> Iterator for ControlMessages<'a> {
 impl std::iter::FusedIterator for ControlMessages<'_> {}
 
 /// Writes control messages into a buffer that the caller lends, for
-/// [`sendmsg_with_control`](crate::sendmsg_with_control).
+/// [`sendmsg_with_control`](crate::message::sendmsg_with_control).
 ///
 /// Keeps count itself: [`as_bytes`](Self::as_bytes) is at every moment a complete list, with nothing to finish and no
 /// length to forget.
@@ -203,7 +203,7 @@ impl<'b> ControlEncoder<'b> {
         sys::put_source(self, family, source)
     }
 
-    /// Adds the time to send at, in nanoseconds of the clock that [`set_txtime`](crate::set_txtime) chose.
+    /// Adds the time to send at, in nanoseconds of the clock that [`set_txtime`](crate::option::set_txtime) chose.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::errno::{Errno, Result};
 use crate::multicast::*;
-use crate::options::*;
+use crate::option::*;
 
 /// Sets on `to` every option of this crate that it has otherwise than `from`: the ones of sending and receiving, and those of
 /// multicast.
@@ -22,9 +22,9 @@ use crate::options::*;
 /// use std::net::UdpSocket;
 ///
 /// let (one, other) = (UdpSocket::bind("[::1]:0")?, UdpSocket::bind("[::1]:0")?);
-/// uv_sys::set_ttl(&one, 7)?;
+/// uv_sys::option::set_ttl(&one, 7)?;
 /// uv_sys::copy_options(&one, &other)?;
-/// assert_eq!(uv_sys::ttl(&other), Ok(7));
+/// assert_eq!(uv_sys::option::ttl(&other), Ok(7));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn copy_options(from: impl AsFd, to: impl AsFd) -> Result<()> {

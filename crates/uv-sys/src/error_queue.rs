@@ -63,7 +63,7 @@ pub struct QueuedError {
     pub payload_len: usize,
 }
 
-/// Takes the oldest error out of the queue that [`set_recv_errors`](crate::set_recv_errors) opened, and stores the
+/// Takes the oldest error out of the queue that [`set_recv_errors`](crate::option::set_recv_errors) opened, and stores the
 /// beginning of the datagram that it is about in `buf`.
 ///
 /// Taking the last one also clears the pending error that the next call would have been told.
@@ -77,7 +77,9 @@ pub struct QueuedError {
 ///
 /// ```
 /// use std::net::UdpSocket;
-/// use uv_sys::{Errno, recv_error, set_recv_errors};
+/// use uv_sys::Errno;
+/// use uv_sys::error_queue::recv_error;
+/// use uv_sys::option::set_recv_errors;
 ///
 /// let gone = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
 /// let socket = UdpSocket::bind("127.0.0.1:0")?;

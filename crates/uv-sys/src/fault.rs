@@ -7,7 +7,8 @@
 //! ```
 //! use std::net::UdpSocket;
 //! use uv_sys::fault::{self, Call, Fault};
-//! use uv_sys::{Errno, Transmit, sendmsg};
+//! use uv_sys::{Errno, Transmit};
+//! use uv_sys::message::sendmsg;
 //!
 //! let socket = UdpSocket::bind("127.0.0.1:0")?;
 //! let message = Transmit::new("hello").with_destination(socket.local_addr()?);
@@ -27,17 +28,17 @@ use crate::errno::{Errno, Result};
 /// A syscall that can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Call {
-    /// [`sendmsg`](crate::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
+    /// [`sendmsg`](crate::message::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
     Sendmsg,
     /// [`SendBatch::send`](crate::SendBatch::send) of two messages or more.
     Sendmmsg,
-    /// [`recvmsg`](crate::recvmsg), by whatever syscall, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
+    /// [`recvmsg`](crate::message::recvmsg), by whatever syscall, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
     Recvmsg,
     /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 2 or more.
     Recvmmsg,
-    /// [`connect`](crate::connect) and [`disconnect`](crate::disconnect).
+    /// [`connect`](crate::socket::connect) and [`disconnect`](crate::socket::disconnect).
     Connect,
-    /// [`bind`](crate::bind).
+    /// [`bind`](crate::socket::bind).
     Bind,
     /// `Poller::wait`, each time that it asks the kernel. `EINTR` is a signal.
     EpollWait,
@@ -99,7 +100,8 @@ pub fn script(call: Call, plan: impl IntoIterator<Item = Fault>) {
 /// ```
 /// use std::net::UdpSocket;
 /// use uv_sys::fault::{self, Feature};
-/// use uv_sys::{Errno, capabilities, set_gro};
+/// use uv_sys::{Errno, capabilities};
+/// use uv_sys::option::set_gro;
 ///
 /// let socket = UdpSocket::bind("127.0.0.1:0")?;
 /// fault::lack([Feature::Gro]);

@@ -25,7 +25,9 @@
 //! ```
 //! use std::io::IoSliceMut;
 //! use std::net::UdpSocket;
-//! use uv_sys::{Ecn, Errno, RecvOptions, Transmit, recvmsg, sendmsg, set_recv_tos};
+//! use uv_sys::{Ecn, Errno, RecvOptions, Transmit};
+//! use uv_sys::message::{recvmsg, sendmsg};
+//! use uv_sys::option::set_recv_tos;
 //!
 //! let receiver = UdpSocket::bind("127.0.0.1:0")?;
 //! set_recv_tos(&receiver, true)?;
@@ -52,17 +54,18 @@ mod capabilities;
 mod cmsg;
 mod copy;
 mod errno;
-mod error_queue;
+pub mod error_queue;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
-mod multicast;
-mod options;
+pub mod message;
+pub mod multicast;
+pub mod option;
 mod payload;
 #[cfg(feature = "poller")]
 mod poller;
 mod receive;
 mod send;
-mod socket;
+pub mod socket;
 mod sys;
 mod transmit;
 
@@ -72,17 +75,14 @@ pub use capabilities::{Capabilities, capabilities};
 pub use cmsg::{ControlEncoder, ControlMessage, ControlMessages};
 pub use copy::copy_options;
 pub use errno::{Errno, Result};
-pub use error_queue::{ErrorOrigin, ExtendedError, QueuedError, recv_error};
-pub use multicast::*;
-pub use options::*;
+pub use error_queue::{ErrorOrigin, ExtendedError, QueuedError};
+pub use multicast::Interface;
+pub use option::{PathMtuDiscovery, TxTimeClock};
 pub use payload::{MAX_DATAGRAM, MAX_SLICES, Payload};
 #[cfg(feature = "poller")]
 pub use poller::{Interest, PollEvent, PollEvents, Poller, Registration};
-pub use receive::{
-    Metadata, Received, RecvBatch, RecvOptions, recv_into, recvmsg, recvmsg_with_control,
-};
-pub use send::{SendBatch, sendmsg, sendmsg_with_control};
-pub use socket::*;
+pub use receive::{Metadata, Received, RecvBatch, RecvOptions};
+pub use send::SendBatch;
 pub use transmit::{Ecn, PacketInfo, Transmit};
 
 /// The examples of the README.

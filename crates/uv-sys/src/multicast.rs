@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 
 use crate::errno::{Errno, Result};
-use crate::options::option;
+use crate::option::option;
 use crate::sys::multicast as sys;
 
 /// A network interface, as the multicast options take it.

@@ -16,21 +16,21 @@ use crate::transmit::PacketInfo;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Metadata {
     /// The bytes contain several datagrams of this length each, the last one perhaps shorter. Asked for with
-    /// [`set_gro`](crate::set_gro).
+    /// [`set_gro`](crate::option::set_gro).
     #[doc(alias = "UDP_GRO")]
     pub segment_size: Option<u16>,
-    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Asked for with [`set_recv_tos`](crate::set_recv_tos).
+    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Asked for with [`set_recv_tos`](crate::option::set_recv_tos).
     pub tos: Option<u8>,
-    /// The time to live or hop limit that was left. Asked for with [`set_recv_ttl`](crate::set_recv_ttl).
+    /// The time to live or hop limit that was left. Asked for with [`set_recv_ttl`](crate::option::set_recv_ttl).
     pub ttl: Option<u8>,
-    /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](crate::set_recv_packet_info).
+    /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](crate::option::set_recv_packet_info).
     pub destination: Option<PacketInfo>,
     /// When the kernel received it: nanoseconds since the epoch, by the real-time clock. Asked for with
-    /// [`set_recv_timestamps`](crate::set_recv_timestamps).
+    /// [`set_recv_timestamps`](crate::option::set_recv_timestamps).
     pub timestamp: Option<u64>,
     /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
-    /// [`set_recv_drops`](crate::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that
-    /// [`set_gro`](crate::set_gro) made of several datagrams as one.
+    /// [`set_recv_drops`](crate::option::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that
+    /// [`set_gro`](crate::option::set_gro) made of several datagrams as one.
     pub kernel_drops: Option<u32>,
 }
 
@@ -116,7 +116,7 @@ impl Default for RecvOptions {
 
 /// Receives one datagram into `bufs`, one after another.
 ///
-/// With [`set_gro`](crate::set_gro) on, "one" may be several datagrams of
+/// With [`set_gro`](crate::option::set_gro) on, "one" may be several datagrams of
 /// [`segment_size`](Metadata::segment_size) bytes each; lend 65,535 bytes then.
 ///
 /// # Errors
@@ -130,7 +130,8 @@ impl Default for RecvOptions {
 /// ```
 /// use std::io::IoSliceMut;
 /// use std::net::UdpSocket;
-/// use uv_sys::{RecvOptions, recvmsg};
+/// use uv_sys::RecvOptions;
+/// use uv_sys::message::recvmsg;
 ///
 /// let receiver = UdpSocket::bind("127.0.0.1:0")?;
 /// let sender = UdpSocket::bind("127.0.0.1:0")?;
@@ -160,7 +161,8 @@ pub fn recvmsg(
 /// ```
 /// use std::mem::MaybeUninit;
 /// use std::net::UdpSocket;
-/// use uv_sys::{RecvOptions, UninitSlice, recv_into};
+/// use uv_sys::{RecvOptions, UninitSlice};
+/// use uv_sys::message::recv_into;
 ///
 /// let socket = UdpSocket::bind("127.0.0.1:0")?;
 /// socket.send_to(b"hello", socket.local_addr()?)?;
@@ -196,7 +198,9 @@ pub fn recv_into(
 /// ```
 /// use std::io::IoSliceMut;
 /// use std::net::UdpSocket;
-/// use uv_sys::{ControlMessage, RecvOptions, recvmsg_with_control, set_recv_ttl};
+/// use uv_sys::{ControlMessage, RecvOptions};
+/// use uv_sys::message::recvmsg_with_control;
+/// use uv_sys::option::set_recv_ttl;
 ///
 /// let socket = UdpSocket::bind("127.0.0.1:0")?;
 /// set_recv_ttl(&socket, true)?;

@@ -27,7 +27,7 @@ use crate::transmit::Transmit;
 ///   does not know them.
 /// - `EIO`: segmentation on a route whose device cannot compute checksums.
 /// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
-///   [`set_broadcast`](crate::set_broadcast), a firewall.
+///   [`set_broadcast`](crate::option::set_broadcast), a firewall.
 /// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no way there, or none from an IPv4 source address that is not of this
 ///   host; `ENODEV`: no such interface to send by.
 /// - `ECONNREFUSED` and others about an **earlier** datagram: Linux hands a pending ICMP error to the next call, which
@@ -38,7 +38,8 @@ use crate::transmit::Transmit;
 ///
 /// ```
 /// use std::net::UdpSocket;
-/// use uv_sys::{Transmit, sendmsg};
+/// use uv_sys::Transmit;
+/// use uv_sys::message::sendmsg;
 ///
 /// let receiver = UdpSocket::bind("127.0.0.1:0")?;
 /// let sender = UdpSocket::bind("127.0.0.1:0")?;
@@ -66,7 +67,8 @@ pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
 ///
 /// ```
 /// use std::net::UdpSocket;
-/// use uv_sys::{ControlEncoder, Family, sendmsg_with_control};
+/// use uv_sys::{ControlEncoder, Family};
+/// use uv_sys::message::sendmsg_with_control;
 ///
 /// let socket = UdpSocket::bind("127.0.0.1:0")?;
 /// let mut buffer = [0; ControlEncoder::space(4)];

@@ -69,10 +69,11 @@ pub use sender::UdpSender;
 pub use stats::Counters;
 
 pub use uv_core::{Check, HandleId, Idle, KeepAlive, Loop, LoopProxy, Prepare, RunMode, Timer};
+pub use uv_sys::multicast::interface_index;
 pub use uv_sys::{
     Capabilities, Ecn, Errno, Family, Interface, MAX_DATAGRAM, MAX_SLICES, Metadata, PacketInfo,
     PathMtuDiscovery, Payload, RecvBuffer, Result, Transmit, TxTimeClock, UninitSlice,
-    capabilities, interface_index,
+    capabilities,
 };
 
 /// The examples of the project's README and of this crate's, compiled and run with the other doc tests.

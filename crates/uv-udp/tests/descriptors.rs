@@ -30,7 +30,7 @@ fn an_ipv6_handle_disconnects_also_where_the_limit_was_lowered_below_its_descrip
 
     assert_eq!(disconnected, Ok(()));
     assert_eq!(udp.local_addr(), Ok(address));
-    let shared = udp.with_fd(|fd| uv_sys::reuse_address(fd)).unwrap();
+    let shared = udp.with_fd(|fd| uv_sys::option::reuse_address(fd)).unwrap();
     assert_eq!(shared, Ok(false), "the port is its own");
     udp.recv_start(|udp, received| {
         assert_eq!(received.unwrap().data, b"anyone");

@@ -60,7 +60,7 @@ fn network() -> Attempt<Vec<UdpSocket>> {
             socket
                 .set_read_timeout(Some(Duration::from_secs(60)))
                 .unwrap();
-            uv_sys::set_recv_buffer_size(&socket, 1 << 20).unwrap();
+            uv_sys::option::set_recv_buffer_size(&socket, 1 << 20).unwrap();
             Ok::<_, String>(socket)
         });
         sockets.collect::<Attempt<Vec<_>>>()

@@ -290,7 +290,7 @@ impl Raw {
 
     pub(crate) fn from_socket(socket: UdpSocket) -> io::Result<Self> {
         // Whatever net.core.rmem_default is.
-        uv_sys::set_recv_buffer_size(&socket, 2 * DEFAULT_BUFFER)?;
+        uv_sys::option::set_recv_buffer_size(&socket, 2 * DEFAULT_BUFFER)?;
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         let address = socket.local_addr()?;
@@ -393,12 +393,12 @@ pub(crate) struct DeadPeer {
 
 impl DeadPeer {
     pub(crate) fn new(family: Family) -> Result<Self, Errno> {
-        let holder = uv_sys::socket(family)?;
-        uv_sys::bind(&holder, &loopback(family))?;
+        let holder = uv_sys::socket::socket(family)?;
+        uv_sys::socket::bind(&holder, &loopback(family))?;
         // Not before: the kernel might choose the port of another one that may be reused.
-        uv_sys::set_reuse_address(&holder, true)?;
-        let address = uv_sys::local_addr(&holder)?;
-        uv_sys::connect(&holder, &address)?;
+        uv_sys::option::set_reuse_address(&holder, true)?;
+        let address = uv_sys::socket::local_addr(&holder)?;
+        uv_sys::socket::connect(&holder, &address)?;
         Ok(Self {
             _holder: holder,
             address,
@@ -411,9 +411,9 @@ impl DeadPeer {
 
     /// From now on somebody listens.
     pub(crate) fn revive(&self) -> Result<Raw, Broken> {
-        let socket = uv_sys::socket(Family::of(&self.address))?;
-        uv_sys::set_reuse_address(&socket, true)?;
-        uv_sys::bind(&socket, &self.address)?;
+        let socket = uv_sys::socket::socket(Family::of(&self.address))?;
+        uv_sys::option::set_reuse_address(&socket, true)?;
+        uv_sys::socket::bind(&socket, &self.address)?;
         Ok(Raw::from_socket(socket.into())?)
     }
 }

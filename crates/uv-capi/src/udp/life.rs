@@ -132,10 +132,10 @@ impl Before {
     /// Sets them again on a socket that is refused. What could be set before can be set back.
     fn restore(&self, fd: &OwnedFd) {
         if let Some(on) = self.reuse_address {
-            let _ = uv_sys::set_reuse_address(fd, on);
+            let _ = uv_sys::option::set_reuse_address(fd, on);
         }
         if let Some(on) = self.reuse_port {
-            let _ = uv_sys::set_reuse_port(fd, on);
+            let _ = uv_sys::option::set_reuse_port(fd, on);
         }
     }
 }
@@ -147,12 +147,12 @@ fn share(fd: &OwnedFd, flags: c_uint) -> uv_sys::Result<Before> {
         reuse_port: None,
     };
     if flags & UV_UDP_REUSEADDR != 0 {
-        before.reuse_address = Some(uv_sys::reuse_address(fd)?);
-        uv_sys::set_reuse_address(fd, true)?;
+        before.reuse_address = Some(uv_sys::option::reuse_address(fd)?);
+        uv_sys::option::set_reuse_address(fd, true)?;
     }
     if flags & UV_UDP_REUSEPORT != 0 {
-        let old = uv_sys::reuse_port(fd);
-        if let Err(errno) = old.and_then(|_| uv_sys::set_reuse_port(fd, true)) {
+        let old = uv_sys::option::reuse_port(fd);
+        if let Err(errno) = old.and_then(|_| uv_sys::option::set_reuse_port(fd, true)) {
             before.restore(fd);
             return Err(errno);
         }

@@ -2,9 +2,11 @@ use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
+use uv_sys::message::{recvmsg_with_control, sendmsg_with_control};
+use uv_sys::option::{set_recv_tos, set_recv_ttl};
 use uv_sys::{
     ControlEncoder, ControlMessage, ControlMessages, Errno, Family, Metadata, PacketInfo,
-    RecvOptions, recvmsg_with_control, sendmsg_with_control, set_recv_tos, set_recv_ttl,
+    RecvOptions,
 };
 
 use crate::util::{FAMILIES, pair, wait_readable};

@@ -1,5 +1,7 @@
 use std::num::NonZeroU16;
 
+use uv_sys::multicast::*;
+use uv_sys::option::*;
 use uv_sys::*;
 
 use crate::util::{FAMILIES, bound};

@@ -1,7 +1,8 @@
-use uv_sys::{
-    Errno, ErrorOrigin, Family, PathMtuDiscovery, Transmit, connect, recv_error, sendmsg,
-    set_path_mtu_discovery, set_recv_errors, take_error,
-};
+use uv_sys::error_queue::recv_error;
+use uv_sys::message::sendmsg;
+use uv_sys::option::{set_path_mtu_discovery, set_recv_errors, take_error};
+use uv_sys::socket::connect;
+use uv_sys::{Errno, ErrorOrigin, Family, PathMtuDiscovery, Transmit};
 
 use crate::util::{FAMILIES, bound, loopback, nobody, skipped};
 
@@ -71,7 +72,7 @@ fn a_datagram_too_large_for_the_path_tells_what_would_do() {
         set_path_mtu_discovery(&socket, PathMtuDiscovery::Do).unwrap();
         let receiver = bound(family);
         connect(&socket, &receiver.local_addr().unwrap()).unwrap();
-        let mtu = uv_sys::path_mtu(&socket).unwrap();
+        let mtu = uv_sys::option::path_mtu(&socket).unwrap();
         let sent = sendmsg(&socket, &Transmit::new(&vec![0; mtu.min(65_507)]));
         if sent.is_ok() {
             skipped("everything fits the loopback interface");

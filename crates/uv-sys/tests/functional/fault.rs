@@ -1,9 +1,10 @@
 use std::num::NonZeroU16;
 
 use uv_sys::fault::{Call, Fault, Feature, calls, clear, lack, script};
+use uv_sys::message::{recvmsg, sendmsg};
+use uv_sys::socket::{bind, connect, disconnect, socket};
 use uv_sys::{
-    Errno, Family, RecvBatch, RecvOptions, Result, SendBatch, Transmit, TxTimeClock, bind,
-    capabilities, connect, disconnect, recvmsg, sendmsg, socket,
+    Errno, Family, RecvBatch, RecvOptions, Result, SendBatch, Transmit, TxTimeClock, capabilities,
 };
 
 use crate::util::{FAMILIES, bound, ephemeral, next, nobody, pair, wait_readable};
@@ -114,37 +115,40 @@ fn a_feature_that_the_kernel_lacks_is_enoprotoopt_and_no_capability() {
                     Feature::Segmentation,
                     found.segmentation && found.max_segments > 1,
                     [
-                        uv_sys::set_segment_size(&fd, size),
-                        uv_sys::segment_size(&fd).map(drop),
+                        uv_sys::option::set_segment_size(&fd, size),
+                        uv_sys::option::segment_size(&fd).map(drop),
                     ],
                 ),
                 (
                     Feature::Gro,
                     found.gro,
-                    [uv_sys::set_gro(&fd, true), uv_sys::gro(&fd).map(drop)],
+                    [
+                        uv_sys::option::set_gro(&fd, true),
+                        uv_sys::option::gro(&fd).map(drop),
+                    ],
                 ),
                 (
                     Feature::TxTime,
                     found.txtime,
                     [
-                        uv_sys::set_txtime(&fd, TxTimeClock::Monotonic),
-                        uv_sys::txtime(&fd).map(drop),
+                        uv_sys::option::set_txtime(&fd, TxTimeClock::Monotonic),
+                        uv_sys::option::txtime(&fd).map(drop),
                     ],
                 ),
                 (
                     Feature::Timestamps,
                     found.timestamps,
                     [
-                        uv_sys::set_recv_timestamps(&fd, true),
-                        uv_sys::recv_timestamps(&fd).map(drop),
+                        uv_sys::option::set_recv_timestamps(&fd, true),
+                        uv_sys::option::recv_timestamps(&fd).map(drop),
                     ],
                 ),
                 (
                     Feature::RecvDrops,
                     found.recv_drops,
                     [
-                        uv_sys::set_recv_drops(&fd, true),
-                        uv_sys::recv_drops(&fd).map(drop),
+                        uv_sys::option::set_recv_drops(&fd, true),
+                        uv_sys::option::recv_drops(&fd).map(drop),
                     ],
                 ),
             ]

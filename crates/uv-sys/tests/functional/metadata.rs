@@ -1,12 +1,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use uv_sys::{
-    Ecn, Errno, Family, Metadata, PacketInfo, RecvBatch, SendBatch, Transmit, bind, connect,
-    interface_index, sendmsg, set_ipv6_only, set_recv_buffer_size, set_recv_drops,
-    set_recv_packet_info, set_recv_timestamps, set_recv_tos, set_recv_ttl, set_tos, set_ttl,
-    set_txtime, socket,
+use uv_sys::message::sendmsg;
+use uv_sys::multicast::interface_index;
+use uv_sys::option::{
+    set_ipv6_only, set_recv_buffer_size, set_recv_drops, set_recv_packet_info, set_recv_timestamps,
+    set_recv_tos, set_recv_ttl, set_tos, set_ttl, set_txtime,
 };
+use uv_sys::socket::{bind, connect, socket};
+use uv_sys::{Ecn, Errno, Family, Metadata, PacketInfo, RecvBatch, SendBatch, Transmit};
 
 use crate::util::{EVERYTHING, FAMILIES, bound, loopback, next, pair, wait_readable};
 
@@ -237,7 +239,7 @@ fn everything_at_once_fits_the_control_buffers() {
         ] {
             set(&receiver, true).unwrap();
         }
-        uv_sys::set_gro(&receiver, true).unwrap();
+        uv_sys::option::set_gro(&receiver, true).unwrap();
         set_recv_buffer_size(&receiver, 0).unwrap();
         for _ in 0..50 {
             sender.send(&[0; 1_000]).unwrap();

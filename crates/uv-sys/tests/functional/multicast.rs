@@ -1,10 +1,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use uv_sys::{
-    Errno, Family, Interface, Transmit, interface_index, join_multicast, join_source,
-    leave_multicast, leave_source, multicast_interface, recvmsg, sendmsg, set_multicast_all,
-    set_multicast_interface, set_multicast_loop, socket,
+use uv_sys::message::{recvmsg, sendmsg};
+use uv_sys::multicast::{
+    interface_index, join_multicast, join_source, leave_multicast, leave_source,
+    multicast_interface, set_multicast_all, set_multicast_interface, set_multicast_loop,
 };
+use uv_sys::socket::socket;
+use uv_sys::{Errno, Family, Interface, Transmit};
 
 use crate::util::{EVERYTHING, loopback, next, skipped};
 

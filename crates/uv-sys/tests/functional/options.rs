@@ -3,12 +3,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use uv_sys::{
-    Errno, Family, PathMtuDiscovery, Transmit, TxTimeClock, attach_reuseport_cpu_selector, bind,
-    bind_to_device, bound_device, connect, incoming_cpu, interface_index, path_mtu,
-    path_mtu_discovery, sendmsg, set_incoming_cpu, set_ipv6_only, set_path_mtu_discovery,
-    set_reuse_port, set_segment_size, set_tos, set_ttl, set_txtime, socket, take_error, txtime,
-};
+use uv_sys::message::sendmsg;
+use uv_sys::multicast::*;
+use uv_sys::option::*;
+use uv_sys::socket::{bind, connect, socket};
+use uv_sys::{Errno, Family, PathMtuDiscovery, Transmit, TxTimeClock};
 
 use crate::util::{FAMILIES, bind_by_number, bound, loopback, nobody, wait_readable};
 
@@ -34,7 +33,7 @@ fn round_trip<T: Copy + PartialEq + Debug>(set: Set<T>, get: Get<T>, values: &[T
 fn switches_can_be_switched() {
     macro_rules! check {
         ($($set:ident $get:ident,)*) => {$(
-            round_trip(|fd, value| uv_sys::$set(fd, value), |fd| uv_sys::$get(fd), &[true, false, true]);
+            round_trip(|fd, value| $set(fd, value), |fd| $get(fd), &[true, false, true]);
         )*};
     }
     check! {
@@ -57,7 +56,7 @@ fn switches_can_be_switched() {
 fn values_can_be_set() {
     macro_rules! check {
         ($($set:ident $get:ident $values:expr,)*) => {$(
-            round_trip(|fd, value| uv_sys::$set(fd, value), |fd| uv_sys::$get(fd), &$values);
+            round_trip(|fd, value| $set(fd, value), |fd| $get(fd), &$values);
         )*};
     }
     check! {
@@ -79,16 +78,22 @@ fn values_out_of_range_are_refused() {
         for ttl in [0, 256, u32::MAX] {
             assert_eq!(set_ttl(&fd, ttl), Err(Errno::EINVAL));
         }
-        assert_eq!(uv_sys::set_multicast_ttl(&fd, 256), Err(Errno::EINVAL));
         assert_eq!(
-            uv_sys::set_send_buffer_size(&fd, usize::MAX),
+            uv_sys::multicast::set_multicast_ttl(&fd, 256),
             Err(Errno::EINVAL)
         );
         assert_eq!(
-            uv_sys::set_recv_buffer_size(&fd, 1 << 31),
+            uv_sys::option::set_send_buffer_size(&fd, usize::MAX),
             Err(Errno::EINVAL)
         );
-        assert_eq!(uv_sys::set_priority(&fd, u32::MAX), Err(Errno::EINVAL));
+        assert_eq!(
+            uv_sys::option::set_recv_buffer_size(&fd, 1 << 31),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            uv_sys::option::set_priority(&fd, u32::MAX),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(set_incoming_cpu(&fd, u32::MAX), Err(Errno::EINVAL));
     }
 }
@@ -97,14 +102,17 @@ fn values_out_of_range_are_refused() {
 fn buffer_sizes_are_reported_as_the_kernel_counts() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
-        uv_sys::set_send_buffer_size(&fd, 50_000).unwrap();
-        uv_sys::set_recv_buffer_size(&fd, 60_000).unwrap();
-        let sizes = (uv_sys::send_buffer_size(&fd), uv_sys::recv_buffer_size(&fd));
+        uv_sys::option::set_send_buffer_size(&fd, 50_000).unwrap();
+        uv_sys::option::set_recv_buffer_size(&fd, 60_000).unwrap();
+        let sizes = (
+            uv_sys::option::send_buffer_size(&fd),
+            uv_sys::option::recv_buffer_size(&fd),
+        );
         assert_eq!(sizes, (Ok(100_000), Ok(120_000)));
-        uv_sys::set_recv_buffer_size(&fd, 0).unwrap();
-        assert_eq!(uv_sys::recv_buffer_size(&fd), Ok(2_304));
-        uv_sys::set_send_buffer_size(&fd, 0).unwrap();
-        assert_eq!(uv_sys::send_buffer_size(&fd), Ok(4_608));
+        uv_sys::option::set_recv_buffer_size(&fd, 0).unwrap();
+        assert_eq!(uv_sys::option::recv_buffer_size(&fd), Ok(2_304));
+        uv_sys::option::set_send_buffer_size(&fd, 0).unwrap();
+        assert_eq!(uv_sys::option::send_buffer_size(&fd), Ok(4_608));
     }
 }
 
@@ -113,7 +121,7 @@ fn ipv6_only_is_for_unbound_ipv6_sockets() {
     let fd = socket(Family::V6).unwrap();
     for on in [true, false, true] {
         set_ipv6_only(&fd, on).unwrap();
-        assert_eq!(uv_sys::ipv6_only(&fd), Ok(on));
+        assert_eq!(uv_sys::option::ipv6_only(&fd), Ok(on));
     }
     bind(&fd, &"[::]:0".parse().unwrap()).unwrap();
     assert_eq!(set_ipv6_only(&fd, false), Err(Errno::EINVAL));
@@ -129,7 +137,7 @@ fn ipv6_only_is_for_unbound_ipv6_sockets() {
 fn the_address_can_be_shared_by_consent() {
     for family in FAMILIES {
         let set = |fd: &OwnedFd| match family {
-            Family::V4 => uv_sys::set_reuse_address(fd, true),
+            Family::V4 => uv_sys::option::set_reuse_address(fd, true),
             Family::V6 => set_reuse_port(fd, true),
         };
         let [one, other, stranger] = [(); 3].map(|()| socket(family).unwrap());
@@ -195,8 +203,8 @@ fn interfaces_have_an_index() {
 #[test]
 fn a_mark_needs_a_privilege() {
     let fd = socket(Family::V4).unwrap();
-    match uv_sys::set_mark(&fd, 0xdead_beef) {
-        Ok(()) => assert_eq!(uv_sys::mark(&fd), Ok(0xdead_beef)),
+    match uv_sys::option::set_mark(&fd, 0xdead_beef) {
+        Ok(()) => assert_eq!(uv_sys::option::mark(&fd), Ok(0xdead_beef)),
         Err(errno) => assert_eq!(errno, Errno::EPERM),
     }
 }

@@ -5,10 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use uv_sys::{
-    Errno, Family, Interest, PollEvent, PollEvents, Poller, Registration, Transmit, connect,
-    sendmsg,
-};
+use uv_sys::message::sendmsg;
+use uv_sys::socket::connect;
+use uv_sys::{Errno, Family, Interest, PollEvent, PollEvents, Poller, Registration, Transmit};
 
 use crate::util::{bound, nobody, pair};
 
@@ -51,7 +50,7 @@ fn what_is_ready_is_reported_until_it_is_not() {
     sender.send(b"x").unwrap();
     assert_eq!(wait(&poller, LONG), [readable(7)]);
     assert_eq!(wait(&poller, None), [readable(7)]);
-    uv_sys::recvmsg(&registration, &mut [], uv_sys::RecvOptions::default()).unwrap();
+    uv_sys::message::recvmsg(&registration, &mut [], uv_sys::RecvOptions::default()).unwrap();
     assert_eq!(wait(&poller, NOW), []);
 }
 

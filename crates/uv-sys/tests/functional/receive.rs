@@ -1,6 +1,8 @@
 use std::io::IoSliceMut;
 
-use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Transmit, connect, recvmsg, sendmsg};
+use uv_sys::message::{recvmsg, sendmsg};
+use uv_sys::socket::connect;
+use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Transmit};
 
 use crate::util::{EVERYTHING, FAMILIES, bound, nobody, pair, wait_readable};
 
@@ -194,7 +196,7 @@ fn a_batch_receives_in_order_and_no_more_than_asked() {
 fn what_a_batch_asks_for_may_change_from_call_to_call() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
-        uv_sys::set_recv_ttl(&receiver, true).unwrap();
+        uv_sys::option::set_recv_ttl(&receiver, true).unwrap();
         let mut batch = RecvBatch::new(2, 100);
         for round in 0..12 {
             let options = RecvOptions {

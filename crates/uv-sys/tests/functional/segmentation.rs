@@ -1,8 +1,8 @@
 use std::num::NonZeroU16;
 
-use uv_sys::{
-    Errno, Family, RecvBatch, SendBatch, Transmit, capabilities, sendmsg, set_gro, set_segment_size,
-};
+use uv_sys::message::sendmsg;
+use uv_sys::option::{set_gro, set_segment_size};
+use uv_sys::{Errno, Family, RecvBatch, SendBatch, Transmit, capabilities};
 
 use crate::util::{EVERYTHING, FAMILIES, next, pair, skipped, wait_readable};
 
@@ -158,6 +158,6 @@ fn capabilities_on_this_machine_are_consistent() {
     let found = capabilities();
     assert_eq!(found, capabilities());
     assert_eq!(found.max_segments > 1, found.segmentation);
-    let fd = uv_sys::socket(Family::V4).unwrap();
+    let fd = uv_sys::socket::socket(Family::V4).unwrap();
     assert_eq!(set_gro(&fd, true).is_ok(), found.gro);
 }

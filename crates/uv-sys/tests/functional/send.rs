@@ -1,8 +1,9 @@
 use std::io::IoSlice;
 
+use uv_sys::message::sendmsg;
+use uv_sys::option::set_broadcast;
 use uv_sys::{
     Ecn, Errno, Family, MAX_DATAGRAM, MAX_SLICES, PacketInfo, Payload, SendBatch, Transmit,
-    sendmsg, set_broadcast,
 };
 
 use crate::util::{FAMILIES, bound, loopback, next, nobody, pair};
@@ -170,15 +171,18 @@ fn broadcasts_need_to_be_allowed() {
 fn an_icmp_error_is_told_to_the_next_call_which_sends_nothing() {
     for family in FAMILIES {
         let socket = bound(family);
-        uv_sys::connect(&socket, &nobody(family)).unwrap();
+        uv_sys::socket::connect(&socket, &nobody(family)).unwrap();
         assert_eq!(sendmsg(&socket, &Transmit::new("lost")), Ok(4));
         assert_eq!(
             sendmsg(&socket, &Transmit::new("not sent")),
             Err(Errno::ECONNREFUSED)
         );
         assert_eq!(sendmsg(&socket, &Transmit::new("sent")), Ok(4));
-        assert_eq!(uv_sys::take_error(&socket), Ok(Some(Errno::ECONNREFUSED)));
-        assert_eq!(uv_sys::take_error(&socket), Ok(None));
+        assert_eq!(
+            uv_sys::option::take_error(&socket),
+            Ok(Some(Errno::ECONNREFUSED))
+        );
+        assert_eq!(uv_sys::option::take_error(&socket), Ok(None));
     }
 }
 

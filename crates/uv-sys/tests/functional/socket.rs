@@ -2,11 +2,13 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
-use uv_sys::{
-    Errno, Family, RecvOptions, Transmit, bind, bind_to_device, bound_device, connect, disconnect,
-    family, is_datagram, is_udp, local_addr, peer_addr, sendmsg, set_cloexec, set_nonblocking,
-    socket,
+use uv_sys::message::sendmsg;
+use uv_sys::option::{bind_to_device, bound_device};
+use uv_sys::socket::{
+    bind, connect, disconnect, family, is_datagram, is_udp, local_addr, peer_addr, set_cloexec,
+    set_nonblocking, socket,
 };
+use uv_sys::{Errno, Family, RecvOptions, Transmit};
 
 use crate::util::{
     FAMILIES, bind_by_number, bound, ephemeral, loopback, next, nobody, pair, skipped,
@@ -30,7 +32,7 @@ fn a_new_socket_does_not_block_and_is_closed_on_exec() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
         assert_eq!(flags(&fd) & (NONBLOCK | CLOEXEC), NONBLOCK | CLOEXEC);
-        assert_eq!(uv_sys::family(&fd), Ok(family));
+        assert_eq!(uv_sys::socket::family(&fd), Ok(family));
         assert_eq!(is_datagram(&fd), Ok(true));
         assert_eq!(is_udp(&fd), Ok(true));
     }
@@ -115,7 +117,7 @@ fn a_connected_socket_hears_its_peer_only() {
         sendmsg(&other, &Transmit::new("peer").with_destination(to)).unwrap();
         assert_eq!(next(&one).0, b"peer");
         assert_eq!(
-            uv_sys::recvmsg(&one, &mut [], RecvOptions::default()),
+            uv_sys::message::recvmsg(&one, &mut [], RecvOptions::default()),
             Err(Errno::EAGAIN)
         );
     }
@@ -159,7 +161,7 @@ fn disconnecting_drops_a_port_that_the_kernel_chose() {
             disconnect(&fd).unwrap();
             assert_eq!(
                 local_addr(&fd).unwrap().port() == 0,
-                uv_sys::DISCONNECT_DROPS_EPHEMERAL_PORT
+                uv_sys::socket::DISCONNECT_DROPS_EPHEMERAL_PORT
             );
             assert_eq!(local_addr(&fd).unwrap().ip(), ip);
         }
@@ -232,7 +234,10 @@ fn a_disconnected_ipv6_socket_still_drops_strangers_where_that_is_known() {
         .send_to(b"neighbour", (Ipv6Addr::LOCALHOST, port))
         .unwrap();
     let first = next(&one).0;
-    assert_eq!(first == b"neighbour", uv_sys::DISCONNECT_KEEPS_IPV6_FILTER);
+    assert_eq!(
+        first == b"neighbour",
+        uv_sys::socket::DISCONNECT_KEEPS_IPV6_FILTER
+    );
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use uv_sys::{Errno, Family, Received, RecvOptions, recvmsg};
+use uv_sys::message::recvmsg;
+use uv_sys::{Errno, Family, Received, RecvOptions};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -29,17 +30,17 @@ pub(crate) fn ephemeral(family: Family) -> SocketAddr {
 }
 
 pub(crate) fn bound(family: Family) -> UdpSocket {
-    let fd = uv_sys::socket(family).unwrap();
-    uv_sys::bind(&fd, &ephemeral(family)).unwrap();
+    let fd = uv_sys::socket::socket(family).unwrap();
+    uv_sys::socket::bind(&fd, &ephemeral(family)).unwrap();
     // Whatever net.core.rmem_default is.
-    uv_sys::set_recv_buffer_size(&fd, 212_992).unwrap();
+    uv_sys::option::set_recv_buffer_size(&fd, 212_992).unwrap();
     UdpSocket::from(fd)
 }
 
 /// A sender that is connected to a receiver.
 pub(crate) fn pair(family: Family) -> (UdpSocket, UdpSocket) {
     let (sender, receiver) = (bound(family), bound(family));
-    uv_sys::connect(&sender, &receiver.local_addr().unwrap()).unwrap();
+    uv_sys::socket::connect(&sender, &receiver.local_addr().unwrap()).unwrap();
     (sender, receiver)
 }
 

@@ -57,7 +57,7 @@ impl Udp {
     /// up, a second socket has it. Only a process of the same user that sets `SO_REUSEPORT` can join it, in the moment in which
     /// one of the two sockets binds, or while a process that was just forked has a copy of the former socket; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
     /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it the port is free for a
-    /// moment with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::owner).
+    /// moment with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::socket::owner).
     ///
     /// Sends that are queued are offered to the kernel once more;
     /// what it does not take completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, as after
@@ -87,7 +87,7 @@ impl Udp {
     #[doc(alias = "uv_udp_getsockname")]
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.inner.handle.check_open()?;
-        uv_sys::local_addr(&*self.inner.socket.get()?)
+        uv_sys::socket::local_addr(&*self.inner.socket.get()?)
     }
 
     /// The peer that the handle is connected to, as the kernel names it: a connect to the wildcard address is one to

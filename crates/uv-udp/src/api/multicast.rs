@@ -101,7 +101,7 @@ impl Udp {
 
 /// Multicast options. They survive disconnecting and connecting anew.
 impl Options<'_> {
-    options! {
+    options! { multicast:
         bool, "uv_udp_set_multicast_loop" "IP_MULTICAST_LOOP" "IPV6_MULTICAST_LOOP";
         /// Hands what is sent to a group to this host's own members too. On by default.
         ///

@@ -9,7 +9,7 @@ use crate::handle::{Inner, Udp};
 
 /// A setter and a getter, each told about by its own sentences. The aliases find both.
 macro_rules! options {
-    ($(
+    ($module:ident: $(
         $type:ty, $($alias:literal)*;
         $(#[doc = $set_doc:literal])* $set:ident;
         $(#[doc = $get_doc:literal])* $get:ident;
@@ -17,7 +17,7 @@ macro_rules! options {
         $(#[doc = $set_doc])*
         $(#[doc(alias = $alias)])*
         pub fn $set(&self, value: $type) -> Result<()> {
-            self.inner.with_socket(|socket| uv_sys::$set(socket, value))
+            self.inner.with_socket(|socket| uv_sys::$module::$set(socket, value))
         }
 
         $(#[doc = $get_doc])*
@@ -29,7 +29,7 @@ macro_rules! options {
         /// `EBADF` also while there is no socket yet.
         $(#[doc(alias = $alias)])*
         pub fn $get(&self) -> Result<$type> {
-            self.inner.with_socket(|socket| uv_sys::$get(socket))
+            self.inner.with_socket(|socket| uv_sys::$module::$get(socket))
         }
     )*};
 }
@@ -70,7 +70,7 @@ impl fmt::Debug for Options<'_> {
 }
 
 impl Options<'_> {
-    options! {
+    options! { option:
         u32, "uv_udp_set_ttl" "IP_TTL" "IPV6_UNICAST_HOPS";
         /// Sets the time to live (IPv4) or hop limit (IPv6) of what is sent to single hosts: 1 to 255. For one datagram alone,
         /// see [`Transmit::with_ttl`](crate::Transmit::with_ttl).
@@ -182,7 +182,7 @@ impl Options<'_> {
     pub fn set_tos(&self, value: u8) -> Result<()> {
         self.inner.send.forget_tos();
         self.inner
-            .with_socket(|socket| uv_sys::set_tos(socket, value))
+            .with_socket(|socket| uv_sys::option::set_tos(socket, value))
     }
 
     /// The byte of type of service or traffic class.
@@ -195,7 +195,7 @@ impl Options<'_> {
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     pub fn tos(&self) -> Result<u8> {
-        self.inner.with_socket(|socket| uv_sys::tos(socket))
+        self.inner.with_socket(|socket| uv_sys::option::tos(socket))
     }
 
     /// The known path MTU towards the peer, in bytes of IP packet: 28 more (IPv4) or 48 more (IPv6) than the largest datagram
@@ -210,7 +210,8 @@ impl Options<'_> {
     #[doc(alias = "IPV6_MTU")]
     pub fn path_mtu(&self) -> Result<usize> {
         self.inner.state.get().peer()?;
-        self.inner.with_socket(|socket| uv_sys::path_mtu(socket))
+        self.inner
+            .with_socket(|socket| uv_sys::option::path_mtu(socket))
     }
 
     /// Ties the handle to an interface by its name, or unties it: only what comes by it is received, and all is sent by it.
@@ -224,7 +225,7 @@ impl Options<'_> {
     #[doc(alias = "SO_BINDTODEVICE")]
     pub fn bind_to_device(&self, name: Option<&str>) -> Result<()> {
         self.inner
-            .with_socket(|socket| uv_sys::bind_to_device(socket, name))?;
+            .with_socket(|socket| uv_sys::option::bind_to_device(socket, name))?;
         self.inner.socket.survivors().set_device(name);
         Ok(())
     }
@@ -239,7 +240,7 @@ impl Options<'_> {
     #[doc(alias = "SO_BINDTODEVICE")]
     pub fn bound_device(&self) -> Result<Option<String>> {
         self.inner
-            .with_socket(|socket| uv_sys::bound_device(socket))
+            .with_socket(|socket| uv_sys::option::bound_device(socket))
     }
 
     /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for datagrams that the given CPU
@@ -254,7 +255,7 @@ impl Options<'_> {
     #[doc(alias = "SO_INCOMING_CPU")]
     pub fn set_incoming_cpu(&self, cpu: u32) -> Result<()> {
         self.inner
-            .with_socket(|socket| uv_sys::set_incoming_cpu(socket, cpu))?;
+            .with_socket(|socket| uv_sys::option::set_incoming_cpu(socket, cpu))?;
         self.inner.socket.survivors().set_incoming_cpu(cpu);
         Ok(())
     }
@@ -269,7 +270,7 @@ impl Options<'_> {
     #[doc(alias = "SO_INCOMING_CPU")]
     pub fn incoming_cpu(&self) -> Result<Option<u32>> {
         self.inner
-            .with_socket(|socket| uv_sys::incoming_cpu(socket))
+            .with_socket(|socket| uv_sys::option::incoming_cpu(socket))
     }
 
     /// Makes the handle's [reuse-port group](crate::BindOptions::reuse_port) choose the receiver by CPU: the one that joined at
@@ -291,10 +292,10 @@ impl Options<'_> {
         }
         self.inner.with_socket(|socket| {
             // The kernel also takes one for a handle whose port was shared while it connected anew.
-            if !uv_sys::reuse_port(socket)? {
+            if !uv_sys::option::reuse_port(socket)? {
                 return Err(Errno::EINVAL);
             }
-            uv_sys::attach_reuseport_cpu_selector(socket, group_len)
+            uv_sys::option::attach_reuseport_cpu_selector(socket, group_len)
         })
     }
 }
@@ -319,7 +320,7 @@ impl Options<'_> {
             if size.is_some() && !uv_sys::capabilities().segmentation {
                 return Err(Errno::ENOPROTOOPT);
             }
-            uv_sys::set_segment_size(socket, size)
+            uv_sys::option::set_segment_size(socket, size)
         })?;
         self.inner.send.set_socket_segments(size.is_some());
         Ok(())
@@ -333,7 +334,7 @@ impl Options<'_> {
     #[doc(alias = "UDP_SEGMENT")]
     pub fn segment_size(&self) -> Result<Option<NonZeroU16>> {
         self.inner
-            .with_socket(|socket| uv_sys::segment_size(socket))
+            .with_socket(|socket| uv_sys::option::segment_size(socket))
     }
 
     /// Allows [`Transmit::with_transmit_time`](crate::Transmit::with_transmit_time), in the time of this clock. There is no way to take it back.
@@ -350,7 +351,7 @@ impl Options<'_> {
     #[doc(alias = "SO_TXTIME")]
     pub fn set_txtime(&self, clock: TxTimeClock) -> Result<()> {
         self.inner
-            .with_socket(|socket| uv_sys::set_txtime(socket, clock))
+            .with_socket(|socket| uv_sys::option::set_txtime(socket, clock))
     }
 
     /// The clock that [`set_txtime`](Self::set_txtime) chose.
@@ -360,6 +361,7 @@ impl Options<'_> {
     /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also while there is no socket yet.
     #[doc(alias = "SO_TXTIME")]
     pub fn txtime(&self) -> Result<Option<TxTimeClock>> {
-        self.inner.with_socket(|socket| uv_sys::txtime(socket))
+        self.inner
+            .with_socket(|socket| uv_sys::option::txtime(socket))
     }
 }

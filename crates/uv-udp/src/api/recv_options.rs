@@ -22,7 +22,9 @@ impl Options<'_> {
     #[doc(alias = "IP_RECVTOS")]
     #[doc(alias = "IPV6_RECVTCLASS")]
     pub fn set_recv_tos(&self, on: bool) -> Result<()> {
-        self.request(Kind::Tos, on, |socket| uv_sys::set_recv_tos(socket, on))
+        self.request(Kind::Tos, on, |socket| {
+            uv_sys::option::set_recv_tos(socket, on)
+        })
     }
 
     /// Whether the TOS byte or traffic class is reported: see [`set_recv_tos`](Self::set_recv_tos).
@@ -43,7 +45,9 @@ impl Options<'_> {
     #[doc(alias = "IP_RECVTTL")]
     #[doc(alias = "IPV6_RECVHOPLIMIT")]
     pub fn set_recv_ttl(&self, on: bool) -> Result<()> {
-        self.request(Kind::Ttl, on, |socket| uv_sys::set_recv_ttl(socket, on))
+        self.request(Kind::Ttl, on, |socket| {
+            uv_sys::option::set_recv_ttl(socket, on)
+        })
     }
 
     /// Whether the time to live or hop limit is reported: see [`set_recv_ttl`](Self::set_recv_ttl).
@@ -66,7 +70,7 @@ impl Options<'_> {
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
     pub fn set_recv_packet_info(&self, on: bool) -> Result<()> {
-        let set = |socket: &PollSource| uv_sys::set_recv_packet_info(socket, on);
+        let set = |socket: &PollSource| uv_sys::option::set_recv_packet_info(socket, on);
         self.request(Kind::PacketInfo, on, set)
     }
 
@@ -89,7 +93,7 @@ impl Options<'_> {
     #[doc(alias = "SO_TIMESTAMPNS")]
     pub fn set_recv_timestamps(&self, on: bool) -> Result<()> {
         self.request(Kind::Timestamp, on, |socket| {
-            uv_sys::set_recv_timestamps(socket, on)
+            uv_sys::option::set_recv_timestamps(socket, on)
         })
     }
 
@@ -117,7 +121,9 @@ impl Options<'_> {
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_RXQ_OVFL")]
     pub fn set_recv_drops(&self, on: bool) -> Result<()> {
-        self.request(Kind::Drops, on, |socket| uv_sys::set_recv_drops(socket, on))
+        self.request(Kind::Drops, on, |socket| {
+            uv_sys::option::set_recv_drops(socket, on)
+        })
     }
 
     /// Whether the number of dropped datagrams is reported: see [`set_recv_drops`](Self::set_recv_drops).
@@ -179,7 +185,7 @@ impl Options<'_> {
     #[doc(alias = "IPV6_RECVERR")]
     pub fn set_recv_errors(&self, on: bool) -> Result<()> {
         self.inner
-            .with_socket(|socket| uv_sys::set_recv_errors(socket, on))?;
+            .with_socket(|socket| uv_sys::option::set_recv_errors(socket, on))?;
         self.inner.recv.set_recv_errors(on);
         Ok(())
     }
@@ -191,6 +197,7 @@ impl Options<'_> {
     /// `EBADF` also while there is no socket yet.
     #[doc(alias = "UV_UDP_LINUX_RECVERR")]
     pub fn recv_errors(&self) -> Result<bool> {
-        self.inner.with_socket(|socket| uv_sys::recv_errors(socket))
+        self.inner
+            .with_socket(|socket| uv_sys::option::recv_errors(socket))
     }
 }

@@ -272,7 +272,7 @@ impl Inner {
     }
 
     fn add_defaults(&self, transmit: &mut Transmit<'_>) {
-        let socket_tos = || self.with_socket(|socket| uv_sys::tos(socket)).ok();
+        let socket_tos = || self.with_socket(|socket| uv_sys::option::tos(socket)).ok();
         self.send.add_defaults(transmit, socket_tos);
     }
 

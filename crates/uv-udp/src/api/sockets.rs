@@ -82,16 +82,16 @@ impl BindOptions {
 
     fn apply(self, fd: impl AsFd) -> Result<()> {
         if self.ipv6_only {
-            uv_sys::set_ipv6_only(&fd, true)?;
+            uv_sys::option::set_ipv6_only(&fd, true)?;
         }
         if self.reuse_address {
-            uv_sys::set_reuse_address(&fd, true)?;
+            uv_sys::option::set_reuse_address(&fd, true)?;
         }
         if self.reuse_port {
-            uv_sys::set_reuse_port(&fd, true)?;
+            uv_sys::option::set_reuse_port(&fd, true)?;
         }
         if self.recv_errors {
-            uv_sys::set_recv_errors(fd, true)?;
+            uv_sys::option::set_recv_errors(fd, true)?;
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Udp {
         let bound = inner.execute_with(plan, |fd| options.apply(fd));
         if options.recv_errors {
             // Also where binding failed: a queue that nobody empties would wake the handle for ever.
-            let on = inner.with_socket(|socket| uv_sys::recv_errors(socket));
+            let on = inner.with_socket(|socket| uv_sys::option::recv_errors(socket));
             inner.recv.set_recv_errors(on == Ok(true));
         }
         bound
@@ -190,7 +190,7 @@ impl Udp {
             inner.state.get().open()?;
             let found = Adopted::examine(&fd)?;
             // Only registering can fail after this, for a closed handle.
-            uv_sys::set_nonblocking(&fd, true)?;
+            uv_sys::socket::set_nonblocking(&fd, true)?;
             Ok(found)
         });
         let found = match found {
@@ -200,7 +200,7 @@ impl Udp {
         inner.socket.take_over(&**inner, fd, found)?;
         if let Ok(socket) = inner.socket.get() {
             inner.recv.recognize(&*socket);
-            if matches!(uv_sys::segment_size(&*socket), Ok(Some(_))) {
+            if matches!(uv_sys::option::segment_size(&*socket), Ok(Some(_))) {
                 inner.send.set_socket_segments(true);
             }
         }

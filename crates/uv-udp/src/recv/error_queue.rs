@@ -25,7 +25,7 @@ impl RecvState {
     pub(crate) fn drain_error_queue(&self, cx: &RecvContext<'_>) -> bool {
         let (mut quote, mut found) = ([0; QUOTE], false);
         for _ in 0..MAX_REPORTS {
-            match uv_sys::recv_error(cx.socket, &mut quote) {
+            match uv_sys::error_queue::recv_error(cx.socket, &mut quote) {
                 Ok(error) => {
                     if let Some(report) = ErrorReport::from_queue(&error, &quote) {
                         found = true;
@@ -49,7 +49,7 @@ impl RecvState {
 
     /// Drops errors of the former peer after a disconnect. They are counted.
     pub(crate) fn forget_errors(&self, cx: &RecvContext<'_>) {
-        if let Ok(Some(pending)) = uv_sys::take_error(cx.socket)
+        if let Ok(Some(pending)) = uv_sys::option::take_error(cx.socket)
             && !self.collect_reports(cx)
         {
             cx.stats.error(pending);

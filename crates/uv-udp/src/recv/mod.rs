@@ -144,7 +144,7 @@ impl RecvState {
     /// fill it.
     fn check_backlog(&self, socket: impl AsFd) {
         let filter = self.filter.get();
-        if filter.backlog && uv_sys::is_readable(socket) == Ok(false) {
+        if filter.backlog && uv_sys::socket::is_readable(socket) == Ok(false) {
             let backlog = false;
             self.filter.set(Filter { backlog, ..filter });
         }
@@ -178,7 +178,7 @@ impl RecvState {
             (Coalescing::On, true) => Ok(()),
             (Coalescing::On, false) => Err(Errno::EBUSY),
             (_, true) => {
-                uv_sys::set_gro(socket, true).map(|()| self.coalescing.set(Coalescing::On))
+                uv_sys::option::set_gro(socket, true).map(|()| self.coalescing.set(Coalescing::On))
             }
             (_, false) => {
                 self.coalescing.set(Coalescing::Off);
@@ -191,17 +191,18 @@ impl RecvState {
     pub(crate) fn prepare(&self, socket: impl AsFd) {
         if self.coalesces() {
             // Where the kernel cannot, single datagrams arrive.
-            let _ = uv_sys::set_gro(socket, true);
+            let _ = uv_sys::option::set_gro(socket, true);
         }
     }
 
     /// Takes over the state of a socket that somebody else made.
     pub(crate) fn recognize(&self, socket: impl AsFd) {
         let fd = socket.as_fd();
-        if uv_sys::gro(fd) == Ok(true) {
+        if uv_sys::option::gro(fd) == Ok(true) {
             self.coalescing.set(Coalescing::On);
         }
-        self.recv_errors.set(uv_sys::recv_errors(fd) == Ok(true));
+        self.recv_errors
+            .set(uv_sys::option::recv_errors(fd) == Ok(true));
         self.requested.recognize(fd);
     }
 

@@ -38,11 +38,11 @@ impl Requested {
     pub(super) fn recognize(&self, fd: impl AsFd) {
         let fd = fd.as_fd();
         for (kind, on) in [
-            (Kind::Tos, uv_sys::recv_tos(fd)),
-            (Kind::Ttl, uv_sys::recv_ttl(fd)),
-            (Kind::PacketInfo, uv_sys::recv_packet_info(fd)),
-            (Kind::Timestamp, uv_sys::recv_timestamps(fd)),
-            (Kind::Drops, uv_sys::recv_drops(fd)),
+            (Kind::Tos, uv_sys::option::recv_tos(fd)),
+            (Kind::Ttl, uv_sys::option::recv_ttl(fd)),
+            (Kind::PacketInfo, uv_sys::option::recv_packet_info(fd)),
+            (Kind::Timestamp, uv_sys::option::recv_timestamps(fd)),
+            (Kind::Drops, uv_sys::option::recv_drops(fd)),
         ] {
             // The kernel does not report what it does not know.
             self.set(kind, on == Ok(true));

@@ -244,7 +244,7 @@ impl Sink for UserMemory<'_> {
         }
         let memory = self.buffers.memory();
         if self.slots == 0 {
-            let received = uv_sys::recv_into(cx.socket, memory, options)?;
+            let received = uv_sys::message::recv_into(cx.socket, memory, options)?;
             self.add(state, cx, &received, 0, filter);
             return Ok(1);
         }

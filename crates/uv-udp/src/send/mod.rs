@@ -248,7 +248,7 @@ impl<C> SendState<C> {
 
     #[inline]
     fn send_one(&self, cx: &SendContext<'_>, transmit: &Transmit<'_>) -> Result<usize> {
-        let result = uv_sys::sendmsg(cx.socket, transmit);
+        let result = uv_sys::message::sendmsg(cx.socket, transmit);
         let bytes = if result.is_ok() {
             cx.stats.send_call();
             result
@@ -507,7 +507,7 @@ impl SendContext<'_> {
                 filter.give_up(|error| self.errors.report(error));
                 return result;
             }
-            result = uv_sys::sendmsg(self.socket, transmit);
+            result = uv_sys::message::sendmsg(self.socket, transmit);
         }
     }
 

@@ -18,16 +18,16 @@ pub(crate) struct Adopted {
 
 impl Adopted {
     pub(crate) fn examine(fd: &OwnedFd) -> Result<Self> {
-        if !uv_sys::is_datagram(fd)? {
+        if !uv_sys::socket::is_datagram(fd)? {
             return Err(Errno::EINVAL);
         }
-        let family = uv_sys::family(fd)?;
-        if !uv_sys::is_udp(fd)? {
+        let family = uv_sys::socket::family(fd)?;
+        if !uv_sys::socket::is_udp(fd)? {
             // The kernel ignores a segment size there: a run would leave as one large datagram.
             return Err(Errno::EPROTONOSUPPORT);
         }
-        let local = uv_sys::local_addr(fd)?;
-        let peer = match uv_sys::peer_addr(fd) {
+        let local = uv_sys::socket::local_addr(fd)?;
+        let peer = match uv_sys::socket::peer_addr(fd) {
             Ok(peer) => Some(peer),
             Err(Errno::ENOTCONN) => None,
             Err(error) => return Err(error),
@@ -35,13 +35,13 @@ impl Adopted {
         let device = match peer {
             // The kernel also reports the interface of a link-local peer.
             Some(SocketAddr::V6(peer)) if peer.scope_id() != 0 => None,
-            _ => uv_sys::bound_device(fd)?,
+            _ => uv_sys::option::bound_device(fd)?,
         };
         Ok(Self {
             state: State::of_socket(family, &local, peer),
             local,
             device,
-            blocking: !uv_sys::nonblocking(fd)?,
+            blocking: !uv_sys::socket::nonblocking(fd)?,
         })
     }
 }
@@ -57,7 +57,7 @@ impl SocketState {
         self.adopt(owner, fd, found.state).map_err(|(errno, fd)| {
             if found.blocking {
                 // The mode was changed a moment ago.
-                let _ = uv_sys::set_nonblocking(&fd, false);
+                let _ = uv_sys::socket::set_nonblocking(&fd, false);
             }
             (errno, fd)
         })?;

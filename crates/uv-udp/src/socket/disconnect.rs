@@ -83,10 +83,10 @@ impl SocketState {
         address: SocketAddr,
         held: Option<&HeldPort>,
     ) -> Result<()> {
-        uv_sys::disconnect(socket)?;
+        uv_sys::socket::disconnect(socket)?;
         let rebound = self.survivors().rebind_device(socket);
         // A port that was asked for by number is still there, which is not known of an adopted socket before.
-        let (bound, own) = match uv_sys::local_addr(socket) {
+        let (bound, own) = match uv_sys::socket::local_addr(socket) {
             Ok(kept) if kept.port() != 0 => (Ok(()), kept),
             _ => {
                 if held.is_some() && owner.is_receiving() {
@@ -95,7 +95,7 @@ impl SocketState {
                 }
                 let bound = match held {
                     Some(held) => held.bind_again(socket, address),
-                    None => uv_sys::bind(socket, &address),
+                    None => uv_sys::socket::bind(socket, &address),
                 };
                 (bound, address)
             }
@@ -124,7 +124,7 @@ impl SocketState {
 
     /// The address that the handle was bound to, with the port that it has.
     fn own_address(&self, socket: &PollSource, family: Family) -> Result<SocketAddr> {
-        let port = uv_sys::local_addr(socket)?.port();
+        let port = uv_sys::socket::local_addr(socket)?.port();
         let mut address = self
             .bound_to
             .get()
@@ -135,7 +135,7 @@ impl SocketState {
 
     /// Whether the port was asked for by number, which makes the kernel keep it.
     fn has_chosen_port(&self) -> bool {
-        !uv_sys::DISCONNECT_DROPS_EPHEMERAL_PORT
+        !uv_sys::socket::DISCONNECT_DROPS_EPHEMERAL_PORT
             || self
                 .bound_to
                 .get()
@@ -187,7 +187,7 @@ impl SocketState {
         // From here on everything comes to the new socket, if that is bound.
         if is_bound && connect_to_self(socket).is_err() {
             // Where that fails too, the socket hears its peer until it is closed in a moment.
-            let _ = uv_sys::disconnect(socket);
+            let _ = uv_sys::socket::disconnect(socket);
         }
         owner.drain(socket.as_fd());
         if let Some(sharing) = shared {
@@ -210,7 +210,7 @@ impl SocketState {
         let socket = self.get()?;
         let bound = match is_bound {
             true => Ok(()),
-            false => uv_sys::bind(&*socket, &address),
+            false => uv_sys::socket::bind(&*socket, &address),
         };
         self.bound_to.set(bound.is_ok().then_some(address));
         if bound.is_ok() != is_bound {
@@ -227,16 +227,16 @@ impl SocketState {
 }
 
 fn has_port(socket: &PollSource) -> bool {
-    uv_sys::local_addr(socket).is_ok_and(|local| local.port() != 0)
+    uv_sys::socket::local_addr(socket).is_ok_and(|local| local.port() != 0)
 }
 
 fn filter_survives(family: Family) -> bool {
-    family == Family::V6 && uv_sys::DISCONNECT_KEEPS_IPV6_FILTER
+    family == Family::V6 && uv_sys::socket::DISCONNECT_KEEPS_IPV6_FILTER
 }
 
 /// Lets a socket that is given up hear nobody but itself, so that what comes to its port comes to the other socket there. That
 /// also holds while a process that is just being forked has a copy of it, and among a group that shares the port.
 fn connect_to_self(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();
-    uv_sys::local_addr(fd).and_then(|own| uv_sys::connect(fd, &own))
+    uv_sys::socket::local_addr(fd).and_then(|own| uv_sys::socket::connect(fd, &own))
 }

@@ -34,8 +34,8 @@ pub(super) enum Sharing {
 
 impl Sharing {
     fn of(socket: BorrowedFd<'_>) -> Result<Self> {
-        let address = uv_sys::reuse_address(socket)?;
-        match uv_sys::reuse_port(socket) {
+        let address = uv_sys::option::reuse_address(socket)?;
+        match uv_sys::option::reuse_port(socket) {
             Ok(port) if address || port => Ok(Self::Owners { address, port }),
             Ok(_) => Ok(Self::Port),
             Err(Errno::ENOPROTOOPT) if address => Ok(Self::Owners {
@@ -53,10 +53,10 @@ impl Sharing {
             return Ok(());
         };
         if address {
-            uv_sys::set_reuse_address(fd, true)?;
+            uv_sys::option::set_reuse_address(fd, true)?;
         }
         if port {
-            uv_sys::set_reuse_port(fd, true)?;
+            uv_sys::option::set_reuse_port(fd, true)?;
         }
         Ok(())
     }
@@ -65,8 +65,8 @@ impl Sharing {
     fn set(self, fd: BorrowedFd<'_>, on: bool) -> Result<()> {
         match self {
             Self::Owners { .. } => Ok(()),
-            Self::Port => uv_sys::set_reuse_port(fd, on),
-            Self::Address => uv_sys::set_reuse_address(fd, on),
+            Self::Port => uv_sys::option::set_reuse_port(fd, on),
+            Self::Address => uv_sys::option::set_reuse_address(fd, on),
         }
     }
 
@@ -87,7 +87,7 @@ impl Sharing {
         let bound = self
             .set(fd, true)
             .and_then(|()| self.set(other, true))
-            .and_then(|()| uv_sys::bind(fd, &address));
+            .and_then(|()| uv_sys::socket::bind(fd, &address));
         // The kernel also lets a socket in where the first one that it finds has the option: both lose it, whatever happened.
         let cleared = [other, fd].map(|each| self.set(each, false));
         bound.and(cleared.into_iter().collect())
@@ -115,7 +115,7 @@ impl HeldPort {
             Err(Errno::EADDRINUSE) if has_other_owner(&fd, socket) => {
                 // Only sockets of one user share a port.
                 let refused = |_| Errno::EADDRINUSE;
-                uv_sys::set_owner(&fd, uv_sys::owner(socket)?).map_err(refused)?;
+                uv_sys::socket::set_owner(&fd, uv_sys::socket::owner(socket)?).map_err(refused)?;
                 sharing.bind_beside(fd.as_fd(), socket, address)?;
             }
             bound => bound?,
@@ -132,9 +132,9 @@ impl HeldPort {
 
 /// A socket that can be bound where `socket` is, and is not bound yet.
 pub(super) fn unbound(socket: impl AsFd, family: Family, survivors: &Survivors) -> Result<OwnedFd> {
-    let fd = uv_sys::socket(family)?;
+    let fd = uv_sys::socket::socket(family)?;
     if family == Family::V6 {
-        uv_sys::set_ipv6_only(&fd, uv_sys::ipv6_only(socket)?)?;
+        uv_sys::option::set_ipv6_only(&fd, uv_sys::option::ipv6_only(socket)?)?;
     }
     survivors.rebind_device(&fd)?;
     Ok(fd)
@@ -142,5 +142,5 @@ pub(super) fn unbound(socket: impl AsFd, family: Family, survivors: &Survivors) 
 
 /// Whether the sockets belong to different users, as after a process changed its user, or was given a socket.
 pub(super) fn has_other_owner(fd: impl AsFd, socket: impl AsFd) -> bool {
-    matches!((uv_sys::owner(fd), uv_sys::owner(socket)), (Ok(own), Ok(other)) if own != other)
+    matches!((uv_sys::socket::owner(fd), uv_sys::socket::owner(socket)), (Ok(own), Ok(other)) if own != other)
 }

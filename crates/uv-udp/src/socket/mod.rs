@@ -93,7 +93,7 @@ impl SocketState {
     ) -> Result<()> {
         if let Some(family) = plan.create {
             // A new socket becomes the handle's only after all steps: a first call that fails changes nothing.
-            let fd = uv_sys::socket(family)?;
+            let fd = uv_sys::socket::socket(family)?;
             options(fd.as_fd())?;
             let state = self.bind_and_connect(&fd, family, plan)?;
             return self.adopt(owner, fd, state).map_err(|(errno, _)| errno);
@@ -121,7 +121,7 @@ impl SocketState {
     /// Binds and connects `fd` as planned, and returns its state.
     fn bind_and_connect(&self, fd: impl AsFd, family: Family, plan: Plan) -> Result<State> {
         if let Some(address) = plan.bind {
-            uv_sys::bind(&fd, &address)?;
+            uv_sys::socket::bind(&fd, &address)?;
             self.bound_to.set(Some(address));
         }
         let Some(peer) = plan.connect else {
@@ -130,10 +130,10 @@ impl SocketState {
                 bound: plan.bind.is_some(),
             });
         };
-        uv_sys::connect(&fd, &peer)?;
+        uv_sys::socket::connect(&fd, &peer)?;
         Ok(State::Connected {
             family,
-            peer: uv_sys::peer_addr(&fd)?,
+            peer: uv_sys::socket::peer_addr(&fd)?,
         })
     }
 

@@ -19,15 +19,15 @@ pub(crate) struct Membership {
 impl Membership {
     pub(crate) fn join(&self, fd: impl AsFd) -> Result<()> {
         match self.source {
-            None => uv_sys::join_multicast(fd, self.group, self.interface),
-            Some(source) => uv_sys::join_source(fd, self.group, source, self.interface),
+            None => uv_sys::multicast::join_multicast(fd, self.group, self.interface),
+            Some(source) => uv_sys::multicast::join_source(fd, self.group, source, self.interface),
         }
     }
 
     pub(crate) fn leave(&self, fd: impl AsFd) -> Result<()> {
         match self.source {
-            None => uv_sys::leave_multicast(fd, self.group, self.interface),
-            Some(source) => uv_sys::leave_source(fd, self.group, source, self.interface),
+            None => uv_sys::multicast::leave_multicast(fd, self.group, self.interface),
+            Some(source) => uv_sys::multicast::leave_source(fd, self.group, source, self.interface),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Survivors {
     pub(crate) fn rebind_device(&self, fd: impl AsFd) -> Result<()> {
         match self.device.borrow().as_deref() {
             None => Ok(()),
-            Some(name) => uv_sys::bind_to_device(fd, Some(name)),
+            Some(name) => uv_sys::option::bind_to_device(fd, Some(name)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Survivors {
         uv_sys::copy_options(from, &to)?;
         match self.incoming_cpu.get() {
             None => Ok(()),
-            Some(cpu) => uv_sys::set_incoming_cpu(to, cpu),
+            Some(cpu) => uv_sys::option::set_incoming_cpu(to, cpu),
         }
     }
 

@@ -182,7 +182,7 @@ fn without_reuse_port_a_handle_disconnects_and_keeps_its_port() {
             assert_eq!(udp.disconnect(), Ok(()));
             assert_eq!(udp.local_addr(), Ok(address));
         }
-        let shared = udp.with_fd(|fd| uv_sys::reuse_address(fd)).unwrap();
+        let shared = udp.with_fd(|fd| uv_sys::option::reuse_address(fd)).unwrap();
         assert_eq!(shared, Ok(false), "the port is its own");
         raw(ip).0.send_to(b"anybody", address).unwrap();
         run_until(&event_loop, || heard.len() == 1);

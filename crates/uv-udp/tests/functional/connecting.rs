@@ -470,9 +470,12 @@ fn a_bind_that_fails_changes_nothing() {
 /// Nobody else can come to share the handle's port.
 fn is_exclusive(udp: &Udp) {
     let address = udp.local_addr().unwrap();
-    let other = uv_sys::socket(uv_udp::Family::of(&address)).unwrap();
-    uv_sys::set_reuse_address(&other, true).unwrap();
-    assert_eq!(uv_sys::bind(other, &address), Err(Errno::EADDRINUSE));
+    let other = uv_sys::socket::socket(uv_udp::Family::of(&address)).unwrap();
+    uv_sys::option::set_reuse_address(&other, true).unwrap();
+    assert_eq!(
+        uv_sys::socket::bind(other, &address),
+        Err(Errno::EADDRINUSE)
+    );
 }
 
 #[test]
@@ -570,7 +573,7 @@ fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_i
             let event_loop = Loop::new().unwrap();
             let (peer, to_peer) = raw(ip);
             let (udp, address) = bound(&event_loop, ip);
-            let gone = uv_sys::interface_index("gone").unwrap();
+            let gone = uv_sys::multicast::interface_index("gone").unwrap();
             udp.options()
                 .set_multicast_interface(Interface::Index(gone))
                 .unwrap();

@@ -340,7 +340,7 @@ fn an_error_queue_that_the_handle_did_not_open_keeps_no_loop_busy() {
         for into in [false, true] {
             let event_loop = Loop::new().unwrap();
             let (udp, address) = bound(&event_loop, ip);
-            udp.with_fd(|fd| uv_sys::set_recv_errors(fd, true).unwrap())
+            udp.with_fd(|fd| uv_sys::option::set_recv_errors(fd, true).unwrap())
                 .unwrap();
             let heard = Log::new();
             let log = heard.clone();

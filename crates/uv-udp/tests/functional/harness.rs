@@ -20,7 +20,7 @@ pub(super) fn loopbacks() -> Vec<IpAddr> {
 pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind((ip, 0)).unwrap();
     // Whatever net.core.rmem_default is.
-    uv_sys::set_recv_buffer_size(&socket, 212_992).unwrap();
+    uv_sys::option::set_recv_buffer_size(&socket, 212_992).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
@@ -47,11 +47,11 @@ pub(super) fn revive(dead: SocketAddr) -> UdpSocket {
         let holder = holders
             .iter()
             .find(|holder| holder.local_addr().is_ok_and(|address| address == dead));
-        uv_sys::set_reuse_address(holder.expect("a dead address"), true).unwrap();
+        uv_sys::option::set_reuse_address(holder.expect("a dead address"), true).unwrap();
     });
-    let socket = uv_sys::socket(uv_sys::Family::of(&dead)).unwrap();
-    uv_sys::set_reuse_address(&socket, true).unwrap();
-    uv_sys::bind(&socket, &dead).unwrap();
+    let socket = uv_sys::socket::socket(uv_sys::Family::of(&dead)).unwrap();
+    uv_sys::option::set_reuse_address(&socket, true).unwrap();
+    uv_sys::socket::bind(&socket, &dead).unwrap();
     let socket = UdpSocket::from(socket);
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))

@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use uv_sys::{RecvOptions, recvmsg, sendmsg};
+use uv_sys::RecvOptions;
+use uv_sys::message::{recvmsg, sendmsg};
 use uv_udp::{Ecn, Errno, Family, Loop, Metadata, PacketInfo, Result, Transmit, TxTimeClock, Udp};
 
 use super::harness::*;
@@ -22,9 +23,9 @@ fn listen_beside(udp: &Udp) -> Log<Metadata> {
 /// Asks for all that can come beside a datagram on a raw socket.
 fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let (socket, address) = raw(ip);
-    uv_sys::set_recv_tos(&socket, true).unwrap();
-    uv_sys::set_recv_ttl(&socket, true).unwrap();
-    uv_sys::set_recv_packet_info(&socket, true).unwrap();
+    uv_sys::option::set_recv_tos(&socket, true).unwrap();
+    uv_sys::option::set_recv_ttl(&socket, true).unwrap();
+    uv_sys::option::set_recv_packet_info(&socket, true).unwrap();
     (socket, address)
 }
 
@@ -257,12 +258,12 @@ fn the_descriptor_is_lent_while_there_is_one() {
         let udp = Udp::new(&event_loop);
         assert_eq!(udp.with_fd(|_| ()), Err(Errno::EBADF));
         udp.connect(dead(ip)).unwrap();
-        let ttl = udp.with_fd(|fd| uv_sys::set_ttl(fd, 9)).unwrap();
+        let ttl = udp.with_fd(|fd| uv_sys::option::set_ttl(fd, 9)).unwrap();
         assert_eq!((ttl, udp.options().ttl()), (Ok(()), Ok(9)));
         // What it lends is the handle's even if it is let go of meanwhile.
         let name = udp.with_fd(|fd| {
             udp.disconnect().unwrap();
-            uv_sys::ttl(fd)
+            uv_sys::option::ttl(fd)
         });
         assert_eq!((name, udp.options().ttl()), (Ok(Ok(9)), Ok(9)));
         udp.close(|_| ()).unwrap();

@@ -11,7 +11,7 @@ use super::network::with_router;
 
 /// A handle, and a second descriptor of its socket.
 fn watched(event_loop: &Loop, ip: IpAddr) -> (Udp, OwnedFd) {
-    let fd = uv_sys::socket(family(ip)).unwrap();
+    let fd = uv_sys::socket::socket(family(ip)).unwrap();
     let spy = fd.try_clone().unwrap();
     (Udp::adopt(event_loop, fd).unwrap(), spy)
 }
@@ -53,25 +53,25 @@ fn set_everything(udp: &Udp) {
 /// Asks the kernel whether all of it is so.
 fn assert_everything(fd: impl AsFd) {
     let fd = fd.as_fd();
-    assert_eq!(uv_sys::ttl(fd), Ok(9));
-    assert_eq!(uv_sys::tos(fd), Ok(0xb8));
-    assert_eq!(uv_sys::broadcast(fd), Ok(true));
-    assert_eq!(uv_sys::send_buffer_size(fd), Ok(40_000));
-    assert_eq!(uv_sys::recv_buffer_size(fd), Ok(60_000));
-    let discovery = uv_sys::path_mtu_discovery(fd);
+    assert_eq!(uv_sys::option::ttl(fd), Ok(9));
+    assert_eq!(uv_sys::option::tos(fd), Ok(0xb8));
+    assert_eq!(uv_sys::option::broadcast(fd), Ok(true));
+    assert_eq!(uv_sys::option::send_buffer_size(fd), Ok(40_000));
+    assert_eq!(uv_sys::option::recv_buffer_size(fd), Ok(60_000));
+    let discovery = uv_sys::option::path_mtu_discovery(fd);
     assert_eq!(discovery, Ok(PathMtuDiscovery::Probe));
-    assert_eq!(uv_sys::priority(fd), Ok(3));
-    assert_eq!(uv_sys::incoming_cpu(fd), Ok(Some(0)));
-    assert_eq!(uv_sys::multicast_ttl(fd), Ok(5));
-    assert_eq!(uv_sys::multicast_loop(fd), Ok(false));
-    assert_eq!(uv_sys::recv_errors(fd), Ok(true));
-    assert_eq!(uv_sys::recv_tos(fd), Ok(true));
-    assert_eq!(uv_sys::recv_ttl(fd), Ok(true));
-    assert_eq!(uv_sys::recv_packet_info(fd), Ok(true));
-    assert_eq!(uv_sys::recv_timestamps(fd), Ok(true));
-    assert_eq!(uv_sys::recv_drops(fd), Ok(true));
-    assert_eq!(uv_sys::segment_size(fd), Ok(NonZeroU16::new(1200)));
-    assert_eq!(uv_sys::txtime(fd), Ok(Some(TxTimeClock::Monotonic)));
+    assert_eq!(uv_sys::option::priority(fd), Ok(3));
+    assert_eq!(uv_sys::option::incoming_cpu(fd), Ok(Some(0)));
+    assert_eq!(uv_sys::multicast::multicast_ttl(fd), Ok(5));
+    assert_eq!(uv_sys::multicast::multicast_loop(fd), Ok(false));
+    assert_eq!(uv_sys::option::recv_errors(fd), Ok(true));
+    assert_eq!(uv_sys::option::recv_tos(fd), Ok(true));
+    assert_eq!(uv_sys::option::recv_ttl(fd), Ok(true));
+    assert_eq!(uv_sys::option::recv_packet_info(fd), Ok(true));
+    assert_eq!(uv_sys::option::recv_timestamps(fd), Ok(true));
+    assert_eq!(uv_sys::option::recv_drops(fd), Ok(true));
+    assert_eq!(uv_sys::option::segment_size(fd), Ok(NonZeroU16::new(1200)));
+    assert_eq!(uv_sys::option::txtime(fd), Ok(Some(TxTimeClock::Monotonic)));
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn options_are_the_sockets() {
         assert_eq!(udp.options().segment_size(), Ok(NonZeroU16::new(1200)));
         assert_eq!(udp.options().txtime(), Ok(Some(TxTimeClock::Monotonic)));
         udp.options().set_recv_tos(false).unwrap();
-        assert_eq!(uv_sys::recv_tos(&spy), Ok(false));
+        assert_eq!(uv_sys::option::recv_tos(&spy), Ok(false));
         udp.options().set_segment_size(None).unwrap();
-        assert_eq!(uv_sys::segment_size(&spy), Ok(None));
+        assert_eq!(uv_sys::option::segment_size(&spy), Ok(None));
     }
 }
 
@@ -162,13 +162,13 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
             assert_eq!(udp.options().bound_device(), Ok(Some("lo".to_owned())));
             assert_eq!(udp.local_addr(), Ok(local));
             let fd = udp.into_fd().unwrap();
-            assert_eq!(uv_sys::bound_device(fd), Ok(Some("lo".to_owned())));
+            assert_eq!(uv_sys::option::bound_device(fd), Ok(Some("lo".to_owned())));
         }
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
         udp.options().bind_to_device(Some("lo")).unwrap();
         udp.options().bind_to_device(None).unwrap();
-        assert_eq!(uv_sys::bound_device(spy), Ok(None));
+        assert_eq!(uv_sys::option::bound_device(spy), Ok(None));
         for (name, error) in [
             ("", Errno::EINVAL),
             ("a-name-with-more-than-15", Errno::EINVAL),
@@ -196,7 +196,10 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
                 skipped("no privilege to mark");
             }
             Ok(()) => {
-                assert_eq!((udp.options().mark(), uv_sys::mark(spy)), (Ok(77), Ok(77)));
+                assert_eq!(
+                    (udp.options().mark(), uv_sys::option::mark(spy)),
+                    (Ok(77), Ok(77))
+                );
                 udp.connect(dead(ip)).unwrap();
                 udp.disconnect().unwrap();
                 assert_eq!(udp.options().mark(), Ok(77));
@@ -319,7 +322,7 @@ impl Group {
 
     fn send(&self, data: &[u8]) {
         let (socket, _) = raw(self.sender);
-        uv_sys::set_multicast_interface(&socket, self.interface).unwrap();
+        uv_sys::multicast::set_multicast_interface(&socket, self.interface).unwrap();
         let port = self.udp.local_addr().unwrap().port();
         socket.send_to(data, (self.group, port)).unwrap();
     }
@@ -410,7 +413,7 @@ fn groups_leave_by_the_interface_that_was_set() {
                     .set_multicast_interface(Interface::Address(address))
                     .unwrap();
                 assert_eq!(
-                    uv_sys::multicast_interface(&spy),
+                    uv_sys::multicast::multicast_interface(&spy),
                     Ok(Interface::Address(address))
                 );
                 assert_eq!(
@@ -421,7 +424,7 @@ fn groups_leave_by_the_interface_that_was_set() {
             IpAddr::V6(_) => {
                 let lo = Interface::Index(loopback_index());
                 udp.options().set_multicast_interface(lo).unwrap();
-                assert_eq!(uv_sys::multicast_interface(&spy), Ok(lo));
+                assert_eq!(uv_sys::multicast::multicast_interface(&spy), Ok(lo));
                 udp.connect(dead(ip)).unwrap();
                 udp.disconnect().unwrap();
                 assert_eq!(udp.options().multicast_interface(), Ok(lo));
@@ -449,7 +452,7 @@ fn a_connected_handle_knows_the_path_mtu() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
         let mtu = udp.options().path_mtu().unwrap();
-        assert_eq!(uv_sys::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
+        assert_eq!(uv_sys::option::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
         assert!(mtu >= 1280);
     }
 }

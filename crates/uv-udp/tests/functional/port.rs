@@ -30,8 +30,8 @@ fn as_other_user<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) ->
 /// Whether the handle's socket shares its address, and its port.
 fn sharing(udp: &Udp) -> (bool, bool) {
     udp.with_fd(|fd| {
-        let address = uv_sys::reuse_address(fd).unwrap();
-        (address, uv_sys::reuse_port(fd).unwrap())
+        let address = uv_sys::option::reuse_address(fd).unwrap();
+        (address, uv_sys::option::reuse_port(fd).unwrap())
     })
     .unwrap()
 }
@@ -64,8 +64,8 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
             assert_eq!(sharing(&udp), (address_too, port_too));
             // The same for one whose owner set them once it was bound.
             let socket = UdpSocket::bind((ip, 0)).unwrap();
-            uv_sys::set_reuse_address(&socket, address_too).unwrap();
-            uv_sys::set_reuse_port(&socket, port_too).unwrap();
+            uv_sys::option::set_reuse_address(&socket, address_too).unwrap();
+            uv_sys::option::set_reuse_port(&socket, port_too).unwrap();
             let address = socket.local_addr().unwrap();
             let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
             connects_anew(&udp, ip, address);
@@ -119,12 +119,12 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
         let Some(socket) = of_other_user(ip) else {
             return;
         };
-        assert_eq!(uv_sys::owner(&socket), Ok(OTHER_USER));
+        assert_eq!(uv_sys::socket::owner(&socket), Ok(OTHER_USER));
         let event_loop = Loop::new().unwrap();
         let udp = Udp::adopt(&event_loop, socket).unwrap();
         let address = udp.local_addr().unwrap();
         connects_anew(&udp, ip, address);
-        let owner = udp.with_fd(|fd| uv_sys::owner(fd)).unwrap();
+        let owner = udp.with_fd(|fd| uv_sys::socket::owner(fd)).unwrap();
         assert_eq!(owner, Ok(OTHER_USER));
         assert_eq!(sharing(&udp), (false, false));
     }

@@ -617,7 +617,7 @@ fn try_transmit_with_a_segment_size_puts_as_many_segments_into_a_message_as_the_
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         // There is room for two messages of 128.
-        uv_sys::set_recv_buffer_size(&peer, 212_992).unwrap();
+        uv_sys::option::set_recv_buffer_size(&peer, 212_992).unwrap();
         let udp = connected(&event_loop, address);
         let most = uv_udp::capabilities().max_segments;
         let data: Vec<u8> = (0..).map(|number| number as u8).take(2 * most).collect();

@@ -108,7 +108,11 @@ fn an_ipv6_only_handle_leaves_ipv4_alone() {
         udp.disconnect().unwrap();
         let fd = udp.into_fd().unwrap();
         if only {
-            assert_eq!(uv_sys::ipv6_only(fd), Ok(true), "also after a disconnect");
+            assert_eq!(
+                uv_sys::option::ipv6_only(fd),
+                Ok(true),
+                "also after a disconnect"
+            );
         }
     }
     let v4 = Udp::new(&event_loop);
@@ -156,7 +160,7 @@ fn an_adopted_socket_is_recognised_as_what_it_is() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
-        let unbound = Udp::adopt(&event_loop, uv_sys::socket(family).unwrap()).unwrap();
+        let unbound = Udp::adopt(&event_loop, uv_sys::socket::socket(family).unwrap()).unwrap();
         assert_eq!(unbound.bind((ip, 0).into()), Ok(()));
 
         let (socket, address) = raw(ip);
@@ -218,9 +222,9 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (socket, address) = raw(ip);
-        uv_sys::set_recv_ttl(&socket, true).unwrap();
-        uv_sys::set_recv_errors(&socket, true).unwrap();
-        uv_sys::set_gro(&socket, true).unwrap();
+        uv_sys::option::set_recv_ttl(&socket, true).unwrap();
+        uv_sys::option::set_recv_errors(&socket, true).unwrap();
+        uv_sys::option::set_gro(&socket, true).unwrap();
         let spy = socket.try_clone().unwrap();
         spy.set_nonblocking(false).unwrap();
         let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
@@ -259,10 +263,10 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
     with_device(|remove| {
         let sockets = loopbacks().into_iter().map(|ip| raw(ip).0);
         let sockets = Vec::from_iter(sockets.inspect(|socket| {
-            uv_sys::bind_to_device(socket, Some("gone")).unwrap();
-            uv_sys::set_recv_ttl(socket, true).unwrap();
-            uv_sys::set_recv_errors(socket, true).unwrap();
-            uv_sys::set_gro(socket, true).unwrap();
+            uv_sys::option::bind_to_device(socket, Some("gone")).unwrap();
+            uv_sys::option::set_recv_ttl(socket, true).unwrap();
+            uv_sys::option::set_recv_errors(socket, true).unwrap();
+            uv_sys::option::set_gro(socket, true).unwrap();
         }));
         remove();
         for (ip, socket) in loopbacks().into_iter().zip(sockets) {
@@ -271,7 +275,7 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
             assert_eq!(refusal(&udp, socket), Errno::ENODEV);
             assert!(!udp.options().recv_ttl());
             udp.bind(SocketAddr::new(ip, 0)).unwrap();
-            assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)), Ok(Ok(false)));
+            assert_eq!(udp.with_fd(|fd| uv_sys::option::gro(fd)), Ok(Ok(false)));
         }
     });
 }
@@ -279,11 +283,11 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
 /// Offers a descriptor that is refused: why, once it is known to have come back as it was.
 fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
     let fd = fd.into();
-    uv_sys::set_nonblocking(&fd, false).unwrap();
+    uv_sys::socket::set_nonblocking(&fd, false).unwrap();
     let number = fd.as_raw_fd();
     let (errno, fd) = udp.open(fd).unwrap_err();
     assert_eq!(fd.as_raw_fd(), number, "{errno}");
-    assert_eq!(uv_sys::nonblocking(&fd), Ok(false), "{errno}");
+    assert_eq!(uv_sys::socket::nonblocking(&fd), Ok(false), "{errno}");
     errno
 }
 

@@ -375,7 +375,10 @@ fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
             run_until(&event_loop, || arrivals(&back).len() == count);
             settle(&event_loop);
         }
-        assert_eq!(udp.with_fd(|fd| uv_sys::gro(fd)).unwrap(), Ok(false));
+        assert_eq!(
+            udp.with_fd(|fd| uv_sys::option::gro(fd)).unwrap(),
+            Ok(false)
+        );
     }
 }
 

@@ -154,7 +154,7 @@ fn off_at_first(stage: &Stage) -> Verdict {
     let transmit = Transmit::new(b"hello")
         .with_destination(udp.local_addr()?)
         .with_tos(0xba);
-    uv_sys::sendmsg(&sender, &transmit)?;
+    uv_sys::message::sendmsg(&sender, &transmit)?;
     stage.until("it is delivered", || seen.len() == 1)?;
     ensure_eq!(seen.all(), [Metadata::default()], "what came beside it");
     Ok(())
@@ -174,7 +174,7 @@ fn switched(
             .with_destination(to)
             .with_tos(0xba)
             .with_ttl(33);
-        uv_sys::sendmsg(&sender, &transmit)?;
+        uv_sys::message::sendmsg(&sender, &transmit)?;
         stage.until("it is delivered", || seen.len() == round + 1)?;
     }
     let seen = seen.all();
@@ -216,8 +216,8 @@ fn drops(stage: &Stage) -> Verdict {
 /// A raw socket that asks for all that can come beside a datagram.
 fn observer(stage: &Stage) -> Result<Raw, Broken> {
     let raw = stage.raw()?;
-    uv_sys::set_recv_tos(&raw, true)?;
-    uv_sys::set_recv_ttl(&raw, true)?;
+    uv_sys::option::set_recv_tos(&raw, true)?;
+    uv_sys::option::set_recv_ttl(&raw, true)?;
     Ok(raw)
 }
 
@@ -229,7 +229,7 @@ fn observed(raw: &Raw) -> Result<(String, Option<u8>, Option<u8>), Broken> {
         control: true,
         peek: false,
     };
-    let received = uv_sys::recvmsg(raw, &mut [IoSliceMut::new(&mut buffer)], options)?;
+    let received = uv_sys::message::recvmsg(raw, &mut [IoSliceMut::new(&mut buffer)], options)?;
     let text = String::from_utf8_lossy(buffer.get(..received.len).unwrap_or_default());
     Ok((
         text.into_owned(),
@@ -316,7 +316,7 @@ fn ecn_alone(stage: &Stage) -> Verdict {
             let seen = marked_in_every_form(stage, &udp, to, &raw)?;
             ensure_eq!(seen, [Some(dscp | 0b10); 9], "with a DSCP of the handle");
         }
-        udp.with_fd(|fd| uv_sys::set_tos(fd, 0x40))??;
+        udp.with_fd(|fd| uv_sys::option::set_tos(fd, 0x40))??;
         let seen = marked_in_every_form(stage, &udp, to, &raw)?;
         ensure_eq!(seen, [Some(0x42); 9], "with one that was set on its socket");
         if connect {
@@ -476,7 +476,7 @@ fn membership(stage: &Stage, near_side: &Near, by_source: bool) -> Verdict {
         SocketAddr::new(group, udp.local_addr()?.port()),
     );
     let sender = Raw::bind((near(stage.family), 0).into())?;
-    uv_sys::set_multicast_interface(&sender, interface)?;
+    uv_sys::multicast::set_multicast_interface(&sender, interface)?;
     let source = near(stage.family);
     let say = |text: &str| -> Verdict {
         sender.send(text, to)?;
@@ -530,7 +530,7 @@ fn loops(stage: &Stage, near_side: &Near) -> Verdict {
     let to = SocketAddr::new(group, member.local_addr()?.port());
     let there = far.raw(SocketAddr::new(stage.family.unspecified(), to.port()))?;
     let index = far.run(|| uv_udp::interface_index("far"))??;
-    uv_sys::join_multicast(&there, group, Interface::Index(index))?;
+    uv_sys::multicast::join_multicast(&there, group, Interface::Index(index))?;
     let udp = stage.bound_to_wildcard()?;
     udp.options().set_multicast_interface(interface)?;
     udp.try_send_to(b"to all", to)?;

@@ -117,13 +117,16 @@ fn by_selector(stage: &Stage) -> Verdict {
 
 /// What two raw sockets get which ask for an even and an odd CPU.
 fn raw_by_incoming_cpu(stage: &Stage) -> Result<([usize; 2], [usize; 2]), Broken> {
-    let (one, other) = (uv_sys::socket(stage.family)?, uv_sys::socket(stage.family)?);
+    let (one, other) = (
+        uv_sys::socket::socket(stage.family)?,
+        uv_sys::socket::socket(stage.family)?,
+    );
     let mut to = stage.loopback();
     for (cpu, socket) in [&one, &other].into_iter().enumerate() {
-        uv_sys::set_reuse_port(socket, true)?;
-        uv_sys::set_incoming_cpu(socket, u32::from(cpu == 1))?;
-        uv_sys::bind(socket, &to)?;
-        to = uv_sys::local_addr(socket)?;
+        uv_sys::option::set_reuse_port(socket, true)?;
+        uv_sys::option::set_incoming_cpu(socket, u32::from(cpu == 1))?;
+        uv_sys::socket::bind(socket, &to)?;
+        to = uv_sys::socket::local_addr(socket)?;
     }
     let sent = send_from_each_cpu(stage, to)?;
     let raws = [
@@ -196,13 +199,13 @@ fn send_flows(stage: &Stage, to: SocketAddr) -> Verdict {
 fn raw_split(stage: &Stage) -> Result<[usize; 2], Broken> {
     let (peer, mut to) = (stage.raw()?, stage.loopback());
     let bind = || {
-        let socket = uv_sys::socket(stage.family)?;
-        uv_sys::set_reuse_port(&socket, true)?;
-        uv_sys::bind(&socket, &to)?;
-        to = uv_sys::local_addr(&socket)?;
+        let socket = uv_sys::socket::socket(stage.family)?;
+        uv_sys::option::set_reuse_port(&socket, true)?;
+        uv_sys::socket::bind(&socket, &to)?;
+        to = uv_sys::socket::local_addr(&socket)?;
         Ok(Raw::from_socket(socket.into())?)
     };
-    let connect = |socket: &Raw| Ok(uv_sys::connect(socket, &peer.address())?);
+    let connect = |socket: &Raw| Ok(uv_sys::socket::connect(socket, &peer.address())?);
     let group = Split::new(stage.family, bind, connect)?;
     send_flows(stage, group.later.address())?;
     Ok([group.early.rest()?.len(), group.later.rest()?.len()])

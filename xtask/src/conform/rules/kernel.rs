@@ -62,7 +62,7 @@ fn get<O: GetSockOpt>(fd: &impl AsFd, option: O) -> Result<O::Val, Errno> {
 }
 
 fn read_by_others(stage: &Stage) -> Verdict {
-    let fd = uv_sys::socket(stage.family)?;
+    let fd = uv_sys::socket::socket(stage.family)?;
     let spy = fd.try_clone()?;
     let udp = Udp::adopt(&stage.event_loop, fd)?;
     for on in [true, false] {
@@ -363,7 +363,7 @@ fn discovery(stage: &Stage, here: &Near) -> Verdict {
 fn path_mtu(stage: &Stage, here: &Near) -> Verdict {
     let _cable = here.cable()?;
     here.ip("link set near mtu 1400")?;
-    let fd = uv_sys::socket(stage.family)?;
+    let fd = uv_sys::socket::socket(stage.family)?;
     let spy = fd.try_clone()?;
     let udp = Udp::adopt(&stage.event_loop, fd)?;
     udp.connect(SocketAddr::new(far(stage.family), 9))?;
@@ -429,12 +429,12 @@ fn without_privilege(stage: &Stage) -> Verdict {
 
 fn capabilities(stage: &Stage) -> Verdict {
     fn takes<O: SetSockOpt>(option: O, value: &O::Val) -> Result<bool, Broken> {
-        let fd = uv_sys::socket(Family::V4)?;
+        let fd = uv_sys::socket::socket(Family::V4)?;
         Ok(setsockopt(&fd, option, value).is_ok())
     }
     /// Some kernels take an option that they do nothing about.
     fn knows(option: impl GetSockOpt) -> Result<bool, Broken> {
-        Ok(get(&uv_sys::socket(Family::V4)?, option).is_ok())
+        Ok(get(&uv_sys::socket::socket(Family::V4)?, option).is_ok())
     }
     let found = uv_udp::capabilities();
     let clock = nix::libc::sock_txtime {

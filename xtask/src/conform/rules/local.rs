@@ -153,9 +153,9 @@ fn wildcard_comes_back(stage: &Stage) -> Verdict {
 /// Tries to take the address over, with and without the option that lets sockets share.
 fn takes_over(address: SocketAddr) -> Result<(), Broken> {
     for share in [false, true] {
-        let socket = uv_sys::socket(Family::of(&address))?;
-        uv_sys::set_reuse_address(&socket, share)?;
-        let bound = uv_sys::bind(&socket, &address);
+        let socket = uv_sys::socket::socket(Family::of(&address))?;
+        uv_sys::option::set_reuse_address(&socket, share)?;
+        let bound = uv_sys::socket::bind(&socket, &address);
         ensure_eq!(
             bound,
             Err(Errno::EADDRINUSE),
@@ -279,7 +279,7 @@ fn descriptor_keeps_its_number(stage: &Stage) -> Verdict {
         ensure_eq!(udp.fileno()?, number, "the descriptor, connected anew");
         udp.disconnect()?;
         ensure_eq!(udp.fileno()?, number, "the descriptor, disconnected");
-        let local = udp.with_fd(|fd| uv_sys::local_addr(fd))?;
+        let local = udp.with_fd(|fd| uv_sys::socket::local_addr(fd))?;
         ensure_eq!(local, Ok(here), "the address of its socket");
     }
     Ok(())

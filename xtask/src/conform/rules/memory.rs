@@ -402,11 +402,11 @@ fn lose_some(stage: &Stage, udp: &Udp, delivered: &Counter) -> Result<u64, Broke
         .with_segment_size(size);
     // The handle gets to know that there are bursts.
     for _ in 0..20 {
-        uv_sys::sendmsg(&sender, &message)?;
+        uv_sys::message::sendmsg(&sender, &message)?;
         stage.a_little_longer()?;
     }
     for _ in 0..100 {
-        uv_sys::sendmsg(&sender, &message)?;
+        uv_sys::message::sendmsg(&sender, &message)?;
     }
     stage.a_little_longer()?;
     let lost = 120 * SEGMENTS - delivered.get();

@@ -90,7 +90,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// A handle, and a second descriptor of its socket.
 fn watched(stage: &Stage) -> Result<(Udp, OwnedFd), Broken> {
-    let fd = uv_sys::socket(stage.family)?;
+    let fd = uv_sys::socket::socket(stage.family)?;
     let spy = fd.try_clone()?;
     Ok((Udp::adopt(&stage.event_loop, fd)?, spy))
 }
@@ -123,38 +123,50 @@ fn set_everything(udp: &Udp) -> Result<(), Errno> {
 fn everything_is_set(fd: impl AsFd) -> Verdict {
     let fd = fd.as_fd();
     let numbers = (
-        uv_sys::ttl(fd)?,
-        uv_sys::tos(fd)?,
-        uv_sys::priority(fd)?,
-        uv_sys::incoming_cpu(fd)?,
-        uv_sys::multicast_ttl(fd)?,
+        uv_sys::option::ttl(fd)?,
+        uv_sys::option::tos(fd)?,
+        uv_sys::option::priority(fd)?,
+        uv_sys::option::incoming_cpu(fd)?,
+        uv_sys::multicast::multicast_ttl(fd)?,
     );
     let expected = (9, 0xb8, 3, Some(0), 5);
     ensure_eq!(numbers, expected, "TTL, TOS, priority, CPU, multicast TTL");
     if uv_udp::capabilities().segmentation {
-        let segment_size = uv_sys::segment_size(fd)?;
+        let segment_size = uv_sys::option::segment_size(fd)?;
         ensure_eq!(segment_size, NonZeroU16::new(1200), "segment size");
     }
     // Linux tells twice what was set (socket(7)).
-    let buffers = (uv_sys::send_buffer_size(fd)?, uv_sys::recv_buffer_size(fd)?);
+    let buffers = (
+        uv_sys::option::send_buffer_size(fd)?,
+        uv_sys::option::recv_buffer_size(fd)?,
+    );
     ensure_eq!(buffers, (40_000, 60_000), "buffer sizes");
-    let discovery = uv_sys::path_mtu_discovery(fd)?;
+    let discovery = uv_sys::option::path_mtu_discovery(fd)?;
     ensure_eq!(discovery, PathMtuDiscovery::Probe, "path MTU discovery");
     ensure_eq!(
-        uv_sys::txtime(fd)?,
+        uv_sys::option::txtime(fd)?,
         Some(TxTimeClock::Monotonic),
         "the clock"
     );
     for (name, on) in [
-        ("broadcast", uv_sys::broadcast(fd)?),
-        ("not looping multicast", !uv_sys::multicast_loop(fd)?),
-        ("its own groups only", !uv_sys::multicast_all(fd)?),
-        ("full reports", uv_sys::recv_errors(fd)?),
-        ("receiving the TOS", uv_sys::recv_tos(fd)?),
-        ("receiving the TTL", uv_sys::recv_ttl(fd)?),
-        ("receiving the destination", uv_sys::recv_packet_info(fd)?),
-        ("receiving the time", uv_sys::recv_timestamps(fd)?),
-        ("receiving drops", uv_sys::recv_drops(fd)?),
+        ("broadcast", uv_sys::option::broadcast(fd)?),
+        (
+            "not looping multicast",
+            !uv_sys::multicast::multicast_loop(fd)?,
+        ),
+        (
+            "its own groups only",
+            !uv_sys::multicast::multicast_all(fd)?,
+        ),
+        ("full reports", uv_sys::option::recv_errors(fd)?),
+        ("receiving the TOS", uv_sys::option::recv_tos(fd)?),
+        ("receiving the TTL", uv_sys::option::recv_ttl(fd)?),
+        (
+            "receiving the destination",
+            uv_sys::option::recv_packet_info(fd)?,
+        ),
+        ("receiving the time", uv_sys::option::recv_timestamps(fd)?),
+        ("receiving drops", uv_sys::option::recv_drops(fd)?),
     ] {
         ensure!(on, "{name} is off");
     }
@@ -302,7 +314,11 @@ fn path_mtu(stage: &Stage) -> Verdict {
     );
     udp.connect(stage.raw()?.address())?;
     let told = udp.options().path_mtu()?;
-    ensure_eq!(uv_sys::path_mtu(udp.into_fd()?)?, told, "the kernel's");
+    ensure_eq!(
+        uv_sys::option::path_mtu(udp.into_fd()?)?,
+        told,
+        "the kernel's"
+    );
     Ok(())
 }
 
@@ -361,7 +377,7 @@ fn for_family(stage: &Stage) -> Verdict {
 }
 
 fn adopted(stage: &Stage) -> Verdict {
-    let unbound = Udp::adopt(&stage.event_loop, uv_sys::socket(stage.family)?)?;
+    let unbound = Udp::adopt(&stage.event_loop, uv_sys::socket::socket(stage.family)?)?;
     ensure_eq!(
         unbound.bind(stage.loopback()),
         Ok(()),
@@ -420,19 +436,19 @@ fn not_adopted(stage: &Stage) -> Verdict {
         }
         Err(error) => stage.note(format_args!("no UDP-Lite here: {error}")),
     }
-    let second = refusal(&stage.bound()?, uv_sys::socket(Family::V4)?)?;
+    let second = refusal(&stage.bound()?, uv_sys::socket::socket(Family::V4)?)?;
     ensure_eq!(second, Errno::EALREADY, "a second socket");
     Ok(())
 }
 
 /// Offers a descriptor that is refused: why, once it is known to have come back as it was.
 fn refusal(udp: &Udp, fd: OwnedFd) -> Result<Errno, Broken> {
-    uv_sys::set_nonblocking(&fd, false)?;
+    uv_sys::socket::set_nonblocking(&fd, false)?;
     let number = fd.as_raw_fd();
     match udp.open(fd) {
         Ok(()) => Err(Broken::new("it was adopted")),
         Err((errno, fd)) => {
-            let now = (fd.as_raw_fd(), uv_sys::nonblocking(&fd)?);
+            let now = (fd.as_raw_fd(), uv_sys::socket::nonblocking(&fd)?);
             ensure_eq!(now, (number, false), "descriptor and mode after {errno}");
             Ok(errno)
         }
@@ -441,12 +457,12 @@ fn refusal(udp: &Udp, fd: OwnedFd) -> Result<Errno, Broken> {
 
 fn refused_comes_back(stage: &Stage, near: &Near) -> Verdict {
     near.ip("link add gone type veth peer name end")?;
-    let tied = uv_sys::socket(stage.family)?;
-    uv_sys::bind_to_device(&tied, Some("gone"))?;
+    let tied = uv_sys::socket::socket(stage.family)?;
+    uv_sys::option::bind_to_device(&tied, Some("gone"))?;
     near.ip("link del gone")?;
     let udp = stage.udp();
     ensure_eq!(refusal(&udp, tied)?, Errno::ENODEV, "a device that is gone");
-    let good = || uv_sys::socket(stage.family);
+    let good = || uv_sys::socket::socket(stage.family);
     udp.bind(stage.loopback())?;
     ensure_eq!(refusal(&udp, good()?)?, Errno::EALREADY, "a second socket");
     udp.close(|_| ())?;
@@ -463,9 +479,12 @@ fn into_fd(stage: &Stage) -> Verdict {
     udp.send(b"too", |_, _| ())?;
     let socket = Raw::from_socket(udp.clone().into_fd()?.into())?;
     ensure!(udp.is_closing(), "the handle is open still");
-    let addresses = (uv_sys::local_addr(&socket)?, uv_sys::peer_addr(&socket)?);
+    let addresses = (
+        uv_sys::socket::local_addr(&socket)?,
+        uv_sys::socket::peer_addr(&socket)?,
+    );
     ensure_eq!(addresses, (address, peer.address()), "its addresses");
-    ensure_eq!(uv_sys::ttl(&socket)?, 9, "its TTL");
+    ensure_eq!(uv_sys::option::ttl(&socket)?, 9, "its TTL");
     ensure_eq!(peer.recv_texts(2)?, ["queued", "too"], "what was queued");
     peer.send("answer", address)?;
     ensure_eq!(socket.recv_text()?, "answer", "what it receives");

@@ -351,7 +351,7 @@ fn enobufs(stage: &Stage, near: &Near) -> Verdict {
 
 fn enobufs_passes(stage: &Stage, near: &Near) -> Verdict {
     let (peer, results) = (stage.raw()?, Results::default());
-    uv_sys::set_recv_buffer_size(&peer, 1 << 20)?;
+    uv_sys::option::set_recv_buffer_size(&peer, 1 << 20)?;
     let udp = starved(stage, near, &peer)?;
     let before = near.sends_without_buffers(stage.family)?;
     udp.send(&TOO_LARGE, results.of(0))?;

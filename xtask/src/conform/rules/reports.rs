@@ -303,9 +303,9 @@ fn long_datagram(stage: &Stage) -> Verdict {
     ensure!((8..data.len()).contains(&len), "{len} bytes are told of it");
     ensure!(data.starts_with(&report.payload), "it is not the start");
     let raw = stage.raw()?;
-    uv_sys::set_recv_errors(&raw, true)?;
+    uv_sys::option::set_recv_errors(&raw, true)?;
     raw.send(&data, DeadPeer::new(stage.family)?.address())?;
-    let there = uv_sys::recv_error(&raw, &mut [0; 4000])?.payload_len;
+    let there = uv_sys::error_queue::recv_error(&raw, &mut [0; 4000])?.payload_len;
     ensure_eq!(len, there, "bytes told, of those that the kernel has");
     stage.note(format_args!("{len} bytes of it"));
     Ok(())

@@ -313,7 +313,7 @@ fn small_packets(stage: &Stage, here: &Near) -> Verdict {
     let to = SocketAddr::new(far(stage.family), 0);
     let (raw, results) = (cable.raw(to)?, Results::default());
     // Room for all of them: each takes two packets.
-    uv_sys::set_recv_buffer_size(&raw, 1 << 20)?;
+    uv_sys::option::set_recv_buffer_size(&raw, 1 << 20)?;
     here.ip("link set near mtu 1280")?;
     let connected = stage.connected(raw.address())?;
     let unconnected = stage.bound_to_wildcard()?;

@@ -3,10 +3,9 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::net::UdpSocket;
 
-use uv_sys::{
-    DISCONNECT_DROPS_EPHEMERAL_PORT, Errno, RecvBatch, RecvOptions, SendBatch, Transmit, connect,
-    disconnect, local_addr, peer_addr, recvmsg, sendmsg,
-};
+use uv_sys::message::{recvmsg, sendmsg};
+use uv_sys::socket::{DISCONNECT_DROPS_EPHEMERAL_PORT, connect, disconnect, local_addr, peer_addr};
+use uv_sys::{Errno, RecvBatch, RecvOptions, SendBatch, Transmit};
 
 use crate::conform::stage::{Stage, ensure, ensure_eq, numbered};
 use crate::conform::watch::text;

@@ -61,9 +61,9 @@ impl Shared {
 
 /// A socket that asks to share its address.
 fn sharing(family: Family, port_too: bool) -> Result<OwnedFd, Errno> {
-    let socket = uv_sys::socket(family)?;
-    uv_sys::set_reuse_address(&socket, true)?;
-    uv_sys::set_reuse_port(&socket, port_too)?;
+    let socket = uv_sys::socket::socket(family)?;
+    uv_sys::option::set_reuse_address(&socket, true)?;
+    uv_sys::option::set_reuse_port(&socket, port_too)?;
     Ok(socket)
 }
 
@@ -84,7 +84,7 @@ fn attack(family: Family, shared: &Shared) -> Result<Option<String>, Errno> {
         for attempt in 0..ATTEMPTS {
             let which = attempt % 2;
             for address in [address, wildcard] {
-                if uv_sys::bind(&sockets[which], &address).is_err() {
+                if uv_sys::socket::bind(&sockets[which], &address).is_err() {
                     shared.attempts.fetch_add(1, Ordering::Release);
                 } else if *shared.target() == before {
                     let options = ["SO_REUSEADDR", "both options"][which];

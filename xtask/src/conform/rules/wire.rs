@@ -108,7 +108,7 @@ fn observe(raw: &Raw) -> Result<(String, Option<SocketAddr>, Metadata), Broken> 
         control: true,
         peek: false,
     };
-    let received = uv_sys::recvmsg(raw, &mut [IoSliceMut::new(&mut buffer)], options)?;
+    let received = uv_sys::message::recvmsg(raw, &mut [IoSliceMut::new(&mut buffer)], options)?;
     let data = buffer.get(..received.len).unwrap_or_default();
     Ok((text(data), received.source, received.metadata))
 }
@@ -116,8 +116,8 @@ fn observe(raw: &Raw) -> Result<(String, Option<SocketAddr>, Metadata), Broken> 
 fn ttl_and_tos(stage: &Stage) -> Verdict {
     for connect in [false, true] {
         let raw = stage.raw()?;
-        uv_sys::set_recv_tos(&raw, true)?;
-        uv_sys::set_recv_ttl(&raw, true)?;
+        uv_sys::option::set_recv_tos(&raw, true)?;
+        uv_sys::option::set_recv_ttl(&raw, true)?;
         let (udp, way) = match connect {
             true => (stage.connected(raw.address())?, Way::ToPeer),
             false => (stage.bound()?, Way::To(raw.address())),
@@ -345,7 +345,7 @@ fn time_is_kept(stage: &Stage, here: &Near) -> Verdict {
 fn multicast(stage: &Stage, here: &Near) -> Verdict {
     let cable = here.cable()?;
     let remote = cable.raw(SocketAddr::new(stage.family.unspecified(), 0))?;
-    uv_sys::set_recv_ttl(&remote, true)?;
+    uv_sys::option::set_recv_ttl(&remote, true)?;
     let to_all = everybody(stage.family, remote.address().port());
     let udp = stage.bound_to_wildcard()?;
     let by_index = Interface::Index(uv_udp::interface_index("near")?);
@@ -378,7 +378,7 @@ fn multicast(stage: &Stage, here: &Near) -> Verdict {
     udp.join_multicast(group, by_address)?;
     let inbox = Inbox::of(&udp)?;
     let index = cable.run(|| uv_udp::interface_index("far"))??;
-    uv_sys::set_multicast_interface(&remote, Interface::Index(index))?;
+    uv_sys::multicast::set_multicast_interface(&remote, Interface::Index(index))?;
     let to = SocketAddr::new(group, udp.local_addr()?.port());
     remote.send("to the group", to)?;
     stage.until("the member hears it", || inbox.len() == 1)?;

@@ -62,7 +62,7 @@ impl World {
         let peers = self.peers.borrow();
         let peer = &peers[from];
         if let Some(socket) = &peer.socket
-            && uv_sys::set_multicast_interface(socket, interface).is_ok()
+            && uv_sys::multicast::set_multicast_interface(socket, interface).is_ok()
         {
             let id = self.ledger.send(1, Some(group), false).start;
             let stream = Stream {
@@ -105,7 +105,7 @@ impl World {
             // Not as an option of the socket, which the helper sends from as well.
             let mut transmit = Transmit::new(&data).with_destination(address);
             transmit.segment_size = size;
-            let sent = uv_sys::sendmsg(socket, &transmit).is_ok();
+            let sent = uv_sys::message::sendmsg(socket, &transmit).is_ok();
             return self.ledger.is_taken(ids, sent);
         }
         for id in ids {

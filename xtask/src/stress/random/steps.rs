@@ -163,7 +163,7 @@ impl World {
                 udp.bind(SocketAddr::new(family.unspecified(), 0))?;
                 udp
             }
-            Origin::AdoptUnbound => adopt(uv_sys::socket(family)?)?,
+            Origin::AdoptUnbound => adopt(uv_sys::socket::socket(family)?)?,
             Origin::AdoptBound => adopt(raw(any)?.into())?,
             Origin::AdoptConnected(peer) => {
                 let socket = raw(any)?;

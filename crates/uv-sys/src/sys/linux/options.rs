@@ -9,7 +9,7 @@ use super::multicast::interface_name;
 use super::socket::family;
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
-use crate::options::{PathMtuDiscovery, TxTimeClock};
+use crate::option::{PathMtuDiscovery, TxTimeClock};
 
 /// What an option's value may be read into.
 ///

@@ -142,7 +142,7 @@ impl World {
         let data: Vec<_> = ids.flat_map(|id| payload(id, length)).collect();
         let socket = &self.sockets[from].0;
         let size = u16::try_from(length).ok().and_then(NonZeroU16::new);
-        uv_sys::set_segment_size(socket, size.filter(|_| count > 1)).unwrap();
+        uv_sys::option::set_segment_size(socket, size.filter(|_| count > 1)).unwrap();
         assert_eq!(socket.send_to(&data, self.local).unwrap(), data.len());
     }
 }

@@ -101,12 +101,12 @@ impl World {
         fault::clear();
         let event_loop = Loop::new().unwrap();
         let (socket, local) = raw(ip);
-        uv_sys::set_gro(&socket, coalesces).unwrap();
+        uv_sys::option::set_gro(&socket, coalesces).unwrap();
         let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
         udp.options().set_recv_buffer_size(BUFFER).unwrap();
         let sockets: Vec<_> = (0..=PEERS).map(|_| raw(ip)).collect();
         for (socket, _) in &sockets {
-            uv_sys::set_recv_buffer_size(socket, BUFFER).unwrap();
+            uv_sys::option::set_recv_buffer_size(socket, BUFFER).unwrap();
             socket.set_read_timeout(Some(LATEST)).unwrap();
         }
         // It hears nobody but itself, and to others the port is a dead one; nobody else can take it.

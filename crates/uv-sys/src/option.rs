@@ -247,7 +247,7 @@ option! {
 
 option! {
     "IP_RECVERR": bool;
-    /// Keeps errors about sent datagrams in a queue of their own, for [`recv_error`](crate::recv_error) to fetch, with what they were about. The next send or receive call is still told, and sends nothing; on a socket that is not connected it is told of errors only with this on.
+    /// Keeps errors about sent datagrams in a queue of their own, for [`recv_error`](crate::error_queue::recv_error) to fetch, with what they were about. The next send or receive call is still told, and sends nothing; on a socket that is not connected it is told of errors only with this on.
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     set_recv_errors;
@@ -309,7 +309,7 @@ pub fn path_mtu(fd: impl AsFd) -> Result<usize> {
 
 /// Ties the socket to an interface by its name, or unties it.
 ///
-/// [`disconnect`](crate::disconnect) undoes it on Linux; set it again afterwards.
+/// [`disconnect`](crate::socket::disconnect) undoes it on Linux; set it again afterwards.
 ///
 /// # Errors
 ///
