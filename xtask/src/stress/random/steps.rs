@@ -406,7 +406,11 @@ impl World {
                 udp.unreference();
                 Ok(())
             }
-            Setting::Runs(on) => udp.options().set_gro(on),
+            Setting::Runs(on) => match udp.options().set_gro(on) {
+                // Coalescing that is on stays on.
+                Err(Errno::EBUSY) if !on && udp.options().gro() => Ok(()),
+                result => result,
+            },
             Setting::Retransmit(count) => {
                 actor.retransmits.set(count);
                 Ok(())
