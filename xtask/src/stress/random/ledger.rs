@@ -87,6 +87,11 @@ impl Ledger {
         self.senders.borrow_mut()[sender] = Some(address);
     }
 
+    /// The handle lost its address: what it had queued leaves from another one.
+    pub(super) fn forget_address(&self, sender: usize) {
+        self.senders.borrow_mut()[sender] = None;
+    }
+
     pub(super) fn address(&self, sender: usize) -> Option<SocketAddr> {
         self.senders.borrow()[sender]
     }
