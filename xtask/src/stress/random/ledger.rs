@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     broken: RefCell<Option<(Check, String)>>,
     /// The local addresses of all senders that there ever were, once they are known.
     senders: RefCell<Vec<Option<SocketAddr>>>,
+    /// Addresses that handles had and lost.
+    lost: RefCell<Vec<SocketAddr>>,
     sent: RefCell<Vec<Sent>>,
     /// The last datagram of a stream that a receiver got.
     last: RefCell<HashMap<(Stream, usize), usize>>,
@@ -87,9 +89,10 @@ impl Ledger {
         self.senders.borrow_mut()[sender] = Some(address);
     }
 
-    /// The handle lost its address: what it had queued leaves from another one.
-    pub(super) fn forget_address(&self, sender: usize) {
-        self.senders.borrow_mut()[sender] = None;
+    /// The handle lost its address: what it had queued leaves from another one, and what it had received came to this one.
+    pub(super) fn lose_address(&self, sender: usize) {
+        let lost = self.senders.borrow_mut()[sender].take();
+        self.lost.borrow_mut().extend(lost);
     }
 
     pub(super) fn address(&self, sender: usize) -> Option<SocketAddr> {
@@ -192,7 +195,9 @@ impl Ledger {
         };
         sent.arrived = true;
         if let (Some(to), Some(own)) = (sent.to, own) {
-            let is_there = same(to, own) || to.ip().is_multicast() && to.port() == own.port();
+            let is_there = same(to, own)
+                || to.ip().is_multicast() && to.port() == own.port()
+                || self.lost.borrow().iter().any(|lost| same(*lost, to));
             self.require(is_there, Check::Peer, || {
                 format!("datagram {id} was accepted for {to} and came to {own}")
             });

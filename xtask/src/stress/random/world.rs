@@ -243,7 +243,7 @@ impl World {
                 self.require(may_change, Check::Address, || {
                     format!("the local address {known} was lost")
                 });
-                self.ledger.forget_address(actor.sender.get());
+                self.ledger.lose_address(actor.sender.get());
                 actor.sender.set(self.ledger.add_sender(None));
             }
             return;
@@ -259,7 +259,7 @@ impl World {
                 self.require(may_change, Check::Address, || {
                     format!("the local address went from {known} to {address}")
                 });
-                self.ledger.forget_address(actor.sender.get());
+                self.ledger.lose_address(actor.sender.get());
                 actor.sender.set(self.ledger.add_sender(Some(address)));
             }
         }
