@@ -63,7 +63,7 @@ impl SocketState {
     ) -> Result<()> {
         let disconnected = self.disconnect_in_place(owner, socket, address, held.as_ref());
         if let Some(HeldPort { fd, sharing }) = held {
-            // If this fails, the kernel still prefers the socket that was bound last.
+            // If this fails, what comes to the second socket after it is drained is lost.
             let _ = connect_to_self(&fd);
             if owner.requests_metadata() {
                 // The kernel looks up metadata when a datagram is received. Without it, it is still a datagram.
@@ -185,9 +185,10 @@ impl SocketState {
         let (family, is_bound) = (Family::of(&address), shared.is_some());
         let interest = socket.interest();
         // From here on everything comes to the new socket, if that is bound.
-        if is_bound && connect_to_self(socket).is_err() {
-            // Where that fails too, the socket hears its peer until it is closed in a moment.
-            let _ = uv_sys::socket::disconnect(socket);
+        if is_bound {
+            // Where that fails, the socket hears its peer until it is closed in a moment. Disconnected, it would also hear those
+            // whose earlier datagrams are in the new socket.
+            let _ = connect_to_self(socket);
         }
         owner.drain(socket.as_fd());
         if let Some(sharing) = shared {
