@@ -40,7 +40,7 @@
 //!
 //! Asking the poller costs as much as a datagram, so under [`RunMode::Default`] the loop does not ask while it has work it
 //! can see without asking, for [`MAX_UNPOLLED_ITERATIONS`] iterations at most: handles that only the poller knows of keep
-//! their turn. It asks more often while sends are flushed, at once where a handle says so ([`Handle::ask_poller`]), and beside an
+//! their turn. It asks more often while sends are flushed, at once where a handle type requests it ([`Loop::force_poll`]), and beside an
 //! idle hook, whose work may be long, every time.
 //!
 //! # Writing a handle
@@ -115,7 +115,6 @@ struct Readme;
 
 mod any_handle;
 mod callback;
-mod changes;
 mod clock;
 mod core;
 mod deadlines;
@@ -123,24 +122,27 @@ mod event_loop;
 mod handle;
 mod hook_list;
 mod hooks;
+mod interest;
 mod iteration;
 mod methods;
+mod phase;
 mod poll_source;
+mod posts;
 mod proxy;
 mod queue;
-mod source;
 mod timer;
 
 pub use any_handle::AnyHandle;
 pub use callback::Callback;
-pub use event_loop::{Loop, RunMode};
-pub use handle::{Handle, HandleId};
-pub use hook_list::HookPhase;
+pub use core::HandleId;
+pub use event_loop::Loop;
+pub use handle::{Handle, Source};
+
 pub use hooks::{Check, Idle, Prepare};
-pub use iteration::MAX_UNPOLLED_ITERATIONS;
+pub use iteration::{MAX_UNPOLLED_ITERATIONS, RunMode};
+pub use phase::{HookPhase, Phase};
 pub use poll_source::PollSource;
 pub use proxy::{KeepAlive, LoopProxy};
 pub use queue::{Pending, PendingRun, Pool, RequestQueue};
-pub use source::{Phase, Source};
 pub use timer::Timer;
 pub use uv_sys::{Errno, Interest, Payload, Result};

@@ -10,9 +10,9 @@ use uv_sys::{Errno, Result};
 use crate::callback::{Callback, CloseCallback};
 use crate::clock::{self, nanos};
 use crate::event_loop::Loop;
-use crate::handle::Handle;
+use crate::handle::{Handle, Source};
 use crate::methods::simple_handle;
-use crate::source::{Phase, Source};
+use crate::phase::Phase;
 
 /// Calls back once or repeatedly, on the loop's nanosecond clock.
 ///
@@ -178,7 +178,7 @@ impl Source for Inner {
             | Phase::Hook
             | Phase::Flush
             | Phase::Dispatch
-            | Phase::Speculative => {}
+            | Phase::AfterPoll => {}
         }
     }
 }

@@ -425,8 +425,8 @@ fn to_ask_for_a_turn_keeps_nobody_alive() {
 fn a_revisit_comes_with_the_next_dispatch_and_is_no_reason_not_to_wait_for_it() {
     let event_loop = Loop::new().unwrap();
     let turns = Count::default();
-    let probe = Probe::on(&event_loop, Phase::Speculative, turns.counts());
-    probe.schedule(Phase::Speculative);
+    let probe = Probe::on(&event_loop, Phase::AfterPoll, turns.counts());
+    probe.schedule(Phase::AfterPoll);
     assert_eq!(event_loop.poll_timeout(), Ok(None));
     event_loop.run(RunMode::NoWait).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
@@ -516,7 +516,7 @@ fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_nex
     let asks = Probe::on(&event_loop, Phase::Flush, move |probe| {
         probe.schedule(Phase::Flush);
         if counted.up() == 1 {
-            probe.ask_poller();
+            probe.event_loop().unwrap().force_poll();
         }
     });
     asks.set_active(true);
@@ -540,14 +540,14 @@ fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_nex
 fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
     let event_loop = Loop::new().unwrap();
     let turns = Log::new();
-    let probes: Vec<_> = (0..3)
+    let _probes: Vec<_> = (0..3)
         .map(|number| {
             let log = turns.clone();
             let probe = Probe::on(&event_loop, Phase::Flush, move |probe| {
-                log.add((probe.iteration(), number));
+                log.add((probe.event_loop().unwrap().iteration_count(), number));
                 probe.schedule(Phase::Flush);
                 if number != 1 {
-                    probe.end_flush();
+                    probe.event_loop().unwrap().end_flush();
                 }
             });
             probe.set_active(true);
@@ -555,7 +555,7 @@ fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
             probe
         })
         .collect();
-    assert_eq!(probes[0].iteration(), 0, "the first is still to come");
+    assert_eq!(event_loop.iteration_count(), 0);
     for _ in 0..4 {
         event_loop.run(RunMode::NoWait).unwrap();
     }

@@ -161,7 +161,7 @@ fn a_timeout_counts_from_the_call_and_not_from_the_clock_of_a_loop_that_worked_b
     let fired = Count::default();
     let counted = fired.clone();
     inside(&event_loop, move |event_loop| {
-        event_loop.now();
+        let _ = event_loop.now();
         work(event_loop, WORK);
         let due = event_loop.now() + WORK + 100_000;
         let timer = Timer::new(event_loop);

@@ -217,7 +217,7 @@ impl RecvState {
     /// Whether the handle receives and only the poller can tell it of datagrams.
     pub(crate) fn waits_for_poller(&self, handle: &Handle) -> bool {
         let scheduled =
-            handle.is_scheduled(Phase::Dispatch) || handle.is_scheduled(Phase::Speculative);
+            handle.is_scheduled(Phase::Dispatch) || handle.is_scheduled(Phase::AfterPoll);
         self.is_started() && !scheduled
     }
 
@@ -296,7 +296,7 @@ impl RecvState {
                         self.drain_error_queue(cx);
                     }
                     if self.predictor.expects_more() {
-                        cx.handle.schedule(Phase::Speculative);
+                        cx.handle.schedule(Phase::AfterPoll);
                     }
                     break;
                 }
