@@ -1,4 +1,4 @@
-//! The state of a loop, and what its handles request of it. [`iteration`](crate::iteration) runs them.
+//! The state of a loop, and what its handles request of it. The module `iteration` runs them.
 //!
 //! `S` is the type of the loop's sources. This module knows only what the loop needs of it: [`Runnable`].
 

@@ -65,7 +65,7 @@ impl Errno {
     #[doc(alias = "errno")]
     #[must_use]
     pub fn last() -> Errno {
-        Errno(crate::sys::last_errno())
+        Errno(crate::sys::errno::last_errno())
     }
 
     /// The name: `"ECONNREFUSED"`; `"EUNKNOWN"` for a number without one.

@@ -28,17 +28,17 @@ use crate::errno::{Errno, Result};
 /// A syscall that can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Call {
-    /// [`sendmsg`](crate::message::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
+    /// [`sendmsg`](super::message::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
     Sendmsg,
     /// [`SendBatch::send`](crate::SendBatch::send) of two messages or more.
     Sendmmsg,
-    /// [`recvmsg`](crate::message::recvmsg), by whatever syscall, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
+    /// [`recvmsg`](super::message::recvmsg), by whatever syscall, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
     Recvmsg,
     /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 2 or more.
     Recvmmsg,
-    /// [`connect`](crate::socket::connect) and [`disconnect`](crate::socket::disconnect).
+    /// [`connect`](super::socket::connect) and [`disconnect`](super::socket::disconnect).
     Connect,
-    /// [`bind`](crate::socket::bind).
+    /// [`bind`](super::socket::bind).
     Bind,
     /// `Poller::wait`, each time that it asks the kernel. `EINTR` is a signal.
     EpollWait,
@@ -95,7 +95,7 @@ pub fn script(call: Call, plan: impl IntoIterator<Item = Fault>) {
 }
 
 /// Takes these features away from the kernel, for this thread's calls, and gives back those that were taken before: their
-/// options answer `ENOPROTOOPT`, and [`capabilities`](crate::capabilities) finds them out anew in each call.
+/// options answer `ENOPROTOOPT`, and [`capabilities`](super::capabilities()) finds them out anew in each call.
 ///
 /// ```
 /// use std::net::UdpSocket;

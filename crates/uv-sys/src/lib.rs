@@ -52,6 +52,7 @@ mod addr;
 mod buffer;
 mod capabilities;
 mod cmsg;
+mod control_message;
 mod copy;
 mod errno;
 pub mod error_queue;
@@ -60,28 +61,41 @@ pub mod fault;
 pub mod message;
 pub mod multicast;
 pub mod option;
+mod option_value;
 mod payload;
 #[cfg(feature = "poller")]
+mod poll_instance;
+#[cfg(feature = "poller")]
 mod poller;
+mod queued_error;
+#[cfg(feature = "poller")]
+mod readiness;
 mod receive;
+mod received;
 mod send;
 pub mod socket;
 mod sys;
 mod transmit;
+mod transmit_control;
 
 pub use addr::Family;
 pub use buffer::{RecvBuffer, UninitSlice};
 pub use capabilities::{Capabilities, capabilities};
-pub use cmsg::{ControlEncoder, ControlMessage, ControlMessages};
+pub use cmsg::{ControlEncoder, ControlMessages};
+pub use control_message::ControlMessage;
 pub use copy::copy_options;
 pub use errno::{Errno, Result};
-pub use error_queue::{ErrorOrigin, ExtendedError, QueuedError};
-pub use multicast::Interface;
-pub use option::{PathMtuDiscovery, TxTimeClock};
+pub use option_value::{Interface, PathMtuDiscovery, TxTimeClock};
 pub use payload::{MAX_DATAGRAM, MAX_SLICES, Payload};
 #[cfg(feature = "poller")]
-pub use poller::{Interest, PollEvent, PollEvents, Poller, Registration};
-pub use receive::{Metadata, Received, RecvBatch, RecvOptions};
+pub use poll_instance::PollEvents;
+#[cfg(feature = "poller")]
+pub use poller::{Poller, Registration};
+pub use queued_error::{ErrorOrigin, ExtendedError, QueuedError};
+#[cfg(feature = "poller")]
+pub use readiness::{Interest, PollEvent};
+pub use receive::RecvBatch;
+pub use received::{Metadata, Received, RecvOptions};
 pub use send::SendBatch;
 pub use transmit::{Ecn, PacketInfo, Transmit};
 

@@ -1,23 +1,12 @@
 //! Multicast: groups, and how what is sent to them goes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use crate::errno::{Errno, Result};
 use crate::option::option;
+pub use crate::option_value::Interface;
 use crate::sys::multicast as sys;
-
-/// A network interface, as the multicast options take it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Interface {
-    /// The one that the routing table says.
-    #[default]
-    Any,
-    /// By index: see [`interface_index`]. 0 is any.
-    Index(u32),
-    /// By one of its addresses. IPv4 only: `EAFNOSUPPORT` on IPv6.
-    Address(Ipv4Addr),
-}
 
 /// The index of the interface with this name.
 ///

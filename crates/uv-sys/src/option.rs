@@ -11,6 +11,7 @@ use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 
 use crate::errno::{Errno, Result};
+pub use crate::option_value::{PathMtuDiscovery, TxTimeClock};
 use crate::sys::options as sys;
 
 /// Exports the setter and the getter of one option. Each is told about; the C name finds both.
@@ -36,38 +37,6 @@ macro_rules! option {
     };
 }
 pub(crate) use option;
-
-/// How a socket finds out, and minds, how large a packet may be on the way to a destination.
-#[doc(alias = "IP_MTU_DISCOVER")]
-#[doc(alias = "IPV6_MTU_DISCOVER")]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum PathMtuDiscovery {
-    /// Never forbids fragmentation.
-    #[doc(alias = "IP_PMTUDISC_DONT")]
-    Off,
-    /// Forbids fragmentation on the way while a datagram fits the known path MTU, fragments it itself otherwise. What
-    /// Linux does by default.
-    #[doc(alias = "IP_PMTUDISC_WANT")]
-    Want,
-    /// Forbids fragmentation: a datagram larger than the known path MTU is `EMSGSIZE`.
-    #[doc(alias = "IP_PMTUDISC_DO")]
-    Do,
-    /// Forbids fragmentation, and minds the interface's MTU only, whatever is known of the path: for transports that
-    /// probe on their own ([RFC 8899](https://www.rfc-editor.org/rfc/rfc8899)).
-    #[doc(alias = "IP_PMTUDISC_PROBE")]
-    Probe,
-}
-
-/// The clock of [`Transmit::transmit_at`](crate::Transmit::transmit_at).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TxTimeClock {
-    /// The monotonic clock, as the queueing discipline `fq` takes it.
-    #[doc(alias = "CLOCK_MONOTONIC")]
-    Monotonic,
-    /// International atomic time, as `etf` takes it; needs `CAP_NET_ADMIN`.
-    #[doc(alias = "CLOCK_TAI")]
-    Tai,
-}
 
 option! {
     "SO_REUSEADDR": bool;
@@ -247,7 +216,7 @@ option! {
 
 option! {
     "IP_RECVERR": bool;
-    /// Keeps errors about sent datagrams in a queue of their own, for [`recv_error`](crate::error_queue::recv_error) to fetch, with what they were about. The next send or receive call is still told, and sends nothing; on a socket that is not connected it is told of errors only with this on.
+    /// Keeps errors about sent datagrams in a queue of their own, for [`recv_error`](super::error_queue::recv_error) to fetch, with what they were about. The next send or receive call is still told, and sends nothing; on a socket that is not connected it is told of errors only with this on.
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     set_recv_errors;
@@ -309,7 +278,7 @@ pub fn path_mtu(fd: impl AsFd) -> Result<usize> {
 
 /// Ties the socket to an interface by its name, or unties it.
 ///
-/// [`disconnect`](crate::socket::disconnect) undoes it on Linux; set it again afterwards.
+/// [`disconnect`](super::socket::disconnect) undoes it on Linux; set it again afterwards.
 ///
 /// # Errors
 ///

@@ -12,7 +12,7 @@ pub const MAX_DATAGRAM: usize = 65_507;
 /// The largest number of slices in one payload: `IOV_MAX`.
 #[doc(alias = "IOV_MAX")]
 #[doc(alias = "UIO_MAXIOV")]
-pub const MAX_SLICES: usize = crate::sys::IOV_MAX;
+pub const MAX_SLICES: usize = crate::sys::limits::IOV_MAX;
 
 /// The bytes of one datagram (or of one run of segments): in one piece, or in pieces that are sent one after another.
 ///

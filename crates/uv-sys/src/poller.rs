@@ -5,35 +5,18 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
 use crate::errno::{Errno, Result};
-use crate::sys::{epoll as sys, fork, socket};
-
-bitflags::bitflags! {
-    /// What a descriptor is watched for.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Interest: u8 {
-        /// There is something to read, or an error to fetch.
-        const READABLE = 1;
-        /// There is room to write, or an error to fetch.
-        const WRITABLE = 2;
-    }
-}
-
-impl Interest {
-    /// Nothing: not even errors.
-    pub const NONE: Interest = Interest::empty();
-}
-
-/// The key that `polling` keeps for itself.
-const RESERVED_KEY: usize = usize::MAX;
+use crate::poll_instance::{Instance, PollEvents, RESERVED_KEY};
+use crate::readiness::Interest;
+use crate::sys::{epoll as sys, socket};
 
 /// Waits for descriptors to become ready. Clones share one poller.
 ///
@@ -72,48 +55,6 @@ const RESERVED_KEY: usize = usize::MAX;
 #[derive(Clone)]
 pub struct Poller {
     first: Arc<Instance>,
-}
-
-/// One kernel object, which one process made.
-struct Instance {
-    polling: Arc<polling::Poller>,
-    /// Whether `polling`'s kernel object can be waited for without it. See `proves_direct`.
-    direct: bool,
-    /// The process that made it.
-    generation: u32,
-    /// What took its place after a fork. Both stay until the poller is dropped, so that borrowed descriptors hold.
-    successor: OnceLock<Box<Instance>>,
-}
-
-impl Instance {
-    fn new() -> Result<Instance> {
-        fork::install()?;
-        let generation = fork::generation();
-        let polling = polling::Poller::new()?;
-        // A proof that cannot be made, as without descriptors to make it with, proves nothing.
-        let direct = proves_direct(&polling).unwrap_or(false);
-        Ok(Instance {
-            polling: Arc::new(polling),
-            direct,
-            generation,
-            successor: OnceLock::new(),
-        })
-    }
-
-    #[inline]
-    fn is_own(&self) -> bool {
-        self.generation == fork::generation()
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        // In a child, `polling` would end the watch of the notifier, which the parent needs.
-        if !self.is_own() && sys::replace_by_empty(self.polling.as_fd()).is_err() {
-            // Without a free descriptor: three leak, until the child ends or executes another program.
-            mem::forget(Arc::clone(&self.polling));
-        }
-    }
 }
 
 impl Poller {
@@ -241,72 +182,7 @@ impl Poller {
     #[inline]
     pub fn wait(&self, events: &mut PollEvents, timeout: Option<Duration>) -> Result<()> {
         events.clear();
-        let instance = self.own()?;
-        if !instance.direct {
-            instance
-                .polling
-                .wait(&mut events.polled, timeout)
-                .map_err(Errno::from)?;
-            return Ok(());
-        }
-        match sys::wait(instance.polling.as_fd(), &mut events.direct, timeout) {
-            Err(Errno::EINTR) => return Ok(()),
-            result => result?,
-        }
-        if events.direct.remove(RESERVED_KEY) {
-            instance.clear_notification(events)?;
-        }
-        Ok(())
-    }
-}
-
-impl Instance {
-    /// Lets `polling` read its notifier and arm it again. Other events that it sees meanwhile are dropped: they are
-    /// level-triggered, so that the next wait reports them.
-    #[cold]
-    fn clear_notification(&self, events: &mut PollEvents) -> Result<()> {
-        self.polling
-            .wait(&mut events.polled, Some(Duration::ZERO))?;
-        events.polled.clear();
-        Ok(())
-    }
-}
-
-/// Whether the kernel object of `polling` reports what we believe it does: the key as the user data.
-///
-/// `polling`'s own wait costs three syscalls, or five with a timeout, because it reads and arms its notifier each
-/// time. Waiting directly costs one, but relies on how `polling` encodes keys, which is its private business. So it
-/// has to show it: a notification and a ready descriptor must both arrive as expected, and stay away once cleared.
-fn proves_direct(poller: &polling::Poller) -> Result<bool> {
-    const KEY: usize = 0x0123_4567;
-    let (probe, _other) = std::os::unix::net::UnixDatagram::pair()?;
-    let mut direct = sys::Events::with_capacity(8);
-    let mut polled = polling::Events::new();
-
-    // SAFETY: `probe` is deleted below, before it is dropped, on every path.
-    unsafe { poller.add_with_mode(&probe, Event::writable(KEY), PollMode::Level) }?;
-    let seen = sees(poller, &mut direct, &[KEY]);
-    poller.delete(&probe)?;
-    poller.notify()?;
-    let notified = sees(poller, &mut direct, &[RESERVED_KEY]);
-    poller.wait(&mut polled, Some(Duration::ZERO))?;
-    let cleared = sees(poller, &mut direct, &[]);
-    Ok(seen && notified && cleared)
-}
-
-fn sees(poller: &polling::Poller, events: &mut sys::Events, keys: &[usize]) -> bool {
-    events.clear();
-    loop {
-        match sys::wait(poller.as_fd(), events, Some(Duration::ZERO)) {
-            Err(Errno::EINTR) => {}
-            Err(_) => return false,
-            Ok(()) => {
-                return events
-                    .iter()
-                    .map(|event| event.key)
-                    .eq(keys.iter().copied());
-            }
-        }
+        self.own()?.wait(events, timeout)
     }
 }
 
@@ -463,68 +339,12 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// One descriptor that is ready.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PollEvent {
-    /// The key that it was registered with.
-    pub key: usize,
-    /// It can be read, or has an error to fetch. An error sets both, whatever was asked for.
-    pub readable: bool,
-    /// It can be written, or has an error to fetch.
-    pub writable: bool,
-}
-
-/// What a wait found. Use one again and again: it allocates only when it is made.
-pub struct PollEvents {
-    direct: sys::Events,
-    /// What `polling`'s own wait found, where the direct one cannot serve. Otherwise empty.
-    polled: polling::Events,
-}
-
-impl PollEvents {
-    /// Room for `capacity` events per wait, at least 1 and at most 65,536. More that are ready wait for their turn.
-    #[must_use]
-    pub fn with_capacity(capacity: usize) -> PollEvents {
-        PollEvents {
-            direct: sys::Events::with_capacity(capacity.clamp(1, 65_536)),
-            polled: polling::Events::new(),
-        }
-    }
-
-    /// The events of the last wait.
-    #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = PollEvent> + '_ {
-        self.direct
-            .iter()
-            .chain(self.polled.iter().map(|event| PollEvent {
-                key: event.key,
-                readable: event.readable,
-                writable: event.writable,
-            }))
-    }
-
-    fn clear(&mut self) {
-        self.direct.clear();
-        self.polled.clear();
-    }
-}
-
-impl Default for PollEvents {
-    fn default() -> PollEvents {
-        PollEvents::with_capacity(1024)
-    }
-}
-
-impl fmt::Debug for PollEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::PollEvent;
     use std::os::unix::net::UnixDatagram;
+    use std::sync::OnceLock;
     use std::time::Instant;
 
     const LONG: Option<Duration> = Some(Duration::from_secs(10));

@@ -2,122 +2,18 @@
 
 use std::fmt;
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use crate::buffer::RecvBuffer;
-use crate::cmsg::{ControlMessage, ControlMessages};
+use crate::cmsg::ControlMessages;
 use crate::errno::{Errno, Result};
-use crate::sys::recv as sys;
-use crate::transmit::PacketInfo;
-
-/// What the kernel reported beside a datagram. A field is `None` where the socket was not asked for it, where
-/// [`RecvOptions::control`] was off, and where the kernel does not know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Metadata {
-    /// The bytes contain several datagrams of this length each, the last one perhaps shorter. Asked for with
-    /// [`set_gro`](crate::option::set_gro).
-    #[doc(alias = "UDP_GRO")]
-    pub segment_size: Option<u16>,
-    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Asked for with [`set_recv_tos`](crate::option::set_recv_tos).
-    pub tos: Option<u8>,
-    /// The time to live or hop limit that was left. Asked for with [`set_recv_ttl`](crate::option::set_recv_ttl).
-    pub ttl: Option<u8>,
-    /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](crate::option::set_recv_packet_info).
-    pub destination: Option<PacketInfo>,
-    /// When the kernel received it: nanoseconds since the epoch, by the real-time clock. Asked for with
-    /// [`set_recv_timestamps`](crate::option::set_recv_timestamps).
-    pub timestamp: Option<u64>,
-    /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
-    /// [`set_recv_drops`](crate::option::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that
-    /// [`set_gro`](crate::option::set_gro) made of several datagrams as one.
-    pub kernel_drops: Option<u32>,
-}
-
-impl Metadata {
-    /// Nothing reported.
-    pub const NONE: Metadata = Metadata {
-        segment_size: None,
-        tos: None,
-        ttl: None,
-        destination: None,
-        timestamp: None,
-        kernel_drops: None,
-    };
-
-    /// What these control messages say.
-    #[must_use]
-    pub fn from_control(messages: ControlMessages<'_>) -> Metadata {
-        let mut metadata = Metadata::default();
-        for message in messages {
-            match message {
-                ControlMessage::Gro(size) if size > 0 => metadata.segment_size = Some(size),
-                ControlMessage::Tos(tos) => metadata.tos = Some(tos),
-                ControlMessage::Ttl(ttl) => metadata.ttl = Some(ttl),
-                ControlMessage::PacketInfo(info) => metadata.destination = Some(info),
-                ControlMessage::Timestamp(at) => metadata.timestamp = Some(at),
-                ControlMessage::Drops(drops) => metadata.kernel_drops = Some(drops),
-                _ => {}
-            }
-        }
-        metadata
-    }
-}
-
-/// What one receive brought, beside the bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Received {
-    /// Bytes that were stored.
-    pub len: usize,
-    /// Bytes that the datagram had; more than `len` if it did not fit.
-    #[doc(alias = "MSG_TRUNC")]
-    pub full_len: usize,
-    /// The sender, if it was asked for.
-    pub source: Option<SocketAddr>,
-    /// Whether bytes were lost because they did not fit.
-    pub truncated: bool,
-    /// What else was reported.
-    pub metadata: Metadata,
-}
-
-impl Received {
-    /// No datagram.
-    pub(crate) const NOTHING: Received = Received {
-        len: 0,
-        full_len: 0,
-        source: None,
-        truncated: false,
-        metadata: Metadata::NONE,
-    };
-}
-
-/// What to ask for. Less asked is less to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecvOptions {
-    /// Ask for the sender's address. A connected socket knows it already.
-    pub source: bool,
-    /// Ask for control messages: fill [`Received::metadata`].
-    pub control: bool,
-    /// Leave the datagram where it is, for the next call to find again.
-    #[doc(alias = "MSG_PEEK")]
-    pub peek: bool,
-}
-
-/// The source and nothing else.
-impl Default for RecvOptions {
-    fn default() -> RecvOptions {
-        RecvOptions {
-            source: true,
-            control: false,
-            peek: false,
-        }
-    }
-}
+use crate::received::{Received, RecvOptions};
+use crate::sys::{recv as sys, recv_ring::Ring};
 
 /// Receives one datagram into `bufs`, one after another.
 ///
-/// With [`set_gro`](crate::option::set_gro) on, "one" may be several datagrams of
-/// [`segment_size`](Metadata::segment_size) bytes each; lend 65,535 bytes then.
+/// With [`set_gro`](super::option::set_gro) on, "one" may be several datagrams of
+/// [`segment_size`](crate::Metadata::segment_size) bytes each; lend 65,535 bytes then.
 ///
 /// # Errors
 ///
@@ -186,9 +82,9 @@ pub fn recv_into(
     sys::recv_into(fd.as_fd(), buffer.as_uninit(), options)
 }
 
-/// Receives one datagram and hands out its control messages as they are, beyond what [`Metadata`] has a name for.
+/// Receives one datagram and hands out its control messages as they are, beyond what [`Metadata`](crate::Metadata) has a name for.
 ///
-/// [`RecvOptions::control`] is taken as on, and [`Received::metadata`] is empty: [`Metadata::from_control`] makes it.
+/// [`RecvOptions::control`] is taken as on, and [`Received::metadata`] is empty: [`Metadata::from_control`](crate::Metadata::from_control) makes it.
 /// Messages that `control` is too short for are lost.
 ///
 /// # Errors
@@ -246,12 +142,12 @@ pub fn recvmsg_with_control<'c>(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct RecvBatch {
-    ring: sys::Ring,
+    ring: Ring,
 }
 
 impl RecvBatch {
     /// The most slots that a batch has, which is the most that the kernel fills in one call.
-    pub const MAX_SLOTS: usize = crate::sys::IOV_MAX;
+    pub const MAX_SLOTS: usize = crate::sys::limits::IOV_MAX;
     /// The most bytes that a slot has: no datagram, and no run of datagrams received together, is longer.
     pub const MAX_SLOT_LEN: usize = 65_536;
 
@@ -260,7 +156,7 @@ impl RecvBatch {
     #[must_use]
     pub fn new(slots: usize, slot_len: usize) -> RecvBatch {
         RecvBatch {
-            ring: sys::Ring::new(
+            ring: Ring::new(
                 slots.clamp(1, Self::MAX_SLOTS),
                 slot_len.clamp(1, Self::MAX_SLOT_LEN),
             ),

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use crate::cmsg::ControlEncoder;
 use crate::errno::Result;
 use crate::payload::Payload;
-use crate::sys::send as sys;
+use crate::sys::{send as sys, send_batch::Scratch};
 use crate::transmit::Transmit;
 
 /// Sends one message and returns the bytes taken: all of them, for a datagram goes whole or not at all.
@@ -27,7 +27,7 @@ use crate::transmit::Transmit;
 ///   does not know them.
 /// - `EIO`: segmentation on a route whose device cannot compute checksums.
 /// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
-///   [`set_broadcast`](crate::option::set_broadcast), a firewall.
+///   [`set_broadcast`](super::option::set_broadcast), a firewall.
 /// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no way there, or none from an IPv4 source address that is not of this
 ///   host; `ENODEV`: no such interface to send by.
 /// - `ECONNREFUSED` and others about an **earlier** datagram: Linux hands a pending ICMP error to the next call, which
@@ -108,7 +108,7 @@ pub fn sendmsg_with_control<'a>(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct SendBatch {
-    scratch: sys::Scratch,
+    scratch: Scratch,
 }
 
 impl SendBatch {
@@ -119,7 +119,7 @@ impl SendBatch {
     #[must_use]
     pub fn new() -> SendBatch {
         SendBatch {
-            scratch: sys::Scratch::new(Self::MAX),
+            scratch: Scratch::new(Self::MAX),
         }
     }
 

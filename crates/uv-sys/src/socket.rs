@@ -55,7 +55,7 @@ pub fn bind(fd: impl AsFd, address: &SocketAddr) -> Result<()> {
 ///
 /// `ENETUNREACH`, `EHOSTUNREACH` without a route; `EAGAIN` without a free port; `EINVAL` on Linux if the socket was
 /// connected elsewhere and its source address cannot reach the new peer: [`disconnect`] first; `EAFNOSUPPORT` for an
-/// address of another family; `EACCES` for a broadcast address without [`set_broadcast`](crate::option::set_broadcast).
+/// address of another family; `EACCES` for a broadcast address without [`set_broadcast`](super::option::set_broadcast).
 ///
 /// See [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
 #[doc(alias = "uv_udp_connect")]
@@ -71,7 +71,7 @@ pub fn connect(fd: impl AsFd, peer: &SocketAddr) -> Result<()> {
 ///   ([`DISCONNECT_DROPS_EPHEMERAL_PORT`]): the socket is then unbound, and receives nothing;
 /// - the address that [`connect`] chose for a socket that was bound to the wildcard address: that becomes the wildcard
 ///   again (if the address was named at [`bind`], it stays);
-/// - the device, if it was set by [`bind_to_device`](crate::option::bind_to_device);
+/// - the device, if it was set by [`bind_to_device`](super::option::bind_to_device);
 ///
 /// and one thing is kept that should not be: the filter by an IPv6 peer ([`DISCONNECT_KEEPS_IPV6_FILTER`]).
 ///
@@ -177,7 +177,7 @@ pub fn is_readable(fd: impl AsFd) -> Result<bool> {
 }
 
 /// The number of the user that the socket belongs to: who made it, unless [`set_owner`] changed that. Only sockets of one user
-/// can share a port by [`set_reuse_port`](crate::option::set_reuse_port).
+/// can share a port by [`set_reuse_port`](super::option::set_reuse_port).
 ///
 /// # Errors
 ///

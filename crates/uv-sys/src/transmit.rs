@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use crate::errno::{Errno, Result};
 use crate::payload::Payload;
 
-/// One message for [`sendmsg`](crate::message::sendmsg) or [`SendBatch`](crate::SendBatch): the bytes, and where and how they go.
+/// One message for [`sendmsg`](super::message::sendmsg) or [`SendBatch`](crate::SendBatch): the bytes, and where and how they go.
 ///
 /// What is `None` is left to the socket. Each field that is not costs a control message of 20 to 40 bytes, no syscall; only
 /// [`ecn`](Self::ecn) without [`tos`](Self::tos) costs one per call, which asks the socket for the other bits.
@@ -30,7 +30,7 @@ pub struct Transmit<'a> {
     /// 65,507 bytes in all (65,527 on IPv6) are `EMSGSIZE`. So is, unlike without segmentation, a datagram that would
     /// have to be fragmented on its way out (`EINVAL` on older kernels), and a device without checksum offload is `EIO`.
     /// Where the kernel cannot segment at all it is `ENOPROTOOPT`. Sockets of other protocols pass over it: see
-    /// [`is_udp`](crate::socket::is_udp).
+    /// [`is_udp`](super::socket::is_udp).
     #[doc(alias = "UDP_SEGMENT")]
     pub segment_size: Option<NonZeroU16>,
     /// The whole byte of type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
@@ -38,7 +38,7 @@ pub struct Transmit<'a> {
     #[doc(alias = "IPV6_TCLASS")]
     pub tos: Option<u8>,
     /// The two ECN bits. The other six, the DSCP, are those of [`tos`](Self::tos), or else those that
-    /// [`set_tos`](crate::option::set_tos) set on the socket.
+    /// [`set_tos`](super::option::set_tos) set on the socket.
     pub ecn: Option<Ecn>,
     /// Time to live or hop limit, 1 to 255; 0 is `EINVAL`.
     #[doc(alias = "IP_TTL")]
@@ -48,7 +48,7 @@ pub struct Transmit<'a> {
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     pub source: Option<PacketInfo>,
-    /// When the datagram may leave: nanoseconds of the clock that [`set_txtime`](crate::option::set_txtime) chose, `EINVAL` where it
+    /// When the datagram may leave: nanoseconds of the clock that [`set_txtime`](super::option::set_txtime) chose, `EINVAL` where it
     /// chose none and `ENOPROTOOPT` where the kernel has none. Only the queueing disciplines `fq` and `etf` look at it; the
     /// others send at once.
     #[doc(alias = "SCM_TXTIME")]

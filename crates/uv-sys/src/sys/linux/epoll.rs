@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::socket::put_in_place;
+use super::syscall::syscall;
 use crate::errno::{Errno, Result};
-use crate::poller::PollEvent;
+use crate::readiness::PollEvent;
 
 /// What `polling` counts as readable and writable, so that both ways of waiting report the same.
 const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;

@@ -45,6 +45,7 @@ mod generation {
 /// Runs `child` in a child process, and gives the exit code of that.
 #[cfg(feature = "fault-injection")]
 pub(crate) fn in_child(child: impl FnOnce()) -> crate::errno::Result<Option<i32>> {
+    use super::syscall::syscall;
     use std::os::unix::process::ExitStatusExt;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,24 +1,15 @@
 //! Multicast options.
 
-use std::ffi::CString;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use super::addr::RawAddr;
-use super::options::{get, octet, set, set_bool};
 use super::socket::family;
+use super::sockopt::{get, interface_name, octet, set, set_bool};
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
-use crate::multicast::Interface;
-
-/// The name as the kernel takes it: with a NUL, and no longer than IFNAMSIZ with it.
-pub(crate) fn interface_name(name: &str) -> Result<CString> {
-    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
-        return Err(Errno::EINVAL);
-    }
-    CString::new(name).map_err(|_| Errno::EINVAL)
-}
+use crate::option_value::Interface;
 
 pub(crate) fn interface_index(name: &str) -> Result<u32> {
     let name = interface_name(name)?;

@@ -1,105 +1,15 @@
 //! Socket options.
 
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::num::NonZeroU16;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr;
 
-use super::multicast::interface_name;
 use super::socket::family;
+use super::sockopt::{get, get_bool, interface_name, octet, set, set_bool};
+use super::syscall::syscall;
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
-use crate::option::{PathMtuDiscovery, TxTimeClock};
-
-/// What an option's value may be read into.
-///
-/// # Safety
-///
-/// Any bytes make a value.
-pub(crate) unsafe trait Value: Copy {}
-
-// SAFETY: an integer.
-unsafe impl Value for libc::c_int {}
-// SAFETY: two integers.
-unsafe impl Value for libc::sock_txtime {}
-
-/// What a kernel without this option lacks.
-#[cfg(feature = "fault-injection")]
-fn feature(level: libc::c_int, name: libc::c_int) -> Option<crate::fault::Feature> {
-    use crate::fault::Feature;
-    match (level, name) {
-        (libc::SOL_UDP, libc::UDP_SEGMENT) => Some(Feature::Segmentation),
-        (libc::SOL_UDP, libc::UDP_GRO) => Some(Feature::Gro),
-        (libc::SOL_SOCKET, libc::SO_TXTIME) => Some(Feature::TxTime),
-        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => Some(Feature::Timestamps),
-        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => Some(Feature::RecvDrops),
-        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => Some(Feature::ReusePort),
-        _ => None,
-    }
-}
-
-/// Sets an option. The kernel only reads the value, and what that may point at.
-pub(crate) fn set<T: Copy>(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: T,
-) -> Result<()> {
-    #[cfg(feature = "fault-injection")]
-    crate::fault::option(feature(level, name))?;
-    let len = mem::size_of::<T>() as libc::socklen_t;
-    // SAFETY: `value` is `len` bytes long.
-    syscall!(unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            ptr::from_ref(&value).cast(),
-            len,
-        )
-    })?;
-    Ok(())
-}
-
-/// The option's value; `EINVAL` if the kernel's is not as long as `T`.
-pub(crate) fn get<T: Value>(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-) -> Result<T> {
-    #[cfg(feature = "fault-injection")]
-    crate::fault::option(feature(level, name))?;
-    let mut value = MaybeUninit::<T>::zeroed();
-    let mut len = mem::size_of::<T>() as libc::socklen_t;
-    // SAFETY: `value` has room for `len` bytes.
-    syscall!(unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            value.as_mut_ptr().cast(),
-            &mut len,
-        )
-    })?;
-    if len as usize != mem::size_of::<T>() {
-        return Err(Errno::EINVAL);
-    }
-    // SAFETY: zeroed, then overwritten by the kernel; any bytes make a `T`.
-    Ok(unsafe { value.assume_init() })
-}
-
-pub(crate) fn set_bool(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    on: bool,
-) -> Result<()> {
-    set(fd, level, name, libc::c_int::from(on))
-}
-
-fn get_bool(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> Result<bool> {
-    Ok(get::<libc::c_int>(fd, level, name)? != 0)
-}
+use crate::option_value::{PathMtuDiscovery, TxTimeClock};
 
 /// Options that are on or off, under one level and name.
 macro_rules! switches {
@@ -186,10 +96,6 @@ fn int(value: impl TryInto<libc::c_int>) -> Result<libc::c_int> {
 
 fn unsigned<T: TryFrom<libc::c_int>>(value: libc::c_int) -> Result<T> {
     T::try_from(value).map_err(|_| Errno::EIO)
-}
-
-pub(crate) fn octet(value: u32) -> Result<u8> {
-    u8::try_from(value).map_err(|_| Errno::EINVAL)
 }
 
 pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> Result<()> {

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::addr::RawAddr;
-use super::options::get;
+use super::sockopt::get;
+use super::syscall::syscall;
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
 
