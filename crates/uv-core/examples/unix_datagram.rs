@@ -138,10 +138,7 @@ impl Inner {
 
     fn receive(&self, end: &UnixEnd) {
         let mut memory = [0; 2048];
-        let options = RecvOptions {
-            source: false,
-            ..RecvOptions::default()
-        };
+        let options = RecvOptions::new().with_source(false);
         for _ in 0..MAX_RECEIVED {
             let received = match &*self.socket.borrow() {
                 Some(socket) if self.receiving.get() => {

@@ -27,6 +27,7 @@ use crate::errno::{Errno, Result};
 
 /// A syscall that can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Call {
     /// [`sendmsg`](super::message::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
     Sendmsg,
@@ -50,6 +51,7 @@ const CALLS: usize = 8;
 
 /// What a kernel may lack: each but the last is a field of [`Capabilities`](crate::Capabilities).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Feature {
     /// `UDP_SEGMENT`.
     Segmentation,

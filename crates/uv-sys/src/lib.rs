@@ -35,7 +35,7 @@
 //! sendmsg(&sender, &Transmit::new("hello").with_destination(receiver.local_addr()?).with_ecn(Ecn::Ect0))?;
 //!
 //! let mut bytes = [0; 1_500];
-//! let options = RecvOptions { control: true, ..RecvOptions::default() };
+//! let options = RecvOptions::new().with_control(true);
 //! let received = recvmsg(&receiver, &mut [IoSliceMut::new(&mut bytes)], options)?;
 //! assert_eq!(&bytes[..received.len], b"hello");
 //! assert_eq!(received.metadata.tos.map(Ecn::from_tos), Some(Ecn::Ect0));

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 #[doc(alias = "IP_MTU_DISCOVER")]
 #[doc(alias = "IPV6_MTU_DISCOVER")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum PathMtuDiscovery {
     /// Never forbids fragmentation.
     #[doc(alias = "IP_PMTUDISC_DONT")]
@@ -25,6 +26,7 @@ pub enum PathMtuDiscovery {
 
 /// The clock of [`Transmit::transmit_at`](crate::Transmit::transmit_at).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum TxTimeClock {
     /// The monotonic clock, as the queueing discipline `fq` takes it.
     #[doc(alias = "CLOCK_MONOTONIC")]
@@ -36,6 +38,7 @@ pub enum TxTimeClock {
 
 /// A network interface, as the multicast options take it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Interface {
     /// The one that the routing table says.
     #[default]

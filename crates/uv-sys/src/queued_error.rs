@@ -6,6 +6,7 @@ use crate::errno::Errno;
 
 /// Who says that something went wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum ErrorOrigin {
     /// This host, before the datagram left it.
     #[doc(alias = "SO_EE_ORIGIN_LOCAL")]
@@ -24,6 +25,7 @@ pub enum ErrorOrigin {
 /// What an error is and where it comes from, as the kernel tells it in a control message.
 #[doc(alias = "sock_extended_err")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ExtendedError {
     /// The error.
     pub errno: Errno,
@@ -42,6 +44,7 @@ pub struct ExtendedError {
 
 /// An error about a datagram that was sent earlier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct QueuedError {
     /// The error.
     pub errno: Errno,

@@ -9,6 +9,7 @@ use crate::transmit::PacketInfo;
 /// What the kernel reported beside a datagram. A field is `None` where the socket was not asked for it, where
 /// [`RecvOptions::control`] was off, and where the kernel does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Metadata {
     /// The bytes contain several datagrams of this length each, the last one perhaps shorter. Asked for with
     /// [`set_gro`](super::option::set_gro).
@@ -61,6 +62,7 @@ impl Metadata {
 
 /// What one receive brought, beside the bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Received {
     /// Bytes that were stored.
     pub len: usize,
@@ -86,25 +88,67 @@ impl Received {
     };
 }
 
-/// What to ask for. Less asked is less to do.
+/// Options of a receive call. Each option that is off saves work.
+///
+/// ```
+/// use uv_sys::RecvOptions;
+///
+/// let options = RecvOptions::new().with_control(true);
+/// assert!(options.source && options.control && !options.peek);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct RecvOptions {
-    /// Ask for the sender's address. A connected socket knows it already.
+    /// Fills [`Received::source`], the sender's address. On by default; a connected socket does not need it.
     pub source: bool,
-    /// Ask for control messages: fill [`Received::metadata`].
+    /// Fills [`Received::metadata`] from control messages. Off by default.
     pub control: bool,
-    /// Leave the datagram where it is, for the next call to find again.
+    /// Leaves the datagram in the socket's buffer for the next call. Off by default.
     #[doc(alias = "MSG_PEEK")]
     pub peek: bool,
 }
 
-/// The source and nothing else.
-impl Default for RecvOptions {
-    fn default() -> RecvOptions {
+impl RecvOptions {
+    /// The sender's address, no control messages, no peek.
+    #[inline]
+    #[must_use]
+    pub const fn new() -> RecvOptions {
         RecvOptions {
             source: true,
             control: false,
             peek: false,
         }
+    }
+
+    /// Sets [`source`](Self::source).
+    #[inline]
+    #[must_use]
+    pub const fn with_source(mut self, on: bool) -> RecvOptions {
+        self.source = on;
+        self
+    }
+
+    /// Sets [`control`](Self::control).
+    #[inline]
+    #[must_use]
+    pub const fn with_control(mut self, on: bool) -> RecvOptions {
+        self.control = on;
+        self
+    }
+
+    /// Sets [`peek`](Self::peek).
+    #[inline]
+    #[must_use]
+    pub const fn with_peek(mut self, on: bool) -> RecvOptions {
+        self.peek = on;
+        self
+    }
+}
+
+/// As [`RecvOptions::new`].
+impl Default for RecvOptions {
+    #[inline]
+    fn default() -> RecvOptions {
+        RecvOptions::new()
     }
 }

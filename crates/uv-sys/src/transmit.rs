@@ -18,6 +18,7 @@ use crate::payload::Payload;
 /// assert_eq!((message.ecn, message.ttl), (Some(Ecn::Ect0), Some(3)));
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Transmit<'a> {
     /// The bytes.
     pub payload: Payload<'a>,
@@ -72,6 +73,23 @@ impl<'a> Transmit<'a> {
             source: None,
             transmit_at: None,
             token: 0,
+        }
+    }
+
+    /// The same message with another payload.
+    #[inline]
+    #[must_use]
+    pub fn with_payload<'b>(self, payload: impl Into<Payload<'b>>) -> Transmit<'b> {
+        Transmit {
+            payload: payload.into(),
+            destination: self.destination,
+            segment_size: self.segment_size,
+            tos: self.tos,
+            ecn: self.ecn,
+            ttl: self.ttl,
+            source: self.source,
+            transmit_at: self.transmit_at,
+            token: self.token,
         }
     }
 

@@ -73,10 +73,8 @@ fn the_tos_byte_makes_the_way() {
         let ecn_alone = Transmit::new("x").with_ecn(Ecn::Ce);
         assert_eq!(tos(ecn_alone), [Some(0x23); 4], "the socket's DSCP");
         assert_eq!(tos(ecn_alone.with_tos(0x40)), [Some(0x40); 4]);
-        let both = Transmit {
-            tos: Some(0x40),
-            ..ecn_alone
-        };
+        let mut both = ecn_alone;
+        both.tos = Some(0x40);
         assert_eq!(tos(both), [Some(0x43); 4]);
     }
 }

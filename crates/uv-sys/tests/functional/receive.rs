@@ -6,11 +6,7 @@ use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Transmit};
 
 use crate::util::{EVERYTHING, FAMILIES, bound, nobody, pair, wait_readable};
 
-const NOTHING: RecvOptions = RecvOptions {
-    source: false,
-    control: false,
-    peek: false,
-};
+const NOTHING: RecvOptions = RecvOptions::new().with_source(false);
 
 #[test]
 fn a_datagram_that_does_not_fit_tells_its_whole_length() {
@@ -51,10 +47,7 @@ fn peeking_leaves_the_datagram() {
     let (sender, receiver) = pair(Family::V4);
     sender.send(b"hello").unwrap();
     wait_readable(&receiver);
-    let peek = RecvOptions {
-        peek: true,
-        ..EVERYTHING
-    };
+    let peek = EVERYTHING.with_peek(true);
     let mut batch = RecvBatch::new(8, 100);
     // A batch too: the same datagram once, not eight times.
     for _ in 0..2 {
@@ -199,11 +192,9 @@ fn what_a_batch_asks_for_may_change_from_call_to_call() {
         uv_sys::option::set_recv_ttl(&receiver, true).unwrap();
         let mut batch = RecvBatch::new(2, 100);
         for round in 0..12 {
-            let options = RecvOptions {
-                source: round % 2 == 0,
-                control: round % 3 == 0,
-                peek: false,
-            };
+            let options = RecvOptions::new()
+                .with_source(round % 2 == 0)
+                .with_control(round % 3 == 0);
             for _ in 0..=round % 2 {
                 sender.send(b"hello").unwrap();
             }

@@ -11,11 +11,7 @@ use uv_sys::{Errno, Family, Received, RecvOptions};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-pub(crate) const EVERYTHING: RecvOptions = RecvOptions {
-    source: true,
-    control: true,
-    peek: false,
-};
+pub(crate) const EVERYTHING: RecvOptions = RecvOptions::new().with_control(true);
 
 pub(crate) fn loopback(family: Family) -> IpAddr {
     match family {

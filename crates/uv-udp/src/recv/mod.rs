@@ -207,11 +207,9 @@ impl RecvState {
     }
 
     fn options(&self, filter: &Filter) -> RecvOptions {
-        RecvOptions {
-            source: filter.peer.is_none() || filter.backlog,
-            control: self.coalesces() || self.requested.any(),
-            peek: false,
-        }
+        RecvOptions::new()
+            .with_source(filter.peer.is_none() || filter.backlog)
+            .with_control(self.coalesces() || self.requested.any())
     }
 
     /// Whether the handle receives and only the poller can tell it of datagrams.

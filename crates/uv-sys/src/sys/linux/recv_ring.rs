@@ -416,10 +416,7 @@ mod tests {
         let mailbox = Mailbox::new();
         for control in [false, true] {
             let mut memory = [MaybeUninit::uninit(); 4];
-            let options = RecvOptions {
-                control,
-                ..RecvOptions::default()
-            };
+            let options = RecvOptions::new().with_control(control);
             let lent = UninitSlice::uninit(&mut memory);
             let received = super::super::recv::recv_into(mailbox.with(1), lent, options).unwrap();
             assert_eq!((received.len, received.full_len), (4, 5));
