@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::errno::Errno;
 
-/// Who says that something went wrong.
+/// The origin of an error.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ErrorOrigin {
@@ -17,25 +17,25 @@ pub enum ErrorOrigin {
     /// An ICMPv6 message.
     #[doc(alias = "SO_EE_ORIGIN_ICMP6")]
     Icmp6,
-    /// Something else, by the kernel's number: 4 for timestamps of sends, 5 for zero-copy notifications, 6 for
-    /// transmit times that were missed.
+    /// Another one, by the kernel's number: 4 for send timestamps, 5 for zero-copy notifications, 6 for missed transmit
+    /// times.
     Other(u8),
 }
 
-/// What an error is and where it comes from, as the kernel tells it in a control message.
+/// An error in the kernel's control message.
 #[doc(alias = "sock_extended_err")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ExtendedError {
     /// The error.
     pub errno: Errno,
-    /// Who tells.
+    /// Its origin.
     pub origin: ErrorOrigin,
     /// The type of the ICMP message.
     pub kind: u8,
     /// The code of the ICMP message.
     pub code: u8,
-    /// For `EMSGSIZE`, the packet size in bytes that would do.
+    /// For `EMSGSIZE`, the largest packet size in bytes that the path takes.
     pub info: u32,
     /// The host that sent the ICMP message.
     #[doc(alias = "SO_EE_OFFENDER")]
@@ -48,18 +48,18 @@ pub struct ExtendedError {
 pub struct QueuedError {
     /// The error.
     pub errno: Errno,
-    /// Who tells.
+    /// Its origin.
     pub origin: ErrorOrigin,
     /// The type of the ICMP message.
     pub kind: u8,
     /// The code of the ICMP message.
     pub code: u8,
-    /// For `EMSGSIZE`, the packet size in bytes that would do.
+    /// For `EMSGSIZE`, the largest packet size in bytes that the path takes.
     pub info: u32,
-    /// Where the datagram was going.
+    /// The destination of the datagram.
     pub destination: Option<SocketAddr>,
-    /// The host that sent the ICMP message. `None` for errors of this host's own making.
+    /// The host that sent the ICMP message. `None` for errors of this host.
     pub offender: Option<IpAddr>,
-    /// Bytes of the datagram that were stored: as many as the ICMP message quoted and the buffer took.
+    /// Bytes of the datagram that were stored: limited by the quote in the ICMP message and by the buffer.
     pub payload_len: usize,
 }

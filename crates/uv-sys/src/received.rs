@@ -6,32 +6,32 @@ use crate::cmsg::ControlMessages;
 use crate::control_message::ControlMessage;
 use crate::transmit::PacketInfo;
 
-/// What the kernel reported beside a datagram. A field is `None` where the socket was not asked for it, where
-/// [`RecvOptions::control`] was off, and where the kernel does not know.
+/// Metadata that the kernel reported with a datagram. A field is `None` if its socket option or [`RecvOptions::control`] is
+/// off, or the kernel has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// The bytes contain several datagrams of this length each, the last one perhaps shorter. Asked for with
+    /// Length in bytes of each of several coalesced datagrams; the last one may be shorter. Enabled by
     /// [`set_gro`](super::option::set_gro).
     #[doc(alias = "UDP_GRO")]
     pub segment_size: Option<u16>,
-    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Asked for with [`set_recv_tos`](super::option::set_recv_tos).
+    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Enabled by [`set_recv_tos`](super::option::set_recv_tos).
     pub tos: Option<u8>,
-    /// The time to live or hop limit that was left. Asked for with [`set_recv_ttl`](super::option::set_recv_ttl).
+    /// The remaining time to live or hop limit. Enabled by [`set_recv_ttl`](super::option::set_recv_ttl).
     pub ttl: Option<u8>,
-    /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](super::option::set_recv_packet_info).
+    /// The destination address and the interface. Enabled by [`set_recv_packet_info`](super::option::set_recv_packet_info).
     pub destination: Option<PacketInfo>,
-    /// When the kernel received it: nanoseconds since the epoch, by the real-time clock. Asked for with
+    /// Receive time in nanoseconds since the epoch, on the real-time clock. Enabled by
     /// [`set_recv_timestamps`](super::option::set_recv_timestamps).
     pub timestamp: Option<u64>,
-    /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
-    /// [`set_recv_drops`](super::option::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that
-    /// [`set_gro`](super::option::set_gro) made of several datagrams as one.
+    /// Datagrams that the socket has dropped so far because its buffer was full, modulo 2³². Enabled by
+    /// [`set_recv_drops`](super::option::set_recv_drops). Linux omits a count of 0, and counts a coalesced buffer
+    /// ([`set_gro`](super::option::set_gro)) as one.
     pub kernel_drops: Option<u32>,
 }
 
 impl Metadata {
-    /// Nothing reported.
+    /// No metadata.
     pub const NONE: Metadata = Metadata {
         segment_size: None,
         tos: None,
@@ -41,7 +41,7 @@ impl Metadata {
         kernel_drops: None,
     };
 
-    /// What these control messages say.
+    /// Collects the metadata in these control messages.
     #[must_use]
     pub fn from_control(messages: ControlMessages<'_>) -> Metadata {
         let mut metadata = Metadata::default();
@@ -60,20 +60,20 @@ impl Metadata {
     }
 }
 
-/// What one receive brought, beside the bytes.
+/// The result of one receive, beside the bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Received {
-    /// Bytes that were stored.
+    /// Stored bytes.
     pub len: usize,
-    /// Bytes that the datagram had; more than `len` if it did not fit.
+    /// Bytes of the whole datagram; more than `len` if it did not fit.
     #[doc(alias = "MSG_TRUNC")]
     pub full_len: usize,
-    /// The sender, if it was asked for.
+    /// The sender's address, with [`RecvOptions::source`].
     pub source: Option<SocketAddr>,
-    /// Whether bytes were lost because they did not fit.
+    /// Whether the datagram did not fit.
     pub truncated: bool,
-    /// What else was reported.
+    /// Metadata, with [`RecvOptions::control`].
     pub metadata: Metadata,
 }
 
