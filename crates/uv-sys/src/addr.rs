@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The protocol family of a socket: which kind of addresses it takes.
+/// The address family of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
     /// IPv4.
@@ -14,7 +14,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of a socket for this address. A mapped IPv4 address counts as IPv6: that is the socket it needs.
+    /// The family of a socket for this address. A mapped IPv4 address needs an IPv6 socket.
     #[must_use]
     pub const fn of(address: &SocketAddr) -> Family {
         match address {

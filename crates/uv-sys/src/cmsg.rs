@@ -1,7 +1,6 @@
-//! Control messages: what travels beside a datagram's bytes.
+//! Control messages: metadata and options beside a datagram's bytes.
 //!
-//! [`SendBatch`](crate::SendBatch), [`sendmsg`](super::message::sendmsg) and [`Metadata`](crate::Metadata) use this for
-//! everything that they know by name; take it directly for the rest.
+//! [`Transmit`](crate::Transmit) and [`Metadata`](crate::Metadata) cover the usual ones. Use this module for others.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,7 +14,7 @@ use crate::transmit::PacketInfo;
 /// Iterates over the control messages in the bytes that a receive call filled:
 /// [`recvmsg_with_control`](super::message::recvmsg_with_control) returns one.
 ///
-/// Takes any bytes: what is malformed ends the iteration, and nothing outside of them is read. See
+/// Accepts any bytes: a malformed message ends the iteration. See
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
 #[doc(alias = "CMSG_FIRSTHDR")]
 #[doc(alias = "CMSG_NXTHDR")]
@@ -26,7 +25,7 @@ pub struct ControlMessages<'a> {
 }
 
 impl<'a> ControlMessages<'a> {
-    /// Over `control`, of which the kernel filled every byte.
+    /// Iterates over `control`, all of whose bytes the kernel wrote.
     #[inline]
     #[must_use]
     pub fn new(control: &'a [u8]) -> ControlMessages<'a> {
@@ -47,11 +46,11 @@ impl<'a> Iterator for ControlMessages<'a> {
 
 impl std::iter::FusedIterator for ControlMessages<'_> {}
 
-/// Writes control messages into a buffer that the caller lends, for
+/// Writes control messages into the caller's buffer, for
 /// [`sendmsg_with_control`](super::message::sendmsg_with_control).
 ///
-/// Keeps count itself: [`as_bytes`](Self::as_bytes) is at every moment a complete list, with nothing to finish and no
-/// length to forget.
+/// [`as_bytes`](Self::as_bytes) is a complete list at any time. A method that finds too little room returns `ENOBUFS`, and adds
+/// nothing.
 ///
 /// ```
 /// use uv_sys::{ControlEncoder, ControlMessage, ControlMessages};
@@ -63,25 +62,23 @@ impl std::iter::FusedIterator for ControlMessages<'_> {}
 /// assert_eq!(messages.next(), Some(ControlMessage::Segment(1_200)));
 /// # Ok::<(), uv_sys::Errno>(())
 /// ```
-///
-/// Every method that adds answers `ENOBUFS` if there is not enough room left, and has added nothing then.
 #[doc(alias = "CMSG_SPACE")]
 #[doc(alias = "CMSG_LEN")]
 pub struct ControlEncoder<'b> {
     buffer: &'b mut [u8],
-    /// Bytes used; never more than there are.
+    /// Bytes used, at most the length of `buffer`.
     len: usize,
 }
 
 impl<'b> ControlEncoder<'b> {
-    /// An empty list in `buffer`, whose old contents do not matter.
+    /// Makes an empty list in `buffer`.
     #[inline]
     #[must_use]
     pub fn new(buffer: &'b mut [u8]) -> ControlEncoder<'b> {
         ControlEncoder { buffer, len: 0 }
     }
 
-    /// Bytes of the buffer that one message with `data` bytes of contents takes.
+    /// Bytes of buffer for one message with `data` bytes of contents.
     #[must_use]
     pub const fn space(data: usize) -> usize {
         sys::space(data)
@@ -105,7 +102,7 @@ impl<'b> ControlEncoder<'b> {
         Ok(())
     }
 
-    /// Adds the segment size, in bytes: cut the payload into datagrams as long as that.
+    /// Adds the segment size: the kernel splits the payload into datagrams of this many bytes.
     ///
     /// # Errors
     ///
@@ -116,7 +113,7 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_segment_size(free, bytes))
     }
 
-    /// Adds the TOS byte or traffic class. The kernel skips it on a datagram that travels by the other family.
+    /// Adds the type of service or traffic class. The kernel ignores it on a datagram of the other family.
     ///
     /// # Errors
     ///
@@ -128,7 +125,7 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_tos(free, family, tos))
     }
 
-    /// Adds the time to live or hop limit, 1 to 255. The kernel skips it on a datagram that travels by the other family.
+    /// Adds the time to live or hop limit, 1 to 255. The kernel ignores it on a datagram of the other family.
     ///
     /// # Errors
     ///
@@ -143,11 +140,11 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_ttl(free, family, ttl))
     }
 
-    /// Adds the source address and interface. The kernel skips it on a datagram that travels by the other family.
+    /// Adds the source address and interface. The kernel ignores it on a datagram of the other family.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` for an address of the other family (a mapped IPv4 address will do for both); `ENOBUFS`.
+    /// `EAFNOSUPPORT` for an address of the other family, except a mapped IPv4 address, which suits both; `ENOBUFS`.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     #[inline]
@@ -165,7 +162,7 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_source(free, family, source))
     }
 
-    /// Adds the time to send at, in nanoseconds of the clock that [`set_txtime`](super::option::set_txtime) chose.
+    /// Adds the earliest send time, in nanoseconds of the clock that [`set_txtime`](super::option::set_txtime) set.
     ///
     /// # Errors
     ///
@@ -176,7 +173,7 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_transmit_at(free, nanoseconds))
     }
 
-    /// The messages so far, as a send call takes them.
+    /// The encoded messages.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -3,7 +3,7 @@
 use crate::queued_error::ExtendedError;
 use crate::transmit::PacketInfo;
 
-/// One control message that came with a datagram.
+/// One control message of a datagram.
 #[doc(alias = "cmsghdr")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -11,10 +11,10 @@ pub enum ControlMessage<'a> {
     /// The segment size of a send.
     #[doc(alias = "UDP_SEGMENT")]
     Segment(u16),
-    /// The bytes of each datagram in what was received together.
+    /// The bytes of each coalesced datagram.
     #[doc(alias = "UDP_GRO")]
     Gro(u16),
-    /// The TOS byte or traffic class.
+    /// The type of service or traffic class.
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     Tos(u8),
@@ -22,21 +22,21 @@ pub enum ControlMessage<'a> {
     #[doc(alias = "IP_TTL")]
     #[doc(alias = "IPV6_HOPLIMIT")]
     Ttl(u8),
-    /// The address and interface that the datagram came to.
+    /// The destination address and the interface.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     PacketInfo(PacketInfo),
-    /// When the kernel received it: nanoseconds since the epoch.
+    /// Receive time in nanoseconds since the epoch.
     #[doc(alias = "SCM_TIMESTAMPNS")]
     Timestamp(u64),
-    /// How many datagrams the socket has dropped so far for want of room.
+    /// Datagrams that the socket has dropped so far because its buffer was full.
     #[doc(alias = "SO_RXQ_OVFL")]
     Drops(u32),
-    /// What became of an earlier datagram; only from the error queue.
+    /// An error about an earlier datagram; only from the error queue.
     #[doc(alias = "IP_RECVERR")]
     #[doc(alias = "IPV6_RECVERR")]
     Error(ExtendedError),
-    /// Anything else, and anything whose contents are not what its type promises.
+    /// Another type, or contents that do not match the type.
     Other {
         /// The protocol level, as `SOL_SOCKET`.
         level: i32,

@@ -1,20 +1,31 @@
-//! Typed, safe datagram syscalls.
+//! Typed, safe datagram system calls.
 //!
-//! The standard library sends and receives one datagram per call and says nothing about what else came with it. This
-//! crate adds the rest: batches (sendmmsg(2), recvmmsg(2)), segmentation and receive offload, control messages, the
-//! error queue, every socket option that a datagram socket has a use for, and connecting and *disconnecting*.
+//! The standard library sends and receives one datagram per call, without metadata. This crate adds batches (sendmmsg(2),
+//! recvmmsg(2)), segmentation and receive offload, control messages, the error queue, the options of datagram sockets, and
+//! connecting and *disconnecting*.
 //!
-//! The one surprise: **no function here waits**, whatever the mode of the descriptor. What cannot be done at once is
-//! [`Errno::EAGAIN`]. Waiting is the business of a poller: your runtime's or, with the feature `poller`, `Poller`.
+//! The one surprise: **no function here waits**, in either mode of the descriptor. An operation that would block returns
+//! [`Errno::EAGAIN`]. Wait with your runtime or, with the feature `poller`, with `Poller`.
 //!
-//! Functions take `impl AsFd`, so they serve a `std::net::UdpSocket`, a tokio or mio socket and an `OwnedFd` alike.
-//! They return [`Result<T>`], whose error is an [`Errno`]: a number that prints its name.
+//! Functions take `impl AsFd`: a `std::net::UdpSocket`, a tokio or mio socket, an `OwnedFd`. They return [`Result<T>`], whose error
+//! is an [`Errno`]: a number that prints its name.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`socket`] | creating, binding, connecting, disconnecting; addresses and owner |
+//! | [`message`] | sending and receiving one message; [`SendBatch`] and [`RecvBatch`] move many |
+//! | [`option`] | socket options |
+//! | [`multicast`] | groups and their options |
+//! | [`error_queue`] | ICMP errors about sent datagrams |
+//!
+//! [`Transmit`] describes a message to send, [`Received`] and its [`Metadata`] a received one. [`capabilities()`] returns the
+//! features of the running kernel.
 //!
 //! # Beside a runtime
 //!
-//! A runtime owns the socket and says when it is ready; the calls here do the work. With tokio that is
-//! `socket.try_io(Interest::READABLE, || Ok(batch.recv(&socket, 64, options)?))`, where an [`Errno::EAGAIN`] becomes
-//! the `WouldBlock` that it looks for. `async_io` waits until there is something, too:
+//! A runtime owns the socket and reports readiness; this crate makes the system calls. With tokio that is
+//! `socket.try_io(Interest::READABLE, || Ok(batch.recv(&socket, 64, options)?))`, in which [`Errno::EAGAIN`] becomes the
+//! `WouldBlock` that tokio expects. `async_io` also waits for readiness:
 //!
 //! ```ignore
 //! socket.async_io(Interest::READABLE, || Ok(batch.recv(&socket, batch.slots(), options)?)).await?
@@ -45,8 +56,8 @@
 //!
 //! # Features
 //!
-//! - `poller`: `Poller`, a safe face of the crate `polling`.
-//! - `fault-injection`: the module `fault`, which makes syscalls fail by script. For tests.
+//! - `poller`: `Poller`, a safe wrapper of the crate `polling`.
+//! - `fault-injection`: the module `fault`, for tests. Threads that do not use it are not affected.
 
 mod addr;
 mod buffer;

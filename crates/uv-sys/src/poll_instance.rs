@@ -31,7 +31,7 @@ impl Instance {
         fork::install()?;
         let generation = fork::generation();
         let polling = polling::Poller::new()?;
-        // A proof that cannot be made, as without descriptors to make it with, proves nothing.
+        // Without descriptors for the proof, waits go through `polling`.
         let direct = proves_direct(&polling).unwrap_or(false);
         Ok(Instance {
             polling: Arc::new(polling),
@@ -49,9 +49,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // In a child, `polling` would end the watch of the notifier, which the parent needs.
+        // In a child, `polling` would remove the notifier, which the parent needs.
         if !self.is_own() && sys::replace_by_empty(self.polling.as_fd()).is_err() {
-            // Without a free descriptor: three leak, until the child ends or executes another program.
+            // Without a free descriptor, three leak until the child exits or executes another program.
             mem::forget(Arc::clone(&self.polling));
         }
     }
@@ -77,8 +77,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Lets `polling` read its notifier and arm it again. Other events that it sees meanwhile are dropped: they are
-    /// level-triggered, so that the next wait reports them.
+    /// Lets `polling` read its notifier and rearm it. Other events are dropped: the next wait reports level-triggered ones
+    /// again.
     #[cold]
     fn clear_notification(&self, events: &mut PollEvents) -> Result<()> {
         self.polling
@@ -88,11 +88,11 @@ impl Instance {
     }
 }
 
-/// Whether the kernel object of `polling` reports what we believe it does: the key as the user data.
+/// Whether the kernel object of `polling` reports keys as user data.
 ///
-/// `polling`'s own wait costs three syscalls, or five with a timeout, because it reads and arms its notifier each
-/// time. Waiting directly costs one, but relies on how `polling` encodes keys, which is its private business. So it
-/// has to show it: a notification and a ready descriptor must both arrive as expected, and stay away once cleared.
+/// `polling`'s own wait costs three system calls, or five with a timeout, because it reads and rearms its notifier each time. A
+/// direct wait costs one, but relies on a private encoding of `polling`. So this test checks it: a notification and a ready
+/// descriptor must both be reported, and no longer once cleared.
 fn proves_direct(poller: &polling::Poller) -> Result<bool> {
     const KEY: usize = 0x0123_4567;
     let (probe, _other) = std::os::unix::net::UnixDatagram::pair()?;
@@ -126,15 +126,15 @@ fn sees(poller: &polling::Poller, events: &mut sys::Events, keys: &[usize]) -> b
     }
 }
 
-/// What a wait found. Use one again and again: it allocates only when it is made.
+/// The events of a wait. Reuse one: it allocates only when it is made.
 pub struct PollEvents {
     direct: sys::Events,
-    /// What `polling`'s own wait found, where the direct one cannot serve. Otherwise empty.
+    /// Events of `polling`'s own wait, if direct waits are not possible.
     polled: polling::Events,
 }
 
 impl PollEvents {
-    /// Room for `capacity` events per wait, at least 1 and at most 65,536. More that are ready wait for their turn.
+    /// Makes a list for `capacity` events per wait, 1 to 65,536. Later waits report further ones.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> PollEvents {
         PollEvents {

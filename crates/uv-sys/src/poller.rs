@@ -1,7 +1,7 @@
-//! A safe face of [`polling`]: readiness of descriptors, level-triggered.
+//! A safe wrapper of [`polling`]: level-triggered readiness of descriptors.
 //!
-//! `polling` asks for `unsafe` when a descriptor is added, because it must be deleted before it is closed. Here the
-//! registration owns the descriptor, so that this is always so.
+//! Adding a descriptor to `polling` is `unsafe`, because it must be deleted before it is closed. Here the registration owns the
+//! descriptor, and does both.
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,15 +20,15 @@ use crate::sys::{epoll as sys, socket};
 
 /// Waits for descriptors to become ready. Clones share one poller.
 ///
-/// **Level-triggered**: what is ready is reported by every wait until it is not. Any thread may register and notify;
-/// one thread at a time should wait.
+/// **Level-triggered**: every wait reports a descriptor while it is ready. Any thread may register and notify; one thread at a
+/// time should wait.
 ///
 /// # After fork(2)
 ///
-/// A child process shares its parent's poller: what it changed there would be changed for the parent. So in the child every
-/// call that would change or read the shared poller fails with `ESTALE`, and dropping registrations and pollers leaves the
-/// parent's watches in place. [`renew`](Self::renew) gives the child a poller of its own. Children are recognised that were
-/// made through the C library (`fork`); those of a raw clone(2) are not.
+/// A child process shares its parent's poller, so changes by the child would affect the parent. In the child, calls that would
+/// change or read the shared poller return `ESTALE`, and dropping registrations and pollers keeps the parent's watches.
+/// [`renew`](Self::renew) gives the child a poller of its own. The poller recognises children of the C library's `fork`, but not
+/// of a raw clone(2).
 ///
 /// # Example
 ///
@@ -80,7 +80,7 @@ impl Poller {
         instance
     }
 
-    /// The kernel object, if it is this process's own.
+    /// The kernel object, if this process made it.
     #[inline]
     fn own(&self) -> Result<&Instance> {
         let newest = self.newest();
@@ -98,23 +98,23 @@ impl Poller {
         !self.newest().is_own()
     }
 
-    /// Gives a forked child a kernel object of its own in the place of the one that it shares with its parent. All clones of
-    /// this poller in the child use it, and its descriptor ([`AsFd`]) is another one. It watches nothing yet: the interest of
-    /// each registration is [`Interest::NONE`]. In a process that made the poller, nothing happens.
+    /// Replaces the kernel object that a forked child shares with its parent. All clones of this poller in the child use the
+    /// new one, whose descriptor ([`AsFd`]) differs. It watches nothing yet: the interest of each registration is
+    /// [`Interest::NONE`]. Has no effect in the process that made the poller.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new); the poller is as before then.
+    /// Those of [`new`](Self::new); the poller is unchanged.
     pub fn renew(&self) -> Result<()> {
         let newest = self.newest();
         if !newest.is_own() {
-            // Another thread that was faster did the same.
+            // Another thread may have set it first.
             let _ = newest.successor.set(Box::new(Instance::new()?));
         }
         Ok(())
     }
 
-    /// Whether a wait would return with an event or a notification at once. The events stay where they are.
+    /// Whether a wait would return an event or a notification at once. Does not consume them.
     ///
     /// # Errors
     ///
@@ -125,12 +125,12 @@ impl Poller {
         sys::is_readable(self.own()?.polling.as_fd())
     }
 
-    /// Watches a descriptor from now on, and owns it until the [`Registration`] gives it back or is dropped.
+    /// Starts to watch a descriptor, and owns it until the [`Registration`] returns it or is dropped.
     ///
     /// # Errors
     ///
-    /// With the descriptor, untouched: `EINVAL` for the key `usize::MAX`, which is taken; `EPERM` for what cannot be
-    /// polled, as a file; `ENOSPC`, `ENOMEM` beyond the system's limits; `ESTALE` in a forked child, see the type.
+    /// Every error returns the descriptor, unchanged. `EINVAL` for the reserved key `usize::MAX`; `EPERM` for a descriptor that
+    /// cannot be polled, such as a file; `ENOSPC`, `ENOMEM` at the system's limits; `ESTALE` in a forked child, see the type.
     ///
     /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[doc(alias = "epoll_ctl")]
@@ -156,25 +156,27 @@ impl Poller {
         }
     }
 
-    /// Wakes the current wait, or else the next one. From any thread.
+    /// Wakes the current wait, or else the next one. Any thread may call it.
     ///
     /// # Errors
     ///
-    /// `ESTALE` in a forked child, see the type. Otherwise none in practice; what `polling` reports.
+    /// `ESTALE` in a forked child, see the type; otherwise those of `polling`, in practice none.
+    ///
+    /// See [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html).
     #[inline]
     pub fn notify(&self) -> Result<()> {
         Ok(self.own()?.polling.notify()?)
     }
 
-    /// Waits until something is ready, [`notify`](Self::notify) was called, or the timeout is over; `None` waits for
-    /// ever, and zero not at all. What was in `events` before is gone.
+    /// Waits until a descriptor is ready, [`notify`](Self::notify) was called, or the timeout is over. `None` has no limit; zero
+    /// does not wait. Replaces the contents of `events`.
     ///
-    /// It may come back early and with no events: after a notification, on a signal, and when readiness went as it
-    /// came. The timeout is as exact as the kernel allows (nanoseconds; milliseconds, rounded up, before Linux 5.11).
+    /// It may return early and without events: after a notification, after a signal, or when a descriptor is no longer ready.
+    /// The timeout is exact to nanoseconds; before Linux 5.11 it is rounded up to milliseconds.
     ///
     /// # Errors
     ///
-    /// `ESTALE` in a forked child, see the type. None else that the caller can cause.
+    /// `ESTALE` in a forked child, see the type; no other that a caller can cause.
     ///
     /// See [epoll_pwait2(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
     #[doc(alias = "epoll_wait")]
@@ -186,7 +188,7 @@ impl Poller {
     }
 }
 
-/// The descriptor that is readable while anything in the poller is ready, for embedding it in another one.
+/// A descriptor that is readable while the poller has events. An outer poller can watch it.
 impl AsFd for Poller {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -202,28 +204,29 @@ impl fmt::Debug for Poller {
     }
 }
 
-/// A descriptor that a [`Poller`] watches. Owns it: dropping this ends the watch and closes the descriptor.
+/// Owns a descriptor that a [`Poller`] watches. Dropping it ends the watch and closes the descriptor.
 ///
-/// Forgetting it leaks the descriptor, which is then watched for ever; that is untidy, not unsound.
+/// Forgetting it ([`std::mem::forget`]) leaks the descriptor and its watch, which is safe.
 pub struct Registration {
     fd: OwnedFd,
     key: usize,
-    /// In the poller's set exactly if this is not NONE: the kernel reports errors whatever one asks for, and NONE is
-    /// to mean none.
+    /// The descriptor is in the poller's set unless this is NONE: the kernel reports errors with any interest, also an empty
+    /// one.
     interest: Cell<Interest>,
-    /// Of the instance whose set that is.
+    /// The generation of the instance with that set.
     generation: Cell<u32>,
     poller: Poller,
 }
 
 impl Registration {
-    /// Watches for something else from now on; [`Interest::NONE`] for nothing at all. Costs no syscall if it is what it
-    /// was.
+    /// Changes the interest; [`Interest::NONE`] ends all reports. Makes no system call if the interest stays the same.
     ///
     /// # Errors
     ///
-    /// Those of [`Poller::register`] when coming from [`Interest::NONE`]; nothing has changed then. `ESTALE` in a forked
-    /// child, unless it is [`Interest::NONE`] that is asked for: the child watches nothing then, and the parent goes on.
+    /// Those of [`Poller::register`], if the interest was [`Interest::NONE`]; it is then unchanged. `ESTALE` in a forked child,
+    /// except for [`Interest::NONE`], which ends the watch in the child only.
+    ///
+    /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[inline]
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         let old = self.interest();
@@ -252,8 +255,8 @@ impl Registration {
         if interest.is_empty() {
             polling.delete(&self.fd)?;
         } else if old.is_empty() {
-            // SAFETY: this registration owns the descriptor and deletes it from the poller before it lets go of what is behind
-            // it: in `replace`, `into_fd` and `drop`. If it is forgotten, the descriptor stays open.
+            // SAFETY: this registration owns the descriptor, and deletes it from the poller before it closes or returns it:
+            // in `replace`, `into_fd` and `drop`. If the registration is forgotten, the descriptor stays open.
             unsafe { polling.add_with_mode(&self.fd, event, PollMode::Level) }?;
         } else {
             polling.modify_with_mode(&self.fd, event, PollMode::Level)?;
@@ -263,7 +266,7 @@ impl Registration {
         Ok(())
     }
 
-    /// What it is watched for.
+    /// The interest that was set last.
     #[inline]
     #[must_use]
     pub fn interest(&self) -> Interest {
@@ -274,44 +277,44 @@ impl Registration {
         }
     }
 
-    /// The key under which it is reported.
+    /// The key of its events.
     #[inline]
     #[must_use]
     pub fn key(&self) -> usize {
         self.key
     }
 
-    /// Puts what is behind `fd` in the place of the descriptor, which keeps its number; what was there is closed. The watch
-    /// ends with it, as with [`Interest::NONE`].
+    /// Replaces the descriptor with `fd` under the same number, and closes the file behind it. The interest becomes
+    /// [`Interest::NONE`].
     ///
     /// # Errors
     ///
-    /// With `fd`, untouched, and what was there is still there, but not watched: `EBADF` for a number that the process may not
-    /// have any more, because `RLIMIT_NOFILE` was lowered; `EBUSY`, `EINTR` where the kernel says so.
+    /// Every error returns `fd`, and keeps the old file, which is no longer watched. `EBADF` for a number above a lowered
+    /// `RLIMIT_NOFILE`; `EBUSY`, `EINTR` as in dup3(2).
     ///
     /// See [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
     #[doc(alias = "dup2")]
     #[doc(alias = "dup3")]
     pub fn replace(&self, fd: OwnedFd) -> std::result::Result<(), (Errno, OwnedFd)> {
         self.delete();
-        // If that failed, the poller knows of something that is not there any more.
+        // Also if the removal failed: the kernel removes the watch with the old file.
         self.interest.set(Interest::NONE);
         socket::put_in_place(fd.as_fd(), self.as_fd()).map_err(|errno| (errno, fd))
     }
 
-    /// Ends the watch and hands the descriptor back.
+    /// Ends the watch and returns the descriptor.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
         self.delete();
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so that each of these two is moved out once; the rest needs no drop.
+        // SAFETY: `this` is never dropped, so each of these two is moved out once. The other fields need no drop.
         let (fd, poller) = unsafe { (ptr::read(&this.fd), ptr::read(&this.poller)) };
         drop(poller);
         fd
     }
 
     fn delete(&self) {
-        // It is in the set, so that this cannot fail; and if it did, closing the descriptor would do it too.
+        // Removing a registered descriptor does not fail, and closing it would remove it, too.
         let _ = self.set_interest(Interest::NONE);
     }
 }

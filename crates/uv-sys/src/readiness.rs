@@ -1,18 +1,18 @@
 //! Readiness of descriptors: interests, and reports of a wait.
 
 bitflags::bitflags! {
-    /// What a descriptor is watched for.
+    /// The readiness for which a descriptor is watched.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub struct Interest: u8 {
-        /// There is something to read, or an error to fetch.
+        /// Data to read, or a pending error.
         const READABLE = 1;
-        /// There is room to write, or an error to fetch.
+        /// Room to write, or a pending error.
         const WRITABLE = 2;
     }
 }
 
 impl Interest {
-    /// Nothing: not even errors.
+    /// No readiness, and no errors.
     pub const NONE: Interest = Interest::empty();
 }
 
@@ -21,8 +21,8 @@ impl Interest {
 pub struct PollEvent {
     /// The key that it was registered with.
     pub key: usize,
-    /// It can be read, or has an error to fetch. An error sets both, whatever was asked for.
+    /// It can be read, or has a pending error. An error sets both fields, with any interest.
     pub readable: bool,
-    /// It can be written, or has an error to fetch.
+    /// It can be written, or has a pending error.
     pub writable: bool,
 }

@@ -7,10 +7,10 @@ use crate::cmsg::ControlEncoder;
 use crate::errno::{Errno, Result};
 use crate::transmit::Transmit;
 
-/// Which of the two protocols' control messages a message to this address needs.
+/// The protocols whose control messages a message to this address needs.
 ///
-/// The kernel skips those of the protocol that the datagram does not travel by, so where only the socket knows which
-/// one that is (connected, no destination given), both are sent and no syscall is spent on asking.
+/// The kernel ignores those of the other protocol. So a message without a destination gets both, which saves the system call to
+/// ask the socket for its family.
 fn families(address: Option<IpAddr>) -> &'static [Family] {
     match address.map(|ip| ip.to_canonical()) {
         Some(IpAddr::V4(_)) => &[Family::V4],
@@ -19,7 +19,7 @@ fn families(address: Option<IpAddr>) -> &'static [Family] {
     }
 }
 
-/// Encodes all that `transmit` asks for into `buffer` and returns the bytes used.
+/// Encodes the options of `transmit` into `buffer`, and returns the bytes used.
 pub(crate) fn encode(transmit: &Transmit<'_>, buffer: &mut [u8]) -> Result<usize> {
     let mut control = ControlEncoder::new(buffer);
     if let Some(size) = transmit.segment_size {
