@@ -1,6 +1,7 @@
-//! Control messages as Linux lays them out: a header of a length (`size_t`), a level and a type (`int`), the
-//! contents, and padding to the size of a `size_t`. All of it safe code over byte slices: the kernel copies control
-//! data to and from its own memory, so that not even the alignment of the caller's buffer matters.
+//! The layout of control messages on Linux: a header with a length (`size_t`), a level and a type (`int`), the contents, and
+//! padding to the size of a `size_t`.
+//!
+//! It is safe code over byte slices. The kernel copies control data, so the alignment of the caller's buffer does not matter.
 
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,11 +20,10 @@ const fn align(len: usize) -> usize {
     len.next_multiple_of(WORD)
 }
 
-/// Bytes of room per message: enough for every control message that this crate encodes or asks the kernel for, all of
-/// them at once (216 and 208 bytes).
+/// Bytes of control messages per message: room for all that this crate encodes (216 bytes) or requests (208 bytes) at once.
 pub(crate) const CONTROL_SIZE: usize = 256;
 
-/// A buffer for control messages, aligned as they are.
+/// A buffer with the alignment of control messages.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(crate) struct ControlBuffer(pub(crate) [u8; CONTROL_SIZE]);
@@ -38,14 +38,14 @@ pub(crate) fn int(data: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(data.get(..4)?.try_into().ok()?))
 }
 
-/// Cuts the first message off: its level, type and contents, and what follows. `None` at the end or at nonsense.
+/// Splits off the first message: its level, type and contents, and the rest. `None` at the end or for malformed bytes.
 #[inline]
 pub(crate) fn split(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let len = usize::from_ne_bytes(control.get(..WORD)?.try_into().ok()?);
     let level = int(control.get(WORD..)?)?;
     let kind = int(control.get(WORD + 4..)?)?;
     let data = control.get(HEADER..len)?;
-    // The last message may come without its padding.
+    // The last message may lack its padding.
     let rest = control.get(align(len)..).unwrap_or(&[]);
     Some((level, kind, data, rest))
 }
@@ -65,7 +65,7 @@ fn decode_known(level: i32, kind: i32, data: &[u8]) -> Option<ControlMessage<'st
         (libc::SOL_UDP, libc::UDP_GRO) => {
             Some(ControlMessage::Gro(u16::try_from(int(data)?).ok()?))
         }
-        // The kernel reports the IPv4 byte as a byte, and takes it as an int as well.
+        // The kernel reports the IPv4 byte as a byte, and accepts an int as well.
         (libc::SOL_IP, libc::IP_TOS) if data.len() == 1 => {
             Some(ControlMessage::Tos(*data.first()?))
         }
@@ -121,7 +121,7 @@ fn extended_error(data: &[u8]) -> Option<ExtendedError> {
     })
 }
 
-/// The address in a sockaddr_in or sockaddr_in6; the kernel sets AF_UNSPEC for none.
+/// The address in a sockaddr_in or sockaddr_in6; AF_UNSPEC means none.
 fn offender(sockaddr: &[u8]) -> Option<IpAddr> {
     let family = u16::from_ne_bytes(sockaddr.get(..2)?.try_into().ok()?);
     match i32::from(family) {
@@ -137,7 +137,7 @@ fn offender(sockaddr: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A `struct timespec` of either width, in nanoseconds.
+/// Decodes a `struct timespec` of either width to nanoseconds.
 fn timestamp(data: &[u8]) -> Option<u64> {
     let (seconds, nanoseconds) = match data.len() {
         16 => (
@@ -152,12 +152,12 @@ fn timestamp(data: &[u8]) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
-/// Bytes that a message with `data` bytes of contents takes, padding included.
+/// Bytes of a message with `data` bytes of contents, with padding.
 pub(crate) const fn space(data: usize) -> usize {
     HEADER.saturating_add(data).saturating_add(WORD - 1) / WORD * WORD
 }
 
-/// Writes one message to the start of `free`; returns the bytes used, or `None` if there are too few.
+/// Writes one message to the start of `free`, and returns the bytes used; `None` if it does not fit.
 #[inline]
 pub(crate) fn put(free: &mut [u8], level: i32, kind: i32, data: &[u8]) -> Option<usize> {
     let space = space(data.len());
@@ -191,7 +191,7 @@ pub(crate) fn put_ttl(free: &mut [u8], family: Family, ttl: u8) -> Option<usize>
     put(free, level, kind, &i32::from(ttl).to_ne_bytes())
 }
 
-/// An address of the other family counts as none.
+/// Ignores an address of the other family.
 pub(crate) fn put_source(free: &mut [u8], family: Family, source: PacketInfo) -> Option<usize> {
     let interface = source.interface.to_ne_bytes();
     match family {

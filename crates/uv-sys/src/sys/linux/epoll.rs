@@ -1,4 +1,4 @@
-//! epoll_pwait2(2), for waiting on a poller's descriptor with one syscall.
+//! epoll_pwait2(2): waits on a poller's descriptor with one system call.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -10,7 +10,7 @@ use super::syscall::syscall;
 use crate::errno::{Errno, Result};
 use crate::readiness::PollEvent;
 
-/// What `polling` counts as readable and writable, so that both ways of waiting report the same.
+/// The flags that `polling` reports as readable and writable, so that both ways of waiting agree.
 const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;
 const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
@@ -43,7 +43,7 @@ impl Events {
         })
     }
 
-    /// Takes the event with this key out, if there is one.
+    /// Removes the event with this key, and returns whether there was one.
     #[inline]
     pub(crate) fn remove(&mut self, key: usize) -> bool {
         match self.list.iter().position(|event| event.u64 as usize == key) {
@@ -63,10 +63,10 @@ struct Timespec {
     nanoseconds: i64,
 }
 
-/// Whether the kernel lacks epoll_pwait2 (it came with 5.11), or a sandbox refuses it, found out by the first call.
+/// Whether the first call found that the kernel lacks epoll_pwait2 (before 5.11) or that a sandbox refuses it.
 static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
 
-/// Fills `events` with what is ready. `EINTR` is reported: the caller has a deadline to look at.
+/// Fills `events` with ready descriptors. Returns `EINTR`, because the caller may have a deadline.
 #[inline]
 pub(crate) fn wait(
     epoll: BorrowedFd<'_>,
@@ -137,12 +137,12 @@ fn wait_milliseconds(
 #[inline]
 fn wait_exactly(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Duration) -> Result<()> {
     let timeout = Timespec {
-        // A year and more is for ever; the kernel adds it to its clock, which must not overflow.
+        // Limited to 136 years: the kernel adds it to its clock, which must not overflow.
         seconds: timeout.as_secs().min(1 << 32) as i64,
         nanoseconds: i64::from(timeout.subsec_nanos()),
     };
     let (list, room) = spare(events);
-    // By number, for C libraries without the function: older ones than the kernel.
+    // By number, because older C libraries lack the function.
     // SAFETY: `list` has room for `room` events; no signal mask is given, whose size then does not matter.
     let count = syscall!(once unsafe {
         libc::syscall(

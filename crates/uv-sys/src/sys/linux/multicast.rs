@@ -32,7 +32,7 @@ fn in6_addr(address: Ipv6Addr) -> libc::in6_addr {
     }
 }
 
-/// The index for an option that takes nothing else.
+/// The index for an option that accepts only an index.
 fn index(interface: Interface) -> Result<u32> {
     match interface {
         Interface::Any => Ok(0),
@@ -163,7 +163,7 @@ pub(crate) fn multicast(
     }
 }
 
-/// The form that takes an interface's index, for either family.
+/// The options with an interface index, for either family.
 fn source_by_index(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
@@ -174,7 +174,7 @@ fn source_by_index(
     const MCAST_JOIN_SOURCE_GROUP: libc::c_int = 46;
     const MCAST_LEAVE_SOURCE_GROUP: libc::c_int = 47;
 
-    /// The kernel's `struct group_source_req`, whose addresses are 128 bytes each and aligned as a pointer.
+    /// The kernel's `struct group_source_req`. Its addresses have 128 bytes and the alignment of a pointer.
     #[derive(Clone, Copy)]
     #[repr(C)]
     struct GroupSourceReq {
@@ -187,7 +187,7 @@ fn source_by_index(
         RawAddr::encode(&SocketAddr::new(address, 0)).0.storage()
     }
 
-    // SAFETY: integers only, for which zeroes are valid.
+    // SAFETY: it consists of integers, for which zeroes are valid.
     let mut request: GroupSourceReq = unsafe { mem::zeroed() };
     request.interface = index;
     request.group = storage(group);

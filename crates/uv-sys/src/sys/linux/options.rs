@@ -11,7 +11,7 @@ use crate::addr::Family;
 use crate::errno::{Errno, Result};
 use crate::option_value::{PathMtuDiscovery, TxTimeClock};
 
-/// Options that are on or off, under one level and name.
+/// Boolean options with one level and name.
 macro_rules! switches {
     ($($set:ident $get:ident $level:ident $name:ident;)*) => {$(
         pub(crate) fn $set(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
@@ -34,7 +34,7 @@ switches! {
     set_gro gro SOL_UDP UDP_GRO;
 }
 
-/// An option that IPv4 and IPv6 have under a name each.
+/// Sets an option that IPv4 and IPv6 have separately.
 fn set_per_family(
     fd: BorrowedFd<'_>,
     v4: libc::c_int,
@@ -45,7 +45,7 @@ fn set_per_family(
         Family::V4 => set(fd, libc::SOL_IP, v4, value),
         Family::V6 => {
             set(fd, libc::SOL_IPV6, v6, value)?;
-            // For mapped addresses, whose traffic is IPv4. A socket without any does not miss it.
+            // For mapped addresses, whose traffic is IPv4. An IPv6-only socket does not need it.
             let _ = set(fd, libc::SOL_IP, v4, value);
             Ok(())
         }
@@ -59,7 +59,7 @@ fn get_per_family(fd: BorrowedFd<'_>, v4: libc::c_int, v6: libc::c_int) -> Resul
     }
 }
 
-/// Options that are on or off, under a name per family.
+/// Boolean options with a name per family.
 macro_rules! family_switches {
     ($($set:ident $get:ident $v4:ident $v6:ident;)*) => {$(
         pub(crate) fn $set(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
@@ -78,7 +78,7 @@ family_switches! {
     set_recv_errors recv_errors IP_RECVERR IPV6_RECVERR;
 }
 
-/// Not as the others: on an IPv6 socket the IPv6 option reports mapped addresses as well, and both would report twice.
+/// Sets one option only: on an IPv6 socket the IPv6 option reports mapped addresses, too, and both would report them twice.
 pub(crate) fn set_recv_packet_info(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     match family(fd)? {
         Family::V4 => set_bool(fd, libc::SOL_IP, libc::IP_PKTINFO, on),
@@ -151,7 +151,7 @@ pub(crate) fn segment_size(fd: BorrowedFd<'_>) -> Result<Option<NonZeroU16>> {
     )?)?))
 }
 
-/// IPv6 has the same numbers as IPv4.
+/// IPv6 uses the same values as IPv4.
 pub(crate) fn set_path_mtu_discovery(fd: BorrowedFd<'_>, how: PathMtuDiscovery) -> Result<()> {
     let value = match how {
         PathMtuDiscovery::Off => libc::IP_PMTUDISC_DONT,
@@ -250,7 +250,7 @@ pub(crate) fn set_txtime(fd: BorrowedFd<'_>, clock: TxTimeClock) -> Result<()> {
 }
 
 pub(crate) fn txtime(fd: BorrowedFd<'_>) -> Result<Option<TxTimeClock>> {
-    // Never set reads as clock 0, the real-time clock, which this crate does not set.
+    // An unset clock reads as 0, the real-time clock, which this crate does not set.
     let value: libc::sock_txtime = get(fd, libc::SOL_SOCKET, libc::SO_TXTIME)?;
     Ok(match value.clockid {
         libc::CLOCK_MONOTONIC => Some(TxTimeClock::Monotonic),
@@ -267,10 +267,10 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> Result<Option<Errno>> {
 }
 
 pub(crate) fn attach_reuseport_cpu_selector(fd: BorrowedFd<'_>, group_len: u32) -> Result<()> {
-    /// "Return the accumulator": younger in libc than the version that this crate asks for.
+    /// "Return the accumulator": missing in the oldest supported version of libc.
     const BPF_A: u32 = 0x10;
 
-    /// `struct sock_fprog` with its padding set, so that no byte that the kernel copies is undefined.
+    /// `struct sock_fprog` with explicit padding, so that the kernel copies no uninitialised byte.
     #[derive(Clone, Copy)]
     #[repr(C)]
     struct Program {

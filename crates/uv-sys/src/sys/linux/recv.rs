@@ -18,7 +18,7 @@ use crate::cmsg::ControlMessages;
 use crate::errno::Result;
 use crate::received::{Metadata, Received, RecvOptions};
 
-/// MSG_TRUNC makes the kernel return the length of the whole datagram.
+/// With MSG_TRUNC the kernel returns the length of the whole datagram.
 pub(crate) fn flags(options: RecvOptions) -> libc::c_int {
     let peek = if options.peek { libc::MSG_PEEK } else { 0 };
     libc::MSG_DONTWAIT | libc::MSG_TRUNC | peek
@@ -43,12 +43,12 @@ pub(crate) fn recv_into(
         iov_base: memory.as_mut_ptr().cast(),
         iov_len: memory.len(),
     };
-    // SAFETY: one buffer, which is `memory`, borrowed for the call.
+    // SAFETY: one buffer, `memory`, which is borrowed for the call.
     let room = unsafe { Room::new(&raw mut iovec, 1, memory.len()) };
     recv_decoded(fd, room, options)
 }
 
-/// Receives and leaves the control messages undecoded; returns how many bytes of them there are.
+/// Receives without decoding control messages, and returns their length in bytes.
 #[inline]
 pub(crate) fn recv_with(
     fd: BorrowedFd<'_>,
@@ -72,11 +72,11 @@ fn recv_decoded(fd: BorrowedFd<'_>, room: Room<'_>, options: RecvOptions) -> Res
     }
 }
 
-/// A list of buffers that the kernel may write to, borrowed for a call.
+/// A list of buffers, borrowed for the kernel to write to.
 struct Room<'a> {
     list: *mut libc::iovec,
     count: usize,
-    /// Of all buffers together.
+    /// The sum of all buffers.
     bytes: usize,
     borrowed: PhantomData<&'a mut [u8]>,
 }
@@ -84,8 +84,7 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     /// # Safety
     ///
-    /// `list` has `count` buffers, which have `bytes` bytes together. The list and the buffers are exclusively borrowed for
-    /// `'a`.
+    /// `list` has `count` buffers with `bytes` bytes in all. The list and the buffers are exclusively borrowed for `'a`.
     #[inline]
     unsafe fn new(list: *mut libc::iovec, count: usize, bytes: usize) -> Room<'a> {
         Room {
@@ -101,7 +100,7 @@ impl<'a> Room<'a> {
         let bytes = bufs
             .iter()
             .fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-        // SAFETY: an IoSliceMut is laid out as an iovec (the standard library promises it), and borrows its buffer
+        // SAFETY: the standard library guarantees that an IoSliceMut has the layout of an iovec. It borrows its buffer
         // exclusively.
         unsafe { Room::new(bufs.as_mut_ptr().cast(), bufs.len(), bytes) }
     }
@@ -126,7 +125,7 @@ fn recv_room(
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = control.len() as _;
     }
-    // SAFETY: the header's pointers are to `name`, `control` and `room`, all exclusively borrowed here and as long as said:
+    // SAFETY: the header points at `name`, `control` and `room`, which are exclusively borrowed and have the given lengths:
     // see `Room::new`.
     let full_len = unsafe { recv_header(fd, &mut header, flags(options)) }?;
     let received = Received {
@@ -145,7 +144,7 @@ fn recv_room(
 
 /// # Safety
 ///
-/// What the header points at must be writable for the lengths given in it.
+/// The header's pointers must be writable for the lengths given in it.
 #[inline]
 unsafe fn recv_header(
     fd: BorrowedFd<'_>,
@@ -154,17 +153,17 @@ unsafe fn recv_header(
 ) -> Result<usize> {
     #[cfg(feature = "fault-injection")]
     crate::fault::before(crate::fault::Call::Recvmsg)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let len = syscall!(unsafe { kernel::recvmsg(fd.as_raw_fd(), header, flags) })?;
     length(len)
 }
 
-/// Receives into the header's one buffer, without a header where no control messages are asked for: recvfrom(2) spares the
-/// kernel a copy of the header and the list of buffers, which is a tenth of a small datagram's cost.
+/// Receives into the header's one buffer. Without control messages it calls recvfrom(2): the kernel then copies no header and no
+/// list of buffers, a tenth of the cost of a small datagram.
 ///
 /// # Safety
 ///
-/// What the header points at must be writable for the lengths given in it, and it must have one buffer.
+/// The header's pointers must be writable for the lengths given in it, and it must have one buffer.
 #[inline]
 pub(crate) unsafe fn recv_one(
     fd: BorrowedFd<'_>,
@@ -172,7 +171,7 @@ pub(crate) unsafe fn recv_one(
     flags: libc::c_int,
 ) -> Result<usize> {
     if !header.msg_control.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         return unsafe { recv_header(fd, header, flags) };
     }
     #[cfg(feature = "fault-injection")]
@@ -183,7 +182,7 @@ pub(crate) unsafe fn recv_one(
     } else {
         &raw mut header.msg_namelen
     };
-    // SAFETY: the caller's promise: one buffer, and a name as long as msg_namelen says, or none.
+    // SAFETY: the caller guarantees one buffer, and a name of msg_namelen bytes or none.
     let len = syscall!(unsafe {
         let buffer = &*header.msg_iov;
         kernel::recvfrom(

@@ -18,30 +18,31 @@ use crate::cmsg::ControlMessages;
 use crate::errno::{Errno, Result};
 use crate::received::{Metadata, Received, RecvOptions};
 
-/// The arguments of recvmmsg(2) and the memory that they point at.
+/// The arguments of recvmmsg(2) and their memory.
 ///
-/// The vectors never grow, and moving them does not move what they hold, so that pointers into them stay good. Each pointer
-/// into `iovecs`, `lent` and `data` comes from `Vec::as_mut_ptr` and not from a reference to an element or a slice: a later
-/// reference to the slice would end the right to use such a pointer.
+/// The vectors never grow, and moving them does not move their elements, so pointers into them stay valid. Each pointer into
+/// `iovecs`, `lent` and `data` comes from `Vec::as_mut_ptr`. A pointer from a reference to an element would be invalidated by a
+/// later reference to the slice.
 pub(crate) struct Ring {
     headers: Vec<libc::mmsghdr>,
     slots: Vec<Slot>,
-    /// The slots of `data`, at which the headers point.
+    /// The slots of `data`. The headers point at them.
     iovecs: Vec<libc::iovec>,
-    /// Those of a caller's memory, at which they point while that is filled.
+    /// The slots of a caller's memory. The headers point at them while `recv_into` runs.
     lent: Vec<libc::iovec>,
     data: Vec<u8>,
     slot_len: usize,
-    /// How many slots the last call filled, and how many of them are the ring's own.
+    /// Slots that the last call filled.
     last: usize,
+    /// Slots of `data` that it filled: `last` or 0.
     stored: usize,
-    /// How many slots may hold metadata; those after them have none.
+    /// Slots that may hold metadata; later ones have none.
     reported: usize,
-    /// What ended the last call after it had filled a slot, where recvmmsg(2) may not be made.
+    /// The error that ended the last call after it had filled a slot, if recvmmsg(2) is refused.
     interrupted_by: Option<Errno>,
 }
 
-/// What the kernel says of one datagram, as it says it and decoded.
+/// The description of one datagram, as the kernel writes it and decoded.
 struct Slot {
     name: RawAddr,
     control: ControlBuffer,
@@ -49,7 +50,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// Points a header at what `options` asks for, which also undoes what the kernel wrote into it.
+    /// Points a header at the memory for `options`. This also resets fields that the kernel wrote.
     #[inline]
     fn arm(&mut self, header: &mut libc::msghdr, options: RecvOptions) {
         (header.msg_name, header.msg_namelen) = if options.source {
@@ -64,7 +65,7 @@ impl Slot {
         };
     }
 
-    /// Reads what the kernel wrote, and says whether that was any metadata.
+    /// Decodes the kernel's description, and returns whether it has metadata.
     #[inline]
     fn decode(&mut self, message: &libc::mmsghdr, options: RecvOptions, room: usize) -> bool {
         let received = &mut self.received;
@@ -86,17 +87,17 @@ impl Slot {
     }
 }
 
-/// Gives the first `slots` headers one buffer each of the list that begins at `first`.
+/// Points the first `slots` headers at one buffer each, from `first` on.
 fn point_at(headers: &mut [libc::mmsghdr], first: *mut libc::iovec, slots: usize) {
     for (slot, message) in headers.iter_mut().enumerate().take(slots) {
         message.msg_hdr.msg_iov = first.wrapping_add(slot);
     }
 }
 
-// SAFETY: every pointer that is followed is to the ring's own heap memory, which moves with it; `lent` is written anew before
-// a header points at it again.
+// SAFETY: the pointers that the kernel follows point into the ring's own heap memory, which moves with it. `lent` is rewritten
+// before a header points at it again.
 unsafe impl Send for Ring {}
-// SAFETY: a shared reference only reads.
+// SAFETY: methods with a shared reference only read.
 unsafe impl Sync for Ring {}
 
 impl Ring {
@@ -160,7 +161,7 @@ impl Ring {
         count
     }
 
-    /// Fills `memory` instead of the ring's own: at most `max` slots of it, of which it must have one.
+    /// Fills at most `max` slots of `memory` instead of `data`. It must have at least one slot.
     pub(crate) fn recv_into(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -171,7 +172,7 @@ impl Ring {
         let slots = max.min(memory.len() / self.slot_len).min(self.slots());
         let memory = memory.as_mut_ptr();
         for (slot, lent) in self.lent.iter_mut().enumerate().take(slots) {
-            // Within `memory`, because `slots` of them fit into it.
+            // Within `memory`, into which `slots` slots fit.
             lent.iov_base = memory.wrapping_add(slot * self.slot_len).cast();
         }
         point_at(&mut self.headers, self.lent.as_mut_ptr(), slots);
@@ -202,9 +203,8 @@ impl Ring {
             Err(Errno::ENOSYS) => return self.recv_one_by_one(fd, max, options),
             step => step?.map_or(max, |most| most.min(max)),
         };
-        // SAFETY: the pointers of each header are to this ring's own memory or to that which `recv_into` was lent, exclusively
-        // borrowed both, and as long as said: see `new`, `recv_into` and `Slot::arm`; `max` does not exceed the array, and no
-        // timeout is given.
+        // SAFETY: each header points at this ring's memory or at the memory that `recv_into` borrowed. Both are exclusively
+        // borrowed and have the given lengths: see `new`, `recv_into` and `Slot::arm`. `max` does not exceed the array.
         let result = unsafe {
             recvmmsg(
                 fd.as_raw_fd(),
@@ -226,7 +226,7 @@ impl Ring {
         }
     }
 
-    /// Fills the slot with this index, but does not decode it.
+    /// Fills the slot at `index` without decoding it.
     #[inline]
     fn recv_single(
         &mut self,
@@ -239,13 +239,13 @@ impl Ring {
             return Err(Errno::EINVAL);
         };
         slot.arm(&mut message.msg_hdr, options);
-        // SAFETY: as in `fill` for the one header, which has one buffer.
+        // SAFETY: as in `fill`, for one header, which has one buffer.
         let len = unsafe { recv_one(fd, &mut message.msg_hdr, flags(options)) }?;
         message.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
         Ok(())
     }
 
-    /// What recvmmsg(2) does, with a system call for each message.
+    /// Replaces recvmmsg(2), with one system call per message.
     #[cold]
     fn recv_one_by_one(
         &mut self,
@@ -273,7 +273,7 @@ impl Ring {
         self.interrupted_by.take()
     }
 
-    /// Reads what the kernel wrote for the first `count` slots.
+    /// Decodes the first `count` slots.
     #[inline]
     fn decode(&mut self, count: usize, options: RecvOptions) {
         for (message, slot) in self.headers.iter().zip(&mut self.slots).take(count) {
@@ -285,7 +285,7 @@ impl Ring {
         }
     }
 
-    /// Forgets what the last call brought.
+    /// Discards the results of the last call.
     pub(crate) fn forget(&mut self) {
         self.interrupted_by = None;
         (self.last, self.stored) = (0, 0);
@@ -304,7 +304,7 @@ impl Ring {
     }
 }
 
-/// Whether recvmmsg(2) may not be made.
+/// Whether recvmmsg(2) is refused.
 static RECVMMSG: Refusal = Refusal::new();
 
 fn probe_recvmmsg() -> Errno {
@@ -315,7 +315,7 @@ fn probe_recvmmsg() -> Errno {
 
 /// # Safety
 ///
-/// `messages` must be `count` of them, and what they point at writable for the lengths given in them.
+/// `messages` must have `count` elements, whose pointers must be writable for the lengths given in them.
 #[inline]
 unsafe fn recvmmsg(
     fd: libc::c_int,
@@ -323,7 +323,7 @@ unsafe fn recvmmsg(
     count: usize,
     flags: libc::c_int,
 ) -> Result<usize> {
-    // SAFETY: the caller's promise; no timeout is given.
+    // SAFETY: the caller guarantees it; the timeout is null.
     let received = syscall!(unsafe {
         kernel::recvmmsg(
             fd,
@@ -346,7 +346,7 @@ mod tests {
 
     const HELLO: &[u8] = b"hello";
 
-    /// A socket for which messages are there; Miri's are always.
+    /// A socket with messages; under Miri, any descriptor has them.
     struct Mailbox {
         #[cfg(not(miri))]
         socket: std::net::UdpSocket,
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_fills_its_own_memory_after_any_part_of_it_was_pointed_elsewhere() {
+    fn a_ring_fills_its_own_memory_after_it_filled_a_callers() {
         let mailbox = Mailbox::new();
         let mut ring = Ring::new(4, 16);
         let options = RecvOptions::default();
@@ -396,7 +396,7 @@ mod tests {
             let lent = UninitSlice::uninit(&mut memory);
             assert_eq!(ring.recv_into(fd, lent, 4, options), Ok(lent_slots));
             for slot in memory.chunks(16) {
-                // SAFETY: the call says that there are five bytes in each slot.
+                // SAFETY: the call wrote five bytes to each slot.
                 let bytes = slot[..5].iter().map(|byte| unsafe { byte.assume_init() });
                 assert!(bytes.eq(HELLO.iter().copied()));
             }
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_fills_memory_that_is_not_initialised() {
+    fn one_message_fills_uninitialised_memory() {
         let mailbox = Mailbox::new();
         for control in [false, true] {
             let mut memory = [MaybeUninit::uninit(); 4];
@@ -420,7 +420,7 @@ mod tests {
             let lent = UninitSlice::uninit(&mut memory);
             let received = super::super::recv::recv_into(mailbox.with(1), lent, options).unwrap();
             assert_eq!((received.len, received.full_len), (4, 5));
-            // SAFETY: the call says that there are four bytes.
+            // SAFETY: the call wrote four bytes.
             assert_eq!(memory.map(|byte| unsafe { byte.assume_init() }), HELLO[..4]);
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn sendmsg(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usi
     }
 }
 
-/// The message with a whole TOS byte: the kernel takes no ECN bits alone.
+/// Completes the TOS byte of a message: the kernel does not accept ECN bits alone.
 pub(crate) fn whole_tos<'a>(
     fd: BorrowedFd<'_>,
     transmit: &Transmit<'a>,
@@ -41,8 +41,8 @@ pub(crate) fn whole_tos<'a>(
     Ok(transmit.with_default_tos(default))
 }
 
-/// Slices with this many bytes together, or fewer, are copied into one buffer: the kernel takes longer to read a list of a
-/// few small slices than we to copy them.
+/// Total bytes up to which slices are copied into one buffer. For a few small slices the copy is faster than the kernel's import
+/// of the list.
 const GATHERED: usize = 256;
 
 #[inline]
@@ -64,8 +64,8 @@ fn send_gathered(
     send_bytes(fd, gathered.get(..len).unwrap_or_default(), destination)
 }
 
-/// Sends one slice without a message header: sendto(2) spares the kernel a copy of the header and the list of slices, which
-/// is a tenth of a small datagram's cost.
+/// Sends one slice with sendto(2): the kernel then copies no header and no list of slices, a tenth of the cost of a small
+/// datagram.
 #[inline]
 fn send_bytes(
     fd: BorrowedFd<'_>,
@@ -82,7 +82,7 @@ fn send_bytes(
         }
         None => (ptr::null(), 0),
     };
-    // SAFETY: the bytes and the name are borrowed for the call, and as long as said; the kernel only reads them.
+    // SAFETY: the bytes and the name are borrowed for the call and have the given lengths; the kernel only reads them.
     let sent = syscall!(unsafe {
         libc::sendto(
             fd.as_raw_fd(),
@@ -96,8 +96,8 @@ fn send_bytes(
     length(sent)
 }
 
-/// Whether the kernel knows what a message asks for: an old one would pass over the segment size and send one large datagram.
-/// The socket is asked, once for all sockets.
+/// Checks that the kernel supports the options of a message: an old kernel would ignore the segment size and send one large
+/// datagram. It asks one socket for all.
 pub(crate) fn understands(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<()> {
     static SEGMENTS: AtomicBool = AtomicBool::new(false);
     static TIMES: AtomicBool = AtomicBool::new(false);
@@ -120,7 +120,7 @@ fn is_known(known: &AtomicBool) -> bool {
     known.load(Ordering::Relaxed)
 }
 
-/// Apart, so that the plain path does not pay for the buffer.
+/// Not inlined, so that the plain path does not reserve the buffer on its stack.
 #[inline(never)]
 fn send_controlled(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<usize> {
     understands(fd, transmit)?;
@@ -157,19 +157,19 @@ pub(crate) fn send_with(
         header.msg_control = control.as_ptr().cast_mut().cast();
         header.msg_controllen = control.len() as _;
     }
-    // SAFETY: the header's pointers are to `name`, `single` or the payload's slices, and `control`, all alive here and
-    // as long as said; the kernel only reads them.
+    // SAFETY: the header points at `name`, `control`, and `single` or the payload's slices. All are borrowed here and have
+    // the given lengths; the kernel only reads them.
     unsafe { send_header(fd, &header) }
 }
 
 /// # Safety
 ///
-/// What the header points at must be readable for the lengths given in it.
+/// The header's pointers must be readable for the lengths given in it.
 #[inline]
 pub(crate) unsafe fn send_header(fd: BorrowedFd<'_>, header: &libc::msghdr) -> Result<usize> {
     #[cfg(feature = "fault-injection")]
     crate::fault::before(crate::fault::Call::Sendmsg)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let sent = syscall!(unsafe { libc::sendmsg(fd.as_raw_fd(), header, libc::MSG_DONTWAIT) })?;
     length(sent)
 }
@@ -181,8 +181,8 @@ pub(crate) fn iovec(bytes: &[u8]) -> libc::iovec {
     }
 }
 
-/// The payload as the kernel takes it: `single` for one piece, the caller's own list otherwise, for the standard
-/// library promises that an IoSlice is laid out as an iovec.
+/// The kernel's list of slices: `single` for one slice, the caller's list otherwise. The standard library guarantees that an
+/// IoSlice has the layout of an iovec.
 #[inline]
 pub(crate) fn vector(
     payload: Payload<'_>,

@@ -14,8 +14,8 @@ use crate::transmit_control::encode;
 
 /// The arguments of sendmmsg(2) for a fixed number of messages.
 ///
-/// Name and control pointers are set once: the vectors never grow, and moving them does not move what they hold. The
-/// payload pointers are those of the last `fill`, and only `send` follows them.
+/// Name and control pointers are set once: the vectors never grow, and moving them does not move their elements. The payload
+/// pointers are those of the last `fill`, and only `send` follows them.
 pub(crate) struct Scratch {
     headers: Vec<libc::mmsghdr>,
     names: Vec<RawAddr>,
@@ -23,10 +23,10 @@ pub(crate) struct Scratch {
     controls: Vec<ControlBuffer>,
 }
 
-// SAFETY: the pointers are to the scratch's own heap memory, which moves with it, and to payloads that only `send` looks
-// at, which demands that they are there.
+// SAFETY: the pointers point into the scratch's own heap memory, which moves with it, and at payloads. Only `send` follows the
+// latter, whose caller guarantees that they are alive.
 unsafe impl Send for Scratch {}
-// SAFETY: nothing can be done with a shared reference.
+// SAFETY: no method takes a shared reference.
 unsafe impl Sync for Scratch {}
 
 impl Scratch {
@@ -52,7 +52,8 @@ impl Scratch {
         }
     }
 
-    /// Lays out one message for this socket, whose TOS byte is asked for once and kept in `tos`. An index out of range or a message that cannot be one is `EINVAL` or what else it is.
+    /// Encodes one message for this socket, whose TOS byte is read once and cached in `tos`. Returns `EINVAL` for an index out of
+    /// range, and the errors of invalid messages.
     #[inline]
     pub(crate) fn fill(
         &mut self,
@@ -96,18 +97,18 @@ impl Scratch {
         Ok(())
     }
 
-    /// Sends the first `count` messages; none is fine.
+    /// Sends the first `count` messages, which may be none.
     ///
     /// # Safety
     ///
-    /// They must have been filled, and the payloads that they were filled with must still be there.
+    /// `fill` must have filled them, and their payloads must still be borrowed.
     #[inline]
     pub(crate) unsafe fn send(&mut self, fd: BorrowedFd<'_>, count: usize) -> Result<usize> {
         let messages = self.headers.get_mut(..count).ok_or(Errno::EINVAL)?;
         match messages {
             [] => return Ok(0),
             [only] => {
-                // SAFETY: name and control are in `names` and `controls`; the payload is still there, as `send` demands.
+                // SAFETY: name and control are in `names` and `controls`; the caller guarantees the payload.
                 return unsafe { send_header(fd, &only.msg_hdr) }.map(|_| 1);
             }
             _ if SENDMMSG.is_known() => {
@@ -133,7 +134,7 @@ impl Scratch {
     }
 }
 
-/// Whether sendmmsg(2) may not be made.
+/// Whether sendmmsg(2) is refused.
 static SENDMMSG: Refusal = Refusal::new();
 
 fn probe_sendmmsg() -> Errno {
@@ -144,25 +145,25 @@ fn probe_sendmmsg() -> Errno {
 
 /// # Safety
 ///
-/// `messages` must be `count` of them, and what they point at readable for the lengths given in them.
+/// `messages` must have `count` elements, whose pointers must be readable for the lengths given in them.
 #[inline]
 unsafe fn sendmmsg(fd: libc::c_int, messages: *mut libc::mmsghdr, count: usize) -> Result<usize> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let sent = syscall!(unsafe {
         libc::sendmmsg(fd, messages, count as libc::c_uint, libc::MSG_DONTWAIT as _)
     })?;
     usize::try_from(sent).map_err(|_| Errno::EIO)
 }
 
-/// What sendmmsg(2) does, with a system call for each message.
+/// Replaces sendmmsg(2), with one system call per message.
 ///
 /// # Safety
 ///
-/// What the headers point at must be readable for the lengths given in them.
+/// The headers' pointers must be readable for the lengths given in them.
 #[cold]
 unsafe fn send_one_by_one(fd: BorrowedFd<'_>, messages: &[libc::mmsghdr]) -> Result<usize> {
     for (sent, message) in messages.iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         match unsafe { send_header(fd, &message.msg_hdr) } {
             Ok(_) => {}
             Err(error) if sent == 0 => return Err(error),

@@ -8,11 +8,11 @@ use std::ptr;
 use super::syscall::syscall;
 use crate::errno::{Errno, Result};
 
-/// What an option's value may be read into.
+/// A type into which an option's value can be read.
 ///
 /// # Safety
 ///
-/// Any bytes make a value.
+/// Any bytes must be a valid value.
 pub(crate) unsafe trait Value: Copy {}
 
 // SAFETY: an integer.
@@ -20,7 +20,7 @@ unsafe impl Value for libc::c_int {}
 // SAFETY: two integers.
 unsafe impl Value for libc::sock_txtime {}
 
-/// What a kernel without this option lacks.
+/// The feature to which an option belongs.
 #[cfg(feature = "fault-injection")]
 fn feature(level: libc::c_int, name: libc::c_int) -> Option<crate::fault::Feature> {
     use crate::fault::Feature;
@@ -35,7 +35,7 @@ fn feature(level: libc::c_int, name: libc::c_int) -> Option<crate::fault::Featur
     }
 }
 
-/// Sets an option. The kernel only reads the value, and what that may point at.
+/// Sets an option. The kernel only reads the value and memory behind its pointers.
 pub(crate) fn set<T: Copy>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
@@ -58,7 +58,7 @@ pub(crate) fn set<T: Copy>(
     Ok(())
 }
 
-/// The option's value; `EINVAL` if the kernel's is not as long as `T`.
+/// Reads an option; `EINVAL` if the kernel's value has another length than `T`.
 pub(crate) fn get<T: Value>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
@@ -81,7 +81,7 @@ pub(crate) fn get<T: Value>(
     if len as usize != mem::size_of::<T>() {
         return Err(Errno::EINVAL);
     }
-    // SAFETY: zeroed, then overwritten by the kernel; any bytes make a `T`.
+    // SAFETY: zeroed, then overwritten by the kernel; any bytes are a valid `T`.
     Ok(unsafe { value.assume_init() })
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn octet(value: u32) -> Result<u8> {
     u8::try_from(value).map_err(|_| Errno::EINVAL)
 }
 
-/// The name as the kernel takes it: with a NUL, and no longer than IFNAMSIZ with it.
+/// The name for the kernel: at most IFNAMSIZ bytes with its NUL.
 pub(crate) fn interface_name(name: &str) -> Result<CString> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         return Err(Errno::EINVAL);

@@ -4,9 +4,9 @@ use std::mem;
 
 use crate::errno::{Errno, Result};
 
-/// Makes a syscall: -1 becomes the [`Errno`], and EINTR makes it again.
+/// Makes a system call: -1 becomes the [`Errno`], and EINTR repeats the call.
 ///
-/// The form `syscall!(once …)` reports EINTR instead, for calls whose caller has a deadline to look at.
+/// `syscall!(once …)` returns EINTR instead, for callers with a deadline.
 macro_rules! syscall {
     (once $call:expr) => {
         match $call {
