@@ -1,5 +1,5 @@
-//! A handle type on uv-core's public API: one end of a pair of Unix datagram sockets, with a send queue, a receive callback and
-//! a close callback.
+//! A handle type on uv-core's public API: one end of a pair of Unix datagram sockets, with a send
+//! queue, a receive callback and a close callback.
 //!
 //! ```text
 //! cargo run -p uv-core --example unix_datagram
@@ -65,7 +65,8 @@ impl UnixEnd {
         Ok(Self(inner))
     }
 
-    /// Accepts a datagram. Datagrams accepted in one iteration leave together, before the loop polls.
+    /// Accepts a datagram. Datagrams accepted in one iteration leave together, before the loop
+    /// polls.
     fn send(&self, datagram: &[u8], sent: impl FnOnce(&Self, Result<()>) + 'static) -> Result<()> {
         self.0.handle.check_open()?;
         let mut queue = self.0.queue.borrow_mut();
@@ -118,7 +119,8 @@ impl Inner {
             }
         }
         drop((socket, queue));
-        // Callbacks run in a phase of their own: not inside a call of the user, and without a borrow.
+        // Callbacks run in a phase of their own: not inside a call of the user, and without a
+        // borrow.
         self.handle.schedule(Phase::Completions);
         self.update()
     }

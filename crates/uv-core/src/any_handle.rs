@@ -8,8 +8,8 @@ use uv_sys::Result;
 use crate::core::HandleId;
 use crate::handle::Source;
 
-/// A handle of any type, from [`Loop::handles`](crate::Loop::handles) or [`Loop::handle`](crate::Loop::handle). Holding it
-/// keeps the handle alive.
+/// A handle of any type, from [`Loop::handles`](crate::Loop::handles) or
+/// [`Loop::handle`](crate::Loop::handle). Holding it keeps the handle alive.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,8 +69,8 @@ impl AnyHandle {
         self.source.handle().is_closing()
     }
 
-    /// Closes the handle, without a close callback. Its pending requests complete with `ECANCELED` in the closing phase of the
-    /// loop's current or next iteration.
+    /// Closes the handle, without a close callback. Its pending requests complete with `ECANCELED`
+    /// in the closing phase of the loop's current or next iteration.
     ///
     /// # Errors
     ///

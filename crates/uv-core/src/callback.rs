@@ -6,10 +6,11 @@ use std::fmt;
 /// The close callback of a handle of type `H`.
 pub(crate) type CloseCallback<H> = RefCell<Option<Box<dyn FnOnce(&H)>>>;
 
-/// Holds one callback that may [`set`](Self::set) another one or [`clear`](Self::clear) itself while it runs.
+/// Holds one callback that may [`set`](Self::set) another one or [`clear`](Self::clear) itself
+/// while it runs.
 ///
-/// A running callback is outside of this cell. It returns into it when it returns or panics, unless the
-/// callback was replaced or cleared meanwhile.
+/// A running callback is outside of this cell. It returns into it when it returns or panics, unless
+/// the callback was replaced or cleared meanwhile.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -31,7 +32,8 @@ pub(crate) type CloseCallback<H> = RefCell<Option<Box<dyn FnOnce(&H)>>>;
 /// ```
 pub struct Callback<F: ?Sized> {
     callback: RefCell<Option<Box<F>>>,
-    /// Counts `set` and `clear`, so that a callback that returns does not overwrite its replacement.
+    /// Counts `set` and `clear`, so that a callback that returns does not overwrite its
+    /// replacement.
     changes: Cell<u32>,
 }
 

@@ -1,6 +1,7 @@
 //! The state of a loop, and what its handles request of it. The module `iteration` runs them.
 //!
-//! `S` is the type of the loop's sources. This module knows only what the loop needs of it: [`Runnable`].
+//! `S` is the type of the loop's sources. This module knows only what the loop needs of it:
+//! [`Runnable`].
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -246,7 +247,8 @@ impl<S: Runnable + ?Sized> Core<S> {
             }
             slot
         };
-        // Dropped after the borrow: this may drop the last reference to a handle, which calls `remove`.
+        // Dropped after the borrow: this may drop the last reference to a handle, which calls
+        // `remove`.
         drop(slot);
     }
 
@@ -350,7 +352,8 @@ impl<S: Runnable + ?Sized> Core<S> {
 impl<S: Runnable + ?Sized> Drop for Core<S> {
     fn drop(&mut self) {
         self.shared.close();
-        // A handle whose callback captures it would keep itself and its descriptors alive otherwise.
+        // A handle whose callback captures it would keep itself and its descriptors alive
+        // otherwise.
         for source in self.sources() {
             source.detach();
             source.on_phase(Phase::LoopDropped);

@@ -1,7 +1,8 @@
 //! The next deadline: a heap that is corrected lazily.
 //!
-//! Programs restart timers far more often than timers fire (a QUIC stack on every packet). So moving a deadline later, or
-//! clearing it, does not touch the heap: its entry stays, and is corrected when it reaches the top.
+//! Programs restart timers far more often than timers fire (a QUIC stack on every packet). So
+//! moving a deadline later, or clearing it, does not touch the heap: its entry stays, and is
+//! corrected when it reaches the top.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -129,7 +130,8 @@ impl Deadline {
         self.wanted = None;
     }
 
-    /// Clears the deadline if it is `moment`, which was taken from the heap, and returns whether it was.
+    /// Clears the deadline if it is `moment`, which was taken from the heap, and returns whether it
+    /// was.
     pub(crate) fn spend(&mut self, moment: Moment) -> bool {
         let due = self.wanted == Some(moment);
         if due {

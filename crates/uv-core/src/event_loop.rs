@@ -19,11 +19,12 @@ use crate::posts::Shared;
 
 /// A single-threaded event loop.
 ///
-/// A clone is another reference to the same loop. Handles refer to it weakly. When the last clone is dropped, the loop
-/// closes its open handles and drops their callbacks without calling them; later calls on them return `EBADF`.
+/// A clone is another reference to the same loop. Handles refer to it weakly. When the last clone
+/// is dropped, the loop closes its open handles and drops their callbacks without calling them;
+/// later calls on them return `EBADF`.
 ///
-/// A callback that captures a clone of its loop makes a reference cycle: neither is dropped. Callbacks get their handle as
-/// an argument, which returns its loop.
+/// A callback that captures a clone of its loop makes a reference cycle: neither is dropped.
+/// Callbacks get their handle as an argument, which returns its loop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,15 +65,17 @@ impl Loop {
         Arc::clone(&self.core.shared)
     }
 
-    /// Runs iterations as `mode` says, and returns whether something still keeps the loop [alive](Self::alive).
+    /// Runs iterations as `mode` says, and returns whether something still keeps the loop
+    /// [alive](Self::alive).
     ///
-    /// A panic in a callback reaches the caller. The loop can be run again, and continues with the next callback; hooks that
-    /// the iteration had not reached run in the next one.
+    /// A panic in a callback reaches the caller. The loop can be run again, and continues with the
+    /// next callback; hooks that the iteration had not reached run in the next one.
     ///
     /// # Errors
     ///
     /// `EDEADLK` inside a callback of this loop; `ESTALE` in a forked child, see
-    /// [`reinit_after_fork`](Self::reinit_after_fork); otherwise errors of epoll_wait(2), of which a working system has none.
+    /// [`reinit_after_fork`](Self::reinit_after_fork); otherwise errors of epoll_wait(2), of which
+    /// a working system has none.
     #[doc(alias = "uv_run")]
     pub fn run(&self, mode: RunMode) -> Result<bool> {
         let core = &self.core;
@@ -91,22 +94,24 @@ impl Loop {
         Ok(core.alive())
     }
 
-    /// Makes [`run`](Self::run) return after the current iteration. Outside of `run`, the next one returns at once.
+    /// Makes [`run`](Self::run) return after the current iteration. Outside of `run`, the next one
+    /// returns at once.
     #[doc(alias = "uv_stop")]
     pub fn stop(&self) {
         self.core.stopping.set(true);
     }
 
-    /// Whether something keeps the loop running: an active and referenced handle, a handle that is closing, a post that has
-    /// not run, or a [`KeepAlive`](crate::KeepAlive).
+    /// Whether something keeps the loop running: an active and referenced handle, a handle that is
+    /// closing, a post that has not run, or a [`KeepAlive`](crate::KeepAlive).
     #[doc(alias = "uv_loop_alive")]
     #[must_use]
     pub fn alive(&self) -> bool {
         self.core.alive()
     }
 
-    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`run`](Self::run) it is read once per
-    /// iteration and after a wait; outside, at every call. Timers count from the call that starts them, not from this clock.
+    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside
+    /// [`run`](Self::run) it is read once per iteration and after a wait; outside, at every call.
+    /// Timers count from the call that starts them, not from this clock.
     #[doc(alias = "uv_now")]
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -127,26 +132,28 @@ impl Loop {
         self.core.iteration.get()
     }
 
-    /// Makes the loop poll in this iteration if it has not yet, else in the next one, although it has
-    /// [other work](crate#one-iteration). For a handle type that knows that other handles' descriptors are ready.
+    /// Makes the loop poll in this iteration if it has not yet, else in the next one, although it
+    /// has [other work](crate#one-iteration). For a handle type that knows that other handles'
+    /// descriptors are ready.
     #[inline]
     pub fn force_poll(&self) {
         self.core.unpolled.set(MAX_UNPOLLED_ITERATIONS);
     }
 
-    /// Ends the [`Phase::Flush`] of this iteration. Handles that are still scheduled for it keep their order, and run in the
-    /// next iteration before those that are scheduled later. For a handle type whose handles share a limit per iteration.
+    /// Ends the [`Phase::Flush`] of this iteration. Handles that are still scheduled for it keep
+    /// their order, and run in the next iteration before those that are scheduled later. For a
+    /// handle type whose handles share a limit per iteration.
     #[inline]
     pub fn end_flush(&self) {
         self.core.flush_ended.set(true);
     }
 
-    /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable before it calls
-    /// [`run`](Self::run) with [`RunMode::NoWait`]; `None` for no limit.
+    /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable
+    /// before it calls [`run`](Self::run) with [`RunMode::NoWait`]; `None` for no limit.
     ///
-    /// Call it before each wait: it prepares the poller, and from then on other threads wake the loop. An outer loop that
-    /// ends with this one checks [`alive`](Self::alive) after this call. The result is exact to the nanosecond; round it up
-    /// for a coarser wait.
+    /// Call it before each wait: it prepares the poller, and from then on other threads wake the
+    /// loop. An outer loop that ends with this one checks [`alive`](Self::alive) after this call.
+    /// The result is exact to the nanosecond; round it up for a coarser wait.
     ///
     /// # Errors
     ///
@@ -178,8 +185,9 @@ impl Loop {
         Ok(self.core.prepare_to_wait())
     }
 
-    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds events without waiting. Due
-    /// timers and other work are not events; [`poll_timeout`](Self::poll_timeout) includes those.
+    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds
+    /// events without waiting. Due timers and other work are not events;
+    /// [`poll_timeout`](Self::poll_timeout) includes those.
     ///
     /// For an outer loop whose reports are edge-triggered: see [Embedding](crate#embedding).
     ///
@@ -190,48 +198,52 @@ impl Loop {
         self.core.poller.has_events()
     }
 
-    /// Makes the loop usable in a child process after fork(2): it gets a poller of its own with the same interests, and
-    /// another descriptor ([`AsFd`]). Has no effect in the process that made the loop.
+    /// Makes the loop usable in a child process after fork(2): it gets a poller of its own with the
+    /// same interests, and another descriptor ([`AsFd`]). Has no effect in the process that made
+    /// the loop.
     ///
-    /// Before this call the child shares the poller with its parent, and changes nothing in it. The child may close and
-    /// drop handles and drop the loop without any effect on the parent. [`run`](Self::run),
-    /// [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a descriptor return `ESTALE`. The loop recognises
-    /// children that the C library's `fork` made.
+    /// Before this call the child shares the poller with its parent, and changes nothing in it. The
+    /// child may close and drop handles and drop the loop without any effect on the parent.
+    /// [`run`](Self::run), [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a
+    /// descriptor return `ESTALE`. The loop recognises children that the C library's `fork` made.
     ///
-    /// Handles, timers and pending requests then exist in both processes. The sockets are shared: each datagram goes to the
-    /// process that reads it first. Other threads do not exist in the child: a [`KeepAlive`](crate::KeepAlive) that one of
-    /// them held is never dropped there, and a thread inside `post` leaves its lock behind. So a process best forks before
-    /// it starts threads.
+    /// Handles, timers and pending requests then exist in both processes. The sockets are shared:
+    /// each datagram goes to the process that reads it first. Other threads do not exist in the
+    /// child: a [`KeepAlive`](crate::KeepAlive) that one of them held is never dropped there, and a
+    /// thread inside `post` leaves its lock behind. So a process best forks before it starts
+    /// threads.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE` or `ENOMEM` when the kernel refuses a poller; the loop is unchanged. A descriptor that the new
-    /// poller refuses is reported to its handle ([`Source::interest_refused`]).
+    /// `EMFILE`, `ENFILE` or `ENOMEM` when the kernel refuses a poller; the loop is unchanged. A
+    /// descriptor that the new poller refuses is reported to its handle
+    /// ([`Source::interest_refused`]).
     #[doc(alias = "uv_loop_fork")]
     pub fn reinit_after_fork(&self) -> Result<()> {
         self.core.reinit_after_fork()
     }
 
-    /// Returns the source with this id, if its type is `T`. `None` if it was closed or dropped, or belongs to another loop. A
-    /// source that [is closing](Handle::is_closing) is found until its [`Phase::Closing`] is over.
+    /// Returns the source with this id, if its type is `T`. `None` if it was closed or dropped, or
+    /// belongs to another loop. A source that [is closing](Handle::is_closing) is found until its
+    /// [`Phase::Closing`] is over.
     ///
-    /// For handle types, whose `T` is private: other code cannot call its [`Source`] methods. Other code uses
-    /// [`handle`](Self::handle). See [`HandleId`] for an example.
+    /// For handle types, whose `T` is private: other code cannot call its [`Source`] methods. Other
+    /// code uses [`handle`](Self::handle). See [`HandleId`] for an example.
     #[must_use]
     pub fn source<T: Source>(&self, id: HandleId) -> Option<Rc<T>> {
         let source: Rc<dyn Any> = self.core.find(id)?;
         source.downcast().ok()
     }
 
-    /// Returns the handle with this id. `None` if it was closed or dropped, or belongs to another loop. A handle that is
-    /// closing is found until its close callback was called.
+    /// Returns the handle with this id. `None` if it was closed or dropped, or belongs to another
+    /// loop. A handle that is closing is found until its close callback was called.
     #[must_use]
     pub fn handle(&self, id: HandleId) -> Option<AnyHandle> {
         self.core.find(id).map(AnyHandle::new)
     }
 
-    /// Returns the loop's handles in no particular order: those that are closing, and those that ever were active, had a
-    /// deadline, a hook or a descriptor, or were asked for their id.
+    /// Returns the loop's handles in no particular order: those that are closing, and those that
+    /// ever were active, had a deadline, a hook or a descriptor, or were asked for their id.
     #[doc(alias = "uv_walk")]
     #[must_use]
     pub fn handles(&self) -> Vec<AnyHandle> {
@@ -239,8 +251,8 @@ impl Loop {
         sources.map(AnyHandle::new).collect()
     }
 
-    /// Returns the loop's value of type `T`, made at first use and dropped with the loop: memory that all handles of a type
-    /// share, such as the [`Pool`](crate::Pool) of their queues.
+    /// Returns the loop's value of type `T`, made at first use and dropped with the loop: memory
+    /// that all handles of a type share, such as the [`Pool`](crate::Pool) of their queues.
     ///
     /// ```
     /// use std::cell::Cell;

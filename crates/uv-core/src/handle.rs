@@ -32,9 +32,10 @@ bitflags! {
 
 /// The type of a handle, as its loop runs it.
 ///
-/// A handle type embeds a [`Handle`] and is made with [`Rc::new_cyclic`]; [`on_phase`](Self::on_phase) and
-/// [`on_ready`](Self::on_ready) do its work. A panic in one of them leaves the loop usable: sources that the loop had not
-/// reached stay scheduled. A [`Phase::Closing`] that panicked is repeated, so the source must be able to continue it.
+/// A handle type embeds a [`Handle`] and is made with [`Rc::new_cyclic`];
+/// [`on_phase`](Self::on_phase) and [`on_ready`](Self::on_ready) do its work. A panic in one of
+/// them leaves the loop usable: sources that the loop had not reached stay scheduled. A
+/// [`Phase::Closing`] that panicked is repeated, so the source must be able to continue it.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -79,35 +80,40 @@ pub trait Source: Any {
     /// The embedded handle.
     fn handle(&self) -> &Handle;
 
-    /// Called when a descriptor registered with [`Handle::register`] is ready for `readiness`. A handle with several
-    /// descriptors tries each of them.
+    /// Called when a descriptor registered with [`Handle::register`] is ready for `readiness`. A
+    /// handle with several descriptors tries each of them.
     ///
-    /// Reports are level-triggered: every poll repeats them while the descriptor is ready, and the loop does not wait. An
-    /// error or a hang-up is reported as ready for everything, whatever the interest is. A report may be out of date.
+    /// Reports are level-triggered: every poll repeats them while the descriptor is ready, and the
+    /// loop does not wait. An error or a hang-up is reported as ready for everything, whatever the
+    /// interest is. A report may be out of date.
     fn on_ready(self: Rc<Self>, readiness: Interest) {
         let _ = readiness;
     }
 
-    /// Called when the poller refuses to watch a descriptor of this handle, after the dispatch of an iteration.
+    /// Called when the poller refuses to watch a descriptor of this handle, after the dispatch of
+    /// an iteration.
     ///
-    /// `ENOMEM`, or `ENOSPC` at the system's limit of watches (`fs.epoll.max_user_watches`): the poller has refused for a
-    /// quarter of a second, and the loop continues to try. Any other error: the loop has given up, and the interest is the
-    /// one before the change. Until the watch begins, [`on_ready`](Self::on_ready) is not called for it. A handle type that
-    /// registers descriptors reports the error to its user.
+    /// `ENOMEM`, or `ENOSPC` at the system's limit of watches (`fs.epoll.max_user_watches`): the
+    /// poller has refused for a quarter of a second, and the loop continues to try. Any other
+    /// error: the loop has given up, and the interest is the one before the change. Until the watch
+    /// begins, [`on_ready`](Self::on_ready) is not called for it. A handle type that registers
+    /// descriptors reports the error to its user.
     fn interest_refused(self: Rc<Self>, error: Errno) {
         let _ = error;
     }
 
-    /// Called in a phase that the handle requested, when it is closed, and when its loop is dropped.
+    /// Called in a phase that the handle requested, when it is closed, and when its loop is
+    /// dropped.
     fn on_phase(self: Rc<Self>, phase: Phase);
 }
 
 /// The part of a handle that its loop manages, embedded in every [`Source`].
 ///
-/// A handle is *active* while it waits for something: a started timer, a receiving socket, an accepted send. The loop keeps
-/// active handles alive, and runs while one of them is also *referenced*, as all are at first. An inactive handle lives as
-/// long as a reference to it is held. All methods are for the loop's own thread, and none of them calls back. Once the
-/// loop was dropped, they behave as on a closed handle.
+/// A handle is *active* while it waits for something: a started timer, a receiving socket, an
+/// accepted send. The loop keeps active handles alive, and runs while one of them is also
+/// *referenced*, as all are at first. An inactive handle lives as long as a reference to it is
+/// held. All methods are for the loop's own thread, and none of them calls back. Once the loop was
+/// dropped, they behave as on a closed handle.
 pub struct Handle {
     core: Weak<Core<dyn Source>>,
     this: Weak<dyn Source>,
@@ -134,8 +140,8 @@ impl Handle {
         self.core.upgrade()
     }
 
-    /// Returns a name for this handle that other threads may hold. It is valid until the handle is dropped, or until its
-    /// [`Phase::Closing`] is over.
+    /// Returns a name for this handle that other threads may hold. It is valid until the handle is
+    /// dropped, or until its [`Phase::Closing`] is over.
     ///
     /// # Errors
     ///
@@ -184,8 +190,8 @@ impl Handle {
         self.flags().contains(Flags::ACTIVE)
     }
 
-    /// Marks the handle as waiting for something, or as inactive. Has no effect on a handle that is closing, being made or
-    /// being dropped, which the loop could not keep alive.
+    /// Marks the handle as waiting for something, or as inactive. Has no effect on a handle that is
+    /// closing, being made or being dropped, which the loop could not keep alive.
     #[inline]
     pub fn set_active(&self, active: bool) {
         if self.is_active() != active {
@@ -250,11 +256,13 @@ impl Handle {
         }
     }
 
-    /// Closes the handle. [`Phase::Closing`] runs at the end of an iteration, and no other phase from now on. The loop keeps
-    /// the handle alive until then, and no longer polls its descriptors.
+    /// Closes the handle. [`Phase::Closing`] runs at the end of an iteration, and no other phase
+    /// from now on. The loop keeps the handle alive until then, and no longer polls its
+    /// descriptors.
     ///
-    /// Any walk over the loop's handles can close one ([`AnyHandle::close`](crate::AnyHandle::close)), without the `close`
-    /// method of its type. So a handle type completes its requests in that phase.
+    /// Any walk over the loop's handles can close one
+    /// ([`AnyHandle::close`](crate::AnyHandle::close)), without the `close` method of its type. So
+    /// a handle type completes its requests in that phase.
     ///
     /// # Errors
     ///
@@ -293,8 +301,8 @@ impl Handle {
         }
     }
 
-    /// Ends all reports, also of descriptors whose [`PollSource`] is held. Such reports would keep the loop from waiting,
-    /// and reach the next handle with this slot.
+    /// Ends all reports, also of descriptors whose [`PollSource`] is held. Such reports would keep
+    /// the loop from waiting, and reach the next handle with this slot.
     fn close_polled(&self) {
         for polled in self.polled.take() {
             if let Some(polled) = polled.upgrade() {
@@ -311,9 +319,9 @@ impl Handle {
     }
 
     /// Schedules the handle once for [`Completions`](Phase::Completions), [`Flush`](Phase::Flush),
-    /// [`Dispatch`](Phase::Dispatch) or [`AfterPoll`](Phase::AfterPoll). Has no effect with other phases, on a handle that is
-    /// scheduled for the phase already, or on one that is closing. A schedule neither keeps the handle alive nor makes it
-    /// active.
+    /// [`Dispatch`](Phase::Dispatch) or [`AfterPoll`](Phase::AfterPoll). Has no effect with other
+    /// phases, on a handle that is scheduled for the phase already, or on one that is closing. A
+    /// schedule neither keeps the handle alive nor makes it active.
     #[inline]
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
@@ -341,18 +349,20 @@ impl Handle {
         flag(phase).is_some_and(|flag| self.replace_flag(flag, false)) && !self.is_closing()
     }
 
-    /// Schedules [`Phase::Deadline`] for when `timeout` has passed since this call, never earlier, and replaces the deadline
-    /// before. The call reads the system's clock, because the [loop's](crate::Loop::now) may be as old as the iteration. Otherwise
-    /// as [`set_deadline`](Self::set_deadline).
+    /// Schedules [`Phase::Deadline`] for when `timeout` has passed since this call, never earlier,
+    /// and replaces the deadline before. The call reads the system's clock, because the
+    /// [loop's](crate::Loop::now) may be as old as the iteration. Otherwise as
+    /// [`set_deadline`](Self::set_deadline).
     pub fn set_timeout(&self, timeout: Duration) {
         self.set_deadline(clock::now().saturating_add(clock::nanos(timeout)));
     }
 
-    /// Schedules [`Phase::Deadline`] for when the loop's clock reaches `due` nanoseconds, and replaces the deadline before.
-    /// Among deadlines due at the same time, the one set first runs first. A deadline does not make the handle active.
+    /// Schedules [`Phase::Deadline`] for when the loop's clock reaches `due` nanoseconds, and
+    /// replaces the deadline before. Among deadlines due at the same time, the one set first runs
+    /// first. A deadline does not make the handle active.
     ///
-    /// A duration belongs in [`set_timeout`](Self::set_timeout): [`Loop::now`](crate::Loop::now) stands still in an
-    /// iteration, so the sum of both may have passed already.
+    /// A duration belongs in [`set_timeout`](Self::set_timeout): [`Loop::now`](crate::Loop::now)
+    /// stands still in an iteration, so the sum of both may have passed already.
     pub fn set_deadline(&self, due: u64) {
         if let (false, Ok(core)) = (self.is_closing(), self.core()) {
             core.set_deadline(self.slot(&core), due);
@@ -372,8 +382,9 @@ impl Handle {
         self.core().ok()?.deadline(self.id.get()?)
     }
 
-    /// Schedules [`Phase::Hook`] in every iteration, at the given place, until [`clear_hook`](Self::clear_hook). A handle has
-    /// at most one hook, and a new place replaces the one before. The loop keeps a handle with a hook alive.
+    /// Schedules [`Phase::Hook`] in every iteration, at the given place, until
+    /// [`clear_hook`](Self::clear_hook). A handle has at most one hook, and a new place replaces
+    /// the one before. The loop keeps a handle with a hook alive.
     pub fn set_hook(&self, place: HookPhase) {
         if self.hook.get() == Some(place) || self.is_closing() {
             return;
@@ -393,14 +404,15 @@ impl Handle {
         }
     }
 
-    /// Registers a descriptor with the loop's poller, which owns it until the [`PollSource`] is dropped. Its interest is
-    /// [`Interest::NONE`] at first. Read and write through the `PollSource`, which is [`AsFd`](std::os::fd::AsFd); a duplicate
-    /// would cost each handle a second descriptor.
+    /// Registers a descriptor with the loop's poller, which owns it until the [`PollSource`] is
+    /// dropped. Its interest is [`Interest::NONE`] at first. Read and write through the
+    /// `PollSource`, which is [`AsFd`](std::os::fd::AsFd); a duplicate would cost each handle a
+    /// second descriptor.
     ///
     /// # Errors
     ///
-    /// Every error returns the descriptor, unchanged. `EBADF` when the handle is closing or its loop was dropped; those of
-    /// [`Poller::register`](uv_sys::Poller::register) otherwise.
+    /// Every error returns the descriptor, unchanged. `EBADF` when the handle is closing or its
+    /// loop was dropped; those of [`Poller::register`](uv_sys::Poller::register) otherwise.
     pub fn register(&self, fd: OwnedFd) -> std::result::Result<PollSource, (Errno, OwnedFd)> {
         let core = match self.check_open().and_then(|()| self.core()) {
             Ok(core) => core,

@@ -6,8 +6,8 @@ use std::rc::{Rc, Weak};
 /// Hooks in the order in which they were set.
 pub(crate) struct HookList<S: ?Sized> {
     hooks: RefCell<Vec<Rc<S>>>,
-    /// The range of hooks that the current iteration has still to run. `remove` moves it, which is cheaper than a copy of
-    /// the list.
+    /// The range of hooks that the current iteration has still to run. `remove` moves it, which is
+    /// cheaper than a copy of the list.
     next: Cell<usize>,
     end: Cell<usize>,
 }

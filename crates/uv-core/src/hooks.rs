@@ -104,7 +104,8 @@ macro_rules! hook {
                 Self { inner: Inner::new(event_loop) }
             }
 
-            /// Calls `callback` once in every iteration from now on. Has no effect on a started hook.
+            /// Calls `callback` once in every iteration from now on. Has no effect on a started
+            /// hook.
             ///
             /// # Errors
             ///
@@ -130,7 +131,8 @@ macro_rules! hook {
 }
 
 hook! {
-    /// Runs in every iteration, and keeps the loop from waiting while it is started: for background work in small pieces.
+    /// Runs in every iteration, and keeps the loop from waiting while it is started: for background
+    /// work in small pieces.
     ///
     /// ```
     /// use uv_core::{Idle, Loop, RunMode};

@@ -1,4 +1,5 @@
-//! The interests of a loop's descriptors: changes made before the next poll, and changes that the poller refused.
+//! The interests of a loop's descriptors: changes made before the next poll, and changes that the
+//! poller refused.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,8 +10,8 @@ use uv_sys::{Errno, Interest, Registration, Result};
 
 use crate::clock;
 
-/// Nanoseconds before the first retry of a refused change. Each further pause is twice as long: the kernel may have memory
-/// again at any time, and does not report it.
+/// Nanoseconds before the first retry of a refused change. Each further pause is twice as long: the
+/// kernel may have memory again at any time, and does not report it.
 const FIRST_PAUSE: u64 = 1_000_000;
 /// The pause doubles up to 1.024 seconds, at which the cost of a retry is negligible.
 const MAX_DOUBLINGS: u32 = 10;
@@ -43,7 +44,8 @@ impl Polled {
         })
     }
 
-    /// Ends all reports for a closed handle, also while its [`PollSource`](crate::PollSource) is held.
+    /// Ends all reports for a closed handle, also while its [`PollSource`](crate::PollSource) is
+    /// held.
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.wanted.set(Interest::NONE);
@@ -60,8 +62,8 @@ impl Polled {
         self.wanted.get()
     }
 
-    /// Changes the interest before the next poll. A descriptor that is not watched is watched at once, so that the caller
-    /// gets the error.
+    /// Changes the interest before the next poll. A descriptor that is not watched is watched at
+    /// once, so that the caller gets the error.
     pub(crate) fn set_interest(self: &Rc<Self>, interest: Interest) -> Result<()> {
         let changes = self.open_changes()?;
         if self.registration.interest() == Interest::NONE && interest != Interest::NONE {
@@ -99,7 +101,8 @@ impl Polled {
         }
     }
 
-    /// Passes the wanted interest to the poller. After an error the change stays wanted until [`give_up`](Self::give_up).
+    /// Passes the wanted interest to the poller. After an error the change stays wanted until
+    /// [`give_up`](Self::give_up).
     fn apply(&self) -> Result<()> {
         self.registration.set_interest(self.wanted.get())?;
         self.refusals.set(0);

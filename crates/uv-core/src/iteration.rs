@@ -12,13 +12,13 @@ use crate::interest::Report;
 use crate::phase::{HookPhase, Phase};
 use crate::posts::PostBatch;
 
-/// Iterations that [`RunMode::Default`] may run without a poll while it has other work. A poll costs about as much as a
-/// datagram, so one in 32 costs 3 % at most. A handle that only the poller reports waits for at most as many iterations. An
-/// iteration that flushes counts for eleven.
+/// Iterations that [`RunMode::Default`] may run without a poll while it has other work. A poll
+/// costs about as much as a datagram, so one in 32 costs 3 % at most. A handle that only the poller
+/// reports waits for at most as many iterations. An iteration that flushes counts for eleven.
 pub const MAX_UNPOLLED_ITERATIONS: u32 = 32;
 
-/// The weight of an iteration with a flush in [`MAX_UNPOLLED_ITERATIONS`]: flushed data may make other handles of this loop
-/// ready, and a default socket buffer has room for four flushes.
+/// The weight of an iteration with a flush in [`MAX_UNPOLLED_ITERATIONS`]: flushed data may make
+/// other handles of this loop ready, and a default socket buffer has room for four flushes.
 const FLUSH_WEIGHT: u32 = MAX_UNPOLLED_ITERATIONS / 3 + 1;
 
 /// How long [`Loop::run`](crate::Loop::run) runs.
@@ -39,10 +39,12 @@ pub enum RunMode {
     /// Runs until nothing keeps the loop alive, or until [`Loop::stop`](crate::Loop::stop).
     #[doc(alias = "UV_RUN_DEFAULT")]
     Default,
-    /// Runs one iteration, which waits for an event if it found no work and something keeps the loop alive.
+    /// Runs one iteration, which waits for an event if it found no work and something keeps the
+    /// loop alive.
     #[doc(alias = "UV_RUN_ONCE")]
     Once,
-    /// Runs one iteration that does not wait. As with `Once`, it runs even if nothing keeps the loop alive.
+    /// Runs one iteration that does not wait. As with `Once`, it runs even if nothing keeps the
+    /// loop alive.
     #[doc(alias = "UV_RUN_NOWAIT")]
     NoWait,
 }
@@ -74,7 +76,8 @@ impl<S: Runnable + ?Sized> Core<S> {
         self.run_hooks(HookPhase::Check);
         self.run_closing();
         if mode == RunMode::Once && !worked {
-            // A timer may have become due before the wait or ended it, and one iteration promises to make progress.
+            // A timer may have become due before the wait or ended it, and one iteration promises
+            // to make progress.
             self.run_deadlines();
         }
         Ok(())
@@ -89,7 +92,8 @@ impl<S: Runnable + ?Sized> Core<S> {
         if !self.has_deadlines() {
             return false;
         }
-        // Collected before the first one runs: deadlines that callbacks set run in the next iteration.
+        // Collected before the first one runs: deadlines that callbacks set run in the next
+        // iteration.
         self.collect_due(self.now());
         let mut any = false;
         while let Some((key, moment)) = pop(&self.due) {
@@ -155,8 +159,8 @@ impl<S: Runnable + ?Sized> Core<S> {
         any
     }
 
-    /// Polls unless other work permits to skip it, and returns whether it did. `worked`: this iteration found work before.
-    /// `weight`: the iteration's share of [`MAX_UNPOLLED_ITERATIONS`].
+    /// Polls unless other work permits to skip it, and returns whether it did. `worked`: this
+    /// iteration found work before. `weight`: the iteration's share of [`MAX_UNPOLLED_ITERATIONS`].
     fn poll(&self, mode: RunMode, worked: bool, weight: u32) -> Result<bool> {
         let unpolled = self.unpolled.get();
         // Idle hooks may run for long, in every iteration: with one, no poll is skipped.
@@ -185,7 +189,8 @@ impl<S: Runnable + ?Sized> Core<S> {
         Ok(true)
     }
 
-    /// Waits for an event, another thread, or the end of the timeout. After a signal it waits for the rest of the timeout.
+    /// Waits for an event, another thread, or the end of the timeout. After a signal it waits for
+    /// the rest of the timeout.
     fn wait(&self, mut timeout: Option<Duration>) -> Result<()> {
         let mut events = self.events.borrow_mut();
         loop {
@@ -211,7 +216,8 @@ impl<S: Runnable + ?Sized> Core<S> {
             self.now.set(None);
         }
         let timeout = self.prepare_to_wait();
-        // Checked after `fall_asleep`: a thread that drops the last `KeepAlive` is seen here, or sees `asleep`.
+        // Checked after `fall_asleep`: a thread that drops the last `KeepAlive` is seen here, or
+        // sees `asleep`.
         if self.alive() {
             timeout
         } else {
@@ -219,7 +225,8 @@ impl<S: Runnable + ?Sized> Core<S> {
         }
     }
 
-    /// How long the loop may wait: zero while it has work. Otherwise other threads wake it from now on.
+    /// How long the loop may wait: zero while it has work. Otherwise other threads wake it from now
+    /// on.
     pub(crate) fn prepare_to_wait(&self) -> Option<Duration> {
         if self.busy() || !self.shared.fall_asleep() {
             return Some(Duration::ZERO);
@@ -258,7 +265,8 @@ impl<S: Runnable + ?Sized> Core<S> {
     pub(crate) fn alive(&self) -> bool {
         self.live.get() > 0
             || !self.closing.borrow().is_empty()
-            // In this order: posts that a thread made before it dropped the last `KeepAlive` are seen.
+            // In this order: posts that a thread made before it dropped the last `KeepAlive` are
+            // seen.
             || self.shared.is_kept_alive()
             || self.has_posts()
     }

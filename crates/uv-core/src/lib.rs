@@ -1,9 +1,10 @@
-//! A small single-threaded event loop for writing handle types: polling, timers, hooks, a request queue,
-//! posts from other threads, and the life of a handle from first use to close. It knows nothing of UDP.
+//! A small single-threaded event loop for writing handle types: polling, timers, hooks, a request
+//! queue, posts from other threads, and the life of a handle from first use to close. It knows
+//! nothing of UDP.
 //!
-//! The surprise first: **a callback never runs inside a call that you make**, neither `start` nor `close`.
-//! [`Loop::run`] runs all callbacks, one after another, so user code is never re-entered. Calling `run` inside
-//! a callback returns `EDEADLK`.
+//! The surprise first: **a callback never runs inside a call that you make**, neither `start` nor
+//! `close`. [`Loop::run`] runs all callbacks, one after another, so user code is never re-entered.
+//! Calling `run` inside a callback returns `EDEADLK`.
 //!
 //! ```
 //! use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -47,38 +48,39 @@
 //!          └───────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! [`Phase`] names the phases in which a handle can run. The clock ([`Loop::now`]) is read once per iteration,
-//! at its first use.
+//! [`Phase`] names the phases in which a handle can run. The clock ([`Loop::now`]) is read once per
+//! iteration, at its first use.
 //!
-//! A poll costs as much as a datagram. Under [`RunMode::Default`] the loop therefore skips it while it has
-//! other work, in at most [`MAX_UNPOLLED_ITERATIONS`] iterations in a row, so handles that only the poller
-//! reports do not starve. It polls more often while handles flush, at once after [`Loop::force_poll`], and in
-//! every iteration with an idle hook, whose work may take long.
+//! A poll costs as much as a datagram. Under [`RunMode::Default`] the loop therefore skips it while
+//! it has other work, in at most [`MAX_UNPOLLED_ITERATIONS`] iterations in a row, so handles that
+//! only the poller reports do not starve. It polls more often while handles flush, at once after
+//! [`Loop::force_poll`], and in every iteration with an idle hook, whose work may take long.
 //!
 //! # Writing a handle type
 //!
-//! A handle type holds an [`Rc`](std::rc::Rc) of a struct that embeds a [`Handle`] and implements [`Source`];
-//! `examples/unix_datagram.rs` is one in about 150 lines. Four parts of the crate serve it:
+//! A handle type holds an [`Rc`](std::rc::Rc) of a struct that embeds a [`Handle`] and implements
+//! [`Source`]; `examples/unix_datagram.rs` is one in about 150 lines. Four parts of the crate serve
+//! it:
 //!
-//! - [`Handle::schedule`], [`Handle::set_deadline`], [`Handle::set_hook`] and [`Handle::register`] request the
-//!   phases and reports in which it runs.
-//! - [`Handle::set_active`] keeps it and the loop alive while it waits for something. The loop owns active
-//!   handles; the user owns inactive ones.
+//! - [`Handle::schedule`], [`Handle::set_deadline`], [`Handle::set_hook`] and [`Handle::register`]
+//!   request the phases and reports in which it runs.
+//! - [`Handle::set_active`] keeps it and the loop alive while it waits for something. The loop owns
+//!   active handles; the user owns inactive ones.
 //! - A [`RequestQueue`] keeps accepted operations until their callbacks are called.
 //! - [`handle_methods!`] gives the type the methods that all handles have.
 //!
 //! # Embedding
 //!
-//! Another event loop can drive a loop. It waits until the loop's descriptor ([`AsFd`](std::os::fd::AsFd)) is
-//! readable, at most for [`Loop::poll_timeout`], then calls [`Loop::run`] with [`RunMode::NoWait`].
-//! `poll_timeout` has an example with poll(2).
+//! Another event loop can drive a loop. It waits until the loop's descriptor
+//! ([`AsFd`](std::os::fd::AsFd)) is readable, at most for [`Loop::poll_timeout`], then calls
+//! [`Loop::run`] with [`RunMode::NoWait`]. `poll_timeout` has an example with poll(2).
 //!
-//! An outer loop that ends when [`Loop::alive`] is false ends at once without an active handle. A [`KeepAlive`]
-//! keeps the loop alive for later posts.
+//! An outer loop that ends when [`Loop::alive`] is false ends at once without an active handle. A
+//! [`KeepAlive`] keeps the loop alive for later posts.
 //!
-//! With an edge-triggered reactor the descriptor may stay readable after a `run`, which is then not reported
-//! again. So clear the reactor's readiness only when [`Loop::has_events`] returns `false` after a `run`. With
-//! tokio:
+//! With an edge-triggered reactor the descriptor may stay readable after a `run`, which is then not
+//! reported again. So clear the reactor's readiness only when [`Loop::has_events`] returns `false`
+//! after a `run`. With tokio:
 //!
 //! ```
 //! use std::os::fd::AsFd;
@@ -120,8 +122,8 @@
 //!
 //! # After fork(2)
 //!
-//! A child process shares the loop's poller with its parent. It may close and drop inherited handles without
-//! an effect on the parent. To run the loop it calls [`Loop::reinit_after_fork`].
+//! A child process shares the loop's poller with its parent. It may close and drop inherited
+//! handles without an effect on the parent. To run the loop it calls [`Loop::reinit_after_fork`].
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! Methods that every handle type has.
 
-/// Implements the methods that all handle types have: `is_active`, `is_closing`, `reference`, `unreference`, `has_ref`,
-/// `event_loop` and `id`. Each type has a `close` method of its own.
+/// Implements the methods that all handle types have: `is_active`, `is_closing`, `reference`,
+/// `unreference`, `has_ref`, `event_loop` and `id`. Each type has a `close` method of its own.
 ///
 /// ```
 /// use std::rc::{Rc, Weak};
@@ -88,19 +88,21 @@ macro_rules! handle_methods {
     };
 }
 
-/// Implements those methods, `close` and `Debug` for a `$name { inner: Rc<Inner> }` whose `Inner` has a `handle` and a
-/// `close_callback`.
+/// Implements those methods, `close` and `Debug` for a `$name { inner: Rc<Inner> }` whose `Inner`
+/// has a `handle` and a `close_callback`.
 macro_rules! simple_handle {
     ($name:ident) => {
         $crate::handle_methods!($name, inner.handle);
 
         impl $name {
-            /// Closes the handle. `callback` runs in the closing phase of the loop's current or next iteration, never inside
-            /// this call. Until then the loop keeps the handle alive. Other callbacks are not called again.
+            /// Closes the handle. `callback` runs in the closing phase of the loop's current or
+            /// next iteration, never inside this call. Until then the loop keeps the handle alive.
+            /// Other callbacks are not called again.
             ///
             /// # Errors
             ///
-            /// `EBADF` when it is closed already or its loop was dropped; `callback` is then dropped.
+            /// `EBADF` when it is closed already or its loop was dropped; `callback` is then
+            /// dropped.
             #[doc(alias = "uv_close")]
             pub fn close(&self, callback: impl FnOnce(&Self) + 'static) -> Result<()> {
                 self.inner.handle.close()?;

@@ -50,24 +50,28 @@ impl PollSource {
 
     /// Sets the interest that [`Source::on_ready`](crate::Source::on_ready) reports.
     ///
-    /// The poller gets changes just before the loop polls, so stopping and starting again between two polls costs no system
-    /// call. A descriptor that is not watched is watched at once, so this call returns the poller's error.
+    /// The poller gets changes just before the loop polls, so stopping and starting again between
+    /// two polls costs no system call. A descriptor that is not watched is watched at once, so this
+    /// call returns the poller's error.
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closing or dropped, or its loop was dropped; `EPERM` for a descriptor that cannot be
-    /// polled (a regular file); `ENOMEM`; `ENOSPC` at the system's limit of watches; `ESTALE` in a forked child, see
-    /// [`Loop::reinit_after_fork`](crate::Loop::reinit_after_fork). After an error nothing has changed.
+    /// `EBADF` when the handle is closing or dropped, or its loop was dropped; `EPERM` for a
+    /// descriptor that cannot be polled (a regular file); `ENOMEM`; `ENOSPC` at the system's limit
+    /// of watches; `ESTALE` in a forked child, see
+    /// [`Loop::reinit_after_fork`](crate::Loop::reinit_after_fork). After an error nothing has
+    /// changed.
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         self.polled.set_interest(interest)
     }
 
-    /// Sets the interest from the next poll on, also that of a descriptor that is not watched. For a handle that pauses its
-    /// watch and resumes it where it cannot return an error.
+    /// Sets the interest from the next poll on, also that of a descriptor that is not watched. For
+    /// a handle that pauses its watch and resumes it where it cannot return an error.
     ///
-    /// A poller without memory for the watch is asked again, after pauses that grow from a millisecond to a second. After a
-    /// quarter of a second [`Source::interest_refused`](crate::Source::interest_refused) reports it once, and the attempts
-    /// go on. The same holds for every change that is made before a poll.
+    /// A poller without memory for the watch is asked again, after pauses that grow from a
+    /// millisecond to a second. After a quarter of a second
+    /// [`Source::interest_refused`](crate::Source::interest_refused) reports it once, and the
+    /// attempts go on. The same holds for every change that is made before a poll.
     ///
     /// # Errors
     ///
@@ -76,13 +80,13 @@ impl PollSource {
         self.polled.request_interest(interest)
     }
 
-    /// Replaces the descriptor with `fd` under the same number, and closes the file behind it. The interest becomes
-    /// [`Interest::NONE`].
+    /// Replaces the descriptor with `fd` under the same number, and closes the file behind it. The
+    /// interest becomes [`Interest::NONE`].
     ///
     /// # Errors
     ///
-    /// Those of [`Registration::replace`](uv_sys::Registration::replace), with `fd`. After an error only the interest has
-    /// changed.
+    /// Those of [`Registration::replace`](uv_sys::Registration::replace), with `fd`. After an error
+    /// only the interest has changed.
     #[doc(alias = "dup3")]
     pub fn replace(&self, fd: OwnedFd) -> std::result::Result<(), (Errno, OwnedFd)> {
         self.polled.replace(fd)

@@ -13,11 +13,11 @@ use uv_sys::{Errno, Poller, Result};
 /// Bytes of a batch whose memory is kept after its closures ran.
 const KEPT_BATCH: usize = 64 * 1024;
 
-/// Consecutive posts of one closure type, in one allocation. One allocation per closure, made by one thread and freed by
-/// another, would be three quarters of the cost of a post.
+/// Consecutive posts of one closure type, in one allocation. One allocation per closure, made by
+/// one thread and freed by another, would be three quarters of the cost of a post.
 pub(crate) trait PostBatch<L>: Send {
-    /// Runs the closures in order, and sets `continues` before each: whether more follow. After a panic in one, the later
-    /// ones remain.
+    /// Runs the closures in order, and sets `continues` before each: whether more follow. After a
+    /// panic in one, the later ones remain.
     fn run(&mut self, event_loop: &L, continues: &Cell<bool>);
 
     fn is_empty(&self) -> bool;
@@ -66,7 +66,8 @@ fn push<L: 'static, F: FnOnce(&L) + Send + 'static>(batches: &mut PostBatches<L>
 pub(crate) struct Shared<L> {
     poller: Poller,
     posts: Mutex<Posts<L>>,
-    /// Whether `posts` holds a closure; written under the lock, and read without it in every iteration.
+    /// Whether `posts` holds a closure; written under the lock, and read without it in every
+    /// iteration.
     pending: AtomicBool,
     /// Set by the loop before it may block. The thread that clears it notifies the poller.
     asleep: AtomicBool,
@@ -123,7 +124,8 @@ impl<L: 'static> Shared<L> {
 
     fn wake(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
-            // `notify` fails only when the notification counter is full, and then the poller wakes up as well.
+            // `notify` fails only when the notification counter is full, and then the poller wakes
+            // up as well.
             let _ = self.poller.notify();
         }
     }
@@ -136,9 +138,10 @@ impl<L: 'static> Shared<L> {
         self.kept_alive.load(Ordering::SeqCst) > 0
     }
 
-    /// Announces that the loop is about to block; `false` when it must not, because a post is pending. A later post sees
-    /// `asleep` and notifies: the two stores and the two loads are sequentially consistent, so at least one side sees the
-    /// other. The same holds for the last `KeepAlive`, if the loop checks for it after this call.
+    /// Announces that the loop is about to block; `false` when it must not, because a post is
+    /// pending. A later post sees `asleep` and notifies: the two stores and the two loads are
+    /// sequentially consistent, so at least one side sees the other. The same holds for the last
+    /// `KeepAlive`, if the loop checks for it after this call.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         let sleep = !self.pending();
@@ -157,8 +160,8 @@ impl<L: 'static> Shared<L> {
         self.asleep.store(false, Ordering::SeqCst);
     }
 
-    /// Moves the posts into `into`, which must be empty: the two queues are swapped, so neither allocates. `spare` receives
-    /// the next closures of its type.
+    /// Moves the posts into `into`, which must be empty: the two queues are swapped, so neither
+    /// allocates. `spare` receives the next closures of its type.
     pub(crate) fn take_posts(
         &self,
         into: &mut PostBatches<L>,

@@ -10,9 +10,10 @@ use crate::posts::Shared;
 
 /// Runs closures on a loop from any thread.
 ///
-/// Posts run in the loop's thread, in the order in which they were made. A wake-up costs a system call only when the loop
-/// is asleep, and only for the first of several posts. A post that has not run keeps the loop alive. The `LoopProxy` itself
-/// does not; [`keep_alive`](Self::keep_alive) does.
+/// Posts run in the loop's thread, in the order in which they were made. A wake-up costs a system
+/// call only when the loop is asleep, and only for the first of several posts. A post that has not
+/// run keeps the loop alive. The `LoopProxy` itself does not; [`keep_alive`](Self::keep_alive)
+/// does.
 ///
 /// ```
 /// use uv_core::{Loop, RunMode};
@@ -43,20 +44,20 @@ impl Loop {
 }
 
 impl LoopProxy {
-    /// Runs `closure` on the loop, in the posts of its next iteration. In the loop's own thread, too, it runs after this
-    /// call.
+    /// Runs `closure` on the loop, in the posts of its next iteration. In the loop's own thread,
+    /// too, it runs after this call.
     ///
     /// # Errors
     ///
-    /// `ECANCELED` when the loop was dropped; the closure is dropped. A loop that is dropped drops the posts that have not
-    /// run.
+    /// `ECANCELED` when the loop was dropped; the closure is dropped. A loop that is dropped drops
+    /// the posts that have not run.
     #[doc(alias = "uv_async_send")]
     pub fn post(&self, closure: impl FnOnce(&Loop) + Send + 'static) -> Result<()> {
         self.shared.post(closure)
     }
 
-    /// Keeps [`Loop::run`] from returning for lack of work until the [`KeepAlive`] is dropped: for threads that will post
-    /// later. Posts made before that run before `run` returns.
+    /// Keeps [`Loop::run`] from returning for lack of work until the [`KeepAlive`] is dropped: for
+    /// threads that will post later. Posts made before that run before `run` returns.
     #[must_use = "the loop is kept alive until this is dropped"]
     pub fn keep_alive(&self) -> KeepAlive {
         self.shared.keep_alive();

@@ -12,8 +12,8 @@ use uv_sys::{Errno, Payload, Result};
 const LARGE_CHUNK: usize = 64 * 1024;
 /// Bytes of the first chunk in a short queue: many handles that rarely send need little memory.
 const SMALL_CHUNK: usize = 4 * 1024;
-/// Free chunks of each size that a pool keeps; it frees further ones. 16 large chunks take 1 MiB, or 2 MiB where payloads were
-/// larger than a chunk.
+/// Free chunks of each size that a pool keeps; it frees further ones. 16 large chunks take 1 MiB,
+/// or 2 MiB where payloads were larger than a chunk.
 const KEPT_CHUNKS: usize = 16;
 /// Requests and runs for which an empty queue keeps memory; it frees the rest.
 const KEPT_REQUESTS: usize = 4096;
@@ -65,12 +65,13 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// Requests in the order of acceptance: *pending* until the operation is done or cancelled, then *completed* until their
-/// callback is called.
+/// Requests in the order of acceptance: *pending* until the operation is done or cancelled, then
+/// *completed* until their callback is called.
 ///
-/// The queue copies payloads once, back to back, so several pending ones can be taken to the kernel as one slice
-/// ([`pending`](Self::pending)). `T` holds the parameters of a request beside its payload, such as a destination; the queue
-/// stores it once per [`PendingRun`]. `C` is the callback of a request.
+/// The queue copies payloads once, back to back, so several pending ones can be taken to the kernel
+/// as one slice ([`pending`](Self::pending)). `T` holds the parameters of a request beside its
+/// payload, such as a destination; the queue stores it once per [`PendingRun`]. `C` is the callback
+/// of a request.
 ///
 /// ```
 /// use uv_core::{Errno, Loop, Pool, RequestQueue, PendingRun};
@@ -106,10 +107,11 @@ pub struct RequestQueue<T, C> {
     spent: usize,
     /// Whether the queue needed a second chunk since it was last drained.
     spilled: bool,
-    /// Whether the first chunk is a large one: a small one did not suffice before the queue was last drained.
+    /// Whether the first chunk is a large one: a small one did not suffice before the queue was
+    /// last drained.
     large: bool,
-    /// The only counter that both ends of the queue change. With two adjacent ones the compiler adds to both as one vector,
-    /// and that load stalls on the store of the other end.
+    /// The only counter that both ends of the queue change. With two adjacent ones the compiler
+    /// adds to both as one vector, and that load stalls on the store of the other end.
     bytes: usize,
     pool: Rc<Pool>,
 }
@@ -121,8 +123,8 @@ struct Request<C> {
     callback: C,
 }
 
-/// Consecutive pending requests with equal tags, whose payloads are adjacent and equally long. The last one may be shorter,
-/// but not empty. One system call can send them in segments.
+/// Consecutive pending requests with equal tags, whose payloads are adjacent and equally long. The
+/// last one may be shorter, but not empty. One system call can send them in segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRun<'q, T> {
     /// The parameters that they share.
@@ -140,7 +142,8 @@ struct RunLocation<T> {
     size: usize,
     /// Whether all payloads are equally long, so that another one may follow.
     whole: bool,
-    /// The chunk, counted from the first one that the queue ever had, and the payloads' range in it.
+    /// The chunk, counted from the first one that the queue ever had, and the payloads' range in
+    /// it.
     chunk: usize,
     start: usize,
     end: usize,
@@ -201,12 +204,13 @@ impl<T, C> RequestQueue<T, C> {
         Ok(())
     }
 
-    /// Accepts a request into the newest [`PendingRun`], if that has the same tag and payload length. Does half the work of a
-    /// [`push`](Self::push), apart from the copy.
+    /// Accepts a request into the newest [`PendingRun`], if that has the same tag and payload
+    /// length. Does half the work of a [`push`](Self::push), apart from the copy.
     ///
     /// # Errors
     ///
-    /// Returns the callback when there is no such run or its chunk is full; nothing is accepted then.
+    /// Returns the callback when there is no such run or its chunk is full; nothing is accepted
+    /// then.
     #[inline]
     pub fn push_alike<B>(
         &mut self,
@@ -265,8 +269,8 @@ impl<T, C> RequestQueue<T, C> {
         });
     }
 
-    /// Accepts a request of `length` bytes that is completed already. Its callback follows those of requests that were
-    /// completed before.
+    /// Accepts a request of `length` bytes that is completed already. Its callback follows those of
+    /// requests that were completed before.
     pub fn push_completed(&mut self, length: usize, callback: C, result: Result<()>) {
         let len = u32::try_from(length).unwrap_or(u32::MAX);
         let request = Request {
@@ -354,8 +358,9 @@ impl<T, C> RequestQueue<T, C> {
         Some((request.callback, request.result))
     }
 
-    /// Frees memory that an empty queue needed for many requests. Completing all pending requests frees it too, except for
-    /// those that wait for their callback; so call this after the callbacks of a cancelled queue.
+    /// Frees memory that an empty queue needed for many requests. Completing all pending requests
+    /// frees it too, except for those that wait for their callback; so call this after the
+    /// callbacks of a cancelled queue.
     #[inline]
     pub fn trim(&mut self) {
         if self.requests.is_empty() {
@@ -417,7 +422,8 @@ impl<T, C> fmt::Debug for RequestQueue<T, C> {
     }
 }
 
-/// A walk over the pending requests of a queue, several at a time; see [`RequestQueue`] for an example.
+/// A walk over the pending requests of a queue, several at a time; see [`RequestQueue`] for an
+/// example.
 pub struct Pending<'q, T, C> {
     queue: &'q RequestQueue<T, C>,
     /// The current run, and the number of its requests that were taken.
@@ -437,8 +443,8 @@ impl<'q, T, C> Pending<'q, T, C> {
         })
     }
 
-    /// Takes the next `count` requests of the current run, and returns their payloads as one slice. Returns `None` and takes
-    /// nothing if `count` is 0 or more than the run has left.
+    /// Takes the next `count` requests of the current run, and returns their payloads as one slice.
+    /// Returns `None` and takes nothing if `count` is 0 or more than the run has left.
     pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
         let run = self.queue.runs.get(self.run)?;
         if count == 0 || count > run.count - self.taken {

@@ -16,13 +16,13 @@ use crate::phase::Phase;
 
 /// Calls back once or repeatedly, on the loop's nanosecond clock.
 ///
-/// Timers due in the same iteration fire in due order, and those due at the same time in start order. A callback
-/// never runs before its time, measured from the call that started the timer; a busy loop runs it late. A
-/// repeating timer is due again one repeat value after its callback was called, so a late call does not shorten
-/// the next interval.
+/// Timers due in the same iteration fire in due order, and those due at the same time in start
+/// order. A callback never runs before its time, measured from the call that started the timer; a
+/// busy loop runs it late. A repeating timer is due again one repeat value after its callback was
+/// called, so a late call does not shorten the next interval.
 ///
-/// A clone is another reference to the same timer. Callbacks get the timer as an argument; a callback that
-/// captures a clone keeps the timer alive until it is closed.
+/// A clone is another reference to the same timer. Callbacks get the timer as an argument; a
+/// callback that captures a clone keeps the timer alive until it is closed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,8 +70,9 @@ impl Timer {
         Self { inner }
     }
 
-    /// Calls `callback` once `timeout` has passed since this call; zero is the next iteration. Unless `repeat` is zero, calls
-    /// it again each time that `repeat` has passed since the start of its last call. An active timer is restarted.
+    /// Calls `callback` once `timeout` has passed since this call; zero is the next iteration.
+    /// Unless `repeat` is zero, calls it again each time that `repeat` has passed since the start
+    /// of its last call. An active timer is restarted.
     ///
     /// # Errors
     ///
@@ -111,12 +112,13 @@ impl Timer {
         Ok(())
     }
 
-    /// Restarts a repeating timer with its repeat value as the timeout, which counts from this call. Has no effect on a timer
-    /// that does not repeat.
+    /// Restarts a repeating timer with its repeat value as the timeout, which counts from this
+    /// call. Has no effect on a timer that does not repeat.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the timer was never started; `EBADF` when it is closed or its loop was dropped.
+    /// `EINVAL` when the timer was never started; `EBADF` when it is closed or its loop was
+    /// dropped.
     #[doc(alias = "uv_timer_again")]
     pub fn again(&self) -> Result<()> {
         self.inner.handle.check_open()?;

@@ -8,7 +8,8 @@ pub enum Family {
     /// IPv4.
     #[doc(alias = "AF_INET")]
     V4,
-    /// IPv6; with [`set_ipv6_only`](super::option::set_ipv6_only) off also IPv4, in mapped addresses (`::ffff:192.0.2.1`).
+    /// IPv6; with [`set_ipv6_only`](super::option::set_ipv6_only) off also IPv4, in mapped
+    /// addresses (`::ffff:192.0.2.1`).
     #[doc(alias = "AF_INET6")]
     V6,
 }

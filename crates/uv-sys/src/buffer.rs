@@ -6,8 +6,8 @@ use std::ptr;
 
 /// Bytes that can be written but not read, because they may be uninitialised.
 ///
-/// The kernel fills memory without reading it, so receive buffers may come straight from `malloc`. Safe code can neither read an
-/// uninitialised byte from this type nor write one into it.
+/// The kernel fills memory without reading it, so receive buffers may come straight from `malloc`.
+/// Safe code can neither read an uninitialised byte from this type nor write one into it.
 ///
 /// ```
 /// use std::mem::MaybeUninit;
@@ -29,8 +29,9 @@ impl UninitSlice {
     #[must_use]
     pub fn new(bytes: &mut [u8]) -> &mut UninitSlice {
         let bytes: *mut [u8] = bytes;
-        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, which is laid out as `[u8]`, and the result borrows
-        // `bytes`. Nothing uninitialised is ever written through it: the only writers are `write` and the kernel.
+        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, which is laid out as
+        // `[u8]`, and the result borrows `bytes`. Nothing uninitialised is ever written through it:
+        // the only writers are `write` and the kernel.
         unsafe { &mut *(bytes as *mut UninitSlice) }
     }
 
@@ -39,7 +40,8 @@ impl UninitSlice {
     #[must_use]
     pub fn uninit(bytes: &mut [MaybeUninit<u8>]) -> &mut UninitSlice {
         let bytes: *mut [MaybeUninit<u8>] = bytes;
-        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, and the result borrows `bytes`.
+        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, and the result borrows
+        // `bytes`.
         unsafe { &mut *(bytes as *mut UninitSlice) }
     }
 
@@ -81,7 +83,8 @@ impl fmt::Debug for UninitSlice {
     }
 }
 
-/// A receive buffer: every `AsMut<[u8]>` (`Vec<u8>`, `[u8]`, arrays …), and your own types with uninitialised memory.
+/// A receive buffer: every `AsMut<[u8]>` (`Vec<u8>`, `[u8]`, arrays …), and your own types with
+/// uninitialised memory.
 ///
 /// ```
 /// use std::mem::MaybeUninit;

@@ -22,14 +22,15 @@ pub struct Capabilities {
     /// [`Transmit::segment_size`] and [`set_segment_size`] work: since Linux 4.18.
     #[doc(alias = "UDP_SEGMENT")]
     pub segmentation: bool,
-    /// The maximum number of segments in one message: 64 on Linux, 128 since 6.9; 1 without [`segmentation`](Self::segmentation).
+    /// The maximum number of segments in one message: 64 on Linux, 128 since 6.9; 1 without
+    /// [`segmentation`](Self::segmentation).
     #[doc(alias = "UDP_MAX_SEGMENTS")]
     pub max_segments: usize,
     /// [`set_gro`] works: since Linux 5.0.
     #[doc(alias = "UDP_GRO")]
     pub gro: bool,
-    /// [`Transmit::transmit_at`] and [`set_txtime`] work: since Linux 4.19. Only some queueing disciplines of the
-    /// device use the time.
+    /// [`Transmit::transmit_at`] and [`set_txtime`] work: since Linux 4.19. Only some queueing
+    /// disciplines of the device use the time.
     #[doc(alias = "SO_TXTIME")]
     #[doc(alias = "pacing")]
     pub txtime: bool,
@@ -41,10 +42,11 @@ pub struct Capabilities {
     pub recv_drops: bool,
 }
 
-/// Returns the capabilities of the running kernel. The first call probes them with loopback sockets of its own (about ten system
-/// calls) and caches the result.
+/// Returns the capabilities of the running kernel. The first call probes them with loopback sockets
+/// of its own (about ten system calls) and caches the result.
 ///
-/// If no socket can be made, for instance without free descriptors, it returns no capabilities and caches nothing.
+/// If no socket can be made, for instance without free descriptors, it returns no capabilities and
+/// caches nothing.
 ///
 /// ```
 /// let capabilities = uv_sys::capabilities();

@@ -1,6 +1,7 @@
 //! Control messages: metadata and options beside a datagram's bytes.
 //!
-//! [`Transmit`](crate::Transmit) and [`Metadata`](crate::Metadata) cover the usual ones. Use this module for others.
+//! [`Transmit`](crate::Transmit) and [`Metadata`](crate::Metadata) cover the usual ones. Use this
+//! module for others.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -49,8 +50,8 @@ impl std::iter::FusedIterator for ControlMessages<'_> {}
 /// Writes control messages into the caller's buffer, for
 /// [`sendmsg_with_control`](super::message::sendmsg_with_control).
 ///
-/// [`as_bytes`](Self::as_bytes) is a complete list at any time. A method that finds too little room returns `ENOBUFS`, and adds
-/// nothing.
+/// [`as_bytes`](Self::as_bytes) is a complete list at any time. A method that finds too little room
+/// returns `ENOBUFS`, and adds nothing.
 ///
 /// ```
 /// use uv_sys::{ControlEncoder, ControlMessage, ControlMessages};
@@ -113,7 +114,8 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_segment_size(free, bytes))
     }
 
-    /// Adds the type of service or traffic class. The kernel ignores it on a datagram of the other family.
+    /// Adds the type of service or traffic class. The kernel ignores it on a datagram of the other
+    /// family.
     ///
     /// # Errors
     ///
@@ -125,7 +127,8 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_tos(free, family, tos))
     }
 
-    /// Adds the time to live or hop limit, 1 to 255. The kernel ignores it on a datagram of the other family.
+    /// Adds the time to live or hop limit, 1 to 255. The kernel ignores it on a datagram of the
+    /// other family.
     ///
     /// # Errors
     ///
@@ -140,11 +143,13 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_ttl(free, family, ttl))
     }
 
-    /// Adds the source address and interface. The kernel ignores it on a datagram of the other family.
+    /// Adds the source address and interface. The kernel ignores it on a datagram of the other
+    /// family.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` for an address of the other family, except a mapped IPv4 address, which suits both; `ENOBUFS`.
+    /// `EAFNOSUPPORT` for an address of the other family, except a mapped IPv4 address, which suits
+    /// both; `ENOBUFS`.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     #[inline]
@@ -162,7 +167,8 @@ impl<'b> ControlEncoder<'b> {
         self.add(|free| sys::put_source(free, family, source))
     }
 
-    /// Adds the earliest send time, in nanoseconds of the clock that [`set_txtime`](super::option::set_txtime) set.
+    /// Adds the earliest send time, in nanoseconds of the clock that
+    /// [`set_txtime`](super::option::set_txtime) set.
     ///
     /// # Errors
     ///

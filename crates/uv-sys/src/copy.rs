@@ -11,13 +11,15 @@ use crate::option::*;
 /// Not copied are:
 ///
 /// - options of the address: `SO_REUSEADDR`, `SO_REUSEPORT`, `IPV6_V6ONLY`, the device;
-/// - state that the kernel does not report: group memberships, [`set_incoming_cpu`], an IPv4 multicast interface set by index;
+/// - state that the kernel does not report: group memberships, [`set_incoming_cpu`], an IPv4
+///   multicast interface set by index;
 /// - [`set_gro`], which receivers must be prepared for.
 ///
 /// # Errors
 ///
-/// Those of the setters; `EPERM` for a mark or a priority that needs a privilege. Skips options that cannot be read: unknown
-/// ones, and those that a sandbox refuses (`EPERM`, `EACCES`, `ENOSYS`).
+/// Those of the setters; `EPERM` for a mark or a priority that needs a privilege. Skips options
+/// that cannot be read: unknown ones, and those that a sandbox refuses (`EPERM`, `EACCES`,
+/// `ENOSYS`).
 ///
 /// ```
 /// use std::net::UdpSocket;

@@ -8,7 +8,8 @@ pub type Result<T> = std::result::Result<T, Errno>;
 
 /// A system error number that knows its POSIX name.
 ///
-/// `Display` prints the text and the name, `Debug` the name. Every error that the platform names is a constant of this type. See [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html).
+/// `Display` prints the text and the name, `Debug` the name. Every error that the platform names is
+/// a constant of this type. See [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html).
 ///
 /// ```
 /// use uv_sys::Errno;

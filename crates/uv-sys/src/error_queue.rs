@@ -6,14 +6,15 @@ use crate::errno::Result;
 pub use crate::queued_error::{ErrorOrigin, ExtendedError, QueuedError};
 use crate::sys::error_queue as sys;
 
-/// Takes the oldest error from the queue that [`set_recv_errors`](super::option::set_recv_errors) enables. Stores the beginning
-/// of its datagram in `buf`.
+/// Takes the oldest error from the queue that [`set_recv_errors`](super::option::set_recv_errors)
+/// enables. Stores the beginning of its datagram in `buf`.
 ///
 /// Taking the last one also clears the pending error that the next call would return.
 ///
 /// # Errors
 ///
-/// `EAGAIN` if the queue is empty; never waits. `EBADMSG` if the kernel queued something else, such as a timestamp.
+/// `EAGAIN` if the queue is empty; never waits. `EBADMSG` if the kernel queued something else, such
+/// as a timestamp.
 ///
 /// See [recvmsg(2)](https://man7.org/linux/man-pages/man2/recvmsg.2.html) and `IP_RECVERR` in
 /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).

@@ -1,10 +1,12 @@
 //! Scripted failures of system calls, for tests of errors that a healthy kernel never returns.
 //!
-//! A script is a queue of [`Fault`]s per [`Call`], in one thread. Each system call of that kind consumes one fault; without one it
-//! is made as usual. [`lack`] hides [`Feature`]s of the kernel, also in one thread.
+//! A script is a queue of [`Fault`]s per [`Call`], in one thread. Each system call of that kind
+//! consumes one fault; without one it is made as usual. [`lack`] hides [`Feature`]s of the kernel,
+//! also in one thread.
 //!
-//! The Cargo feature `fault-injection` only adds this module and a check per system call. It changes nothing for threads that
-//! call no function of this module, so crates that share a build with such tests behave as before.
+//! The Cargo feature `fault-injection` only adds this module and a check per system call. It
+//! changes nothing for threads that call no function of this module, so crates that share a build
+//! with such tests behave as before.
 //!
 //! ```
 //! use std::net::UdpSocket;
@@ -31,11 +33,13 @@ use crate::errno::{Errno, Result};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Call {
-    /// [`sendmsg`](super::message::sendmsg), by any system call, and [`SendBatch::send`](crate::SendBatch::send) of one message.
+    /// [`sendmsg`](super::message::sendmsg), by any system call, and
+    /// [`SendBatch::send`](crate::SendBatch::send) of one message.
     Sendmsg,
     /// [`SendBatch::send`](crate::SendBatch::send) of two messages or more.
     Sendmmsg,
-    /// [`recvmsg`](super::message::recvmsg), by any system call, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
+    /// [`recvmsg`](super::message::recvmsg), by any system call, and
+    /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
     Recvmsg,
     /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 2 or more.
     Recvmmsg,
@@ -51,7 +55,8 @@ pub enum Call {
 
 const CALLS: usize = 8;
 
-/// A feature that a kernel may lack. All but the last are fields of [`Capabilities`](crate::Capabilities).
+/// A feature that a kernel may lack. All but the last are fields of
+/// [`Capabilities`](crate::Capabilities).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Feature {
@@ -76,7 +81,8 @@ pub enum Fault {
     Pass,
     /// The call returns this error, without being made.
     Errno(Errno),
-    /// The call is made for this many messages at most, but at least one. As `Pass` for calls that move one message.
+    /// The call is made for this many messages at most, but at least one. As `Pass` for calls that
+    /// move one message.
     Partial(usize),
 }
 
@@ -98,8 +104,8 @@ pub fn script(call: Call, faults: impl IntoIterator<Item = Fault>) {
     STATE.with_borrow_mut(|state| state.script[call as usize].extend(faults));
 }
 
-/// Hides exactly these features of the kernel from this thread: their options return `ENOPROTOOPT`, and
-/// [`capabilities`](super::capabilities()) probes again in each call.
+/// Hides exactly these features of the kernel from this thread: their options return `ENOPROTOOPT`,
+/// and [`capabilities`](super::capabilities()) probes again in each call.
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -147,13 +153,13 @@ pub fn calls(call: Call) -> usize {
     STATE.with_borrow(|state| state.calls[call as usize])
 }
 
-/// Runs `child` in a forked process, waits for its end, and returns its exit code: 0 after a return, 1 after a panic; `None`
-/// after a signal.
+/// Runs `child` in a forked process, waits for its end, and returns its exit code: 0 after a
+/// return, 1 after a panic; `None` after a signal.
 ///
 /// # Errors
 ///
-/// `EBUSY` when this process has several threads, whose locks the child would inherit. `EAGAIN`, `ENOMEM` as in
-/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html).
+/// `EBUSY` when this process has several threads, whose locks the child would inherit. `EAGAIN`,
+/// `ENOMEM` as in [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html).
 pub fn in_child(child: impl FnOnce()) -> Result<Option<i32>> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(Errno::EBUSY);

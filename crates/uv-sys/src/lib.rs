@@ -1,14 +1,15 @@
 //! Typed, safe datagram system calls.
 //!
-//! The standard library sends and receives one datagram per call, without metadata. This crate adds batches (sendmmsg(2),
-//! recvmmsg(2)), segmentation and receive offload, control messages, the error queue, the options of datagram sockets, and
-//! connecting and *disconnecting*.
+//! The standard library sends and receives one datagram per call, without metadata. This crate adds
+//! batches (sendmmsg(2), recvmmsg(2)), segmentation and receive offload, control messages, the
+//! error queue, the options of datagram sockets, and connecting and *disconnecting*.
 //!
-//! The one surprise: **no function here waits**, in either mode of the descriptor. An operation that would block returns
-//! [`Errno::EAGAIN`]. Wait with your runtime or, with the feature `poller`, with `Poller`.
+//! The one surprise: **no function here waits**, in either mode of the descriptor. An operation
+//! that would block returns [`Errno::EAGAIN`]. Wait with your runtime or, with the feature
+//! `poller`, with `Poller`.
 //!
-//! Functions take `impl AsFd`: a `std::net::UdpSocket`, a tokio or mio socket, an `OwnedFd`. They return [`Result<T>`], whose error
-//! is an [`Errno`]: a number that prints its name.
+//! Functions take `impl AsFd`: a `std::net::UdpSocket`, a tokio or mio socket, an `OwnedFd`. They
+//! return [`Result<T>`], whose error is an [`Errno`]: a number that prints its name.
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -18,14 +19,15 @@
 //! | [`multicast`] | groups and their options |
 //! | [`error_queue`] | ICMP errors about sent datagrams |
 //!
-//! [`Transmit`] describes a message to send, [`Received`] and its [`Metadata`] a received one. [`capabilities()`] returns the
-//! features of the running kernel.
+//! [`Transmit`] describes a message to send, [`Received`] and its [`Metadata`] a received one.
+//! [`capabilities()`] returns the features of the running kernel.
 //!
 //! # Beside a runtime
 //!
-//! A runtime owns the socket and reports readiness; this crate makes the system calls. With tokio that is
-//! `socket.try_io(Interest::READABLE, || Ok(batch.recv(&socket, 64, options)?))`, in which [`Errno::EAGAIN`] becomes the
-//! `WouldBlock` that tokio expects. `async_io` also waits for readiness:
+//! A runtime owns the socket and reports readiness; this crate makes the system calls. With tokio
+//! that is `socket.try_io(Interest::READABLE, || Ok(batch.recv(&socket, 64, options)?))`, in which
+//! [`Errno::EAGAIN`] becomes the `WouldBlock` that tokio expects. `async_io` also waits for
+//! readiness:
 //!
 //! ```ignore
 //! socket.async_io(Interest::READABLE, || Ok(batch.recv(&socket, batch.slots(), options)?)).await?

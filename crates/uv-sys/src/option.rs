@@ -6,8 +6,8 @@
 //! - `ENOPROTOOPT`: the kernel lacks the option, or has it for another address family only.
 //! - `EINVAL`: a value outside the documented range, checked before the system call.
 //!
-//! Options that IPv4 and IPv6 have separately (`ttl`, `tos`, path MTU discovery, most `recv_…` ones) are set for both on an
-//! IPv6 socket: traffic with mapped addresses is IPv4.
+//! Options that IPv4 and IPv6 have separately (`ttl`, `tos`, path MTU discovery, most `recv_…`
+//! ones) are set for both on an IPv6 socket: traffic with mapped addresses is IPv4.
 
 use std::num::NonZeroU16;
 use std::os::fd::AsFd;
@@ -44,10 +44,12 @@ pub(crate) use option;
 
 option! {
     "SO_REUSEADDR": bool;
-    /// Lets several sockets bind the same address and port, if all of them set this before they bind.
+    /// Lets several sockets bind the same address and port, if all of them set this before they
+    /// bind.
     ///
-    /// On Linux the socket that was bound last receives unicast datagrams; multicast reaches all sockets. Any program of any user
-    /// can take the port over this way: [`set_reuse_port`] is restricted to one user.
+    /// On Linux the socket that was bound last receives unicast datagrams; multicast reaches all
+    /// sockets. Any program of any user can take the port over this way: [`set_reuse_port`] is
+    /// restricted to one user.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_reuse_address;
@@ -57,14 +59,17 @@ option! {
 
 option! {
     "SO_REUSEPORT": bool;
-    /// Makes the socket a member of a group that shares its address and port. All members set this before they bind, and belong
-    /// to one user. The kernel distributes flows over the group; [`attach_reuseport_cpu_selector`] replaces its choice.
+    /// Makes the socket a member of a group that shares its address and port. All members set this
+    /// before they bind, and belong to one user. The kernel distributes flows over the group;
+    /// [`attach_reuseport_cpu_selector`] replaces its choice.
     ///
-    /// Bind all members before any of them is connected. With a connected member, later ones may form a second group, and all
-    /// unmatched traffic goes to one of the two (Linux 6.18). On IPv4 that is the later group if the connected member was the
-    /// last to bind; on IPv6 it is the earlier one if the connected member was the first.
+    /// Bind all members before any of them is connected. With a connected member, later ones may
+    /// form a second group, and all unmatched traffic goes to one of the two (Linux 6.18). On IPv4
+    /// that is the later group if the connected member was the last to bind; on IPv6 it is the
+    /// earlier one if the connected member was the first.
     ///
-    /// Linux also accepts the option on a bound socket, with effect on sockets that bind later. `ENOPROTOOPT` before Linux 3.9.
+    /// Linux also accepts the option on a bound socket, with effect on sockets that bind later.
+    /// `ENOPROTOOPT` before Linux 3.9.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_reuse_port;
@@ -74,7 +79,8 @@ option! {
 
 option! {
     "SO_BROADCAST": bool;
-    /// Allows sending to broadcast addresses, which returns `EACCES` otherwise. IPv4 only; has no effect on IPv6.
+    /// Allows sending to broadcast addresses, which returns `EACCES` otherwise. IPv4 only; has no
+    /// effect on IPv6.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_broadcast;
@@ -84,7 +90,8 @@ option! {
 
 option! {
     "IPV6_V6ONLY": bool;
-    /// Excludes IPv4 traffic from an IPv6 socket. The default is `net.ipv6.bindv6only`, usually off.
+    /// Excludes IPv4 traffic from an IPv6 socket. The default is `net.ipv6.bindv6only`, usually
+    /// off.
     ///
     /// # Errors
     ///
@@ -100,8 +107,9 @@ option! {
     "SO_SNDBUF": usize;
     /// Sets how many bytes the send buffer holds. A send that finds it full returns `EAGAIN`.
     ///
-    /// **Linux doubles the value** for its own overhead, and [`send_buffer_size`] returns the doubled one. It silently limits the
-    /// value to `net.core.wmem_max` before that, and raises the result to at least 4,608.
+    /// **Linux doubles the value** for its own overhead, and [`send_buffer_size`] returns the
+    /// doubled one. It silently limits the value to `net.core.wmem_max` before that, and raises the
+    /// result to at least 4,608.
     ///
     /// # Errors
     ///
@@ -115,11 +123,12 @@ option! {
 
 option! {
     "SO_RCVBUF": usize;
-    /// Sets how many bytes the receive buffer holds. The kernel drops datagrams that find it full: see [`set_recv_drops`].
+    /// Sets how many bytes the receive buffer holds. The kernel drops datagrams that find it full:
+    /// see [`set_recv_drops`].
     ///
-    /// **Linux doubles the value** for its own overhead, and [`recv_buffer_size`] returns the doubled one. It silently limits the
-    /// value to `net.core.rmem_max` before that, and raises the result to at least 2,304. A small datagram takes 768 bytes or
-    /// more.
+    /// **Linux doubles the value** for its own overhead, and [`recv_buffer_size`] returns the
+    /// doubled one. It silently limits the value to `net.core.rmem_max` before that, and raises the
+    /// result to at least 2,304. A small datagram takes 768 bytes or more.
     ///
     /// # Errors
     ///
@@ -127,7 +136,8 @@ option! {
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_buffer_size;
-    /// Bytes of the receive buffer, as the kernel counts them: on Linux twice the value that was set.
+    /// Bytes of the receive buffer, as the kernel counts them: on Linux twice the value that was
+    /// set.
     recv_buffer_size;
 }
 
@@ -139,7 +149,8 @@ option! {
     ///
     /// `EINVAL` for 0 and above 255.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_ttl;
     /// The time to live or hop limit; the system's default, usually 64, if none was set.
     ttl;
@@ -147,9 +158,11 @@ option! {
 
 option! {
     "IP_TOS", "IPV6_TCLASS": u8;
-    /// Sets the type of service (IPv4) or traffic class (IPv6) of sent datagrams: `DSCP << 2 | ECN`.
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of sent datagrams: `DSCP << 2 |
+    /// ECN`.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_tos;
     /// The type of service or traffic class.
     tos;
@@ -157,9 +170,11 @@ option! {
 
 option! {
     "IP_RECVTOS", "IPV6_RECVTCLASS": bool;
-    /// Reports the type of service or traffic class of received datagrams: [`Metadata::tos`](crate::Metadata::tos).
+    /// Reports the type of service or traffic class of received datagrams:
+    /// [`Metadata::tos`](crate::Metadata::tos).
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_tos;
     /// Whether the type of service is reported.
     recv_tos;
@@ -167,9 +182,11 @@ option! {
 
 option! {
     "IP_RECVTTL", "IPV6_RECVHOPLIMIT": bool;
-    /// Reports the time to live or hop limit of received datagrams: [`Metadata::ttl`](crate::Metadata::ttl).
+    /// Reports the time to live or hop limit of received datagrams:
+    /// [`Metadata::ttl`](crate::Metadata::ttl).
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_ttl;
     /// Whether the time to live is reported.
     recv_ttl;
@@ -177,10 +194,12 @@ option! {
 
 option! {
     "IP_PKTINFO", "IPV6_RECVPKTINFO": bool;
-    /// Reports the destination of received datagrams: [`Metadata::destination`](crate::Metadata::destination). An IPv6 socket
-    /// reports an IPv4 destination as a mapped address.
+    /// Reports the destination of received datagrams:
+    /// [`Metadata::destination`](crate::Metadata::destination). An IPv6 socket reports an IPv4
+    /// destination as a mapped address.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_packet_info;
     /// Whether the destination is reported.
     recv_packet_info;
@@ -188,7 +207,8 @@ option! {
 
 option! {
     "SO_TIMESTAMPNS": bool;
-    /// Reports the kernel's receive time of each datagram: [`Metadata::timestamp`](crate::Metadata::timestamp).
+    /// Reports the kernel's receive time of each datagram:
+    /// [`Metadata::timestamp`](crate::Metadata::timestamp).
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_timestamps;
@@ -201,8 +221,8 @@ option! {
     /// Reports datagrams that the kernel dropped because the receive buffer was full:
     /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
     ///
-    /// Linux attaches the count at a datagram's arrival to it, once the count is not 0. With [`set_gro`] it counts coalesced
-    /// buffers instead of datagrams.
+    /// Linux attaches the count at a datagram's arrival to it, once the count is not 0. With
+    /// [`set_gro`] it counts coalesced buffers instead of datagrams.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_drops;
@@ -213,8 +233,8 @@ option! {
 option! {
     "UDP_GRO": bool;
     /// Lets the kernel deliver several datagrams of one flow in one buffer.
-    /// [`Metadata::segment_size`](crate::Metadata::segment_size) is the length of each. Receive into 65,535 bytes, with control
-    /// messages on. Linux 5.0.
+    /// [`Metadata::segment_size`](crate::Metadata::segment_size) is the length of each. Receive
+    /// into 65,535 bytes, with control messages on. Linux 5.0.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     set_gro;
@@ -225,7 +245,8 @@ option! {
 option! {
     "UDP_SEGMENT": Option<NonZeroU16>;
     /// Splits every sent message into datagrams of this many bytes; `None` sends it whole.
-    /// [`Transmit::segment_size`](crate::Transmit::segment_size) overrides it for one message. Linux 4.18.
+    /// [`Transmit::segment_size`](crate::Transmit::segment_size) overrides it for one message.
+    /// Linux 4.18.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     set_segment_size;
@@ -235,12 +256,14 @@ option! {
 
 option! {
     "IP_RECVERR", "IPV6_RECVERR": bool;
-    /// Queues errors about sent datagrams, with the datagrams, for [`recv_error`](super::error_queue::recv_error).
+    /// Queues errors about sent datagrams, with the datagrams, for
+    /// [`recv_error`](super::error_queue::recv_error).
     ///
-    /// The next send or receive call still returns a pending error, and sends nothing. An unconnected socket gets such errors
-    /// only with this option.
+    /// The next send or receive call still returns a pending error, and sends nothing. An
+    /// unconnected socket gets such errors only with this option.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_errors;
     /// Whether errors are queued.
     recv_errors;
@@ -250,7 +273,8 @@ option! {
     "IP_MTU_DISCOVER", "IPV6_MTU_DISCOVER": PathMtuDiscovery;
     /// Sets how the socket discovers the path MTU, and whether it forbids fragmentation.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_path_mtu_discovery;
     /// How the path MTU is discovered. `EINVAL` for a value that [`PathMtuDiscovery`] lacks.
     path_mtu_discovery;
@@ -284,14 +308,15 @@ option! {
     priority;
 }
 
-/// The known path MTU towards the peer, in bytes of an IP packet. The largest unfragmented datagram is 28 bytes (IPv4) or 48
-/// bytes (IPv6) smaller.
+/// The known path MTU towards the peer, in bytes of an IP packet. The largest unfragmented datagram
+/// is 28 bytes (IPv4) or 48 bytes (IPv6) smaller.
 ///
 /// # Errors
 ///
 /// `ENOTCONN` on an unconnected socket.
 ///
-/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+/// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
 #[doc(alias = "IP_MTU")]
 #[doc(alias = "IPV6_MTU")]
 #[doc(alias = "getsockopt")]
@@ -305,8 +330,8 @@ pub fn path_mtu(fd: impl AsFd) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an interface; `EPERM` to change
-/// an existing binding without `CAP_NET_RAW`.
+/// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an
+/// interface; `EPERM` to change an existing binding without `CAP_NET_RAW`.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_BINDTODEVICE")]
@@ -328,7 +353,8 @@ pub fn bound_device(fd: impl AsFd) -> Result<Option<String>> {
     sys::bound_device(fd.as_fd())
 }
 
-/// Prefers this socket within its [reuse-port group](set_reuse_port) for datagrams that the given CPU processes.
+/// Prefers this socket within its [reuse-port group](set_reuse_port) for datagrams that the given
+/// CPU processes.
 ///
 /// # Errors
 ///
@@ -350,8 +376,8 @@ pub fn incoming_cpu(fd: impl AsFd) -> Result<Option<u32>> {
     sys::incoming_cpu(fd.as_fd())
 }
 
-/// Enables [`Transmit::transmit_at`](crate::Transmit::transmit_at), in the time of this clock. It cannot be disabled again.
-/// Linux 4.19.
+/// Enables [`Transmit::transmit_at`](crate::Transmit::transmit_at), in the time of this clock. It
+/// cannot be disabled again. Linux 4.19.
 ///
 /// # Errors
 ///
@@ -373,7 +399,8 @@ pub fn txtime(fd: impl AsFd) -> Result<Option<TxTimeClock>> {
     sys::txtime(fd.as_fd())
 }
 
-/// Takes the pending error, which the next send or receive call would return instead of doing its work.
+/// Takes the pending error, which the next send or receive call would return instead of doing its
+/// work.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_ERROR")]
@@ -382,11 +409,11 @@ pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
     sys::take_error(fd.as_fd())
 }
 
-/// Makes the socket's [reuse-port group](set_reuse_port) choose the receiver by CPU: a datagram that CPU `cpu` processes goes
-/// to member `cpu % group_len`, in the order of joining.
+/// Makes the socket's [reuse-port group](set_reuse_port) choose the receiver by CPU: a datagram
+/// that CPU `cpu` processes goes to member `cpu % group_len`, in the order of joining.
 ///
-/// Call it on one member with [`set_reuse_port`] on, before any member is connected. Members that bind after a connect may
-/// form a second group without the selector.
+/// Call it on one member with [`set_reuse_port`] on, before any member is connected. Members that
+/// bind after a connect may form a second group without the selector.
 ///
 /// # Errors
 ///

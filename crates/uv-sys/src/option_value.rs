@@ -11,15 +11,16 @@ pub enum PathMtuDiscovery {
     /// Allows fragmentation.
     #[doc(alias = "IP_PMTUDISC_DONT")]
     Off,
-    /// Forbids routers to fragment a datagram that fits the known path MTU; the kernel fragments larger ones. The default
-    /// on Linux.
+    /// Forbids routers to fragment a datagram that fits the known path MTU; the kernel fragments
+    /// larger ones. The default on Linux.
     #[doc(alias = "IP_PMTUDISC_WANT")]
     Want,
     /// Forbids fragmentation. A datagram larger than the known path MTU returns `EMSGSIZE`.
     #[doc(alias = "IP_PMTUDISC_DO")]
     Do,
-    /// Forbids fragmentation, and ignores the known path MTU; only the interface's MTU limits a datagram. For transports
-    /// that probe the path ([RFC 8899](https://www.rfc-editor.org/rfc/rfc8899)).
+    /// Forbids fragmentation, and ignores the known path MTU; only the interface's MTU limits a
+    /// datagram. For transports that probe the path ([RFC
+    /// 8899](https://www.rfc-editor.org/rfc/rfc8899)).
     #[doc(alias = "IP_PMTUDISC_PROBE")]
     Probe,
 }

@@ -5,8 +5,9 @@ use std::slice;
 
 use crate::errno::{Errno, Result};
 
-/// The largest payload in bytes that [`Payload::check`] accepts: that of an IPv4 packet without options (65,535 minus 20 bytes of
-/// IP header and 8 of UDP header). IPv6 allows 20 bytes more, which this crate does not use.
+/// The largest payload in bytes that [`Payload::check`] accepts: that of an IPv4 packet without
+/// options (65,535 minus 20 bytes of IP header and 8 of UDP header). IPv6 allows 20 bytes more,
+/// which this crate does not use.
 pub const MAX_DATAGRAM: usize = 65_507;
 
 /// The largest number of slices in one payload: `IOV_MAX`.
@@ -81,8 +82,8 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for an empty list of slices; `EMSGSIZE` for more than [`MAX_SLICES`] of them or more than
-    /// [`MAX_DATAGRAM`] bytes.
+    /// `EINVAL` for an empty list of slices; `EMSGSIZE` for more than [`MAX_SLICES`] of them or
+    /// more than [`MAX_DATAGRAM`] bytes.
     #[inline]
     pub fn check(self) -> Result<()> {
         match self {

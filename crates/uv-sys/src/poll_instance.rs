@@ -22,7 +22,8 @@ pub(crate) struct Instance {
     pub(crate) direct: bool,
     /// The process that made it.
     pub(crate) generation: u32,
-    /// Its replacement after a fork. Both exist until the poller is dropped, because descriptors may be borrowed.
+    /// Its replacement after a fork. Both exist until the poller is dropped, because descriptors
+    /// may be borrowed.
     pub(crate) successor: OnceLock<Box<Instance>>,
 }
 
@@ -51,7 +52,8 @@ impl Drop for Instance {
     fn drop(&mut self) {
         // In a child, `polling` would remove the notifier, which the parent needs.
         if !self.is_own() && sys::replace_by_empty(self.polling.as_fd()).is_err() {
-            // Without a free descriptor, three leak until the child exits or executes another program.
+            // Without a free descriptor, three leak until the child exits or executes another
+            // program.
             mem::forget(Arc::clone(&self.polling));
         }
     }
@@ -77,8 +79,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Lets `polling` read its notifier and rearm it. Other events are dropped: the next wait reports level-triggered ones
-    /// again.
+    /// Lets `polling` read its notifier and rearm it. Other events are dropped: the next wait
+    /// reports level-triggered ones again.
     #[cold]
     fn clear_notification(&self, events: &mut PollEvents) -> Result<()> {
         self.polling
@@ -90,9 +92,10 @@ impl Instance {
 
 /// Whether the kernel object of `polling` reports keys as user data.
 ///
-/// `polling`'s own wait costs three system calls, or five with a timeout, because it reads and rearms its notifier each time. A
-/// direct wait costs one, but relies on a private encoding of `polling`. So this test checks it: a notification and a ready
-/// descriptor must both be reported, and no longer once cleared.
+/// `polling`'s own wait costs three system calls, or five with a timeout, because it reads and
+/// rearms its notifier each time. A direct wait costs one, but relies on a private encoding of
+/// `polling`. So this test checks it: a notification and a ready descriptor must both be reported,
+/// and no longer once cleared.
 fn proves_direct(poller: &polling::Poller) -> Result<bool> {
     const KEY: usize = 0x0123_4567;
     let (probe, _other) = std::os::unix::net::UnixDatagram::pair()?;

@@ -1,7 +1,7 @@
 //! A safe wrapper of [`polling`]: level-triggered readiness of descriptors.
 //!
-//! Adding a descriptor to `polling` is `unsafe`, because it must be deleted before it is closed. Here the registration owns the
-//! descriptor, and does both.
+//! Adding a descriptor to `polling` is `unsafe`, because it must be deleted before it is closed.
+//! Here the registration owns the descriptor, and does both.
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,15 +20,16 @@ use crate::sys::{epoll as sys, socket};
 
 /// Waits for descriptors to become ready. Clones share one poller.
 ///
-/// **Level-triggered**: every wait reports a descriptor while it is ready. Any thread may register and notify; one thread at a
-/// time should wait.
+/// **Level-triggered**: every wait reports a descriptor while it is ready. Any thread may register
+/// and notify; one thread at a time should wait.
 ///
 /// # After fork(2)
 ///
-/// A child process shares its parent's poller, so changes by the child would affect the parent. In the child, calls that would
-/// change or read the shared poller return `ESTALE`, and dropping registrations and pollers keeps the parent's watches.
-/// [`renew`](Self::renew) gives the child a poller of its own. The poller recognises children of the C library's `fork`, but not
-/// of a raw clone(2).
+/// A child process shares its parent's poller, so changes by the child would affect the parent. In
+/// the child, calls that would change or read the shared poller return `ESTALE`, and dropping
+/// registrations and pollers keeps the parent's watches. [`renew`](Self::renew) gives the child a
+/// poller of its own. The poller recognises children of the C library's `fork`, but not of a raw
+/// clone(2).
 ///
 /// # Example
 ///
@@ -91,16 +92,18 @@ impl Poller {
         }
     }
 
-    /// Whether this process is a child that shares the poller with its parent, and has not [renewed](Self::renew) it.
+    /// Whether this process is a child that shares the poller with its parent, and has not
+    /// [renewed](Self::renew) it.
     #[inline]
     #[must_use]
     pub fn is_stale(&self) -> bool {
         !self.newest().is_own()
     }
 
-    /// Replaces the kernel object that a forked child shares with its parent. All clones of this poller in the child use the
-    /// new one, whose descriptor ([`AsFd`]) differs. It watches nothing yet: the interest of each registration is
-    /// [`Interest::NONE`]. Has no effect in the process that made the poller.
+    /// Replaces the kernel object that a forked child shares with its parent. All clones of this
+    /// poller in the child use the new one, whose descriptor ([`AsFd`]) differs. It watches nothing
+    /// yet: the interest of each registration is [`Interest::NONE`]. Has no effect in the process
+    /// that made the poller.
     ///
     /// # Errors
     ///
@@ -125,12 +128,14 @@ impl Poller {
         sys::is_readable(self.own()?.polling.as_fd())
     }
 
-    /// Starts to watch a descriptor, and owns it until the [`Registration`] returns it or is dropped.
+    /// Starts to watch a descriptor, and owns it until the [`Registration`] returns it or is
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// Every error returns the descriptor, unchanged. `EINVAL` for the reserved key `usize::MAX`; `EPERM` for a descriptor that
-    /// cannot be polled, such as a file; `ENOSPC`, `ENOMEM` at the system's limits; `ESTALE` in a forked child, see the type.
+    /// Every error returns the descriptor, unchanged. `EINVAL` for the reserved key `usize::MAX`;
+    /// `EPERM` for a descriptor that cannot be polled, such as a file; `ENOSPC`, `ENOMEM` at the
+    /// system's limits; `ESTALE` in a forked child, see the type.
     ///
     /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[doc(alias = "epoll_ctl")]
@@ -168,11 +173,12 @@ impl Poller {
         Ok(self.own()?.polling.notify()?)
     }
 
-    /// Waits until a descriptor is ready, [`notify`](Self::notify) was called, or the timeout is over. `None` has no limit; zero
-    /// does not wait. Replaces the contents of `events`.
+    /// Waits until a descriptor is ready, [`notify`](Self::notify) was called, or the timeout is
+    /// over. `None` has no limit; zero does not wait. Replaces the contents of `events`.
     ///
-    /// It may return early and without events: after a notification, after a signal, or when a descriptor is no longer ready.
-    /// The timeout is exact to nanoseconds; before Linux 5.11 it is rounded up to milliseconds.
+    /// It may return early and without events: after a notification, after a signal, or when a
+    /// descriptor is no longer ready. The timeout is exact to nanoseconds; before Linux 5.11 it is
+    /// rounded up to milliseconds.
     ///
     /// # Errors
     ///
@@ -204,14 +210,15 @@ impl fmt::Debug for Poller {
     }
 }
 
-/// Owns a descriptor that a [`Poller`] watches. Dropping it ends the watch and closes the descriptor.
+/// Owns a descriptor that a [`Poller`] watches. Dropping it ends the watch and closes the
+/// descriptor.
 ///
 /// Forgetting it ([`std::mem::forget`]) leaks the descriptor and its watch, which is safe.
 pub struct Registration {
     fd: OwnedFd,
     key: usize,
-    /// The descriptor is in the poller's set unless this is NONE: the kernel reports errors with any interest, also an empty
-    /// one.
+    /// The descriptor is in the poller's set unless this is NONE: the kernel reports errors with
+    /// any interest, also an empty one.
     interest: Cell<Interest>,
     /// The generation of the instance with that set.
     generation: Cell<u32>,
@@ -219,12 +226,14 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Changes the interest; [`Interest::NONE`] ends all reports. Makes no system call if the interest stays the same.
+    /// Changes the interest; [`Interest::NONE`] ends all reports. Makes no system call if the
+    /// interest stays the same.
     ///
     /// # Errors
     ///
-    /// Those of [`Poller::register`], if the interest was [`Interest::NONE`]; it is then unchanged. `ESTALE` in a forked child,
-    /// except for [`Interest::NONE`], which ends the watch in the child only.
+    /// Those of [`Poller::register`], if the interest was [`Interest::NONE`]; it is then unchanged.
+    /// `ESTALE` in a forked child, except for [`Interest::NONE`], which ends the watch in the child
+    /// only.
     ///
     /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[inline]
@@ -255,8 +264,9 @@ impl Registration {
         if interest.is_empty() {
             polling.delete(&self.fd)?;
         } else if old.is_empty() {
-            // SAFETY: this registration owns the descriptor, and deletes it from the poller before it closes or returns it:
-            // in `replace`, `into_fd` and `drop`. If the registration is forgotten, the descriptor stays open.
+            // SAFETY: this registration owns the descriptor, and deletes it from the poller before
+            // it closes or returns it: in `replace`, `into_fd` and `drop`. If the registration is
+            // forgotten, the descriptor stays open.
             unsafe { polling.add_with_mode(&self.fd, event, PollMode::Level) }?;
         } else {
             polling.modify_with_mode(&self.fd, event, PollMode::Level)?;
@@ -284,13 +294,13 @@ impl Registration {
         self.key
     }
 
-    /// Replaces the descriptor with `fd` under the same number, and closes the file behind it. The interest becomes
-    /// [`Interest::NONE`].
+    /// Replaces the descriptor with `fd` under the same number, and closes the file behind it. The
+    /// interest becomes [`Interest::NONE`].
     ///
     /// # Errors
     ///
-    /// Every error returns `fd`, and keeps the old file, which is no longer watched. `EBADF` for a number above a lowered
-    /// `RLIMIT_NOFILE`; `EBUSY`, `EINTR` as in dup3(2).
+    /// Every error returns `fd`, and keeps the old file, which is no longer watched. `EBADF` for a
+    /// number above a lowered `RLIMIT_NOFILE`; `EBUSY`, `EINTR` as in dup3(2).
     ///
     /// See [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
     #[doc(alias = "dup2")]
@@ -307,7 +317,8 @@ impl Registration {
     pub fn into_fd(self) -> OwnedFd {
         self.delete();
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so each of these two is moved out once. The other fields need no drop.
+        // SAFETY: `this` is never dropped, so each of these two is moved out once. The other fields
+        // need no drop.
         let (fd, poller) = unsafe { (ptr::read(&this.fd), ptr::read(&this.poller)) };
         drop(poller);
         fd

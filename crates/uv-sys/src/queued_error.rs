@@ -17,8 +17,8 @@ pub enum ErrorOrigin {
     /// An ICMPv6 message.
     #[doc(alias = "SO_EE_ORIGIN_ICMP6")]
     Icmp6,
-    /// Another one, by the kernel's number: 4 for send timestamps, 5 for zero-copy notifications, 6 for missed transmit
-    /// times.
+    /// Another one, by the kernel's number: 4 for send timestamps, 5 for zero-copy notifications, 6
+    /// for missed transmit times.
     Other(u8),
 }
 
@@ -60,6 +60,7 @@ pub struct QueuedError {
     pub destination: Option<SocketAddr>,
     /// The host that sent the ICMP message. `None` for errors of this host.
     pub offender: Option<IpAddr>,
-    /// Bytes of the datagram that were stored: limited by the quote in the ICMP message and by the buffer.
+    /// Bytes of the datagram that were stored: limited by the quote in the ICMP message and by the
+    /// buffer.
     pub payload_len: usize,
 }

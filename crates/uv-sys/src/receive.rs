@@ -87,8 +87,9 @@ pub fn recv_into(
 /// Receives one datagram, and returns its control messages undecoded, including those that
 /// [`Metadata`](crate::Metadata) has no field for.
 ///
-/// [`RecvOptions::control`] has no effect, and [`Received::metadata`] is empty: [`Metadata::from_control`](crate::Metadata::from_control) makes it.
-/// The kernel drops messages that do not fit into `control`.
+/// [`RecvOptions::control`] has no effect, and [`Received::metadata`] is empty:
+/// [`Metadata::from_control`](crate::Metadata::from_control) makes it. The kernel drops messages
+/// that do not fit into `control`.
 ///
 /// # Errors
 ///
@@ -130,8 +131,8 @@ pub fn recvmsg_with_control<'c>(
 
 /// Memory to receive many datagrams with one system call: a number of slots of equal length.
 ///
-/// The batch allocates zeroed memory in one piece. The kernel backs the pages of a large batch only when it stores a
-/// datagram there.
+/// The batch allocates zeroed memory in one piece. The kernel backs the pages of a large batch only
+/// when it stores a datagram there.
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -158,8 +159,8 @@ impl RecvBatch {
     /// The maximum bytes of a slot: no datagram and no coalesced buffer is longer.
     pub const MAX_SLOT_LEN: usize = 65_536;
 
-    /// Makes a batch of `slots` slots (1 to [`MAX_SLOTS`](Self::MAX_SLOTS)) of `slot_len` bytes (1 to
-    /// [`MAX_SLOT_LEN`](Self::MAX_SLOT_LEN)). Clamps values outside of these ranges.
+    /// Makes a batch of `slots` slots (1 to [`MAX_SLOTS`](Self::MAX_SLOTS)) of `slot_len` bytes (1
+    /// to [`MAX_SLOT_LEN`](Self::MAX_SLOT_LEN)). Clamps values outside of these ranges.
     #[must_use]
     pub fn new(slots: usize, slot_len: usize) -> RecvBatch {
         RecvBatch {
@@ -184,12 +185,13 @@ impl RecvBatch {
         self.ring.slot_len()
     }
 
-    /// Receives up to `max` datagrams, at most one per slot, and returns their number, at least 1. Discards the former
-    /// contents of the slots, also after an error.
+    /// Receives up to `max` datagrams, at most one per slot, and returns their number, at least 1.
+    /// Discards the former contents of the slots, also after an error.
     ///
-    /// A `max` of 1 is one recvmsg(2). So is [`RecvOptions::peek`] with any `max`, because the kernel would store the same
-    /// datagram in each slot. After recvmmsg(2) was refused (`ENOSYS`, or `EPERM` from a sandbox), the batch calls recvmsg(2)
-    /// several times: see [`take_interruption`](Self::take_interruption).
+    /// A `max` of 1 is one recvmsg(2). So is [`RecvOptions::peek`] with any `max`, because the
+    /// kernel would store the same datagram in each slot. After recvmmsg(2) was refused (`ENOSYS`,
+    /// or `EPERM` from a sandbox), the batch calls recvmsg(2) several times: see
+    /// [`take_interruption`](Self::take_interruption).
     ///
     /// # Errors
     ///
@@ -207,9 +209,10 @@ impl RecvBatch {
         self.ring.recv(fd.as_fd(), max, options)
     }
 
-    /// As [`recv`](Self::recv), into `memory` instead of the batch's: datagram `i` is stored at `i * slot_len()`.
-    /// [`received`](Self::received) describes the datagrams; [`get`](Self::get) returns `None` after this call. The memory may
-    /// be uninitialised, and only bytes of datagrams are written.
+    /// As [`recv`](Self::recv), into `memory` instead of the batch's: datagram `i` is stored at `i
+    /// * slot_len()`. [`received`](Self::received) describes the datagrams; [`get`](Self::get)
+    /// returns `None` after this call. The memory may be uninitialised, and only bytes of datagrams
+    /// are written.
     ///
     /// ```
     /// use std::net::UdpSocket;
@@ -249,24 +252,24 @@ impl RecvBatch {
         self.ring.recv_into(fd.as_fd(), memory, max, options)
     }
 
-    /// Takes the error that ended the last call after at least one datagram, where recvmsg(2) replaces recvmmsg(2).
-    /// Otherwise `None`: recvmmsg(2) leaves such an error pending. The next call discards it, so check after a call that
-    /// returned fewer than `max`.
+    /// Takes the error that ended the last call after at least one datagram, where recvmsg(2)
+    /// replaces recvmmsg(2). Otherwise `None`: recvmmsg(2) leaves such an error pending. The next
+    /// call discards it, so check after a call that returned fewer than `max`.
     #[must_use]
     pub fn take_interruption(&mut self) -> Option<Errno> {
         self.ring.take_interruption()
     }
 
-    /// A datagram of the last [`recv`](Self::recv): its bytes and their description. `None` if `index` is not below the
-    /// number that it returned.
+    /// A datagram of the last [`recv`](Self::recv): its bytes and their description. `None` if
+    /// `index` is not below the number that it returned.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
         self.ring.get(index)
     }
 
-    /// The description of a datagram of the last [`recv`](Self::recv) or [`recv_into`](Self::recv_into). `None` if `index` is
-    /// not below the number that it returned.
+    /// The description of a datagram of the last [`recv`](Self::recv) or
+    /// [`recv_into`](Self::recv_into). `None` if `index` is not below the number that it returned.
     #[inline]
     #[must_use]
     pub fn received(&self, index: usize) -> Option<&Received> {

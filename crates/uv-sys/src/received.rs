@@ -6,27 +6,30 @@ use crate::cmsg::ControlMessages;
 use crate::control_message::ControlMessage;
 use crate::transmit::PacketInfo;
 
-/// Metadata that the kernel reported with a datagram. A field is `None` if its socket option or [`RecvOptions::control`] is
-/// off, or the kernel has no value.
+/// Metadata that the kernel reported with a datagram. A field is `None` if its socket option or
+/// [`RecvOptions::control`] is off, or the kernel has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// Length in bytes of each of several coalesced datagrams; the last one may be shorter. Enabled by
-    /// [`set_gro`](super::option::set_gro).
+    /// Length in bytes of each of several coalesced datagrams; the last one may be shorter. Enabled
+    /// by [`set_gro`](super::option::set_gro).
     #[doc(alias = "UDP_GRO")]
     pub segment_size: Option<u16>,
-    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Enabled by [`set_recv_tos`](super::option::set_recv_tos).
+    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Enabled by
+    /// [`set_recv_tos`](super::option::set_recv_tos).
     pub tos: Option<u8>,
-    /// The remaining time to live or hop limit. Enabled by [`set_recv_ttl`](super::option::set_recv_ttl).
+    /// The remaining time to live or hop limit. Enabled by
+    /// [`set_recv_ttl`](super::option::set_recv_ttl).
     pub ttl: Option<u8>,
-    /// The destination address and the interface. Enabled by [`set_recv_packet_info`](super::option::set_recv_packet_info).
+    /// The destination address and the interface. Enabled by
+    /// [`set_recv_packet_info`](super::option::set_recv_packet_info).
     pub destination: Option<PacketInfo>,
     /// Receive time in nanoseconds since the epoch, on the real-time clock. Enabled by
     /// [`set_recv_timestamps`](super::option::set_recv_timestamps).
     pub timestamp: Option<u64>,
-    /// Datagrams that the socket has dropped so far because its buffer was full, modulo 2³². Enabled by
-    /// [`set_recv_drops`](super::option::set_recv_drops). Linux omits a count of 0, and counts a coalesced buffer
-    /// ([`set_gro`](super::option::set_gro)) as one.
+    /// Datagrams that the socket has dropped so far because its buffer was full, modulo 2³².
+    /// Enabled by [`set_recv_drops`](super::option::set_recv_drops). Linux omits a count of 0, and
+    /// counts a coalesced buffer ([`set_gro`](super::option::set_gro)) as one.
     pub kernel_drops: Option<u32>,
 }
 
@@ -99,7 +102,8 @@ impl Received {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct RecvOptions {
-    /// Fills [`Received::source`], the sender's address. On by default; a connected socket does not need it.
+    /// Fills [`Received::source`], the sender's address. On by default; a connected socket does not
+    /// need it.
     pub source: bool,
     /// Fills [`Received::metadata`] from control messages. Off by default.
     pub control: bool,

@@ -12,26 +12,27 @@ use crate::transmit::Transmit;
 
 /// Sends one message, and returns its length: the kernel sends a datagram whole or not at all.
 ///
-/// With a [`segment_size`](Transmit::segment_size) it may be many datagrams, all of which are sent or none.
+/// With a [`segment_size`](Transmit::segment_size) it may be many datagrams, all of which are sent
+/// or none.
 ///
 /// # Errors
 ///
 /// - `EAGAIN`: the socket's send buffer is full. Never waits, in either mode of the descriptor.
 /// - `EDESTADDRREQ`: no destination, and the socket is not connected.
-/// - `EINVAL`: an empty list of slices, a time to live of 0, too many segments, port 0, an IPv6 source address that is not of
-///   this host.
-/// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the protocol allows or, without
-///   fragmentation, than the path.
+/// - `EINVAL`: an empty list of slices, a time to live of 0, too many segments, port 0, an IPv6
+///   source address that is not of this host.
+/// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the
+///   protocol allows or, without fragmentation, than the path.
 /// - `EAFNOSUPPORT`: source and destination, or destination and socket, are of different families.
-/// - `ENOPROTOOPT`: a [`segment_size`](Transmit::segment_size) or a [`transmit_at`](Transmit::transmit_at) that the kernel does
-///   not support.
+/// - `ENOPROTOOPT`: a [`segment_size`](Transmit::segment_size) or a
+///   [`transmit_at`](Transmit::transmit_at) that the kernel does not support.
 /// - `EIO`: segmentation on a route whose device cannot compute checksums.
 /// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
 ///   [`set_broadcast`](super::option::set_broadcast), a firewall.
-/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no route, or an IPv4 source address that is not of this host; `ENODEV`: no such
-///   interface.
-/// - `ECONNREFUSED` and others about an **earlier** datagram: Linux returns a pending ICMP error from the next call, which then
-///   sends nothing.
+/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no route, or an IPv4 source address that is not of
+///   this host; `ENODEV`: no such interface.
+/// - `ECONNREFUSED` and others about an **earlier** datagram: Linux returns a pending ICMP error
+///   from the next call, which then sends nothing.
 ///
 /// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
 /// [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
@@ -54,13 +55,14 @@ pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
     sys::sendmsg(fd.as_fd(), transmit)
 }
 
-/// Sends one datagram with any control messages, including those that [`Transmit`] has no field for.
+/// Sends one datagram with any control messages, including those that [`Transmit`] has no field
+/// for.
 ///
 /// # Errors
 ///
-/// Those of [`sendmsg`], except `ENOPROTOOPT`: this function checks nothing. `EINVAL` for unknown control messages of the
-/// socket's protocol. The kernel ignores those of other protocols, as one without
-/// [`segmentation`](crate::Capabilities::segmentation) ignores a segment size.
+/// Those of [`sendmsg`], except `ENOPROTOOPT`: this function checks nothing. `EINVAL` for unknown
+/// control messages of the socket's protocol. The kernel ignores those of other protocols, as one
+/// without [`segmentation`](crate::Capabilities::segmentation) ignores a segment size.
 ///
 /// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
@@ -126,10 +128,11 @@ impl SendBatch {
 
     /// Sends the messages in order, and returns how many the kernel sent.
     ///
-    /// Reads at most [`MAX`](Self::MAX) messages from the iterator, and none after the first invalid one. After fewer than
-    /// given, send the next one again: that call returns its error, if it has one. One message is one sendmsg(2); no message
-    /// is `Ok(0)` without a system call. After sendmmsg(2) was refused (`ENOSYS`, or `EPERM` from a sandbox), each message is
-    /// one sendmsg(2).
+    /// Reads at most [`MAX`](Self::MAX) messages from the iterator, and none after the first
+    /// invalid one. After fewer than given, send the next one again: that call returns its error,
+    /// if it has one. One message is one sendmsg(2); no message is `Ok(0)` without a system call.
+    /// After sendmmsg(2) was refused (`ENOSYS`, or `EPERM` from a sandbox), each message is one
+    /// sendmsg(2).
     ///
     /// # Errors
     ///
@@ -152,7 +155,8 @@ impl SendBatch {
                 Err(_) => break,
             }
         }
-        // SAFETY: `fill` filled the first `filled` messages, whose payloads live for 'a, longer than this call.
+        // SAFETY: `fill` filled the first `filled` messages, whose payloads live for 'a, longer
+        // than this call.
         unsafe { self.scratch.send(fd, filled) }
     }
 }

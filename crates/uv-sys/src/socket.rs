@@ -1,4 +1,5 @@
-//! Sockets: creating, binding, connecting and *disconnecting* them, their addresses and their owner.
+//! Sockets: creating, binding, connecting and *disconnecting* them, their addresses and their
+//! owner.
 //!
 //! `ENOTSOCK` for a descriptor that is no socket is not repeated in the docs of each function.
 
@@ -11,8 +12,9 @@ use crate::sys::socket as sys;
 
 /// Whether an IPv6 socket still receives only from its former peer's address after [`disconnect`].
 ///
-/// True on Linux: `__udp_disconnect` clears the peer's port and IPv4 address, but not the IPv6 address that look-ups compare
-/// with the sender's (verified on 6.18). Only a new socket receives from others.
+/// True on Linux: `__udp_disconnect` clears the peer's port and IPv4 address, but not the IPv6
+/// address that look-ups compare with the sender's (verified on 6.18). Only a new socket receives
+/// from others.
 pub const DISCONNECT_KEEPS_IPV6_FILTER: bool = sys::DISCONNECT_KEEPS_IPV6_FILTER;
 
 /// Whether [`disconnect`] unbinds a socket whose port the kernel chose.
@@ -24,8 +26,8 @@ pub const DISCONNECT_DROPS_EPHEMERAL_PORT: bool = sys::DISCONNECT_DROPS_EPHEMERA
 ///
 /// # Errors
 ///
-/// `EAFNOSUPPORT` if the kernel lacks the family; `EMFILE`, `ENFILE` without a free descriptor; `ENOBUFS`, `ENOMEM` without
-/// memory; `EACCES`, `EPERM` if the process is not allowed to.
+/// `EAFNOSUPPORT` if the kernel lacks the family; `EMFILE`, `ENFILE` without a free descriptor;
+/// `ENOBUFS`, `ENOMEM` without memory; `EACCES`, `EPERM` if the process is not allowed to.
 ///
 /// See [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html).
 #[doc(alias = "SOCK_DGRAM")]
@@ -33,30 +35,33 @@ pub fn socket(family: Family) -> Result<OwnedFd> {
     sys::socket(family)
 }
 
-/// Binds the socket to a local address. With port 0 the kernel chooses one, which [`local_addr`] returns.
+/// Binds the socket to a local address. With port 0 the kernel chooses one, which [`local_addr`]
+/// returns.
 ///
 /// # Errors
 ///
-/// `EADDRINUSE` if the address is taken; `EADDRNOTAVAIL` for an address that is not of this host; `EACCES` for a port below
-/// 1024 without the privilege; `EINVAL` if the socket is bound already, or for a link-local address without a scope;
-/// `EAFNOSUPPORT` for an address of another family.
+/// `EADDRINUSE` if the address is taken; `EADDRNOTAVAIL` for an address that is not of this host;
+/// `EACCES` for a port below 1024 without the privilege; `EINVAL` if the socket is bound already,
+/// or for a link-local address without a scope; `EAFNOSUPPORT` for an address of another family.
 ///
 /// See [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
 pub fn bind(fd: impl AsFd, address: &SocketAddr) -> Result<()> {
     sys::bind(fd.as_fd(), address)
 }
 
-/// Connects the socket to a peer: sends go there by default, only its datagrams are received, and ICMP errors are reported.
+/// Connects the socket to a peer: sends go there by default, only its datagrams are received, and
+/// ICMP errors are reported.
 ///
-/// The kernel binds an unbound socket to a port of its choice, and one on the wildcard address to the source address of the
-/// route. Earlier datagrams of other senders stay in the buffer. `EINPROGRESS` counts as success: datagram sockets have no
-/// handshake.
+/// The kernel binds an unbound socket to a port of its choice, and one on the wildcard address to
+/// the source address of the route. Earlier datagrams of other senders stay in the buffer.
+/// `EINPROGRESS` counts as success: datagram sockets have no handshake.
 ///
 /// # Errors
 ///
-/// `ENETUNREACH`, `EHOSTUNREACH` without a route; `EAGAIN` without a free port; `EAFNOSUPPORT` for an address of another
-/// family; `EACCES` for a broadcast address without [`set_broadcast`](super::option::set_broadcast). `EINVAL` on Linux if the
-/// source address of a connected socket cannot reach the new peer: [`disconnect`] first.
+/// `ENETUNREACH`, `EHOSTUNREACH` without a route; `EAGAIN` without a free port; `EAFNOSUPPORT` for
+/// an address of another family; `EACCES` for a broadcast address without
+/// [`set_broadcast`](super::option::set_broadcast). `EINVAL` on Linux if the source address of a
+/// connected socket cannot reach the new peer: [`disconnect`] first.
 ///
 /// See [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
 #[doc(alias = "uv_udp_connect")]
@@ -68,15 +73,16 @@ pub fn connect(fd: impl AsFd, peer: &SocketAddr) -> Result<()> {
 ///
 /// Linux resets more than the peer:
 ///
-/// - a port that the kernel chose, in [`bind`] with port 0 or in [`connect`] ([`DISCONNECT_DROPS_EPHEMERAL_PORT`]): the socket
-///   is then unbound and receives nothing;
-/// - an address that [`connect`] chose, back to the wildcard address; one that [`bind`] named stays;
+/// - a port that the kernel chose, in [`bind`] with port 0 or in [`connect`]
+///   ([`DISCONNECT_DROPS_EPHEMERAL_PORT`]): the socket is then unbound and receives nothing;
+/// - an address that [`connect`] chose, back to the wildcard address; one that [`bind`] named
+///   stays;
 /// - the device set by [`bind_to_device`](super::option::bind_to_device).
 ///
 /// It keeps the filter by an IPv6 peer ([`DISCONNECT_KEEPS_IPV6_FILTER`]).
 ///
-/// On an unconnected socket it resets the same. BSDs return `EAFNOSUPPORT` or `EINVAL` after disconnecting, which counts as
-/// success here.
+/// On an unconnected socket it resets the same. BSDs return `EAFNOSUPPORT` or `EINVAL` after
+/// disconnecting, which counts as success here.
 ///
 /// # Errors
 ///
@@ -138,8 +144,8 @@ pub fn is_datagram(fd: impl AsFd) -> Result<bool> {
     sys::is_datagram(fd.as_fd())
 }
 
-/// Whether a socket that other code made is a UDP socket. ICMP ("ping sockets") and UDP-Lite have datagram sockets too, which
-/// ignore or refuse a segment size.
+/// Whether a socket that other code made is a UDP socket. ICMP ("ping sockets") and UDP-Lite have
+/// datagram sockets too, which ignore or refuse a segment size.
 ///
 /// # Errors
 ///
@@ -151,10 +157,11 @@ pub fn is_udp(fd: impl AsFd) -> Result<bool> {
     sys::is_udp(fd.as_fd())
 }
 
-/// Whether a datagram is in the receive buffer of a socket. Never waits. Pending errors do not count.
+/// Whether a datagram is in the receive buffer of a socket. Never waits. Pending errors do not
+/// count.
 ///
-/// `EAGAIN` from a read does not prove an empty buffer: before Linux 4.2 a datagram with a bad checksum causes it although
-/// more follow.
+/// `EAGAIN` from a read does not prove an empty buffer: before Linux 4.2 a datagram with a bad
+/// checksum causes it although more follow.
 ///
 /// # Errors
 ///
@@ -177,8 +184,8 @@ pub fn is_readable(fd: impl AsFd) -> Result<bool> {
     sys::is_readable(fd.as_fd())
 }
 
-/// The id of the user who owns the socket: its creator, unless [`set_owner`] changed it. Only sockets of one user can share a
-/// port with [`set_reuse_port`](super::option::set_reuse_port).
+/// The id of the user who owns the socket: its creator, unless [`set_owner`] changed it. Only
+/// sockets of one user can share a port with [`set_reuse_port`](super::option::set_reuse_port).
 ///
 /// # Errors
 ///
@@ -215,7 +222,8 @@ pub fn nonblocking(fd: impl AsFd) -> Result<bool> {
     sys::nonblocking(fd.as_fd())
 }
 
-/// Sets the descriptor's non-blocking mode. No function of this crate depends on it; other code may.
+/// Sets the descriptor's non-blocking mode. No function of this crate depends on it; other code
+/// may.
 ///
 /// # Errors
 ///

@@ -6,10 +6,12 @@ use std::num::NonZeroU16;
 use crate::errno::{Errno, Result};
 use crate::payload::Payload;
 
-/// One message for [`sendmsg`](super::message::sendmsg) or [`SendBatch`](crate::SendBatch): payload, destination and options.
+/// One message for [`sendmsg`](super::message::sendmsg) or [`SendBatch`](crate::SendBatch):
+/// payload, destination and options.
 ///
-/// The socket's setting applies to each field that is `None`. Other values cost a control message of 20 to 40 bytes, but no
-/// system call; only [`ecn`](Self::ecn) without [`tos`](Self::tos) costs one per call, which reads the socket's DSCP.
+/// The socket's setting applies to each field that is `None`. Other values cost a control message
+/// of 20 to 40 bytes, but no system call; only [`ecn`](Self::ecn) without [`tos`](Self::tos) costs
+/// one per call, which reads the socket's DSCP.
 ///
 /// ```
 /// use uv_sys::{Ecn, Transmit};
@@ -22,17 +24,19 @@ use crate::payload::Payload;
 pub struct Transmit<'a> {
     /// The bytes.
     pub payload: Payload<'a>,
-    /// The destination; `None` for the peer of a connected socket. Linux accepts another one on a connected socket, too.
+    /// The destination; `None` for the peer of a connected socket. Linux accepts another one on a
+    /// connected socket, too.
     pub destination: Option<SocketAddr>,
-    /// Splits the payload into datagrams of this many bytes; the last one may be shorter. All of them take one walk through
-    /// the network stack.
+    /// Splits the payload into datagrams of this many bytes; the last one may be shorter. All of
+    /// them take one walk through the network stack.
     ///
-    /// - `EINVAL`: more segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments).
-    /// - `EMSGSIZE`: more than 65,507 bytes in all (65,527 on IPv6), or a datagram that needs fragmentation (`EINVAL` on older
-    ///   kernels).
+    /// - `EINVAL`: more segments than
+    ///   [`Capabilities::max_segments`](crate::Capabilities::max_segments).
+    /// - `EMSGSIZE`: more than 65,507 bytes in all (65,527 on IPv6), or a datagram that needs
+    ///   fragmentation (`EINVAL` on older kernels).
     /// - `EIO`: a device without checksum offload.
-    /// - `ENOPROTOOPT`: a kernel without segmentation. Sockets of other protocols ignore the size: see
-    ///   [`is_udp`](super::socket::is_udp).
+    /// - `ENOPROTOOPT`: a kernel without segmentation. Sockets of other protocols ignore the size:
+    ///   see [`is_udp`](super::socket::is_udp).
     #[doc(alias = "UDP_SEGMENT")]
     pub segment_size: Option<NonZeroU16>,
     /// The type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
@@ -50,12 +54,14 @@ pub struct Transmit<'a> {
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     pub source: Option<PacketInfo>,
-    /// The earliest send time, in nanoseconds of the clock that [`set_txtime`](super::option::set_txtime) set. `EINVAL` without
-    /// a clock; `ENOPROTOOPT` if the kernel lacks transmit times. Only the queueing disciplines `fq` and `etf` use it; others
+    /// The earliest send time, in nanoseconds of the clock that
+    /// [`set_txtime`](super::option::set_txtime) set. `EINVAL` without a clock; `ENOPROTOOPT` if
+    /// the kernel lacks transmit times. Only the queueing disciplines `fq` and `etf` use it; others
     /// send at once.
     #[doc(alias = "SCM_TXTIME")]
     pub transmit_at: Option<u64>,
-    /// An identifier for the sender's own use. It is not sent, and no function of this crate reads it.
+    /// An identifier for the sender's own use. It is not sent, and no function of this crate reads
+    /// it.
     pub token: usize,
 }
 
@@ -130,7 +136,8 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Merges [`ecn`](Self::ecn) into [`tos`](Self::tos), which is `default` if the message has none.
+    /// Merges [`ecn`](Self::ecn) into [`tos`](Self::tos), which is `default` if the message has
+    /// none.
     #[inline]
     #[must_use]
     pub fn with_default_tos(mut self, default: u8) -> Transmit<'a> {
@@ -176,8 +183,8 @@ impl<'a> Transmit<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Payload::check`]; `EINVAL` for a [`ttl`](Self::ttl) of 0; `EAFNOSUPPORT` for a [`source`](Self::source) of
-    /// another family than the destination, if both are given.
+    /// Those of [`Payload::check`]; `EINVAL` for a [`ttl`](Self::ttl) of 0; `EAFNOSUPPORT` for a
+    /// [`source`](Self::source) of another family than the destination, if both are given.
     #[inline]
     pub fn check(&self) -> Result<()> {
         self.payload.check()?;
@@ -214,13 +221,14 @@ fn is_v4(address: IpAddr) -> bool {
     address.to_canonical().is_ipv4()
 }
 
-/// An address and an interface of this host: the destination of a received datagram, or the source of a sent one.
+/// An address and an interface of this host: the destination of a received datagram, or the source
+/// of a sent one.
 #[doc(alias = "in_pktinfo")]
 #[doc(alias = "in6_pktinfo")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PacketInfo {
-    /// Received: the destination in the datagram's header, which may be a group or a broadcast address. Sent: the source;
-    /// the kernel chooses it for `None`.
+    /// Received: the destination in the datagram's header, which may be a group or a broadcast
+    /// address. Sent: the source; the kernel chooses it for `None`.
     pub address: Option<IpAddr>,
     /// The index of the interface; 0 means any.
     pub interface: u32,

@@ -9,8 +9,8 @@ use crate::transmit::Transmit;
 
 /// The protocols whose control messages a message to this address needs.
 ///
-/// The kernel ignores those of the other protocol. So a message without a destination gets both, which saves the system call to
-/// ask the socket for its family.
+/// The kernel ignores those of the other protocol. So a message without a destination gets both,
+/// which saves the system call to ask the socket for its family.
 fn families(address: Option<IpAddr>) -> &'static [Family] {
     match address.map(|ip| ip.to_canonical()) {
         Some(IpAddr::V4(_)) => &[Family::V4],

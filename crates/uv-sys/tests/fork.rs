@@ -1,5 +1,5 @@
-//! What a forked child does to a poller, and what that leaves to its parent. Without the test harness, whose threads a child
-//! would not have.
+//! What a forked child does to a poller, and what that leaves to its parent. Without the test
+//! harness, whose threads a child would not have.
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;

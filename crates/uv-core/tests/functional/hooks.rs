@@ -105,7 +105,8 @@ fn a_hook_that_is_started_by_a_hook_runs_from_the_next_iteration_on() {
     assert_eq!(calls.get(), 1);
 }
 
-/// Three hooks, of which the one at `index` does something to the one at `other` in the first iteration. Says which ran.
+/// Three hooks, of which the one at `index` does something to the one at `other` in the first
+/// iteration. Says which ran.
 fn three(index: usize, other: usize, act: fn(&Prepare)) -> [Vec<usize>; 2] {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();

@@ -1,4 +1,5 @@
-//! A panic in a callback reaches the caller of `run`; the loop stays usable, and nothing but that call is lost.
+//! A panic in a callback reaches the caller of `run`; the loop stays usable, and nothing but that
+//! call is lost.
 
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};

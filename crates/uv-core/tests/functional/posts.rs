@@ -365,7 +365,8 @@ fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asle
                 while started.load(SeqCst) <= round {
                     thread::yield_now();
                 }
-                // A little later each time, so that some of the drops come just when the loop looks for the last time.
+                // A little later each time, so that some of the drops come just when the loop looks
+                // for the last time.
                 for step in 0..round % 500 {
                     std::hint::black_box(step);
                 }

@@ -141,7 +141,8 @@ proptest! {
     }
 }
 
-/// A walk meets every pending request once and in order, in runs that agree, at most `width` requests at a time.
+/// A walk meets every pending request once and in order, in runs that agree, at most `width`
+/// requests at a time.
 fn check_walk(
     queue: &RequestQueue<u8, usize>,
     model: &Model,

@@ -15,8 +15,8 @@ fn nanos(nanoseconds: u64) -> Duration {
     Duration::from_nanos(nanoseconds)
 }
 
-/// Sets deadlines or starts timers inside an iteration, where the loop's clock stands still, and says in which order their
-/// turns came.
+/// Sets deadlines or starts timers inside an iteration, where the loop's clock stands still, and
+/// says in which order their turns came.
 fn order_of(start: impl FnOnce(&Loop, &Log<&'static str>) + 'static) -> Vec<&'static str> {
     let event_loop = Loop::new().unwrap();
     let fired = Log::new();
@@ -43,7 +43,8 @@ fn deadline(
     probe
 }
 
-/// Starts a timer that is due at once: later than those that were started before, and earlier than those after.
+/// Starts a timer that is due at once: later than those that were started before, and earlier than
+/// those after.
 fn due_at_once(timer: &Timer, log: &Log<&'static str>, name: &'static str) {
     let log = log.clone();
     timer
@@ -200,7 +201,8 @@ fn a_repeating_timer_is_due_again_a_repeat_value_after_its_call_also_when_that_w
     let event_loop = Loop::new().unwrap();
     let times = Log::new();
     let (log, clock) = (times.clone(), Loop::new().unwrap());
-    // Due in the same iteration and before it, so that its first call comes long after the loop read its clock.
+    // Due in the same iteration and before it, so that its first call comes long after the loop
+    // read its clock.
     let late = Timer::new(&event_loop);
     late.start(Duration::ZERO, Duration::ZERO, move |timer| {
         work(&timer.event_loop().unwrap(), 3 * REPEAT);
@@ -447,7 +449,8 @@ fn change() -> impl Strategy<Value = (usize, Change)> {
 
 type Changes = Vec<(usize, Change)>;
 
-/// Rounds of changes, each followed by an iteration; and for the turns in them, what each one changes.
+/// Rounds of changes, each followed by an iteration; and for the turns in them, what each one
+/// changes.
 fn history() -> impl Strategy<Value = (Vec<Changes>, Vec<Changes>)> {
     (
         prop::collection::vec(prop::collection::vec(change(), 0..12), 1..8),

@@ -134,8 +134,8 @@ fn lengths_that_lie_end_the_list() {
         let mut bytes = good.clone();
         bytes[..8].copy_from_slice(&len.to_ne_bytes());
         let messages: Vec<_> = ControlMessages::new(&bytes).collect();
-        // 17: one byte of contents, well-formed but no segment size, and the second message after its padding.
-        // 16: no contents, and what then follows is nonsense.
+        // 17: one byte of contents, well-formed but no segment size, and the second message after
+        // its padding. 16: no contents, and what then follows is nonsense.
         let expected = match len {
             16 => 1,
             17 => 2,

@@ -22,7 +22,8 @@ fn transmit(sender: &UdpSocket, receiver: &UdpSocket, message: Transmit<'_>) -> 
     std::array::from_fn(|_| next(receiver).1.metadata)
 }
 
-/// An IPv6 receiver of both families, and an IPv6 sender that is connected to it by a mapped IPv4 address.
+/// An IPv6 receiver of both families, and an IPv6 sender that is connected to it by a mapped IPv4
+/// address.
 fn mapped_pair() -> (UdpSocket, UdpSocket) {
     let [sender, receiver] = [(); 2].map(|()| {
         let fd = socket(Family::V6).unwrap();
@@ -192,8 +193,8 @@ fn the_time_of_arrival_is_now() {
     for (sender, receiver) in pairs() {
         set_recv_timestamps(&receiver, true).unwrap();
         let before = now();
-        // The kernel begins to stamp a moment after the first socket asks for it, so that early datagrams may be
-        // stamped when they are received.
+        // The kernel begins to stamp a moment after the first socket asks for it, so that early
+        // datagrams may be stamped when they are received.
         let stamps = transmit(&sender, &receiver, Transmit::new("x"))
             .map(|metadata| metadata.timestamp.unwrap());
         let after = now();

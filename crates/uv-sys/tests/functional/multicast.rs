@@ -49,7 +49,8 @@ impl Group {
         Group::on(GROUP_V4, lo())
     }
 
-    /// The loopback interface has no route for IPv6 groups on many systems; any other serves, if there is one.
+    /// The loopback interface has no route for IPv6 groups on many systems; any other serves, if
+    /// there is one.
     fn v6() -> Option<Group> {
         let names = std::fs::read_dir("/sys/class/net").unwrap();
         let found = names
@@ -68,7 +69,8 @@ impl Group {
         found
     }
 
-    /// Sends to the group and then to the receiver itself; returns who sent the first one, if it arrived.
+    /// Sends to the group and then to the receiver itself; returns who sent the first one, if it
+    /// arrived.
     fn arrives(&self) -> Option<IpAddr> {
         sendmsg(
             &self.sender,

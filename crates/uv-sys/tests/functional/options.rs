@@ -179,7 +179,8 @@ fn a_socket_can_be_tied_to_a_device_and_untied() {
             ("l\0o", Errno::EINVAL),
             ("no.such.device", Errno::ENODEV),
         ] {
-            // Only the privileged may change it again; the others are refused before their name is looked at.
+            // Only the privileged may change it again; the others are refused before their name is
+            // looked at.
             let refused = bind_to_device(&fd, Some(name));
             assert!(
                 refused == Err(errno) || refused == Err(Errno::EPERM),

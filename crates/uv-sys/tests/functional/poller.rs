@@ -185,7 +185,8 @@ fn dropping_a_registration_closes_the_descriptor() {
 fn a_registration_outlives_its_poller_and_can_be_forgotten() {
     let poller = Poller::new().unwrap();
     let registration = register(&poller, bound(Family::V4), 1, Interest::READABLE);
-    // Forgotten, as far as the poller can tell; dropped after all at the end, for the leak checkers.
+    // Forgotten, as far as the poller can tell; dropped after all at the end, for the leak
+    // checkers.
     let forgotten = ManuallyDrop::new(register(&poller, bound(Family::V4), 2, Interest::WRITABLE));
     assert_eq!(wait(&poller, LONG)[0].key, 2);
     drop(poller);

@@ -88,7 +88,8 @@ fn a_batch_receives_into_the_callers_memory_and_then_into_its_own_again() {
             sender.send(text.as_bytes()).unwrap();
         }
         wait_readable(&receiver);
-        // There is room for two slots, whatever may be asked for; and what is behind them is not touched.
+        // There is room for two slots, whatever may be asked for; and what is behind them is not
+        // touched.
         assert_eq!(
             batch.recv_into(&receiver, &mut memory, 4, EVERYTHING),
             Ok(2)

@@ -40,8 +40,8 @@ pub(crate) fn pair(family: Family) -> (UdpSocket, UdpSocket) {
     (sender, receiver)
 }
 
-/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
-/// what others send there is refused.
+/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is
+/// connected to itself, so that what others send there is refused.
 pub(crate) fn nobody(family: Family) -> SocketAddr {
     thread_local! {
         static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
@@ -53,7 +53,8 @@ pub(crate) fn nobody(family: Family) -> SocketAddr {
     address
 }
 
-/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+/// Binds a port that the kernel did not choose: the first one that is free, of those that the
+/// kernel does not give to others.
 pub(crate) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> uv_sys::Result<T>) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
@@ -89,7 +90,8 @@ pub(crate) fn next(socket: &UdpSocket) -> (Vec<u8>, Received) {
     (bytes, received)
 }
 
-/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as
+/// it does `eprintln!`.
 pub(crate) fn skipped(reason: impl std::fmt::Display) {
     use std::io::Write;
     let thread = std::thread::current();

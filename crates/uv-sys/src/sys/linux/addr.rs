@@ -3,8 +3,8 @@
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// An IPv4 or IPv6 socket address. Every byte is always initialised: constructors zero unused ones, and the kernel only
-/// writes.
+/// An IPv4 or IPv6 socket address. Every byte is always initialised: constructors zero unused ones,
+/// and the kernel only writes.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) union RawAddr {
@@ -98,7 +98,8 @@ impl RawAddr {
     /// The address with the padding that some options require.
     pub(crate) fn storage(&self) -> libc::sockaddr_storage {
         let mut storage = mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
-        // SAFETY: every byte of `self` is initialised. `storage` is larger and consists of integers, so any bytes are valid.
+        // SAFETY: every byte of `self` is initialised. `storage` is larger and consists of
+        // integers, so any bytes are valid.
         unsafe {
             storage.as_mut_ptr().cast::<RawAddr>().write(*self);
             storage.assume_init()

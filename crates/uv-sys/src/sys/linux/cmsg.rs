@@ -1,7 +1,8 @@
-//! The layout of control messages on Linux: a header with a length (`size_t`), a level and a type (`int`), the contents, and
-//! padding to the size of a `size_t`.
+//! The layout of control messages on Linux: a header with a length (`size_t`), a level and a type
+//! (`int`), the contents, and padding to the size of a `size_t`.
 //!
-//! It is safe code over byte slices. The kernel copies control data, so the alignment of the caller's buffer does not matter.
+//! It is safe code over byte slices. The kernel copies control data, so the alignment of the
+//! caller's buffer does not matter.
 
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,7 +21,8 @@ const fn align(len: usize) -> usize {
     len.next_multiple_of(WORD)
 }
 
-/// Bytes of control messages per message: room for all that this crate encodes (216 bytes) or requests (208 bytes) at once.
+/// Bytes of control messages per message: room for all that this crate encodes (216 bytes) or
+/// requests (208 bytes) at once.
 pub(crate) const CONTROL_SIZE: usize = 256;
 
 /// A buffer with the alignment of control messages.
@@ -38,7 +40,8 @@ pub(crate) fn int(data: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(data.get(..4)?.try_into().ok()?))
 }
 
-/// Splits off the first message: its level, type and contents, and the rest. `None` at the end or for malformed bytes.
+/// Splits off the first message: its level, type and contents, and the rest. `None` at the end or
+/// for malformed bytes.
 #[inline]
 pub(crate) fn split(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let len = usize::from_ne_bytes(control.get(..WORD)?.try_into().ok()?);
@@ -157,7 +160,8 @@ pub(crate) const fn space(data: usize) -> usize {
     HEADER.saturating_add(data).saturating_add(WORD - 1) / WORD * WORD
 }
 
-/// Writes one message to the start of `free`, and returns the bytes used; `None` if it does not fit.
+/// Writes one message to the start of `free`, and returns the bytes used; `None` if it does not
+/// fit.
 #[inline]
 pub(crate) fn put(free: &mut [u8], level: i32, kind: i32, data: &[u8]) -> Option<usize> {
     let space = space(data.len());
@@ -200,7 +204,8 @@ pub(crate) fn put_source(free: &mut [u8], family: Family, source: PacketInfo) ->
                 Some(IpAddr::V4(ip)) => ip.octets(),
                 _ => [0; 4],
             };
-            // struct in_pktinfo: interface, local address, destination in the header (not for sending).
+            // struct in_pktinfo: interface, local address, destination in the header (not for
+            // sending).
             let mut info = [0; 12];
             info[..4].copy_from_slice(&interface);
             info[4..8].copy_from_slice(&address);

@@ -63,7 +63,8 @@ struct Timespec {
     nanoseconds: i64,
 }
 
-/// Whether the first call found that the kernel lacks epoll_pwait2 (before 5.11) or that a sandbox refuses it.
+/// Whether the first call found that the kernel lacks epoll_pwait2 (before 5.11) or that a sandbox
+/// refuses it.
 static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
 
 /// Fills `events` with ready descriptors. Returns `EINTR`, because the caller may have a deadline.
@@ -83,7 +84,8 @@ pub(crate) fn wait(
             wait_milliseconds(epoll, events, milliseconds(timeout))
         }
         Some(timeout) => match wait_exactly(epoll, events, timeout) {
-            // Filters that are older than the call answer EPERM (Docker before 20.10.10). The call itself has no EPERM.
+            // Filters that are older than the call answer EPERM (Docker before 20.10.10). The call
+            // itself has no EPERM.
             Err(Errno::ENOSYS | Errno::EPERM) => {
                 LACKS_PWAIT2.store(true, Ordering::Relaxed);
                 wait_milliseconds(epoll, events, milliseconds(timeout))
@@ -105,7 +107,8 @@ pub(crate) fn is_readable(epoll: BorrowedFd<'_>) -> Result<bool> {
     Ok(count > 0)
 }
 
-/// Puts an epoll instance that watches nothing in the place of the one behind `epoll`, which other processes keep.
+/// Puts an epoll instance that watches nothing in the place of the one behind `epoll`, which other
+/// processes keep.
 pub(crate) fn replace_by_empty(epoll: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers.
     let fd = syscall!(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
@@ -114,7 +117,8 @@ pub(crate) fn replace_by_empty(epoll: BorrowedFd<'_>) -> Result<()> {
     put_in_place(empty.as_fd(), epoll)
 }
 
-/// Rounded up, so that a short timeout does not become a busy loop; at most what the kernel takes, 24 days.
+/// Rounded up, so that a short timeout does not become a busy loop; at most what the kernel takes,
+/// 24 days.
 fn milliseconds(timeout: Duration) -> libc::c_int {
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
     libc::c_int::try_from(milliseconds).unwrap_or(libc::c_int::MAX)
@@ -142,8 +146,8 @@ fn wait_exactly(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Duration) -
         nanoseconds: i64::from(timeout.subsec_nanos()),
     };
     let (list, room) = spare(events);
-    // By number, because older C libraries lack the function.
-    // SAFETY: `list` has room for `room` events; no signal mask is given, whose size then does not matter.
+    // By number, because older C libraries lack the function. SAFETY: `list` has room for `room`
+    // events; no signal mask is given, whose size then does not matter.
     let count = syscall!(once unsafe {
         libc::syscall(
             libc::SYS_epoll_pwait2,
@@ -175,7 +179,8 @@ fn spare(events: &mut Events) -> (*mut libc::epoll_event, libc::c_int) {
 /// `count` events were written to the start of the spare capacity of an empty list.
 #[inline]
 unsafe fn filled(events: &mut Events, count: usize) {
-    // SAFETY: `spare` emptied the list, and the kernel wrote `count` events into its room, or fewer than there is room for.
+    // SAFETY: `spare` emptied the list, and the kernel wrote `count` events into its room, or fewer
+    // than there is room for.
     unsafe { events.list.set_len(count) };
 }
 

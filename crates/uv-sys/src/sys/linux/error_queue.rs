@@ -25,8 +25,8 @@ pub(crate) fn recv_error(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<QueuedErr
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL_SIZE as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-    // SAFETY: the header points at the locals above and at the caller's buffer, which are exclusively borrowed and have the
-    // given lengths.
+    // SAFETY: the header points at the locals above and at the caller's buffer, which are
+    // exclusively borrowed and have the given lengths.
     let len = syscall!(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags) })?;
     let payload_len = length(len)?;
     let control = control.0.get(..control_len(&header)).unwrap_or_default();

@@ -174,7 +174,8 @@ fn source_by_index(
     const MCAST_JOIN_SOURCE_GROUP: libc::c_int = 46;
     const MCAST_LEAVE_SOURCE_GROUP: libc::c_int = 47;
 
-    /// The kernel's `struct group_source_req`. Its addresses have 128 bytes and the alignment of a pointer.
+    /// The kernel's `struct group_source_req`. Its addresses have 128 bytes and the alignment of a
+    /// pointer.
     #[derive(Clone, Copy)]
     #[repr(C)]
     struct GroupSourceReq {

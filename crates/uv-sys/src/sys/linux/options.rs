@@ -78,7 +78,8 @@ family_switches! {
     set_recv_errors recv_errors IP_RECVERR IPV6_RECVERR;
 }
 
-/// Sets one option only: on an IPv6 socket the IPv6 option reports mapped addresses, too, and both would report them twice.
+/// Sets one option only: on an IPv6 socket the IPv6 option reports mapped addresses, too, and both
+/// would report them twice.
 pub(crate) fn set_recv_packet_info(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     match family(fd)? {
         Family::V4 => set_bool(fd, libc::SOL_IP, libc::IP_PKTINFO, on),

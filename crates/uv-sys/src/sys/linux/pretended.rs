@@ -1,5 +1,5 @@
-//! Receive calls for Miri, which lacks the kernel's. They write through the same pointers, so Miri checks the provenance of these.
-//! Each message is `hello` from 127.0.0.1:7, and they never end.
+//! Receive calls for Miri, which lacks the kernel's. They write through the same pointers, so Miri
+//! checks the provenance of these. Each message is `hello` from 127.0.0.1:7, and they never end.
 
 use std::ptr;
 

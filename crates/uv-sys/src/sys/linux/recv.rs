@@ -84,7 +84,8 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     /// # Safety
     ///
-    /// `list` has `count` buffers with `bytes` bytes in all. The list and the buffers are exclusively borrowed for `'a`.
+    /// `list` has `count` buffers with `bytes` bytes in all. The list and the buffers are
+    /// exclusively borrowed for `'a`.
     #[inline]
     unsafe fn new(list: *mut libc::iovec, count: usize, bytes: usize) -> Room<'a> {
         Room {
@@ -100,8 +101,8 @@ impl<'a> Room<'a> {
         let bytes = bufs
             .iter()
             .fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-        // SAFETY: the standard library guarantees that an IoSliceMut has the layout of an iovec. It borrows its buffer
-        // exclusively.
+        // SAFETY: the standard library guarantees that an IoSliceMut has the layout of an iovec. It
+        // borrows its buffer exclusively.
         unsafe { Room::new(bufs.as_mut_ptr().cast(), bufs.len(), bytes) }
     }
 }
@@ -125,8 +126,8 @@ fn recv_room(
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = control.len() as _;
     }
-    // SAFETY: the header points at `name`, `control` and `room`, which are exclusively borrowed and have the given lengths:
-    // see `Room::new`.
+    // SAFETY: the header points at `name`, `control` and `room`, which are exclusively borrowed and
+    // have the given lengths: see `Room::new`.
     let full_len = unsafe { recv_header(fd, &mut header, flags(options)) }?;
     let received = Received {
         len: full_len.min(room.bytes),
@@ -158,8 +159,8 @@ unsafe fn recv_header(
     length(len)
 }
 
-/// Receives into the header's one buffer. Without control messages it calls recvfrom(2): the kernel then copies no header and no
-/// list of buffers, a tenth of the cost of a small datagram.
+/// Receives into the header's one buffer. Without control messages it calls recvfrom(2): the kernel
+/// then copies no header and no list of buffers, a tenth of the cost of a small datagram.
 ///
 /// # Safety
 ///

@@ -20,9 +20,9 @@ use crate::received::{Metadata, Received, RecvOptions};
 
 /// The arguments of recvmmsg(2) and their memory.
 ///
-/// The vectors never grow, and moving them does not move their elements, so pointers into them stay valid. Each pointer into
-/// `iovecs`, `lent` and `data` comes from `Vec::as_mut_ptr`. A pointer from a reference to an element would be invalidated by a
-/// later reference to the slice.
+/// The vectors never grow, and moving them does not move their elements, so pointers into them stay
+/// valid. Each pointer into `iovecs`, `lent` and `data` comes from `Vec::as_mut_ptr`. A pointer
+/// from a reference to an element would be invalidated by a later reference to the slice.
 pub(crate) struct Ring {
     headers: Vec<libc::mmsghdr>,
     slots: Vec<Slot>,
@@ -94,8 +94,8 @@ fn point_at(headers: &mut [libc::mmsghdr], first: *mut libc::iovec, slots: usize
     }
 }
 
-// SAFETY: the pointers that the kernel follows point into the ring's own heap memory, which moves with it. `lent` is rewritten
-// before a header points at it again.
+// SAFETY: the pointers that the kernel follows point into the ring's own heap memory, which moves
+// with it. `lent` is rewritten before a header points at it again.
 unsafe impl Send for Ring {}
 // SAFETY: methods with a shared reference only read.
 unsafe impl Sync for Ring {}
@@ -203,8 +203,9 @@ impl Ring {
             Err(Errno::ENOSYS) => return self.recv_one_by_one(fd, max, options),
             step => step?.map_or(max, |most| most.min(max)),
         };
-        // SAFETY: each header points at this ring's memory or at the memory that `recv_into` borrowed. Both are exclusively
-        // borrowed and have the given lengths: see `new`, `recv_into` and `Slot::arm`. `max` does not exceed the array.
+        // SAFETY: each header points at this ring's memory or at the memory that `recv_into`
+        // borrowed. Both are exclusively borrowed and have the given lengths: see `new`,
+        // `recv_into` and `Slot::arm`. `max` does not exceed the array.
         let result = unsafe {
             recvmmsg(
                 fd.as_raw_fd(),
@@ -315,7 +316,8 @@ fn probe_recvmmsg() -> Errno {
 
 /// # Safety
 ///
-/// `messages` must have `count` elements, whose pointers must be writable for the lengths given in them.
+/// `messages` must have `count` elements, whose pointers must be writable for the lengths given in
+/// them.
 #[inline]
 unsafe fn recvmmsg(
     fd: libc::c_int,

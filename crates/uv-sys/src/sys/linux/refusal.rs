@@ -1,5 +1,5 @@
-//! System calls that old kernels lack, or that a sandbox refuses: container filters (seccomp(2)) often refuse calls that are newer
-//! than they are.
+//! System calls that old kernels lack, or that a sandbox refuses: container filters (seccomp(2))
+//! often refuse calls that are newer than they are.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,8 +18,9 @@ impl Refusal {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether `error` means that the call is refused. `probe` makes the call on descriptor -1: a filter returns the same error,
-    /// the kernel `EBADF`. This distinguishes a filter's `EPERM` from one that a firewall rule causes.
+    /// Whether `error` means that the call is refused. `probe` makes the call on descriptor -1: a
+    /// filter returns the same error, the kernel `EBADF`. This distinguishes a filter's `EPERM`
+    /// from one that a firewall rule causes.
     #[cold]
     pub(crate) fn explains(&self, error: Errno, probe: impl FnOnce() -> Errno) -> bool {
         let refused = matches!(error, Errno::ENOSYS | Errno::EPERM) && probe() == error;

@@ -41,8 +41,8 @@ pub(crate) fn whole_tos<'a>(
     Ok(transmit.with_default_tos(default))
 }
 
-/// Total bytes up to which slices are copied into one buffer. For a few small slices the copy is faster than the kernel's import
-/// of the list.
+/// Total bytes up to which slices are copied into one buffer. For a few small slices the copy is
+/// faster than the kernel's import of the list.
 const GATHERED: usize = 256;
 
 #[inline]
@@ -64,8 +64,8 @@ fn send_gathered(
     send_bytes(fd, gathered.get(..len).unwrap_or_default(), destination)
 }
 
-/// Sends one slice with sendto(2): the kernel then copies no header and no list of slices, a tenth of the cost of a small
-/// datagram.
+/// Sends one slice with sendto(2): the kernel then copies no header and no list of slices, a tenth
+/// of the cost of a small datagram.
 #[inline]
 fn send_bytes(
     fd: BorrowedFd<'_>,
@@ -82,7 +82,8 @@ fn send_bytes(
         }
         None => (ptr::null(), 0),
     };
-    // SAFETY: the bytes and the name are borrowed for the call and have the given lengths; the kernel only reads them.
+    // SAFETY: the bytes and the name are borrowed for the call and have the given lengths; the
+    // kernel only reads them.
     let sent = syscall!(unsafe {
         libc::sendto(
             fd.as_raw_fd(),
@@ -96,8 +97,8 @@ fn send_bytes(
     length(sent)
 }
 
-/// Checks that the kernel supports the options of a message: an old kernel would ignore the segment size and send one large
-/// datagram. It asks one socket for all.
+/// Checks that the kernel supports the options of a message: an old kernel would ignore the segment
+/// size and send one large datagram. It asks one socket for all.
 pub(crate) fn understands(fd: BorrowedFd<'_>, transmit: &Transmit<'_>) -> Result<()> {
     static SEGMENTS: AtomicBool = AtomicBool::new(false);
     static TIMES: AtomicBool = AtomicBool::new(false);
@@ -157,8 +158,8 @@ pub(crate) fn send_with(
         header.msg_control = control.as_ptr().cast_mut().cast();
         header.msg_controllen = control.len() as _;
     }
-    // SAFETY: the header points at `name`, `control`, and `single` or the payload's slices. All are borrowed here and have
-    // the given lengths; the kernel only reads them.
+    // SAFETY: the header points at `name`, `control`, and `single` or the payload's slices. All are
+    // borrowed here and have the given lengths; the kernel only reads them.
     unsafe { send_header(fd, &header) }
 }
 
@@ -181,8 +182,8 @@ pub(crate) fn iovec(bytes: &[u8]) -> libc::iovec {
     }
 }
 
-/// The kernel's list of slices: `single` for one slice, the caller's list otherwise. The standard library guarantees that an
-/// IoSlice has the layout of an iovec.
+/// The kernel's list of slices: `single` for one slice, the caller's list otherwise. The standard
+/// library guarantees that an IoSlice has the layout of an iovec.
 #[inline]
 pub(crate) fn vector(
     payload: Payload<'_>,

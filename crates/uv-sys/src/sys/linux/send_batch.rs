@@ -14,8 +14,8 @@ use crate::transmit_control::encode;
 
 /// The arguments of sendmmsg(2) for a fixed number of messages.
 ///
-/// Name and control pointers are set once: the vectors never grow, and moving them does not move their elements. The payload
-/// pointers are those of the last `fill`, and only `send` follows them.
+/// Name and control pointers are set once: the vectors never grow, and moving them does not move
+/// their elements. The payload pointers are those of the last `fill`, and only `send` follows them.
 pub(crate) struct Scratch {
     headers: Vec<libc::mmsghdr>,
     names: Vec<RawAddr>,
@@ -23,8 +23,8 @@ pub(crate) struct Scratch {
     controls: Vec<ControlBuffer>,
 }
 
-// SAFETY: the pointers point into the scratch's own heap memory, which moves with it, and at payloads. Only `send` follows the
-// latter, whose caller guarantees that they are alive.
+// SAFETY: the pointers point into the scratch's own heap memory, which moves with it, and at
+// payloads. Only `send` follows the latter, whose caller guarantees that they are alive.
 unsafe impl Send for Scratch {}
 // SAFETY: no method takes a shared reference.
 unsafe impl Sync for Scratch {}
@@ -52,8 +52,8 @@ impl Scratch {
         }
     }
 
-    /// Encodes one message for this socket, whose TOS byte is read once and cached in `tos`. Returns `EINVAL` for an index out of
-    /// range, and the errors of invalid messages.
+    /// Encodes one message for this socket, whose TOS byte is read once and cached in `tos`.
+    /// Returns `EINVAL` for an index out of range, and the errors of invalid messages.
     #[inline]
     pub(crate) fn fill(
         &mut self,
@@ -108,7 +108,8 @@ impl Scratch {
         match messages {
             [] => return Ok(0),
             [only] => {
-                // SAFETY: name and control are in `names` and `controls`; the caller guarantees the payload.
+                // SAFETY: name and control are in `names` and `controls`; the caller guarantees the
+                // payload.
                 return unsafe { send_header(fd, &only.msg_hdr) }.map(|_| 1);
             }
             _ if SENDMMSG.is_known() => {
@@ -145,7 +146,8 @@ fn probe_sendmmsg() -> Errno {
 
 /// # Safety
 ///
-/// `messages` must have `count` elements, whose pointers must be readable for the lengths given in them.
+/// `messages` must have `count` elements, whose pointers must be readable for the lengths given in
+/// them.
 #[inline]
 unsafe fn sendmmsg(fd: libc::c_int, messages: *mut libc::mmsghdr, count: usize) -> Result<usize> {
     // SAFETY: the caller guarantees it.
