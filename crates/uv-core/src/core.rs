@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use slab::Slab;
-use uv_sys::{Errno, Interest, PollEvents, Poller, Result};
+use uv_sys::{Errno, PollEvents, Poller, Result};
 
 use crate::clock;
 use crate::deadlines::{Deadline, Deadlines, HasDeadline, Moment};
@@ -19,35 +19,10 @@ use crate::hook_list::HookList;
 use crate::interest::Changes;
 use crate::phase::{HookPhase, Phase};
 use crate::posts::{PostBatch, PostBatches, Shared};
+use crate::runnable::Runnable;
 
 /// Readiness reports that one poll collects; further ones are left to the next poll.
 const EVENTS: usize = 1024;
-
-/// A source as its loop runs it.
-pub(crate) trait Runnable: 'static {
-    /// The loop that posted closures get.
-    type Loop: 'static;
-
-    fn is_closing(&self) -> bool;
-
-    /// Clears the request for `phase`, and returns whether the source is to run in it.
-    fn begin_phase(&self, phase: Phase) -> bool;
-
-    /// The closing phase is over.
-    fn end_closing(&self);
-
-    /// The loop was dropped.
-    fn detach(&self);
-
-    /// Passes the interests of all descriptors to `changes` again, for a new poller.
-    fn reapply_interests(&self, changes: &Changes);
-
-    fn on_phase(self: Rc<Self>, phase: Phase);
-
-    fn on_ready(self: Rc<Self>, readiness: Interest);
-
-    fn interest_refused(self: Rc<Self>, error: Errno);
-}
 
 pub(crate) struct Core<S: Runnable + ?Sized> {
     pub(crate) poller: Poller,

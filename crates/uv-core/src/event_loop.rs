@@ -10,12 +10,13 @@ use std::time::Duration;
 use uv_sys::{Errno, Interest, Result};
 
 use crate::any_handle::AnyHandle;
-use crate::core::{Core, HandleId, Runnable};
+use crate::core::{Core, HandleId};
 use crate::handle::{Handle, Source};
 use crate::interest::Changes;
 use crate::iteration::{MAX_UNPOLLED_ITERATIONS, RunMode};
 use crate::phase::Phase;
 use crate::posts::Shared;
+use crate::runnable::Runnable;
 
 /// A single-threaded event loop.
 ///
@@ -242,8 +243,10 @@ impl Loop {
         self.core.find(id).map(AnyHandle::new)
     }
 
-    /// Returns the loop's handles in no particular order: those that are closing, and those that
-    /// ever were active, had a deadline, a hook or a descriptor, or were asked for their id.
+    /// Returns the loop's handles in no particular order.
+    ///
+    /// It omits handles that never were active, never had a deadline, a hook or a descriptor, and
+    /// were never asked for their id.
     #[doc(alias = "uv_walk")]
     #[must_use]
     pub fn handles(&self) -> Vec<AnyHandle> {
@@ -251,8 +254,10 @@ impl Loop {
         sources.map(AnyHandle::new).collect()
     }
 
-    /// Returns the loop's value of type `T`, made at first use and dropped with the loop: memory
-    /// that all handles of a type share, such as the [`Pool`](crate::Pool) of their queues.
+    /// Returns the loop's value of type `T`, made at first use and dropped with the loop.
+    ///
+    /// It holds memory that all handles of a type share, such as the [`Pool`](crate::Pool) of their
+    /// queues.
     ///
     /// ```
     /// use std::cell::Cell;

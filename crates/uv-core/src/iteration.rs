@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use uv_sys::{Interest, Result};
 
-use crate::core::{Core, Runnable, Scheduled};
+use crate::core::{Core, Scheduled};
 use crate::interest::Report;
 use crate::phase::{HookPhase, Phase};
 use crate::posts::PostBatch;
+use crate::runnable::Runnable;
 
 /// Iterations that [`RunMode::Default`] may run without a poll while it has other work. A poll
 /// costs about as much as a datagram, so one in 32 costs 3 % at most. A handle that only the poller

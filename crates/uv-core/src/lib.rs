@@ -149,6 +149,7 @@ mod poll_source;
 mod posts;
 mod proxy;
 mod queue;
+mod runnable;
 mod timer;
 
 pub use any_handle::AnyHandle;

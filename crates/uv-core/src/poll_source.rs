@@ -56,11 +56,13 @@ impl PollSource {
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closing or dropped, or its loop was dropped; `EPERM` for a
-    /// descriptor that cannot be polled (a regular file); `ENOMEM`; `ENOSPC` at the system's limit
-    /// of watches; `ESTALE` in a forked child, see
-    /// [`Loop::reinit_after_fork`](crate::Loop::reinit_after_fork). After an error nothing has
-    /// changed.
+    /// After an error nothing has changed.
+    ///
+    /// - `EBADF`: the handle is closing or dropped, or its loop was dropped.
+    /// - `EPERM`: the descriptor cannot be polled, such as a regular file.
+    /// - `ENOMEM`, or `ENOSPC` at the system's limit of watches.
+    /// - `ESTALE`: in a forked child, see
+    ///   [`Loop::reinit_after_fork`](crate::Loop::reinit_after_fork).
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         self.polled.set_interest(interest)
     }
@@ -71,7 +73,7 @@ impl PollSource {
     /// A poller without memory for the watch is asked again, after pauses that grow from a
     /// millisecond to a second. After a quarter of a second
     /// [`Source::interest_refused`](crate::Source::interest_refused) reports it once, and the
-    /// attempts go on. The same holds for every change that is made before a poll.
+    /// attempts go on. The same holds for each change that is made before a poll.
     ///
     /// # Errors
     ///

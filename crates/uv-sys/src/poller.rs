@@ -26,10 +26,10 @@ use crate::sys::{epoll as sys, socket};
 /// # After fork(2)
 ///
 /// A child process shares its parent's poller, so changes by the child would affect the parent. In
-/// the child, calls that would change or read the shared poller return `ESTALE`, and dropping
-/// registrations and pollers keeps the parent's watches. [`renew`](Self::renew) gives the child a
-/// poller of its own. The poller recognises children of the C library's `fork`, but not of a raw
-/// clone(2).
+/// the child, calls that would change or read the shared poller return `ESTALE`. Dropping
+/// registrations and pollers there keeps the parent's watches. [`renew`](Self::renew) gives the
+/// child a poller of its own. The poller recognises children of the C library's `fork`, but not of a
+/// raw clone(2).
 ///
 /// # Example
 ///
@@ -133,9 +133,12 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// Every error returns the descriptor, unchanged. `EINVAL` for the reserved key `usize::MAX`;
-    /// `EPERM` for a descriptor that cannot be polled, such as a file; `ENOSPC`, `ENOMEM` at the
-    /// system's limits; `ESTALE` in a forked child, see the type.
+    /// Every error returns the descriptor, unchanged.
+    ///
+    /// - `EINVAL`: the reserved key `usize::MAX`.
+    /// - `EPERM`: a descriptor that cannot be polled, such as a file.
+    /// - `ENOSPC`, `ENOMEM`: the system's limits.
+    /// - `ESTALE`: in a forked child, see the type.
     ///
     /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[doc(alias = "epoll_ctl")]

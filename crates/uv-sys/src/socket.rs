@@ -40,9 +40,11 @@ pub fn socket(family: Family) -> Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// `EADDRINUSE` if the address is taken; `EADDRNOTAVAIL` for an address that is not of this host;
-/// `EACCES` for a port below 1024 without the privilege; `EINVAL` if the socket is bound already,
-/// or for a link-local address without a scope; `EAFNOSUPPORT` for an address of another family.
+/// - `EADDRINUSE`: the address is taken.
+/// - `EADDRNOTAVAIL`: the address is not of this host.
+/// - `EACCES`: a port below 1024 without the privilege.
+/// - `EINVAL`: the socket is bound already, or a link-local address has no scope.
+/// - `EAFNOSUPPORT`: an address of another family.
 ///
 /// See [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
 pub fn bind(fd: impl AsFd, address: &SocketAddr) -> Result<()> {
@@ -58,10 +60,12 @@ pub fn bind(fd: impl AsFd, address: &SocketAddr) -> Result<()> {
 ///
 /// # Errors
 ///
-/// `ENETUNREACH`, `EHOSTUNREACH` without a route; `EAGAIN` without a free port; `EAFNOSUPPORT` for
-/// an address of another family; `EACCES` for a broadcast address without
-/// [`set_broadcast`](super::option::set_broadcast). `EINVAL` on Linux if the source address of a
-/// connected socket cannot reach the new peer: [`disconnect`] first.
+/// - `ENETUNREACH`, `EHOSTUNREACH`: no route.
+/// - `EAGAIN`: no free port.
+/// - `EAFNOSUPPORT`: an address of another family.
+/// - `EACCES`: a broadcast address without [`set_broadcast`](super::option::set_broadcast).
+/// - `EINVAL`: on Linux, the source address of a connected socket cannot reach the new peer.
+///   [`disconnect`] first.
 ///
 /// See [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
 #[doc(alias = "uv_udp_connect")]

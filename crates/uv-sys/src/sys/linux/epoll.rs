@@ -84,8 +84,8 @@ pub(crate) fn wait(
             wait_milliseconds(epoll, events, milliseconds(timeout))
         }
         Some(timeout) => match wait_exactly(epoll, events, timeout) {
-            // Filters that are older than the call answer EPERM (Docker before 20.10.10). The call
-            // itself has no EPERM.
+            // Filters older than the call return EPERM (Docker before 20.10.10); the call itself
+            // never does.
             Err(Errno::ENOSYS | Errno::EPERM) => {
                 LACKS_PWAIT2.store(true, Ordering::Relaxed);
                 wait_milliseconds(epoll, events, milliseconds(timeout))
@@ -95,29 +95,28 @@ pub(crate) fn wait(
     }
 }
 
-/// Whether a wait would find anything, by poll(2), which leaves the events where they are.
+/// Whether a wait would find events. poll(2) does not consume them.
 pub(crate) fn is_readable(epoll: BorrowedFd<'_>) -> Result<bool> {
     let mut entry = libc::pollfd {
         fd: epoll.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: `entry` is one entry, which the kernel writes to during the call only.
+    // SAFETY: `entry` is one writable structure, and the count is 1.
     let count = syscall!(unsafe { libc::poll(&raw mut entry, 1, 0) })?;
     Ok(count > 0)
 }
 
-/// Puts an epoll instance that watches nothing in the place of the one behind `epoll`, which other
-/// processes keep.
+/// Replaces the epoll instance behind `epoll` with an empty one. Other processes keep the old one.
 pub(crate) fn replace_by_empty(epoll: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers.
     let fd = syscall!(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-    // SAFETY: a descriptor just made, which nobody else knows.
+    // SAFETY: the call just made this descriptor, and nothing else owns it.
     let empty = unsafe { OwnedFd::from_raw_fd(fd) };
     put_in_place(empty.as_fd(), epoll)
 }
 
-/// Rounded up, so that a short timeout does not become a busy loop; at most what the kernel takes,
+/// Rounded up, so that a short timeout does not become a busy loop, and limited to the maximum of
 /// 24 days.
 fn milliseconds(timeout: Duration) -> libc::c_int {
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
