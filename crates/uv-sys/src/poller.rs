@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_waiting_report_the_same() {
+    fn direct_and_fallback_waits_report_the_same_events() {
         for poller in both() {
             let (one, other) = UnixDatagram::pair().unwrap();
             let registration = poller.register(one.into(), 5, Interest::READABLE).unwrap();
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_waiting_are_woken_once_and_keep_timeouts() {
+    fn direct_and_fallback_waits_keep_wake_ups_and_timeouts() {
         for poller in both() {
             poller.notify().unwrap();
             assert_eq!(wait(&poller, None), []);
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_ways_can_take_turns() {
+    fn direct_and_fallback_waits_can_alternate() {
         let [direct, _] = both();
         let first = Arc::new(Instance {
             polling: Arc::clone(&direct.first.polling),

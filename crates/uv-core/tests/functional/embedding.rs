@@ -29,16 +29,16 @@ pub(super) fn is_readable(event_loop: &Loop) -> bool {
 
 /// Drives `event_loop` until it has nothing left to run for, and says how often it ran it.
 fn drive(event_loop: &Loop) -> usize {
-    let mut turns = 0;
+    let mut calls = 0;
     loop {
         let timeout = event_loop.poll_timeout().unwrap();
         // After `poll_timeout`: what ends the loop's life from here on wakes the wait.
         if !event_loop.alive() {
-            return turns;
+            return calls;
         }
         wait(event_loop, timeout);
         event_loop.run(RunMode::NoWait).unwrap();
-        turns += 1;
+        calls += 1;
     }
 }
 
@@ -124,7 +124,7 @@ async fn drive_in_tokio(event_loop: &Loop) {
 }
 
 #[test]
-fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
+fn an_edge_triggered_reactor_misses_no_work() {
     const DATAGRAMS: usize = 100;
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
@@ -163,7 +163,7 @@ fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
 }
 
 #[test]
-fn a_loop_knows_whether_there_are_events_without_taking_them() {
+fn has_events_does_not_consume_events() {
     let event_loop = Loop::new().unwrap();
     assert_eq!(event_loop.has_events(), Ok(false));
     let (ours, theirs) = UnixDatagram::pair().unwrap();
@@ -178,7 +178,7 @@ fn a_loop_knows_whether_there_are_events_without_taking_them() {
 }
 
 #[test]
-fn a_change_of_interest_is_made_before_an_outer_loop_waits() {
+fn poll_timeout_applies_changes_of_interest() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.send(b"datagram").unwrap();
@@ -189,7 +189,7 @@ fn a_change_of_interest_is_made_before_an_outer_loop_waits() {
 }
 
 #[test]
-fn a_loop_with_something_to_do_asks_not_to_be_waited_for() {
+fn poll_timeout_is_zero_while_the_loop_has_work() {
     let event_loop = Loop::new().unwrap();
     assert_eq!(event_loop.poll_timeout(), Ok(None));
     let idle = Idle::new(&event_loop);
@@ -239,7 +239,7 @@ fn unreferenced_handles_do_not_make_an_outer_loop_spin() {
 }
 
 #[test]
-fn a_timer_that_an_outer_loop_starts_counts_from_now_and_not_from_the_last_iteration() {
+fn a_timer_started_between_runs_counts_from_the_call() {
     let event_loop = Loop::new().unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     event_loop.poll_timeout().unwrap();

@@ -75,7 +75,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn a_queue_is_the_obvious_queue(steps in prop::collection::vec(step(), 1..50)) {
+    fn a_queue_behaves_as_a_simple_model(steps in prop::collection::vec(step(), 1..50)) {
         let mut queue = queue();
         let mut model = Model::default();
         for step in steps {
@@ -177,7 +177,7 @@ fn check_walk(
 }
 
 #[test]
-fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
+fn requests_with_equal_tags_form_one_run_with_adjacent_payloads() {
     let mut queue = queue::<&str, ()>();
     for round in 0..3 {
         for index in 0..40 {
@@ -218,7 +218,7 @@ fn runs<T: Copy + PartialEq>(requests: &[(T, usize)]) -> Vec<(T, usize, usize)> 
 }
 
 #[test]
-fn a_run_ends_where_the_next_request_has_another_tag() {
+fn a_run_ends_before_another_tag() {
     assert_eq!(
         runs(&[("a", 2), ("a", 2), ("b", 2), ("a", 2)]),
         [("a", 2, 2), ("b", 1, 2), ("a", 1, 2)]
@@ -242,7 +242,7 @@ fn a_run_ends_with_the_first_shorter_payload_and_before_a_longer_or_empty_one() 
 }
 
 #[test]
-fn a_request_like_the_last_one_is_one_of_its_length_and_tag() {
+fn push_alike_requires_the_same_length_and_tag() {
     let mut queue = queue();
     assert_eq!(
         queue.push_alike(b"one", &"a", 1),
@@ -266,7 +266,7 @@ fn a_request_like_the_last_one_is_one_of_its_length_and_tag() {
 }
 
 #[test]
-fn what_is_left_of_a_run_is_a_run() {
+fn the_rest_of_a_run_is_a_run() {
     let mut queue = queue::<(), ()>();
     for payload in ["aaa", "bbb", "ccc", "d"] {
         queue.push(Payload::from(payload), (), ()).unwrap();
@@ -288,7 +288,7 @@ fn what_is_left_of_a_run_is_a_run() {
 }
 
 #[test]
-fn to_complete_an_empty_queue_does_nothing() {
+fn completing_an_empty_queue_does_nothing() {
     let mut queue = queue::<(), ()>();
     queue.complete(1, Ok(()));
     queue.cancel(Errno::ECANCELED);
@@ -357,7 +357,7 @@ fn a_queue_that_never_empties_reuses_its_memory() {
 }
 
 #[test]
-fn a_drained_queue_leaves_its_payload_memory_to_others() {
+fn a_drained_queue_returns_its_chunks_to_the_pool() {
     let pool = Rc::new(Pool::default());
     let mut first = RequestQueue::<(), ()>::new(Rc::clone(&pool));
     first.push(Payload::from(&[1; 100]), (), ()).unwrap();
@@ -384,7 +384,7 @@ fn a_pool_keeps_a_bounded_amount_of_memory() {
 }
 
 #[test]
-fn a_drained_queue_does_not_keep_what_many_requests_needed() {
+fn a_drained_queue_frees_the_memory_of_many_requests() {
     const MANY: usize = 200_000;
     let mut queue = queue::<usize, [usize; 4]>();
     let kept = kept(|| {
@@ -401,7 +401,7 @@ fn a_drained_queue_does_not_keep_what_many_requests_needed() {
 }
 
 #[test]
-fn a_pool_does_not_keep_what_one_huge_payload_needed() {
+fn a_pool_frees_the_chunk_of_a_huge_payload() {
     let mut queue = queue();
     let payload = bytes(100 * CHUNK, 0);
     let kept = kept(|| {

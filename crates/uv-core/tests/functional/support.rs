@@ -12,25 +12,25 @@ use uv_core::{
 
 /// What a probe is told by its loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    Turn(Phase),
+pub(super) enum Event {
+    Phase(Phase),
     Ready(Interest),
     Refused(Errno),
 }
 
-type OnTold = dyn FnMut(&Rc<Probe>, Told);
+type OnEvent = dyn FnMut(&Rc<Probe>, Event);
 
 /// The plainest handle type that can be written: it hands every turn to a closure.
 pub(super) struct Probe {
     handle: Handle,
     poll: RefCell<Option<PollSource>>,
-    callback: Callback<OnTold>,
+    callback: Callback<OnEvent>,
 }
 
 impl Probe {
     pub(super) fn new(
         event_loop: &Loop,
-        callback: impl FnMut(&Rc<Probe>, Told) + 'static,
+        callback: impl FnMut(&Rc<Probe>, Event) + 'static,
     ) -> Rc<Self> {
         let probe = Rc::new_cyclic(|this: &Weak<Probe>| Probe {
             handle: Handle::new(event_loop, this.clone()),
@@ -47,8 +47,8 @@ impl Probe {
         phase: Phase,
         mut callback: impl FnMut(&Rc<Probe>) + 'static,
     ) -> Rc<Self> {
-        Self::new(event_loop, move |probe, told| {
-            if told == Told::Turn(phase) {
+        Self::new(event_loop, move |probe, events| {
+            if events == Event::Phase(phase) {
                 callback(probe);
             }
         })
@@ -61,8 +61,8 @@ impl Probe {
         interest: Interest,
         mut ready: impl FnMut(&Rc<Probe>, Interest) + 'static,
     ) -> Rc<Self> {
-        let probe = Self::new(event_loop, move |probe, told| {
-            if let Told::Ready(interest) = told {
+        let probe = Self::new(event_loop, move |probe, events| {
+            if let Event::Ready(interest) = events {
                 ready(probe, interest);
             }
         });
@@ -120,17 +120,17 @@ impl Source for Probe {
 
     fn on_ready(self: Rc<Self>, readiness: Interest) {
         self.callback
-            .call(|callback| callback(&self, Told::Ready(readiness)));
+            .call(|callback| callback(&self, Event::Ready(readiness)));
     }
 
     fn interest_refused(self: Rc<Self>, error: Errno) {
         self.callback
-            .call(|callback| callback(&self, Told::Refused(error)));
+            .call(|callback| callback(&self, Event::Refused(error)));
     }
 
     fn on_phase(self: Rc<Self>, phase: Phase) {
         self.callback
-            .call(|callback| callback(&self, Told::Turn(phase)));
+            .call(|callback| callback(&self, Event::Phase(phase)));
         if phase == Phase::LoopDropped {
             self.callback.clear();
             self.unwatch();

@@ -42,7 +42,7 @@ fn pairs() -> [(UdpSocket, UdpSocket); 3] {
 }
 
 #[test]
-fn nothing_is_reported_that_was_not_asked_for() {
+fn metadata_is_empty_without_options() {
     for (sender, receiver) in pairs() {
         assert_eq!(
             transmit(&sender, &receiver, Transmit::new("x")),
@@ -52,7 +52,7 @@ fn nothing_is_reported_that_was_not_asked_for() {
 }
 
 #[test]
-fn the_tos_byte_makes_the_way() {
+fn the_tos_byte_reaches_the_receiver() {
     for (sender, receiver) in pairs() {
         set_recv_tos(&receiver, true).unwrap();
         let tos = |message| transmit(&sender, &receiver, message).map(|metadata| metadata.tos);
@@ -81,7 +81,7 @@ fn the_tos_byte_makes_the_way() {
 }
 
 #[test]
-fn the_time_to_live_makes_the_way() {
+fn the_time_to_live_reaches_the_receiver() {
     for (sender, receiver) in pairs() {
         set_recv_ttl(&receiver, true).unwrap();
         let ttl = |message| transmit(&sender, &receiver, message).map(|metadata| metadata.ttl);
@@ -183,7 +183,7 @@ fn a_connected_socket_can_name_its_source_too() {
 }
 
 #[test]
-fn the_time_of_arrival_is_now() {
+fn the_receive_time_is_now() {
     let now = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)

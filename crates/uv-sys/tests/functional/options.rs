@@ -30,7 +30,7 @@ fn round_trip<T: Copy + PartialEq + Debug>(set: Set<T>, get: Get<T>, values: &[T
 }
 
 #[test]
-fn switches_can_be_switched() {
+fn boolean_options_can_be_set() {
     macro_rules! check {
         ($($set:ident $get:ident,)*) => {$(
             round_trip(|fd, value| $set(fd, value), |fd| $get(fd), &[true, false, true]);
@@ -99,7 +99,7 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn buffer_sizes_are_reported_as_the_kernel_counts() {
+fn buffer_sizes_are_returned_as_the_kernel_counts_them() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
         uv_sys::option::set_send_buffer_size(&fd, 50_000).unwrap();
@@ -117,7 +117,7 @@ fn buffer_sizes_are_reported_as_the_kernel_counts() {
 }
 
 #[test]
-fn ipv6_only_is_for_unbound_ipv6_sockets() {
+fn ipv6_only_requires_an_unbound_ipv6_socket() {
     let fd = socket(Family::V6).unwrap();
     for on in [true, false, true] {
         set_ipv6_only(&fd, on).unwrap();
@@ -134,7 +134,7 @@ fn ipv6_only_is_for_unbound_ipv6_sockets() {
 }
 
 #[test]
-fn the_address_can_be_shared_by_consent() {
+fn an_address_is_shared_if_all_sockets_allow_it() {
     for family in FAMILIES {
         let set = |fd: &OwnedFd| match family {
             Family::V4 => uv_sys::option::set_reuse_address(fd, true),
@@ -161,13 +161,13 @@ fn the_path_mtu_of_a_connected_socket_is_known() {
 }
 
 #[test]
-fn an_unknown_way_of_path_mtu_discovery_is_named_an_error() {
+fn an_unknown_path_mtu_discovery_value_is_einval() {
     let fd = socket(Family::V4).unwrap();
     assert_eq!(path_mtu_discovery(&fd), Ok(PathMtuDiscovery::Want));
 }
 
 #[test]
-fn a_socket_can_be_tied_to_a_device_and_untied() {
+fn a_socket_can_be_bound_to_a_device_and_unbound() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
         assert_eq!(bound_device(&fd), Ok(None));
@@ -235,7 +235,7 @@ fn transmit_times_have_a_clock() {
 }
 
 #[test]
-fn a_pending_error_is_taken_once() {
+fn take_error_clears_the_pending_error() {
     let socket = bound(Family::V4);
     assert_eq!(take_error(&socket), Ok(None));
     connect(&socket, &nobody(Family::V4)).unwrap();

@@ -18,7 +18,7 @@ fn run(segments: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_run_of_64_segments_arrives_as_64_datagrams() {
+fn a_message_of_64_segments_arrives_as_64_datagrams() {
     if !capabilities().segmentation {
         skipped("no segmentation offload");
         return;
@@ -37,7 +37,7 @@ fn a_run_of_64_segments_arrives_as_64_datagrams() {
 }
 
 #[test]
-fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
+fn with_gro_64_segments_arrive_in_one_buffer() {
     if !capabilities().segmentation || !capabilities().gro {
         skipped("no offloads");
         return;
@@ -60,7 +60,7 @@ fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
 }
 
 #[test]
-fn batches_send_and_receive_runs() {
+fn batches_send_and_receive_segments() {
     if !capabilities().segmentation || !capabilities().gro {
         skipped("no offloads");
         return;
@@ -92,7 +92,7 @@ fn batches_send_and_receive_runs() {
 }
 
 #[test]
-fn as_many_segments_as_promised_go_and_no_more() {
+fn max_segments_is_the_kernels_limit() {
     if !capabilities().segmentation {
         skipped("no segmentation offload");
         return;
@@ -131,7 +131,7 @@ fn a_payload_no_longer_than_a_segment_is_one_datagram() {
 }
 
 #[test]
-fn the_socket_option_cuts_every_message() {
+fn the_socket_option_splits_every_message() {
     if !capabilities().segmentation {
         skipped("no segmentation offload");
         return;

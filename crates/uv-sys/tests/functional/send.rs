@@ -39,7 +39,7 @@ fn slices_are_gathered_into_one_datagram() {
 }
 
 #[test]
-fn an_empty_datagram_is_a_datagram() {
+fn an_empty_datagram_is_delivered() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         assert_eq!(sendmsg(&sender, &Transmit::new("")), Ok(0));
@@ -168,7 +168,7 @@ fn broadcasts_need_to_be_allowed() {
 }
 
 #[test]
-fn an_icmp_error_is_told_to_the_next_call_which_sends_nothing() {
+fn the_next_send_returns_an_icmp_error_and_sends_nothing() {
     for family in FAMILIES {
         let socket = bound(family);
         uv_sys::socket::connect(&socket, &nobody(family)).unwrap();
@@ -248,7 +248,7 @@ fn a_batch_to_the_peer_needs_no_destinations() {
 }
 
 #[test]
-fn a_batch_takes_no_more_than_its_capacity() {
+fn a_batch_sends_at_most_its_capacity() {
     let (sender, receiver) = pair(Family::V4);
     let texts: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let mut messages = texts.iter().map(Transmit::new);
@@ -261,7 +261,7 @@ fn a_batch_takes_no_more_than_its_capacity() {
 }
 
 #[test]
-fn a_batch_stops_before_the_first_bad_message() {
+fn a_batch_stops_before_the_first_invalid_message() {
     let (sender, receiver) = pair(Family::V6);
     let mut batch = SendBatch::new();
     let (good, bad) = (Transmit::new("good"), Transmit::new("bad").with_ttl(0));
@@ -283,7 +283,7 @@ fn a_batch_stops_before_the_first_bad_message() {
 }
 
 #[test]
-fn an_empty_batch_makes_no_syscall() {
+fn an_empty_batch_makes_no_system_call() {
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(SendBatch::new().send(&file, []), Ok(0));
 }
