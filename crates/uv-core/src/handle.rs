@@ -84,8 +84,8 @@ pub trait Source: Any {
     /// handle with several descriptors tries each of them.
     ///
     /// Reports are level-triggered: every poll repeats them while the descriptor is ready, and the
-    /// loop does not wait. An error or a hang-up is reported as both readable and writable, whatever the
-    /// interest is. A report may be out of date.
+    /// loop does not wait. An error or a hang-up is reported as both readable and writable,
+    /// whatever the interest is. A report may be out of date.
     fn on_ready(self: Rc<Self>, readiness: Interest) {
         let _ = readiness;
     }

@@ -28,8 +28,8 @@ use crate::sys::{epoll as sys, socket};
 /// A child process shares its parent's poller, so changes by the child would affect the parent. In
 /// the child, calls that would change or read the shared poller return `ESTALE`. Dropping
 /// registrations and pollers there keeps the parent's watches. [`renew`](Self::renew) gives the
-/// child a poller of its own. The poller recognises children of the C library's `fork`, but not of a
-/// raw clone(2).
+/// child a poller of its own. The poller recognises children of the C library's `fork`, but not of
+/// a raw clone(2).
 ///
 /// # Example
 ///

@@ -1,4 +1,4 @@
-//! A loop inside another one, which is made of nothing but poll(2).
+//! A loop inside another one, which uses only poll(2).
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,7 @@ use uv_core::{Idle, Interest, Loop, RunMode, Timer};
 
 use super::support::{Count, Log, Probe};
 
-/// One turn of the outer loop: what waits, and for how long, is its business alone.
+/// One iteration of the outer loop.
 fn wait(fd: impl AsFd, timeout: Option<Duration>) -> bool {
     let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap());
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
@@ -27,12 +27,12 @@ pub(super) fn is_readable(event_loop: &Loop) -> bool {
     wait(event_loop, Some(Duration::ZERO))
 }
 
-/// Drives `event_loop` until it has nothing left to run for, and says how often it ran it.
+/// Drives `event_loop` while it is alive, and returns the number of runs.
 fn drive(event_loop: &Loop) -> usize {
     let mut calls = 0;
     loop {
         let timeout = event_loop.poll_timeout().unwrap();
-        // After `poll_timeout`: what ends the loop's life from here on wakes the wait.
+        // After `poll_timeout`: the end of the last `KeepAlive` now wakes the wait.
         if !event_loop.alive() {
             return calls;
         }
@@ -99,7 +99,7 @@ fn the_descriptor_is_readable_while_something_is_ready() {
     assert!(!is_readable(&event_loop));
 }
 
-/// Drives `event_loop` inside tokio, whose reactor reports changes only.
+/// Drives `event_loop` inside tokio, whose reactor is edge-triggered.
 async fn drive_in_tokio(event_loop: &Loop) {
     let fd = event_loop.as_fd().try_clone_to_owned().unwrap();
     // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is dropped.
@@ -131,7 +131,7 @@ fn an_edge_triggered_reactor_misses_no_work() {
     theirs.set_nonblocking(true).unwrap();
     let (socket, heard) = (ours.try_clone().unwrap(), Count::default());
     let count = heard.clone();
-    // One datagram in a turn, so that each run leaves the others undone.
+    // Reads one datagram per report, so that each run leaves the others.
     let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         socket.recv(&mut [0; 8]).unwrap();
         if count.up() == DATAGRAMS {

@@ -105,8 +105,7 @@ fn a_hook_started_by_a_hook_first_runs_in_the_next_iteration() {
     assert_eq!(calls.get(), 1);
 }
 
-/// Three hooks, of which the one at `index` does something to the one at `other` in the first
-/// iteration. Says which ran.
+/// Three hooks, of which `index` acts on `other` in the first iteration. Returns those that ran.
 fn three(index: usize, other: usize, act: fn(&Prepare)) -> [Vec<usize>; 2] {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
@@ -227,7 +226,7 @@ fn closing_a_handle_removes_its_hook() {
         event_loop.run(RunMode::NoWait).unwrap();
     }
     assert_eq!(calls, [super::support::Event::Phase(Phase::Closing)]);
-    assert_eq!(Rc::strong_count(&probe), 1, "the loop has let go of it");
+    assert_eq!(Rc::strong_count(&probe), 1, "the loop has released it");
 }
 
 #[test]
@@ -259,7 +258,7 @@ fn an_iteration_with_hooks_timers_and_phases_allocates_nothing() {
             hooks.push(Probe::on(&event_loop, Phase::Hook, |_| ()).hook(place));
         }
     }
-    // Coming and going every time.
+    // Set and cleared in each iteration.
     let comes = Rc::new(RefCell::new(None::<Rc<Probe>>));
     let goes = Rc::clone(&comes);
     hooks.push(

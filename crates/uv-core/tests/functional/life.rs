@@ -151,7 +151,7 @@ fn closing_twice_is_an_error_and_drops_the_second_callback() {
     }
 }
 
-/// Every call on a handle that can say so says `EBADF`.
+/// Every fallible call on the handle returns `EBADF`.
 fn assert_unusable(timer: &Timer, hooks: (&Idle, &Prepare, &Check), probe: &Probe) {
     let (idle, prepare, check) = hooks;
     let results = [
@@ -175,7 +175,7 @@ fn assert_unusable(timer: &Timer, hooks: (&Idle, &Prepare, &Check), probe: &Prob
     assert!(timer.id().is_err() && idle.id().is_err() && probe.id().is_err());
     assert!(timer.is_closing() && prepare.is_closing() && probe.is_closing());
 
-    // What cannot say so does nothing.
+    // Infallible calls have no effect.
     probe.set_deadline(0);
     probe.clear_deadline();
     probe.schedule(Phase::Completions);
@@ -360,7 +360,7 @@ fn a_handle_is_found_by_its_id_until_it_is_closed_or_dropped() {
     drop(second);
     assert!(event_loop.handle(closed).is_none() && event_loop.handle(dropped).is_none());
 
-    // Their places in the loop are taken by others, their names are not.
+    // Other handles take their slots, but not their ids.
     let others = [Timer::new(&event_loop), Timer::new(&event_loop)];
     for other in &others {
         let id = other.id().unwrap();
@@ -397,7 +397,7 @@ fn a_handle_cannot_become_active_while_it_is_made() {
     let event_loop = Loop::new().unwrap();
     let early = Rc::new_cyclic(|this: &std::rc::Weak<Early>| {
         let handle = uv_core::Handle::new(&event_loop, this.clone());
-        // The loop could not hold it, and would run for a handle that nobody has.
+        // The loop could not keep it alive.
         handle.set_active(true);
         handle.schedule(Phase::Completions);
         Early(handle)

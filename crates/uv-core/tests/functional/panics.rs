@@ -1,5 +1,5 @@
-//! A panic in a callback reaches the caller of `run`; the loop stays usable, and nothing but that
-//! call is lost.
+//! A panic in a callback reaches the caller of `run`. The loop stays usable, and no other call is
+//! lost.
 
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use super::support::{Count, Event, Log, Probe, run_to_panic};
 
 const OOPS: &str = "oops";
 
-/// Three probes that are given turns of one kind, of which the middle one panics the first time.
+/// Three probes in one phase, of which the middle one panics the first time.
 fn three(event_loop: &Loop, ran: &Log<usize>, phase: Phase) -> Vec<Rc<Probe>> {
     (0..3)
         .map(|name| {
@@ -49,7 +49,7 @@ fn a_panic_in_a_phase_does_not_affect_other_handles() {
         assert_eq!(ran, [0, 1], "{phase:?}");
         event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(ran, [0, 1, 2], "{phase:?}");
-        // And the one that panicked can ask again.
+        // The probe that panicked can be scheduled again.
         probes[1].schedule(Phase::Flush);
         probes[1].set_deadline(0);
         event_loop.run(RunMode::NoWait).unwrap();
@@ -108,7 +108,7 @@ fn a_panic_in_a_hook_skips_later_hooks_in_that_iteration_only() {
     hooks[0].stop().unwrap();
     ran.take();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(ran, [1, 2], "the one that panicked is started still");
+    assert_eq!(ran, [1, 2], "the hook that panicked is still started");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_loop_can_close_its_handles_while_the_thread_unwinds() {
         fn drop(&mut self) {
             let closed = self.2.clone();
             self.1.close(closed.counts()).unwrap();
-            // In a run that does not panic, although the thread does.
+            // The thread unwinds, but this run does not panic.
             for _ in 0..3 {
                 self.0.run(RunMode::NoWait).unwrap();
             }

@@ -10,7 +10,7 @@ use uv_core::{Errno, KeepAlive, Loop, LoopProxy, RunMode, Timer};
 use super::embedding::is_readable;
 use super::support::{Log, inside, run_to_panic};
 
-/// What ran on a loop, for posts to find.
+/// The log of a loop, for its posts.
 fn note(event_loop: &Loop, entry: usize) {
     event_loop.local(Log::new).add(entry);
 }
@@ -33,7 +33,7 @@ fn posts_of_one_closure_type_and_of_many_run_in_order() {
     let proxy = event_loop.proxy();
     for _ in 0..3 {
         for entry in 0..30 {
-            // Rows of many of one kind, then of one, then of a kind that owns something.
+            // Many of one closure type, then one of another, then one that owns memory.
             let text = entry.to_string();
             let posted = match entry {
                 0..10 => proxy.post(move |event_loop| note(event_loop, entry)),
@@ -66,7 +66,7 @@ fn later_posts_keep_the_loop_alive_during_a_post() {
         }
         for _ in 0..2 * usize::from(panics) {
             assert_eq!(run_to_panic(&event_loop, RunMode::Default), "oops");
-            assert!(event_loop.alive(), "the panic was of one alone");
+            assert!(event_loop.alive(), "the panic affected one post");
         }
         assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     }
@@ -134,7 +134,7 @@ fn posts_to_a_sleeping_loop_wake_it_once() {
     }
     event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(noted(&event_loop).len(), 1_000);
-    assert!(!is_readable(&event_loop), "nothing of the wake-up is left");
+    assert!(!is_readable(&event_loop), "the wake-up is consumed");
     assert_eq!(event_loop.poll_timeout(), Ok(None));
 }
 
@@ -174,15 +174,11 @@ fn the_last_keep_alive_ends_the_run() {
         drop(second);
     });
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
-    assert_eq!(
-        noted(&event_loop),
-        [1],
-        "what was posted before it was dropped has run"
-    );
+    assert_eq!(noted(&event_loop), [1], "the post before the drop has run");
     thread.join().unwrap();
 }
 
-/// Whoever looks while another thread posts and lets go sees the one or the other.
+/// While another thread posts and then drops its `KeepAlive`, the loop sees the one or the other.
 #[test]
 fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
     const ROUNDS: usize = 5_000;
@@ -206,7 +202,7 @@ fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
                     break;
                 }
                 gaps += usize::from(!event_loop.alive());
-                // Where threads run in turn, as under valgrind, the other one gets on.
+                // Lets the other thread run where threads are serialised, as under valgrind.
                 if look % 100 == 0 {
                     thread::yield_now();
                 }
@@ -312,8 +308,7 @@ fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asle
                 while started.load(SeqCst) <= round {
                     thread::yield_now();
                 }
-                // A little later each time, so that some of the drops come just when the loop looks
-                // for the last time.
+                // A little later each time, so that some drops coincide with the loop's last check.
                 for step in 0..round % 500 {
                     std::hint::black_box(step);
                 }

@@ -19,7 +19,7 @@ fn bytes(len: usize, seed: usize) -> Vec<u8> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// As many in a row, with a tag, and in slices of these lengths.
+    /// This many requests, with a tag, and in slices of these lengths.
     Push(u8, Vec<usize>, usize),
     PushCompleted(usize),
     Complete(usize, bool),
@@ -50,7 +50,7 @@ struct Request {
     bytes: Vec<u8>,
 }
 
-/// The obvious queue.
+/// The model: a simple queue.
 #[derive(Default)]
 struct Model {
     pending: VecDeque<Request>,
@@ -93,7 +93,7 @@ proptest! {
                             IoSlice::new(slice)
                         })
                         .collect();
-                    // The cheap way, if that serves: mostly from the second one in a row on.
+                    // `push_alike` succeeds mostly from the second equal request on.
                     let alike = match slices.as_slice() {
                         [slice] if name % 8 > 0 => queue.push_alike(slice, &tag, name),
                         _ => Err(name),
@@ -141,8 +141,7 @@ proptest! {
     }
 }
 
-/// A walk meets every pending request once and in order, in runs that agree, at most `width`
-/// requests at a time.
+/// A walk returns every pending request once and in order, at most `width` of one run at a time.
 fn check_walk(
     queue: &RequestQueue<u8, usize>,
     model: &Model,
@@ -185,7 +184,7 @@ fn requests_with_equal_tags_form_one_run_with_adjacent_payloads() {
                 .push(Payload::from(&[index; 1_200]), "tag", ())
                 .unwrap();
         }
-        // The first round finds out that the queue is a long one, the others know.
+        // From the second round on, the queue starts with a large chunk.
         if round > 0 {
             let mut walk = queue.pending();
             assert_eq!(run(&walk), Some(("tag", 40, 1_200)));
@@ -196,7 +195,7 @@ fn requests_with_equal_tags_form_one_run_with_adjacent_payloads() {
     }
 }
 
-/// The tag, how many there are, and how long the first is.
+/// Tag, count and size of each run.
 fn run<T: Copy, C>(walk: &Pending<'_, T, C>) -> Option<(T, usize, usize)> {
     walk.peek().map(|run| (*run.tag, run.count, run.size))
 }
@@ -278,7 +277,7 @@ fn the_rest_of_a_run_is_a_run() {
     assert_eq!(run(&walk), Some(((), 2, 3)));
     assert_eq!(walk.take(2), Some(&b"cccd"[..]));
     queue.complete(2, Ok(()));
-    // Nothing follows the shorter one.
+    // No payload joins a run after a shorter one.
     queue.push(Payload::from("e"), (), ()).unwrap();
     let mut walk = queue.pending();
     for payload in ["d", "e"] {
@@ -310,7 +309,7 @@ fn an_empty_payload_is_a_request_like_any_other() {
     assert_eq!(queue.pop_completed(), Some(("empty", Ok(()))));
 }
 
-/// Bytes that are still allocated when `f` is through, beyond those before it.
+/// Bytes that `f` leaves allocated.
 fn kept(f: impl FnMut()) -> i64 {
     allocation_counter::measure(f).bytes_current
 }

@@ -1,4 +1,4 @@
-//! What the kernel refuses for a while, and waits that signals end.
+//! Temporary refusals of the kernel, and waits that signals interrupt.
 
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use uv_sys::fault::{self, Call, Fault};
 
 use super::support::{Count, Event, Log, Probe};
 
-/// A probe that is told of one datagram, and reads it.
+/// A probe that reads one datagram.
 fn probe(event_loop: &Loop, events: &Log<Event>) -> (Rc<Probe>, UnixDatagram) {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let (socket, log) = (ours.try_clone().unwrap(), events.clone());
@@ -83,7 +83,7 @@ fn an_impossible_watch_is_reported_at_once_and_not_retried() {
     assert_eq!(
         probe.interest(),
         Interest::NONE,
-        "so that it can be asked for"
+        "so that it can be requested"
     );
     probe.set_interest(Interest::READABLE).unwrap();
     event_loop.run(RunMode::Default).unwrap();
@@ -164,7 +164,7 @@ fn a_run_continues_to_wait_after_signals() {
         fault::script(Call::EpollWait, [Fault::Errno(Errno::EINTR); 50]);
         event_loop.run(mode).unwrap();
         assert_eq!(fired.get(), 1, "{mode:?}");
-        // Default also turns once for what the end of the wait brought.
+        // Default runs one more iteration after the wait.
         assert!(iterations.get() <= 2, "{mode:?}: {iterations:?}");
         fault::clear();
     }

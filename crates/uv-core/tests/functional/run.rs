@@ -4,8 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use uv_core::{
-    Check, HookPhase, Idle, Interest, Loop, MAX_UNPOLLED_ITERATIONS, Phase, Prepare,
-    RunMode, Timer,
+    Check, HookPhase, Idle, Interest, Loop, MAX_UNPOLLED_ITERATIONS, Phase, Prepare, RunMode, Timer,
 };
 
 use super::support::{Count, Log, Probe, inside};
@@ -197,7 +196,7 @@ fn referencing_an_inactive_handle_does_not_keep_the_loop_running() {
     timer.close(|_| ()).unwrap();
     assert!(
         event_loop.alive(),
-        "a closing handle keeps the loop alive, whatever its reference"
+        "a closing handle keeps the loop alive, also unreferenced"
     );
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }
@@ -403,7 +402,7 @@ fn other_phases_cannot_be_scheduled() {
     drop(probe);
 }
 
-/// A handle with more to do in every iteration.
+/// A handle with work in every iteration.
 fn busy(event_loop: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Probe> {
     let probe = Probe::on(event_loop, Phase::Dispatch, move |probe| {
         probe.schedule(Phase::Dispatch);
@@ -513,7 +512,7 @@ fn end_flush_lets_waiting_handles_flush_first_in_the_next_iteration() {
     for _ in 0..4 {
         event_loop.run(RunMode::NoWait).unwrap();
     }
-    // The one that does not end it lets the next one have its turn in the same iteration.
+    // Probe 1 does not end the phase, so probe 2 runs in the same iteration.
     let expected = [(1, 0), (2, 1), (2, 2), (3, 0), (4, 1), (4, 2)];
     assert_eq!(calls, expected);
 }
@@ -547,7 +546,7 @@ fn with_an_idle_hook_the_loop_polls_in_every_iteration() {
         probe.event_loop().unwrap().stop();
     });
     event_loop.run(RunMode::Default).unwrap();
-    assert_eq!(iterations.get(), 1, "what an idle hook does may take long");
+    assert_eq!(iterations.get(), 1, "with an idle hook no poll is skipped");
 }
 
 #[test]

@@ -48,12 +48,12 @@ fn reports_are_level_triggered() {
         assert_eq!(
             reports.get(),
             expected,
-            "what is left undone is reported again"
+            "an unread datagram is reported again"
         );
     }
     socket.recv(&mut [0; 8]).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(reports.get(), 3, "what is done is not");
+    assert_eq!(reports.get(), 3, "a datagram that was read is not");
     theirs.send(b"another").unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(reports.get(), 4);
@@ -152,7 +152,7 @@ fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
-/// A probe that counts what it is told.
+/// A probe that counts its calls.
 fn counting(event_loop: &Loop) -> (Rc<Probe>, Count) {
     let events = Count::default();
     let counted = events.clone();
@@ -175,7 +175,7 @@ fn a_replacement_is_reported_once_it_is_watched() {
     assert_eq!(source.as_fd().as_raw_fd(), number);
     assert_eq!(source.interest(), Interest::NONE);
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(events.get(), 0, "nobody watches it yet");
+    assert_eq!(events.get(), 0, "it is not watched yet");
     source.set_interest(Interest::READABLE).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(events.get(), 1);
@@ -188,7 +188,7 @@ fn a_replacement_is_watched_even_if_the_poller_had_lost_the_old_one() {
     let (probe, events) = counting(&event_loop);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
-    // As a process does that shares the poller because it was forked.
+    // As a forked process does that shares the poller.
     rustix::event::epoll::delete(&event_loop, &source).unwrap();
     source.replace(new.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
@@ -249,11 +249,11 @@ fn a_closed_handles_descriptor_is_not_polled_while_its_source_is_held() {
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert!(
         !is_readable(&event_loop),
-        "it would keep the loop from waiting for ever"
+        "its reports would keep the loop from waiting"
     );
     assert_eq!(probe.set_interest(Interest::READABLE), Err(Errno::EBADF));
 
-    // A new handle in the old one's place is told nothing of it.
+    // A new handle in the same slot gets no reports of it.
     let (quiet, _theirs) = UnixDatagram::pair().unwrap();
     let _other = Probe::watching(
         &event_loop,
@@ -297,7 +297,7 @@ fn many_ready_descriptors_are_all_reported() {
     const SOCKETS: usize = 300;
     let event_loop = Loop::new().unwrap();
     let seen = Count::default();
-    // One datagram socket, in many copies.
+    // Many duplicates of one datagram socket.
     let (ours, _theirs) = readable_pair();
     let probes: Vec<_> = (0..SOCKETS)
         .map(|_| {

@@ -16,7 +16,7 @@ fn nanos(nanoseconds: u64) -> Duration {
 }
 
 /// Sets deadlines or starts timers inside an iteration, where the loop's clock stands still, and
-/// says in which order their turns came.
+/// returns the order in which they ran.
 fn order_of(start: impl FnOnce(&Loop, &Log<&'static str>) + 'static) -> Vec<&'static str> {
     let event_loop = Loop::new().unwrap();
     let fired = Log::new();
@@ -26,7 +26,7 @@ fn order_of(start: impl FnOnce(&Loop, &Log<&'static str>) + 'static) -> Vec<&'st
     fired.take()
 }
 
-/// A deadline so many nanoseconds after the loop's clock.
+/// A deadline this many nanoseconds after the loop's clock.
 fn deadline(
     event_loop: &Loop,
     log: &Log<&'static str>,
@@ -388,7 +388,7 @@ fn a_deadline_is_cleared_before_its_phase() {
     }
 }
 
-/// What happens to one of several deadlines.
+/// A change of one of several deadlines.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Set(u64),
@@ -399,7 +399,7 @@ enum Change {
 }
 
 const HANDLES: usize = 8;
-/// Within the first nanoseconds of the process, and never.
+/// In the first nanoseconds of the process, and after the end of the clock.
 const DUES: [u64; 6] = [0, 1, 2, 3, u64::MAX - 1, u64::MAX];
 
 fn change() -> impl Strategy<Value = (usize, Change)> {
@@ -414,8 +414,7 @@ fn change() -> impl Strategy<Value = (usize, Change)> {
 
 type Changes = Vec<(usize, Change)>;
 
-/// Rounds of changes, each followed by an iteration; and for the turns in them, what each one
-/// changes.
+/// Rounds of changes, each followed by an iteration, and the changes that callbacks make.
 fn history() -> impl Strategy<Value = (Vec<Changes>, Vec<Changes>)> {
     (
         prop::collection::vec(prop::collection::vec(change(), 0..12), 1..8),
@@ -423,7 +422,7 @@ fn history() -> impl Strategy<Value = (Vec<Changes>, Vec<Changes>)> {
     )
 }
 
-/// The obvious way to keep deadlines.
+/// The model: a simple list of deadlines.
 struct Model {
     /// Due time and order of setting, for each handle.
     due: [Option<(u64, u64)>; HANDLES],
@@ -537,7 +536,7 @@ proptest! {
             fired: Log::new(),
         });
         *real.probes.borrow_mut() = (0..HANDLES).map(|name| real.probe(name)).collect();
-        // Something that keeps the loop alive.
+        // Keeps the loop alive.
         let alive = real.event_loop.proxy().keep_alive();
         for round in rounds {
             for change in round {

@@ -135,7 +135,7 @@ fn a_wrong_length_ends_the_list() {
         bytes[..8].copy_from_slice(&len.to_ne_bytes());
         let messages: Vec<_> = ControlMessages::new(&bytes).collect();
         // 17: one byte of contents, well-formed but no segment size, and the second message after
-        // its padding. 16: no contents, and what then follows is nonsense.
+        // its padding. 16: no contents, and the rest is malformed.
         let expected = match len {
             16 => 1,
             17 => 2,
@@ -154,7 +154,7 @@ proptest! {
         let _ = Metadata::from_control(messages);
     }
 
-    /// Headers that are right, with contents of any length and of every known kind.
+    /// Correct headers with contents of any length, of every known type.
     #[test]
     fn any_contents_can_be_decoded(
         contents in prop::collection::vec(

@@ -47,7 +47,7 @@ fn errors_come_in_order_and_are_cut_to_the_buffer() {
         sendmsg(&socket, &Transmit::new("first").with_destination(gone[0])),
         Ok(5)
     );
-    // The next call is told of the first error and sends nothing; the queue keeps it.
+    // The next call returns the first error and sends nothing; the queue keeps it.
     assert_eq!(
         sendmsg(&socket, &Transmit::new("second").with_destination(gone[1])),
         Err(Errno::ECONNREFUSED)

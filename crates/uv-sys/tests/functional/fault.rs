@@ -185,7 +185,7 @@ fn a_message_that_needs_a_hidden_feature_is_refused() {
             lack([feature]);
             assert_eq!(sendmsg(&sender, &transmit), Err(Errno::ENOPROTOOPT));
             assert_eq!(batch.send(&sender, [transmit]), Err(Errno::ENOPROTOOPT));
-            // As with any message that is invalid in itself, those before it go.
+            // As with any invalid message, those before it are sent.
             assert_eq!(batch.send(&sender, [plain, transmit]), Ok(1));
             assert_eq!(next(&receiver).0, b"aabb");
             assert_eq!(sendmsg(&sender, &plain), Ok(4));
@@ -216,7 +216,7 @@ fn refused_batches_fall_back_to_single_messages() {
         assert_eq!(batch.send(&sender, messages), Ok(3));
         let made = (calls(Call::Sendmmsg), calls(Call::Sendmsg));
         assert_eq!((made.0 - before.0, made.1 - before.1), (1, 3));
-        // As with sendmmsg(2), an error behind the first message is told by the next call.
+        // As with sendmmsg(2), the next call returns an error after the first message.
         script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::ENOBUFS)]);
         assert_eq!(batch.send(&sender, messages), Ok(1));
 
@@ -272,7 +272,7 @@ fn a_poller_can_be_refused_and_interrupted() {
     let both = Interest::READABLE | Interest::WRITABLE;
     assert_eq!(registration.set_interest(both), Err(Errno::ENOMEM));
     assert_eq!(registration.interest(), Interest::WRITABLE);
-    // To watch nothing is never refused.
+    // An empty interest is never refused.
     script(Call::EpollCtl, [Fault::Errno(Errno::ENOMEM)]);
     assert_eq!(registration.set_interest(Interest::NONE), Ok(()));
     clear();

@@ -12,7 +12,7 @@ use uv_sys::{Ecn, Errno, Family, Metadata, PacketInfo, RecvBatch, SendBatch, Tra
 
 use crate::util::{EVERYTHING, FAMILIES, bound, loopback, next, pair, wait_readable};
 
-/// Sends by both calls, with the destination named and not, and returns what came each time.
+/// Sends with both calls, with and without a destination, and returns the received metadata.
 fn transmit(sender: &UdpSocket, receiver: &UdpSocket, message: Transmit<'_>) -> [Metadata; 4] {
     let named = message.with_destination(sender.peer_addr().unwrap());
     let mut batch = SendBatch::new();
@@ -122,7 +122,7 @@ fn the_source_address_can_be_chosen() {
     .unwrap();
     assert_eq!(next(&receiver).1.source.map(|from| from.ip()), Some(source));
 
-    // A dual-stack socket says it in either form.
+    // A dual-stack socket accepts both forms.
     let sender = UdpSocket::bind("[::]:0").unwrap();
     let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
     let to_mapped = SocketAddr::new(mapped.into(), to.port());

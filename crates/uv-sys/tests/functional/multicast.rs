@@ -18,7 +18,7 @@ fn lo() -> Interface {
     Interface::Index(interface_index("lo").unwrap())
 }
 
-/// A sender and a receiver of one group, on an interface where that works.
+/// A sender and a receiver of one group, on an interface with a route.
 struct Group {
     sender: UdpSocket,
     receiver: UdpSocket,
@@ -69,7 +69,7 @@ impl Group {
         found
     }
 
-    /// Sends to the group and then to the receiver itself; returns who sent the first one, if it
+    /// Sends to the group and then to the receiver. Returns the source of the first datagram, if it
     /// arrived.
     fn arrives(&self) -> Option<IpAddr> {
         sendmsg(

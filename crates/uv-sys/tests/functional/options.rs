@@ -14,7 +14,7 @@ use crate::util::{FAMILIES, bind_by_number, bound, loopback, nobody, wait_readab
 type Set<T> = fn(BorrowedFd<'_>, T) -> uv_sys::Result<()>;
 type Get<T> = fn(BorrowedFd<'_>) -> uv_sys::Result<T>;
 
-/// What is set is what is read, in either family.
+/// The getter returns the value that was set, in both families.
 fn round_trip<T: Copy + PartialEq + Debug>(set: Set<T>, get: Get<T>, values: &[T]) {
     use std::os::fd::AsFd;
     for family in FAMILIES {
@@ -258,7 +258,7 @@ fn a_reuseport_group_can_choose_by_cpu() {
         attach_reuseport_cpu_selector(&group[0], 0),
         Err(Errno::EINVAL)
     );
-    // By a group of one, whatever the CPU: the first one gets everything.
+    // A group length of 1: the first member gets everything.
     attach_reuseport_cpu_selector(&group[0], 1).unwrap();
     let first = std::net::UdpSocket::from(group.into_iter().next().unwrap());
     for _ in 0..20 {
@@ -274,7 +274,7 @@ fn a_reuseport_group_can_choose_by_cpu() {
 
 #[test]
 fn dual_stack_sockets_set_both_families() {
-    // That the IPv4 side follows can only be seen on the wire: `metadata.rs` looks there.
+    // Only datagrams show the IPv4 options: see `metadata.rs`.
     let fd = socket(Family::V6).unwrap();
     assert_eq!((set_ttl(&fd, 9), set_tos(&fd, 8)), (Ok(()), Ok(())));
     assert_eq!(set_path_mtu_discovery(&fd, PathMtuDiscovery::Do), Ok(()));

@@ -26,7 +26,7 @@ fn register(
         .unwrap()
 }
 
-/// One wait, and what it found.
+/// The events of one wait.
 fn wait(poller: &Poller, timeout: Option<Duration>) -> Vec<PollEvent> {
     let mut events = PollEvents::with_capacity(8);
     poller.wait(&mut events, timeout).unwrap();
@@ -146,7 +146,7 @@ fn into_fd_returns_the_descriptor_and_ends_the_watch() {
     let receiver = UdpSocket::from(registration.into_fd());
     assert_eq!(wait(&poller, NOW), []);
     assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
-    // And may be registered anew.
+    // It may be registered again.
     let _registration = register(&poller, receiver, 8, Interest::WRITABLE);
     assert_eq!(wait(&poller, LONG)[0].key, 8);
 }
@@ -185,8 +185,7 @@ fn dropping_a_registration_closes_the_descriptor() {
 fn a_registration_outlives_its_poller_and_can_be_forgotten() {
     let poller = Poller::new().unwrap();
     let registration = register(&poller, bound(Family::V4), 1, Interest::READABLE);
-    // Forgotten, as far as the poller can tell; dropped after all at the end, for the leak
-    // checkers.
+    // Not dropped before the poller, as if forgotten; dropped at the end for leak checkers.
     let forgotten = ManuallyDrop::new(register(&poller, bound(Family::V4), 2, Interest::WRITABLE));
     assert_eq!(wait(&poller, LONG)[0].key, 2);
     drop(poller);
@@ -248,7 +247,7 @@ fn timeouts_are_kept() {
         assert_eq!(wait(&poller, Some(timeout)), []);
         assert!(begin.elapsed() >= timeout);
     }
-    // One that no clock can hold is for ever.
+    // A timeout beyond the clock has no limit.
     poller.notify().unwrap();
     assert_eq!(wait(&poller, Some(Duration::MAX)), []);
 }

@@ -21,7 +21,7 @@ fn a_truncated_datagram_reports_its_whole_length() {
             (5, 11, true)
         );
         assert_eq!((&bytes, received.source), (b"hello", None));
-        // What did not fit is gone.
+        // The rest of the datagram is discarded.
         assert_eq!(
             recvmsg(&receiver, &mut [IoSliceMut::new(&mut bytes)], NOTHING),
             Err(Errno::EAGAIN)
@@ -49,7 +49,7 @@ fn peeking_leaves_the_datagram() {
     wait_readable(&receiver);
     let peek = EVERYTHING.with_peek(true);
     let mut batch = RecvBatch::new(8, 100);
-    // A batch too: the same datagram once, not eight times.
+    // A batch peeks at one datagram, not at eight copies of it.
     for _ in 0..2 {
         assert_eq!(
             recvmsg(&receiver, &mut [], peek).map(|received| received.full_len),
@@ -76,8 +76,7 @@ fn a_batch_receives_into_its_own_memory_after_the_callers() {
             sender.send(text.as_bytes()).unwrap();
         }
         wait_readable(&receiver);
-        // There is room for two slots, whatever may be asked for; and what is behind them is not
-        // touched.
+        // The memory has room for two slots. The bytes after them are not written.
         assert_eq!(
             batch.recv_into(&receiver, &mut memory, 4, EVERYTHING),
             Ok(2)

@@ -53,7 +53,7 @@ fn with_gro_64_segments_arrive_in_one_buffer() {
             (Some(1_000), false)
         );
         assert_eq!(got, bytes);
-        // One that comes alone says nothing of segments.
+        // A single datagram has no segment size.
         sendmsg(&sender, &Transmit::new("alone")).unwrap();
         assert_eq!(next(&receiver).1.metadata.segment_size, None);
     }
@@ -144,7 +144,7 @@ fn the_socket_option_splits_every_message() {
             (next(&receiver).0, next(&receiver).0),
             (b"aa".to_vec(), b"bb".to_vec())
         );
-        // The message's own size takes precedence, even if it cuts nothing.
+        // The message's own size takes precedence, even if it splits nothing.
         sendmsg(&sender, &Transmit::new("aabb").with_segment_size(SIZE)).unwrap();
         assert_eq!(next(&receiver).0, b"aabb");
         set_segment_size(&sender, None).unwrap();

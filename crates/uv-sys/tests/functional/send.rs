@@ -136,7 +136,7 @@ fn bad_messages_have_named_errors() {
                 .with_source(no_such_interface),
             Errno::ENODEV,
         ),
-        // Port 0 is no destination.
+        // Port 0 is not a valid destination.
         (
             Transmit::new("x").with_destination(([127, 0, 0, 1], 0).into()),
             Errno::EINVAL,
@@ -194,7 +194,7 @@ fn a_batch_goes_in_order_each_to_its_own_destination() {
         let (to_left, to_right) = (left.local_addr().unwrap(), right.local_addr().unwrap());
         let slices = [IoSlice::new(b"th"), IoSlice::new(b"ree")];
         let mut batch = SendBatch::new();
-        // Twice, so that nothing of the first round may shine through.
+        // Twice, to detect state of the first round.
         for _ in 0..2 {
             let messages = [
                 Transmit::new("one").with_destination(to_left).with_ttl(9),
@@ -223,7 +223,7 @@ fn a_batch_to_the_peer_needs_no_destinations() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let mut batch = SendBatch::new();
-        // With destinations first: they must not stick.
+        // With destinations first: the second batch must not reuse them.
         let elsewhere = bound(family);
         let to = elsewhere.local_addr().unwrap();
         assert_eq!(
@@ -267,7 +267,7 @@ fn a_batch_stops_before_the_first_invalid_message() {
     let (good, bad) = (Transmit::new("good"), Transmit::new("bad").with_ttl(0));
     assert_eq!(batch.send(&sender, [good, good, bad, good]), Ok(2));
     assert_eq!(batch.send(&sender, [bad, good]), Err(Errno::EINVAL));
-    // One that only the kernel finds fault with.
+    // A message that only the kernel refuses.
     let large = vec![0; 70_000];
     assert_eq!(
         batch.send(&sender, [good, Transmit::new(&large), good]),

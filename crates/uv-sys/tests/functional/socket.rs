@@ -202,7 +202,7 @@ fn disconnecting_an_unconnected_socket_succeeds() {
     assert_eq!(disconnect(&file), Err(Errno::ENOTSOCK));
 }
 
-/// Another address of this host than the loopback one; needs a network.
+/// An address of this host that is not loopback; needs a network.
 fn global_address() -> Option<Ipv6Addr> {
     let text = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
     text.lines().find_map(|line| {
@@ -228,7 +228,7 @@ fn a_disconnected_ipv6_socket_filters_by_its_former_peer() {
 
     let stranger = UdpSocket::bind((global, 0)).unwrap();
     stranger.send_to(b"stranger", (global, port)).unwrap();
-    // From the old peer's address: behind the other in the same queue, if that is there.
+    // From the former peer's address: it follows the other datagram, if that was received.
     let neighbour = bound(Family::V6);
     neighbour
         .send_to(b"neighbour", (Ipv6Addr::LOCALHOST, port))
