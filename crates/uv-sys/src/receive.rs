@@ -209,10 +209,11 @@ impl RecvBatch {
         self.ring.recv(fd.as_fd(), max, options)
     }
 
-    /// As [`recv`](Self::recv), into `memory` instead of the batch's: datagram `i` is stored at `i
-    /// * slot_len()`. [`received`](Self::received) describes the datagrams; [`get`](Self::get)
-    /// returns `None` after this call. The memory may be uninitialised, and only bytes of datagrams
-    /// are written.
+    /// As [`recv`](Self::recv), into `memory` instead of the batch's: datagram `i` is stored at
+    /// `i * slot_len()`.
+    ///
+    /// [`received`](Self::received) describes the datagrams; [`get`](Self::get) returns `None` after
+    /// this call. The memory may be uninitialised, and only bytes of datagrams are written.
     ///
     /// ```
     /// use std::net::UdpSocket;
