@@ -20,11 +20,7 @@ const SIZE: usize = 1_000;
 const BATCH: usize = 64;
 
 /// What a connected socket asks for.
-const BARE: RecvOptions = RecvOptions {
-    source: false,
-    control: false,
-    peek: false,
-};
+const BARE: RecvOptions = RecvOptions::new().with_source(false);
 
 /// Two sockets that are connected to each other.
 fn pair() -> (UdpSocket, UdpSocket) {
@@ -86,10 +82,7 @@ fn batches(c: &mut Criterion) {
     uv_sys::option::set_gro(&receiver, true).unwrap();
     let message = Transmit::new(&data).with_segment_size(NonZeroU16::new(SIZE as u16).unwrap());
     let mut into = RecvBatch::new(2, 65_535);
-    let options = RecvOptions {
-        control: true,
-        ..BARE
-    };
+    let options = BARE.with_control(true);
     group.bench_function("64 segments, coalesced", |b| {
         b.iter(|| {
             assert_eq!(sendmsg(&sender, &message), Ok(data.len()));

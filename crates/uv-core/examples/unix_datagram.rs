@@ -1,5 +1,5 @@
-//! A handle type written from outside on what uv-core has: one end of a pair of Unix datagram sockets, with a send queue, a
-//! receive callback and a close.
+//! A handle type on uv-core's public API: one end of a pair of Unix datagram sockets, with a send
+//! queue, a receive callback and a close callback.
 //!
 //! ```text
 //! cargo run -p uv-core --example unix_datagram
@@ -17,7 +17,7 @@ use uv_core::{
 use uv_sys::message::{recvmsg, sendmsg};
 use uv_sys::{RecvOptions, Transmit};
 
-/// Datagrams that one end takes in before others have their turn.
+/// Datagrams that one end receives per report, so that other handles are not delayed.
 const MAX_RECEIVED: usize = 64;
 
 /// One end of a pair. A clone is another reference to the same end.
@@ -30,10 +30,10 @@ type OnClose = Box<dyn FnOnce(&UnixEnd)>;
 
 struct Inner {
     handle: Handle,
-    /// The socket in the loop's poller; gone from the close on.
+    /// The socket in the loop's poller; `None` once the end is closed.
     socket: RefCell<Option<PollSource>>,
     queue: RefCell<RequestQueue<(), OnSent>>,
-    /// The kernel had no room for what is at the front of the queue.
+    /// Whether the socket buffer had no room for the oldest datagram of the queue.
     blocked: Cell<bool>,
     receiving: Cell<bool>,
     on_datagram: Callback<OnDatagram>,
@@ -56,7 +56,7 @@ impl UnixEnd {
             on_datagram: Callback::new(),
             on_close: RefCell::new(None),
         });
-        // It lends the descriptor for the system calls, which never wait, whatever its mode.
+        // The descriptor's mode does not matter: the system calls of uv-sys never wait.
         let socket = inner
             .handle
             .register(socket.into())
@@ -65,7 +65,8 @@ impl UnixEnd {
         Ok(Self(inner))
     }
 
-    /// Accepts a datagram. What is accepted in one iteration leaves together, before the loop polls.
+    /// Accepts a datagram. Datagrams accepted in one iteration leave together, before the loop
+    /// polls.
     fn send(&self, datagram: &[u8], sent: impl FnOnce(&Self, Result<()>) + 'static) -> Result<()> {
         self.0.handle.check_open()?;
         let mut queue = self.0.queue.borrow_mut();
@@ -82,7 +83,7 @@ impl UnixEnd {
         self.0.update()
     }
 
-    /// What is queued completes with `ECANCELED`, before `callback` is called.
+    /// Queued datagrams complete with `ECANCELED` before `callback` is called.
     fn close(&self, callback: impl FnOnce(&Self) + 'static) -> Result<()> {
         self.0.handle.close()?;
         *self.0.on_close.borrow_mut() = Some(Box::new(callback));
@@ -92,7 +93,7 @@ impl UnixEnd {
 }
 
 impl Inner {
-    /// Says what the end waits for: whether the loop has a reason to run, and what the poller should watch.
+    /// Updates whether the end is active, and the poller's interest.
     fn update(&self) -> Result<()> {
         let (receiving, queued) = (self.receiving.get(), self.queue.borrow().count() > 0);
         self.handle.set_active(receiving || queued);
@@ -118,19 +119,20 @@ impl Inner {
             }
         }
         drop((socket, queue));
-        // A callback runs neither inside a call of the user's nor with anything borrowed: it has a turn of its own.
+        // Callbacks run in a phase of their own: not inside a call of the user, and without a
+        // borrow.
         self.handle.schedule(Phase::Completions);
         self.update()
     }
 
-    /// Calls back for all that is completed.
+    /// Calls the callbacks of completed requests.
     fn complete(&self, end: &UnixEnd) -> Result<()> {
         loop {
             let completed = self.queue.borrow_mut().pop_completed();
             let Some((sent, result)) = completed else {
                 return self.update();
             };
-            // If `sent` panics, this turn goes on with the next one.
+            // If `sent` panics, the scheduled phase continues with the next one.
             self.handle.schedule(Phase::Completions);
             sent(end, result);
         }
@@ -138,10 +140,7 @@ impl Inner {
 
     fn receive(&self, end: &UnixEnd) {
         let mut memory = [0; 2048];
-        let options = RecvOptions {
-            source: false,
-            ..RecvOptions::default()
-        };
+        let options = RecvOptions::new().with_source(false);
         for _ in 0..MAX_RECEIVED {
             let received = match &*self.socket.borrow() {
                 Some(socket) if self.receiving.get() => {
@@ -149,7 +148,7 @@ impl Inner {
                 }
                 _ => return,
             };
-            // What is left is reported again.
+            // The poller reports the rest again.
             let Ok(received) = received else { return };
             self.on_datagram
                 .call(|callback| callback(end, &memory[..received.len]));
@@ -193,14 +192,14 @@ impl Source for Inner {
             Phase::LoopDropped => {
                 self.shut();
                 drop(self.on_close.take());
-                // After the borrow: what the callbacks captured may use this end when it is dropped.
+                // Dropped without a borrow: the captures of the callbacks may use this end.
                 let queue = self.queue.replace(RequestQueue::new(Rc::default()));
                 drop(queue);
                 Ok(())
             }
             _ => Ok(()),
         };
-        // The poller takes any socket, and refuses one only for want of memory.
+        // The poller accepts any socket, and refuses one only if it has no memory.
         done.expect("the loop can poll a socket");
     }
 }
@@ -212,7 +211,7 @@ fn main() -> Result<()> {
     let [sent, received, canceled, closed] = [(); 4].map(|()| Rc::new(Cell::new(0)));
     let up = |counter: &Rc<Cell<usize>>| counter.set(counter.get() + 1);
 
-    // More than the kernel has room for, so that the queue has to wait for the receiver.
+    // More than the socket buffer holds, so that the queue has to wait for the receiver.
     for index in 0..DATAGRAMS {
         let sent = Rc::clone(&sent);
         one.send(&index.to_be_bytes(), move |_, result| {

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use uv_sys::Result;
 
-use crate::handle::HandleId;
-use crate::source::Source;
+use crate::core::HandleId;
+use crate::handle::Source;
 
-/// A handle of any type, from [`Loop::handles`](crate::Loop::handles) or [`Loop::handle`](crate::Loop::handle): it can be
-/// asked for its state, and closed. While it is held, so is the handle.
+/// A handle of any type, from [`Loop::handles`](crate::Loop::handles) or
+/// [`Loop::handle`](crate::Loop::handle). Holding it keeps the handle alive.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::source::Source;
 /// for _ in 0..3 {
 ///     Timer::new(&event_loop).start(Duration::MAX, Duration::ZERO, |_| ())?;
 /// }
-/// // An orderly end: whatever is open is closed, and completes its requests.
+/// // An orderly shutdown: open handles are closed, and complete their requests.
 /// for handle in event_loop.handles() {
 ///     if !handle.is_closing() {
 ///         handle.close()?;
@@ -39,11 +39,11 @@ impl AnyHandle {
         Self { source }
     }
 
-    /// The name of the handle. See [`Handle::id`](crate::Handle::id).
+    /// The id of the handle. See [`Handle::id`](crate::Handle::id).
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closed, or its loop is gone.
+    /// `EBADF` when the handle is closed, or its loop was dropped.
     pub fn id(&self) -> Result<HandleId> {
         self.source.handle().id()
     }
@@ -62,19 +62,19 @@ impl AnyHandle {
         self.source.handle().has_ref()
     }
 
-    /// Whether the handle was closed, or its loop is gone.
+    /// Whether the handle is closing or closed, or its loop was dropped.
     #[doc(alias = "uv_is_closing")]
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.source.handle().is_closing()
     }
 
-    /// Closes the handle. Its requests complete with `ECANCELED` at worst, in the closing phase of the loop's current or next
-    /// iteration. There is no close callback.
+    /// Closes the handle, without a close callback. Its pending requests complete with `ECANCELED`
+    /// in the closing phase of the loop's current or next iteration.
     ///
     /// # Errors
     ///
-    /// `EBADF` when it is closing already, or its loop is gone.
+    /// `EBADF` when it is closing already, or its loop was dropped.
     #[doc(alias = "uv_close")]
     pub fn close(&self) -> Result<()> {
         self.source.handle().close()

@@ -9,7 +9,7 @@ pub(crate) fn now() -> u64 {
     nanos(START.get_or_init(Instant::now).elapsed())
 }
 
-/// A duration in nanoseconds; 584 years and more are 584 years.
+/// A duration in nanoseconds, at most `u64::MAX` (584 years).
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -1,4 +1,7 @@
-//! What a loop holds, and what its handles ask of it. How it runs them is in `iteration`.
+//! The state of a loop, and what its handles request of it. The module `iteration` runs them.
+//!
+//! `S` is the type of the loop's sources. This module knows only what the loop needs of it:
+//! [`Runnable`].
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -10,74 +13,114 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use slab::Slab;
 use uv_sys::{Errno, PollEvents, Poller, Result};
 
-use crate::changes::Changes;
 use crate::clock;
 use crate::deadlines::{Deadline, Deadlines, HasDeadline, Moment};
-use crate::handle::HandleId;
-use crate::hook_list::{HookList, HookPhase};
-use crate::proxy::{PostBatch, PostBatches, Shared};
-use crate::source::{Phase, Source};
+use crate::hook_list::HookList;
+use crate::interest::Changes;
+use crate::phase::{HookPhase, Phase};
+use crate::posts::{PostBatch, PostBatches, Shared};
+use crate::runnable::Runnable;
 
-/// How many readiness reports one poll takes in; more are taken in by the next one.
+/// Readiness reports that one poll collects; further ones are left to the next poll.
 const EVENTS: usize = 1024;
 
-pub(crate) struct Core {
+pub(crate) struct Core<S: Runnable + ?Sized> {
     pub(crate) poller: Poller,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) slots: RefCell<Slab<Slot>>,
+    pub(crate) shared: Arc<Shared<S::Loop>>,
+    slots: RefCell<Slab<Slot<S>>>,
     generation: Cell<u64>,
     /// Handles that are active, referenced and not closing.
     pub(crate) live: Cell<usize>,
-    pub(crate) deadlines: RefCell<Deadlines>,
-    /// Deadlines taken from the heap whose turn has not come yet.
+    deadlines: RefCell<Deadlines>,
+    /// Deadlines taken from the heap that have not run yet.
     pub(crate) due: RefCell<VecDeque<(usize, Moment)>>,
-    pub(crate) completions: Turns,
-    pub(crate) flushes: Turns,
-    pub(crate) dispatches: Turns,
-    pub(crate) revisits: Turns,
-    pub(crate) closing: RefCell<VecDeque<Rc<dyn Source>>>,
-    hooks: [HookList; 3],
+    pub(crate) completions: Scheduled<S>,
+    pub(crate) flushes: Scheduled<S>,
+    pub(crate) dispatches: Scheduled<S>,
+    pub(crate) after_poll: Scheduled<S>,
+    pub(crate) closing: RefCell<VecDeque<Rc<S>>>,
+    hooks: [HookList<S>; 3],
     /// Posts taken over from other threads that have not run yet.
-    pub(crate) posts: RefCell<PostBatches>,
+    pub(crate) posts: RefCell<PostBatches<S::Loop>>,
     /// Whether the batch that is running has posts left.
     pub(crate) batch_continues: Cell<bool>,
     /// A batch of posts that has run: its memory serves for the next.
-    pub(crate) spare_batch: Cell<Option<Box<dyn PostBatch>>>,
-    /// What the poller is yet to be told.
-    pub(crate) changes: Changes,
+    pub(crate) spare_batch: Cell<Option<Box<dyn PostBatch<S::Loop>>>>,
+    /// Interests that the poller does not have yet.
+    pub(crate) changes: Rc<Changes>,
     pub(crate) events: RefCell<PollEvents>,
     pub(crate) locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     /// The clock of this iteration, from its first use on.
     pub(crate) now: Cell<Option<u64>>,
+    /// Iterations since the last poll; one that flushes counts for several.
     pub(crate) unpolled: Cell<u32>,
-    /// How many iterations were begun.
+    /// Iterations begun.
     pub(crate) iteration: Cell<u64>,
-    /// Whether the flush of this iteration is over, whoever still waits for a turn in it.
-    pub(crate) flush_over: Cell<bool>,
+    /// Whether a source ended the flush phase of this iteration.
+    pub(crate) flush_ended: Cell<bool>,
     pub(crate) running: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
 }
 
-/// Those who asked for a turn. To ask keeps nobody alive.
-pub(crate) type Turns = RefCell<VecDeque<Weak<dyn Source>>>;
+/// Sources scheduled for a phase. The queue does not keep them alive.
+pub(crate) type Scheduled<S> = RefCell<VecDeque<Weak<S>>>;
 
-pub(crate) struct Slot {
-    pub(crate) source: Weak<dyn Source>,
+struct Slot<S: ?Sized> {
+    source: Weak<S>,
     /// Set while the handle is active.
-    held: Option<Rc<dyn Source>>,
-    pub(crate) generation: u64,
-    pub(crate) deadline: Deadline,
+    held: Option<Rc<S>>,
+    generation: u64,
+    deadline: Deadline,
 }
 
-impl HasDeadline for Slot {
+impl<S: ?Sized> HasDeadline for Slot<S> {
     fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
     }
 }
 
-impl Core {
+/// Names a handle of one loop, also in other threads; see [`Handle::id`](crate::Handle::id),
+/// [`Loop::source`](crate::Loop::source) and [`Loop::handle`](crate::Loop::handle).
+///
+/// ```
+/// use std::rc::{Rc, Weak};
+/// use uv_core::{Handle, Loop, Phase, RunMode, Source};
+///
+/// struct Door(Handle);
+///
+/// impl Source for Door {
+///     fn handle(&self) -> &Handle {
+///         &self.0
+///     }
+///     fn on_phase(self: Rc<Self>, _: Phase) {}
+/// }
+///
+/// let event_loop = Loop::new()?;
+/// let door = Rc::new_cyclic(|this: &Weak<Door>| Door(Handle::new(&event_loop, this.clone())));
+/// let (proxy, id) = (event_loop.proxy(), door.0.id()?);
+/// let thread = std::thread::spawn(move || {
+///     proxy.post(move |event_loop| {
+///         // `None` if the door was closed or dropped meanwhile.
+///         if let Some(door) = event_loop.source::<Door>(id) {
+///             // A door that is closing is found, too, and returns `EBADF`.
+///             let _ = door.0.close();
+///         }
+///     })
+/// });
+/// thread.join().unwrap()?;
+/// event_loop.run(RunMode::Default)?;
+/// assert!(door.0.is_closing());
+/// # Ok::<(), uv_core::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HandleId {
+    pub(crate) key: usize,
+    generation: u64,
+}
+
+impl<S: Runnable + ?Sized> Core<S> {
     pub(crate) fn new() -> Result<Self> {
-        // Generations of different loops differ, so that a name means nothing to another loop than its own.
+        // Generations of different loops differ, so that no loop finds a handle of another one.
         static LOOPS: AtomicU32 = AtomicU32::new(0);
         let number = LOOPS.fetch_add(1, Ordering::Relaxed);
         let poller = Poller::new()?;
@@ -92,26 +135,25 @@ impl Core {
             completions: RefCell::default(),
             flushes: RefCell::default(),
             dispatches: RefCell::default(),
-            revisits: RefCell::default(),
+            after_poll: RefCell::default(),
             closing: RefCell::default(),
             hooks: Default::default(),
             posts: RefCell::default(),
             batch_continues: Cell::new(false),
             spare_batch: Cell::default(),
-            changes: Changes::default(),
+            changes: Rc::default(),
             events: RefCell::new(PollEvents::with_capacity(EVENTS)),
             locals: RefCell::default(),
             now: Cell::new(None),
             unpolled: Cell::new(0),
             iteration: Cell::new(0),
-            flush_over: Cell::new(false),
+            flush_ended: Cell::new(false),
             running: Cell::new(false),
             stopping: Cell::new(false),
         })
     }
 
-    /// The clock. In an iteration it stands still from its first use on; between two runs nothing says when it should be
-    /// read anew, so it is read every time.
+    /// The clock. It is read once per iteration, and at every use outside of `run`.
     pub(crate) fn now(&self) -> u64 {
         self.now.get().unwrap_or_else(|| {
             let now = clock::now();
@@ -132,22 +174,20 @@ impl Core {
         }
     }
 
-    /// Makes a forked child's own poller, and has it watch what the parent's does.
+    /// Gives a forked child a poller of its own, with the interests of its parent's.
     pub(crate) fn reinit_after_fork(&self) -> Result<()> {
         if !self.poller.is_stale() {
             return Ok(());
         }
         self.poller.renew()?;
-        let slots = self.slots.borrow();
-        for source in slots.iter().filter_map(|(_, slot)| slot.source.upgrade()) {
-            source.handle().reconsider_interests(self);
+        for source in self.sources() {
+            source.reapply_interests(&self.changes);
         }
-        drop(slots);
         self.changes.apply();
         Ok(())
     }
 
-    pub(crate) fn hooks(&self, place: HookPhase) -> &HookList {
+    pub(crate) fn hooks(&self, place: HookPhase) -> &HookList<S> {
         let [idle, prepare, check] = &self.hooks;
         match place {
             HookPhase::Idle => idle,
@@ -156,7 +196,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn insert(&self, source: &Weak<dyn Source>) -> HandleId {
+    pub(crate) fn insert(&self, source: &Weak<S>) -> HandleId {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let slot = Slot {
@@ -182,12 +222,33 @@ impl Core {
             }
             slot
         };
-        // Dropped after the borrow: it may be the last reference to a handle, whose drop comes back here.
+        // Dropped after the borrow: this may drop the last reference to a handle, which calls
+        // `remove`.
         drop(slot);
     }
 
-    /// Keeps `source` alive in its slot, while it is active; or lets go of it.
-    pub(crate) fn hold(&self, id: HandleId, source: Option<Rc<dyn Source>>) {
+    pub(crate) fn find(&self, id: HandleId) -> Option<Rc<S>> {
+        let slots = self.slots.borrow();
+        let slot = slots
+            .get(id.key)
+            .filter(|slot| slot.generation == id.generation)?;
+        slot.source.upgrade()
+    }
+
+    pub(crate) fn source_at(&self, key: usize) -> Option<Rc<S>> {
+        let slots = self.slots.borrow();
+        slots.get(key).and_then(|slot| slot.source.upgrade())
+    }
+
+    /// All sources with a slot.
+    pub(crate) fn sources(&self) -> Vec<Rc<S>> {
+        let slots = self.slots.borrow();
+        let sources = slots.iter().map(|(_, slot)| slot.source.upgrade());
+        sources.flatten().collect()
+    }
+
+    /// Keeps `source` alive in its slot; `None` releases it.
+    pub(crate) fn hold(&self, id: HandleId, source: Option<Rc<S>>) {
         let released = {
             let mut slots = self.slots.borrow_mut();
             let Some(slot) = slots.get_mut(id.key) else {
@@ -205,17 +266,17 @@ impl Core {
     }
 
     #[inline]
-    pub(crate) fn schedule(&self, phase: Phase, source: Weak<dyn Source>) {
+    pub(crate) fn schedule(&self, phase: Phase, source: Weak<S>) {
         let queue = match phase {
             Phase::Completions => &self.completions,
             Phase::Flush => &self.flushes,
-            Phase::Speculative => &self.revisits,
+            Phase::AfterPoll => &self.after_poll,
             _ => &self.dispatches,
         };
         queue.borrow_mut().push_back(source);
     }
 
-    pub(crate) fn close(&self, source: Rc<dyn Source>) {
+    pub(crate) fn close(&self, source: Rc<S>) {
         self.closing.borrow_mut().push_back(source);
     }
 
@@ -234,20 +295,42 @@ impl Core {
     pub(crate) fn deadline(&self, id: HandleId) -> Option<u64> {
         self.slots.borrow().get(id.key)?.deadline.due()
     }
+
+    pub(crate) fn has_deadlines(&self) -> bool {
+        !self.due.borrow().is_empty() || !self.deadlines.borrow().is_empty()
+    }
+
+    /// When the next deadline is due that is not in `due` yet.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.deadlines
+            .borrow_mut()
+            .next(&mut self.slots.borrow_mut())
+    }
+
+    /// Moves the deadlines that are due by `now` into `due`.
+    pub(crate) fn collect_due(&self, now: u64) {
+        let (mut slots, mut deadlines) = (self.slots.borrow_mut(), self.deadlines.borrow_mut());
+        let mut due = self.due.borrow_mut();
+        while let Some(next) = deadlines.pop(&mut slots, now) {
+            due.push_back(next);
+        }
+    }
+
+    /// Takes the source of a collected deadline, unless the deadline was moved or cleared since.
+    pub(crate) fn take_due(&self, key: usize, moment: Moment) -> Option<Rc<S>> {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.get_mut(key)?;
+        slot.deadline.spend(moment).then(|| slot.source.upgrade())?
+    }
 }
 
-impl Drop for Core {
+impl<S: Runnable + ?Sized> Drop for Core<S> {
     fn drop(&mut self) {
         self.shared.close();
-        // Handles whose callbacks hold the handle itself would live on otherwise, with their descriptors open.
-        let sources: Vec<_> = self
-            .slots
-            .get_mut()
-            .iter()
-            .filter_map(|(_, slot)| slot.source.upgrade())
-            .collect();
-        for source in sources {
-            source.handle().abandon();
+        // A handle whose callback captures it would keep itself and its descriptors alive
+        // otherwise.
+        for source in self.sources() {
+            source.detach();
             source.on_phase(Phase::LoopDropped);
         }
     }

@@ -1,30 +1,31 @@
-//! Which deadline is next: a heap that is corrected lazily.
+//! The next deadline: a heap that is corrected lazily.
 //!
-//! Programs restart timers far more often than timers fire (a QUIC stack on every packet). So moving a deadline later, or
-//! dropping it, touches no heap at all: the entry stays where it is and is put right when it surfaces.
+//! Programs restart timers far more often than timers fire (a QUIC stack on every packet). So
+//! moving a deadline later, or clearing it, does not touch the heap: its entry stays, and is
+//! corrected when it reaches the top.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use slab::Slab;
 
-/// What a slot of the loop keeps of its deadline.
+/// The deadline of a slot of the loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deadline {
-    /// When it is due, and its place among those due at the same time; `None` while there is none.
+    /// When it is due, and its order among those due at the same time.
     wanted: Option<Moment>,
-    /// The heap entry that stands for it, never later than `wanted`.
+    /// Its heap entry, never later than `wanted`.
     entry: Option<Moment>,
 }
 
-/// Nanoseconds on the loop's clock, then the order of starting.
+/// Nanoseconds on the loop's clock, then the order of `set` calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment {
     pub(crate) due: u64,
     order: u64,
 }
 
-/// Anything that a [`Deadline`] lives in.
+/// A slot with a [`Deadline`].
 pub(crate) trait HasDeadline {
     fn deadline(&mut self) -> &mut Deadline;
 }
@@ -33,7 +34,7 @@ pub(crate) trait HasDeadline {
 pub(crate) struct Deadlines {
     heap: BinaryHeap<Reverse<(Moment, usize)>>,
     started: u64,
-    /// Entries that stand for nothing any more.
+    /// Entries without a deadline.
     stale: usize,
 }
 
@@ -60,15 +61,15 @@ impl Deadlines {
         self.abandon(replaced, slots);
     }
 
-    /// The slot of `deadline` is going away.
+    /// Called when the slot of `deadline` is removed.
     pub(crate) fn forget<T: HasDeadline>(&mut self, deadline: Deadline, slots: &mut Slab<T>) {
         self.abandon(deadline.entry, slots);
     }
 
-    /// `entry` stands for nothing any more.
+    /// Called when `entry` lost its deadline.
     fn abandon<T: HasDeadline>(&mut self, entry: Option<Moment>, slots: &mut Slab<T>) {
         self.stale += usize::from(entry.is_some());
-        // Half the heap at most stands for nothing, at an amortised cost of one visit for each abandoned entry.
+        // At most half of the heap is stale, at an amortised cost of one visit per stale entry.
         if self.stale > 64 && self.stale > self.heap.len() / 2 {
             self.heap.retain(|Reverse((moment, key))| {
                 slots
@@ -98,7 +99,7 @@ impl Deadlines {
         Some((key, moment))
     }
 
-    /// Puts right what stands at the top of the heap until it is a deadline that holds.
+    /// Corrects the top of the heap until it is a deadline.
     fn surface<T: HasDeadline>(&mut self, slots: &mut Slab<T>) -> Option<(Moment, usize)> {
         loop {
             let Reverse((moment, key)) = *self.heap.peek()?;
@@ -124,12 +125,13 @@ impl Deadlines {
 }
 
 impl Deadline {
-    /// Nothing is waited for any more.
+    /// Clears the deadline; its heap entry stays.
     pub(crate) fn clear(&mut self) {
         self.wanted = None;
     }
 
-    /// Whether `moment`, taken from the heap, is still the one that is waited for; if so it is spent.
+    /// Clears the deadline if it is `moment`, which was taken from the heap, and returns whether it
+    /// was.
     pub(crate) fn spend(&mut self, moment: Moment) -> bool {
         let due = self.wanted == Some(moment);
         if due {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_moves_leaves_no_more_than_a_bounded_number_of_entries_behind() {
+    fn moving_a_deadline_keeps_the_heap_bounded() {
         let (mut deadlines, mut slots) = (Deadlines::default(), Slab::new());
         let keys = [(); 3].map(|()| slots.insert(Deadline::default()));
         for round in 0..100_000 {
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_comes_and_goes_leaves_no_more_than_a_bounded_number_of_entries_behind() {
+    fn removing_deadlines_keeps_the_heap_bounded() {
         let (mut deadlines, mut slots) = (Deadlines::default(), Slab::new());
         for _ in 0..10_000 {
             let key = slots.insert(Deadline::default());

@@ -7,47 +7,25 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use uv_sys::{Errno, Result};
+use uv_sys::{Errno, Interest, Result};
 
 use crate::any_handle::AnyHandle;
-use crate::core::Core;
-use crate::handle::HandleId;
-use crate::proxy::LoopProxy;
-use crate::source::Source;
-
-/// How long [`Loop::run`] runs.
-///
-/// ```
-/// use uv_core::{Loop, Prepare, RunMode};
-///
-/// let event_loop = Loop::new()?;
-/// assert_eq!(event_loop.run(RunMode::Default), Ok(false), "nothing to run for");
-/// let prepare = Prepare::new(&event_loop);
-/// prepare.start(|_| println!("an iteration"))?;
-/// assert_eq!(event_loop.run(RunMode::NoWait), Ok(true), "something is left to run for");
-/// # Ok::<(), uv_core::Errno>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[doc(alias = "uv_run_mode")]
-pub enum RunMode {
-    /// Until nothing is left that keeps the loop alive, or [`Loop::stop`].
-    #[doc(alias = "UV_RUN_DEFAULT")]
-    Default,
-    /// One iteration, which waits for something to happen if it found nothing to do and something keeps the loop alive.
-    #[doc(alias = "UV_RUN_ONCE")]
-    Once,
-    /// One iteration that does not wait. As `Once` it is run also when nothing keeps the loop alive.
-    #[doc(alias = "UV_RUN_NOWAIT")]
-    NoWait,
-}
+use crate::core::{Core, HandleId};
+use crate::handle::{Handle, Source};
+use crate::interest::Changes;
+use crate::iteration::{MAX_UNPOLLED_ITERATIONS, RunMode};
+use crate::phase::Phase;
+use crate::posts::Shared;
+use crate::runnable::Runnable;
 
 /// A single-threaded event loop.
 ///
-/// A clone is another reference to the same loop. Handles refer to it weakly: when the last clone is dropped, every handle
-/// still open is closed, its callbacks are dropped without being called, and later calls on it answer `EBADF`.
+/// A clone is another reference to the same loop. Handles refer to it weakly. When the last clone
+/// is dropped, the loop closes its open handles and drops their callbacks without calling them;
+/// later calls on them return `EBADF`.
 ///
-/// A callback that captures a clone of its loop keeps the loop alive, which may be as long as the loop keeps the callback:
-/// for ever. Callbacks get their handle as an argument, which knows its loop.
+/// A callback that captures a clone of its loop makes a reference cycle: neither is dropped.
+/// Callbacks get their handle as an argument, which returns its loop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,7 +38,7 @@ pub enum RunMode {
 ///         event_loop.stop();
 ///     }
 /// })?;
-/// assert!(event_loop.run(RunMode::Default)?, "the timer is active still");
+/// assert!(event_loop.run(RunMode::Default)?, "the timer is still active");
 /// drop(event_loop);
 /// assert!(timer.is_closing());
 /// # Ok::<(), uv_core::Errno>(())
@@ -68,15 +46,15 @@ pub enum RunMode {
 #[derive(Clone)]
 #[doc(alias = "uv_loop_t")]
 pub struct Loop {
-    core: Rc<Core>,
+    core: Rc<Core<dyn Source>>,
 }
 
 impl Loop {
-    /// A new loop with a poller of its own.
+    /// Makes a loop with a poller of its own.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE` or `ENOMEM` when the poller cannot be made.
+    /// `EMFILE`, `ENFILE` or `ENOMEM` when the kernel refuses a poller.
     #[doc(alias = "uv_loop_init")]
     pub fn new() -> Result<Self> {
         Ok(Self {
@@ -84,23 +62,21 @@ impl Loop {
         })
     }
 
-    pub(crate) fn from_core(core: Rc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn shared(&self) -> Arc<Shared<Self>> {
+        Arc::clone(&self.core.shared)
     }
 
-    pub(crate) fn downgrade(&self) -> Weak<Core> {
-        Rc::downgrade(&self.core)
-    }
-
-    /// Runs callbacks, one iteration after another, and says whether anything is left that keeps the loop alive.
+    /// Runs iterations as `mode` says, and returns whether something still keeps the loop
+    /// [alive](Self::alive).
     ///
-    /// A panic in a callback reaches the caller; the loop can be run again and has lost nothing but that call (and what a
-    /// hook does in every iteration, in this one).
+    /// A panic in a callback reaches the caller. The loop can be run again, and continues with the
+    /// next callback; hooks that the iteration had not reached run in the next one.
     ///
     /// # Errors
     ///
     /// `EDEADLK` inside a callback of this loop; `ESTALE` in a forked child, see
-    /// [`reinit_after_fork`](Self::reinit_after_fork); otherwise what the poller says, which on a working system is nothing.
+    /// [`reinit_after_fork`](Self::reinit_after_fork); otherwise errors of epoll_wait(2), of which
+    /// a working system has none.
     #[doc(alias = "uv_run")]
     pub fn run(&self, mode: RunMode) -> Result<bool> {
         let core = &self.core;
@@ -108,7 +84,7 @@ impl Loop {
         if core.running.replace(true) {
             return Err(Errno::EDEADLK);
         }
-        let _running = Running(core);
+        let _running = RunGuard(core);
         core.shared.wake_up();
         while !core.stopping.get() && (mode != RunMode::Default || core.alive()) {
             core.iterate(self, mode)?;
@@ -119,43 +95,66 @@ impl Loop {
         Ok(core.alive())
     }
 
-    /// Makes [`run`](Self::run) return after the current iteration, or the next `run` at once.
+    /// Makes [`run`](Self::run) return after the current iteration. Outside of `run`, the next one
+    /// returns at once.
     #[doc(alias = "uv_stop")]
     pub fn stop(&self) {
         self.core.stopping.set(true);
     }
 
-    /// Whether there is something to run for: an active and referenced handle, a handle that is closing, a post that has
-    /// not run, or a [`KeepAlive`](crate::KeepAlive).
+    /// Whether something keeps the loop running: an active and referenced handle, a handle that is
+    /// closing, a post that has not run, or a [`KeepAlive`](crate::KeepAlive).
     #[doc(alias = "uv_loop_alive")]
+    #[must_use]
     pub fn alive(&self) -> bool {
         self.core.alive()
     }
 
-    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside [`run`](Self::run) it is read once an
-    /// iteration, or after a wait; outside, at every use. Timers do not count from it but from the call that starts them.
+    /// The loop's clock in nanoseconds: monotonic, from an arbitrary start. Inside
+    /// [`run`](Self::run) it is read once per iteration and after a wait; outside, at every call.
+    /// Timers count from the call that starts them, not from this clock.
     #[doc(alias = "uv_now")]
+    #[must_use]
     pub fn now(&self) -> u64 {
         self.core.now()
     }
 
-    /// Reads the clock anew at its next use, after a callback that took long.
+    /// Reads the clock again at its next use, for instance after a long callback.
     #[doc(alias = "uv_update_time")]
     pub fn update_time(&self) {
         self.core.now.set(None);
     }
 
-    /// The end of this loop that other threads may hold.
-    pub fn proxy(&self) -> LoopProxy {
-        LoopProxy::new(Arc::clone(&self.core.shared))
+    /// How many iterations the loop has begun, the current one included.
+    #[doc(alias = "uv_metrics_info")]
+    #[must_use]
+    #[inline]
+    pub fn iteration_count(&self) -> u64 {
+        self.core.iteration.get()
     }
 
-    /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable before it calls
-    /// [`run`](Self::run) with [`RunMode::NoWait`]; `None` is for ever.
+    /// Makes the loop poll in this iteration if it has not yet, else in the next one, although it
+    /// has [other work](crate#one-iteration). For a handle type that knows that other handles'
+    /// descriptors are ready.
+    #[inline]
+    pub fn force_poll(&self) {
+        self.core.unpolled.set(MAX_UNPOLLED_ITERATIONS);
+    }
+
+    /// Ends the [`Phase::Flush`] of this iteration. Handles that are still scheduled for it keep
+    /// their order, and run in the next iteration before those that are scheduled later. For a
+    /// handle type whose handles share a limit per iteration.
+    #[inline]
+    pub fn end_flush(&self) {
+        self.core.flush_ended.set(true);
+    }
+
+    /// How long another loop may wait for the descriptor of this one ([`AsFd`]) to become readable
+    /// before it calls [`run`](Self::run) with [`RunMode::NoWait`]; `None` for no limit.
     ///
-    /// Ask before each wait: asking also prepares the poller for being waited on, and lets other threads know that they
-    /// must wake the loop. So whoever ends with the loop looks at [`alive`](Self::alive) after asking. The answer is exact
-    /// to the nanosecond; round it up for a coarser wait.
+    /// Call it before each wait: it prepares the poller, and from then on other threads wake the
+    /// loop. An outer loop that ends with this one checks [`alive`](Self::alive) after this call.
+    /// The result is exact to the nanosecond; round it up for a coarser wait.
     ///
     /// # Errors
     ///
@@ -173,7 +172,7 @@ impl Loop {
     ///     if !event_loop.alive() {
     ///         break;
     ///     }
-    ///     // Whatever else the outer loop waits for goes into the list.
+    ///     // The outer loop adds its own descriptors to the list.
     ///     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     ///     poll(&mut [PollFd::new(&event_loop, PollFlags::IN)], timeout.as_ref()).unwrap();
     ///     event_loop.run(RunMode::NoWait)?;
@@ -187,10 +186,11 @@ impl Loop {
         Ok(self.core.prepare_to_wait())
     }
 
-    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds events without waiting for
-    /// them. Due timers and work that is left are not events; [`poll_timeout`](Self::poll_timeout) knows of those.
+    /// Whether the loop's descriptor is readable now: whether the next [`run`](Self::run) finds
+    /// events without waiting. Due timers and other work are not events;
+    /// [`poll_timeout`](Self::poll_timeout) includes those.
     ///
-    /// For an outer loop that reports changes only (edge-triggered): see [Embedding](crate#embedding).
+    /// For an outer loop whose reports are edge-triggered: see [Embedding](crate#embedding).
     ///
     /// # Errors
     ///
@@ -199,67 +199,65 @@ impl Loop {
         self.core.poller.has_events()
     }
 
-    /// Makes the loop usable in a child process after fork(2): it gets a poller of its own, with another descriptor
-    /// ([`AsFd`]), which watches what the parent's watches. In the process that made the loop, nothing happens.
+    /// Makes the loop usable in a child process after fork(2): it gets a poller of its own with the
+    /// same interests, and another descriptor ([`AsFd`]). Has no effect in the process that made
+    /// the loop.
     ///
-    /// Before this call the child shares the poller with its parent, and changes nothing there. It may close handles, drop
-    /// them, and drop the loop: the parent goes on as if nothing had happened. [`run`](Self::run),
-    /// [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a descriptor fail with `ESTALE`. Children are
-    /// recognised that were made by the C library's `fork`.
+    /// Before this call the child shares the poller with its parent, and changes nothing in it. The
+    /// child may close and drop handles and drop the loop without any effect on the parent.
+    /// [`run`](Self::run), [`poll_timeout`](Self::poll_timeout), and calls that begin to watch a
+    /// descriptor return `ESTALE`. The loop recognises children that the C library's `fork` made.
     ///
-    /// Handles, timers and requests that are not complete exist in both processes then. The sockets are shared: of what
-    /// arrives, each datagram goes to whichever process reads it first. Other threads do not exist in the child: a
-    /// [`KeepAlive`](crate::KeepAlive) that one of them held is never dropped there, and a thread that was just posting leaves
-    /// its lock behind. So a process forks best before it makes threads.
+    /// Handles, timers and pending requests then exist in both processes. The sockets are shared:
+    /// each datagram goes to the process that reads it first. Other threads do not exist in the
+    /// child: a [`KeepAlive`](crate::KeepAlive) that one of them held is never dropped there, and a
+    /// thread inside `post` leaves its lock behind. So a process best forks before it starts
+    /// threads.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE` or `ENOMEM` when the poller cannot be made; the loop is then as before. A descriptor that the new
-    /// poller does not accept is reported to its handle
-    /// ([`Source::interest_refused`](crate::Source::interest_refused)).
+    /// `EMFILE`, `ENFILE` or `ENOMEM` when the kernel refuses a poller; the loop is unchanged. A
+    /// descriptor that the new poller refuses is reported to its handle
+    /// ([`Source::interest_refused`]).
     #[doc(alias = "uv_loop_fork")]
     pub fn reinit_after_fork(&self) -> Result<()> {
         self.core.reinit_after_fork()
     }
 
-    /// The source with this name, if it is a `T`, unless it is closed or dropped, or belongs to another loop. One that is
-    /// closing is found until its [`Phase::Closing`](crate::Phase::Closing) turn is over;
-    /// [`Handle::is_closing`](crate::Handle::is_closing) tells. For handle types, which know their own `T`, whose turns nobody
-    /// else then can give; see [`HandleId`]. Others ask for the [`handle`](Self::handle).
+    /// Returns the source with this id, if its type is `T`. `None` if it was closed or dropped, or
+    /// belongs to another loop. A source that [is closing](Handle::is_closing) is found until its
+    /// [`Phase::Closing`] is over.
+    ///
+    /// For handle types, whose `T` is private: other code cannot call its [`Source`] methods. Other
+    /// code uses [`handle`](Self::handle). See [`HandleId`] for an example.
+    #[must_use]
     pub fn source<T: Source>(&self, id: HandleId) -> Option<Rc<T>> {
-        let source: Rc<dyn Any> = self.find(id)?;
+        let source: Rc<dyn Any> = self.core.find(id)?;
         source.downcast().ok()
     }
 
-    /// The handle with this name, unless it is closed or dropped, or belongs to another loop. One that is closing is found
-    /// until its close callback was called.
+    /// Returns the handle with this id. `None` if it was closed or dropped, or belongs to another
+    /// loop. A handle that is closing is found until its close callback was called.
+    #[must_use]
     pub fn handle(&self, id: HandleId) -> Option<AnyHandle> {
-        self.find(id).map(AnyHandle::new)
+        self.core.find(id).map(AnyHandle::new)
     }
 
-    fn find(&self, id: HandleId) -> Option<Rc<dyn Source>> {
-        let slots = self.core.slots.borrow();
-        let slot = slots
-            .get(id.key)
-            .filter(|slot| slot.generation == id.generation)?;
-        slot.source.upgrade()
-    }
-
-    /// Every handle with a slot in this loop, in no order: those that are or were active, have or had a deadline, a hook or
-    /// a descriptor, were asked for their name, or are closing.
+    /// Returns the loop's handles in no particular order.
+    ///
+    /// It omits handles that never were active, never had a deadline, a hook or a descriptor, and
+    /// were never asked for their id.
     #[doc(alias = "uv_walk")]
+    #[must_use]
     pub fn handles(&self) -> Vec<AnyHandle> {
-        self.core
-            .slots
-            .borrow()
-            .iter()
-            .filter_map(|(_, slot)| slot.source.upgrade())
-            .map(AnyHandle::new)
-            .collect()
+        let sources = self.core.sources().into_iter();
+        sources.map(AnyHandle::new).collect()
     }
 
-    /// The one `T` of this loop, made at first use and dropped with the loop: memory that all handles of a kind share, as
-    /// the [`Pool`](crate::Pool) of their queues.
+    /// Returns the loop's value of type `T`, made at first use and dropped with the loop.
+    ///
+    /// It holds memory that all handles of a type share, such as the [`Pool`](crate::Pool) of their
+    /// queues.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -302,13 +300,64 @@ impl fmt::Debug for Loop {
 }
 
 /// Marks the loop as running until it is dropped, by a return or by a panic.
-struct Running<'a>(&'a Core);
+struct RunGuard<'a>(&'a Core<dyn Source>);
 
-impl Drop for Running<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
         self.0.running.set(false);
         self.0.stopping.set(false);
         self.0.now.set(None);
         self.0.shared.wake_up();
+    }
+}
+
+impl Handle {
+    /// Makes the handle part of `this`, inside [`Rc::new_cyclic`].
+    #[must_use]
+    pub fn new(event_loop: &Loop, this: Weak<dyn Source>) -> Self {
+        Self::with_core(Rc::downgrade(&event_loop.core), this)
+    }
+
+    /// The loop; `None` when it was dropped.
+    #[must_use]
+    #[inline]
+    pub fn event_loop(&self) -> Option<Loop> {
+        self.upgrade_core().map(|core| Loop { core })
+    }
+}
+
+impl Runnable for dyn Source {
+    type Loop = Loop;
+
+    fn is_closing(&self) -> bool {
+        self.handle().is_closing()
+    }
+
+    fn begin_phase(&self, phase: Phase) -> bool {
+        self.handle().begin_phase(phase)
+    }
+
+    fn end_closing(&self) {
+        self.handle().end_closing();
+    }
+
+    fn detach(&self) {
+        self.handle().detach();
+    }
+
+    fn reapply_interests(&self, changes: &Changes) {
+        self.handle().reapply_interests(changes);
+    }
+
+    fn on_phase(self: Rc<Self>, phase: Phase) {
+        Source::on_phase(self, phase);
+    }
+
+    fn on_ready(self: Rc<Self>, readiness: Interest) {
+        Source::on_ready(self, readiness);
+    }
+
+    fn interest_refused(self: Rc<Self>, error: Errno) {
+        Source::interest_refused(self, error);
     }
 }

@@ -1,5 +1,6 @@
 //! The life of a handle on its loop: active or not, referenced or not, open, closing or closed.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -10,12 +11,10 @@ use bitflags::bitflags;
 use uv_sys::{Errno, Interest, Result};
 
 use crate::clock;
-use crate::core::Core;
-use crate::event_loop::Loop;
-use crate::hook_list::HookPhase;
-use crate::iteration::MAX_UNPOLLED_ITERATIONS;
-use crate::poll_source::{PollSource, Polled};
-use crate::source::{Phase, Source};
+use crate::core::{Core, HandleId};
+use crate::interest::{Changes, Polled};
+use crate::phase::{HookPhase, Phase};
+use crate::poll_source::PollSource;
 
 bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,71 +26,108 @@ bitflags! {
         const COMPLETIONS = 1 << 4;
         const FLUSH = 1 << 5;
         const DISPATCH = 1 << 6;
-        const REVISIT = 1 << 7;
+        const AFTER_POLL = 1 << 7;
     }
 }
 
-/// Names a handle of one loop from anywhere, also from other threads; see [`Handle::id`], [`Loop::source`] and
-/// [`Loop::handle`].
+/// The type of a handle, as its loop runs it.
+///
+/// A handle type embeds a [`Handle`] and is made with [`Rc::new_cyclic`];
+/// [`on_phase`](Self::on_phase) and [`on_ready`](Self::on_ready) do its work. A panic in one of
+/// them leaves the loop usable: sources that the loop had not reached stay scheduled. A
+/// [`Phase::Closing`] that panicked is repeated, so the source must be able to continue it.
 ///
 /// ```
+/// use std::cell::Cell;
 /// use std::rc::{Rc, Weak};
 /// use uv_core::{Handle, Loop, Phase, RunMode, Source};
 ///
-/// struct Door(Handle);
+/// /// Counts down by one in each iteration.
+/// struct Countdown {
+///     handle: Handle,
+///     left: Cell<u32>,
+/// }
 ///
-/// impl Source for Door {
+/// impl Source for Countdown {
 ///     fn handle(&self) -> &Handle {
-///         &self.0
+///         &self.handle
 ///     }
-///     fn on_phase(self: Rc<Self>, _: Phase) {}
+///
+///     fn on_phase(self: Rc<Self>, phase: Phase) {
+///         if phase == Phase::Dispatch {
+///             self.left.set(self.left.get() - 1);
+///             if self.left.get() > 0 {
+///                 self.handle.schedule(Phase::Dispatch);
+///             } else {
+///                 self.handle.set_active(false);
+///             }
+///         }
+///     }
 /// }
 ///
 /// let event_loop = Loop::new()?;
-/// let door = Rc::new_cyclic(|this: &Weak<Door>| Door(Handle::new(&event_loop, this.clone())));
-/// let (proxy, id) = (event_loop.proxy(), door.0.id()?);
-/// let thread = std::thread::spawn(move || {
-///     // `None` if the door is closed or dropped by the time.
-///     proxy.post(move |event_loop| {
-///         if let Some(door) = event_loop.source::<Door>(id) {
-///             // One that is closing is found, too, and answers `EBADF`.
-///             let _ = door.0.close();
-///         }
-///     })
+/// let countdown = Rc::new_cyclic(|this: &Weak<Countdown>| Countdown {
+///     handle: Handle::new(&event_loop, this.clone()),
+///     left: Cell::new(10),
 /// });
-/// thread.join().unwrap()?;
-/// event_loop.run(RunMode::Default)?;
-/// assert!(door.0.is_closing());
+/// countdown.handle.set_active(true);
+/// countdown.handle.schedule(Phase::Dispatch);
+/// assert!(!event_loop.run(RunMode::Default)?);
+/// assert_eq!(countdown.left.get(), 0);
 /// # Ok::<(), uv_core::Errno>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct HandleId {
-    pub(crate) key: usize,
-    pub(crate) generation: u64,
+pub trait Source: Any {
+    /// The embedded handle.
+    fn handle(&self) -> &Handle;
+
+    /// Called when a descriptor registered with [`Handle::register`] is ready for `readiness`. A
+    /// handle with several descriptors tries each of them.
+    ///
+    /// Reports are level-triggered: every poll repeats them while the descriptor is ready, and the
+    /// loop does not wait. An error or a hang-up is reported as both readable and writable,
+    /// whatever the interest is. A report may be out of date.
+    fn on_ready(self: Rc<Self>, readiness: Interest) {
+        let _ = readiness;
+    }
+
+    /// Called when the poller refuses to watch a descriptor of this handle, after the dispatch of
+    /// an iteration.
+    ///
+    /// `ENOMEM`, or `ENOSPC` at the system's limit of watches (`fs.epoll.max_user_watches`): the
+    /// poller has refused for a quarter of a second, and the loop continues to try. Any other
+    /// error: the loop has given up, and the interest is the one before the change. Until the watch
+    /// begins, [`on_ready`](Self::on_ready) is not called for it. A handle type that registers
+    /// descriptors reports the error to its user.
+    fn interest_refused(self: Rc<Self>, error: Errno) {
+        let _ = error;
+    }
+
+    /// Called in a phase that the handle requested, when it is closed, and when its loop is
+    /// dropped.
+    fn on_phase(self: Rc<Self>, phase: Phase);
 }
 
-/// The part of a handle that the loop knows, embedded in every [`Source`].
+/// The part of a handle that its loop manages, embedded in every [`Source`].
 ///
-/// A handle is *active* while it waits for something (a started timer, a receiving socket, an accepted send). The loop
-/// keeps active handles alive, and runs while there is one that is also *referenced*, which all are at first. An inactive
-/// handle lives as long as somebody holds it. All methods are for the loop's own thread; none of them calls back. See
-/// [`Source`] for an example.
+/// A handle is *active* while it waits for something: a started timer, a receiving socket, an
+/// accepted send. The loop keeps active handles alive, and runs while one of them is also
+/// *referenced*, as all are at first. An inactive handle lives as long as a reference to it is
+/// held. All methods are for the loop's own thread, and none of them calls back. Once the loop was
+/// dropped, they behave as on a closed handle.
 pub struct Handle {
-    core: Weak<Core>,
+    core: Weak<Core<dyn Source>>,
     this: Weak<dyn Source>,
-    /// The handle's slot in the loop, from its first need of one.
+    /// The handle's slot in the loop, made at first use.
     id: Cell<Option<HandleId>>,
     flags: Cell<Flags>,
     hook: Cell<Option<HookPhase>>,
-    /// What is registered and still exists.
     polled: RefCell<Vec<Weak<Polled>>>,
 }
 
 impl Handle {
-    /// The handle part of `this`, which is being made with [`Rc::new_cyclic`].
-    pub fn new(event_loop: &Loop, this: Weak<dyn Source>) -> Self {
+    pub(crate) fn with_core(core: Weak<Core<dyn Source>>, this: Weak<dyn Source>) -> Self {
         Self {
-            core: event_loop.downgrade(),
+            core,
             this,
             id: Cell::new(None),
             flags: Cell::new(Flags::empty()),
@@ -100,31 +136,30 @@ impl Handle {
         }
     }
 
-    /// The loop, or `None` when it is gone.
-    pub fn event_loop(&self) -> Option<Loop> {
-        self.core.upgrade().map(Loop::from_core)
+    pub(crate) fn upgrade_core(&self) -> Option<Rc<Core<dyn Source>>> {
+        self.core.upgrade()
     }
 
-    /// A name for this handle that threads may carry, good until the handle is dropped, or closed and its
-    /// [`Phase::Closing`] turn over: it names a closing handle, too.
+    /// Returns a name for this handle that other threads may hold. It is valid until the handle is
+    /// dropped, or until its [`Phase::Closing`] is over.
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closed, with that turn over, or its loop is gone.
+    /// `EBADF` when the handle's closing phase is over, or its loop was dropped.
     pub fn id(&self) -> Result<HandleId> {
         let core = self.core()?;
         Ok(self.slot(&core))
     }
 
     #[inline]
-    fn core(&self) -> Result<Rc<Core>> {
+    fn core(&self) -> Result<Rc<Core<dyn Source>>> {
         if self.flags().contains(Flags::CLOSED) {
             return Err(Errno::EBADF);
         }
         self.core.upgrade().ok_or(Errno::EBADF)
     }
 
-    fn slot(&self, core: &Core) -> HandleId {
+    fn slot(&self, core: &Core<dyn Source>) -> HandleId {
         self.id.get().unwrap_or_else(|| {
             let id = core.insert(&self.this);
             self.id.set(Some(id));
@@ -137,8 +172,9 @@ impl Handle {
         self.flags.get()
     }
 
+    /// Sets or clears a flag, and returns whether it was set.
     #[inline]
-    fn with(&self, flag: Flags, on: bool) -> bool {
+    fn replace_flag(&self, flag: Flags, on: bool) -> bool {
         let mut flags = self.flags();
         let was = flags.contains(flag);
         flags.set(flag, on);
@@ -148,28 +184,29 @@ impl Handle {
 
     /// Whether the handle waits for something.
     #[doc(alias = "uv_is_active")]
+    #[must_use]
     #[inline]
     pub fn is_active(&self) -> bool {
         self.flags().contains(Flags::ACTIVE)
     }
 
-    /// Says that the handle waits for something, or no longer does. Nothing happens on a closing handle, and none on one
-    /// that is being made or dropped: the loop could not hold it.
+    /// Marks the handle as waiting for something, or as inactive. Has no effect on a handle that is
+    /// closing, being made or being dropped, which the loop could not keep alive.
     #[inline]
     pub fn set_active(&self, active: bool) {
         if self.is_active() != active {
-            self.turn_active(active);
+            self.change_active(active);
         }
     }
 
-    fn turn_active(&self, active: bool) {
+    fn change_active(&self, active: bool) {
         if self.is_closing() {
             return;
         }
         let (Ok(core), Some(this)) = (self.core(), self.this.upgrade()) else {
             return;
         };
-        self.with(Flags::ACTIVE, active);
+        self.replace_flag(Flags::ACTIVE, active);
         if self.has_ref() {
             core.count_live(active);
         }
@@ -178,32 +215,34 @@ impl Handle {
 
     /// Whether the handle keeps the loop running while it is active.
     #[doc(alias = "uv_has_ref")]
+    #[must_use]
     #[inline]
     pub fn has_ref(&self) -> bool {
         !self.flags().contains(Flags::UNREFERENCED)
     }
 
-    /// Lets the handle keep the loop running while it is active, or not.
+    /// Sets whether the handle keeps the loop running while it is active.
     #[doc(alias = "uv_ref")]
     #[doc(alias = "uv_unref")]
     pub fn set_ref(&self, referenced: bool) {
         if self.has_ref() == referenced {
             return;
         }
-        self.with(Flags::UNREFERENCED, !referenced);
+        self.replace_flag(Flags::UNREFERENCED, !referenced);
         if let (true, false, Ok(core)) = (self.is_active(), self.is_closing(), self.core()) {
             core.count_live(referenced);
         }
     }
 
-    /// Whether [`close`](Self::close) was called, or the loop is gone.
+    /// Whether [`close`](Self::close) was called, or the loop was dropped.
     #[doc(alias = "uv_is_closing")]
+    #[must_use]
     #[inline]
     pub fn is_closing(&self) -> bool {
         self.flags().intersects(Flags::CLOSING | Flags::CLOSED) || self.core.strong_count() == 0
     }
 
-    /// Whether the handle can still be used.
+    /// Returns an error unless the handle is open.
     ///
     /// # Errors
     ///
@@ -217,137 +256,120 @@ impl Handle {
         }
     }
 
-    /// Closes the handle: it gets its [`Phase::Closing`] turn at the end of an iteration, and nothing else from now on. The
-    /// loop keeps it alive until then, and polls its descriptors no longer.
+    /// Closes the handle. [`Phase::Closing`] runs at the end of an iteration, and no other phase
+    /// from now on. The loop keeps the handle alive until then, and no longer polls its
+    /// descriptors.
     ///
-    /// Anybody who walks over the loop's handles can do that ([`AnyHandle::close`](crate::AnyHandle::close)), past the type's
-    /// own `close`. So a handle type completes its requests in the turn, whatever its own `close` did before.
+    /// Any walk over the loop's handles can close one
+    /// ([`AnyHandle::close`](crate::AnyHandle::close)), without the `close` method of its type. So
+    /// a handle type completes its requests in that phase.
     ///
     /// # Errors
     ///
-    /// `EBADF` when it is closing already, or its loop is gone.
+    /// `EBADF` when it is closing already, or its loop was dropped.
     #[doc(alias = "uv_close")]
     pub fn close(&self) -> Result<()> {
         self.check_open()?;
         let core = self.core()?;
         let this = self.this.upgrade().ok_or(Errno::EBADF)?;
-        // With a slot the loop finds the handle if it goes before the turn.
+        // The slot lets the loop find the handle if the loop is dropped before the closing phase.
         self.slot(&core);
         self.clear_deadline();
         self.clear_hook();
         self.set_active(false);
-        self.silence();
-        self.with(Flags::CLOSING, true);
+        self.close_polled();
+        self.replace_flag(Flags::CLOSING, true);
         core.close(this);
         Ok(())
     }
 
-    pub(crate) fn closed(&self) {
-        self.with(Flags::CLOSED, true);
+    pub(crate) fn end_closing(&self) {
+        self.replace_flag(Flags::CLOSED, true);
         self.release();
     }
 
-    /// The loop is gone.
-    pub(crate) fn abandon(&self) {
-        self.with(Flags::ACTIVE, false);
-        self.with(Flags::CLOSED, true);
+    /// The loop was dropped.
+    pub(crate) fn detach(&self) {
+        self.replace_flag(Flags::ACTIVE, false);
+        self.replace_flag(Flags::CLOSED, true);
     }
 
     fn release(&self) {
-        self.silence();
+        self.close_polled();
         if let (Some(id), Some(core)) = (self.id.take(), self.core.upgrade()) {
             core.remove(id);
         }
     }
 
-    /// Ends the reports for good, also of descriptors that somebody keeps open: nobody would take care of them, so that they
-    /// would keep the loop from waiting, and they would go to whoever gets the slot next.
-    fn silence(&self) {
+    /// Ends all reports, also of descriptors whose [`PollSource`] is held. Such reports would keep
+    /// the loop from waiting, and reach the next handle with this slot.
+    fn close_polled(&self) {
         for polled in self.polled.take() {
             if let Some(polled) = polled.upgrade() {
-                polled.silence();
+                polled.close();
             }
         }
     }
 
-    /// Has the poller told of all that the handle's descriptors are to be watched for.
-    pub(crate) fn reconsider_interests(&self, core: &Core) {
+    pub(crate) fn reapply_interests(&self, changes: &Changes) {
         let polled = self.polled.borrow();
         for polled in polled.iter().filter_map(Weak::upgrade) {
-            polled.reconsider(core);
+            polled.reapply(changes);
         }
     }
 
-    /// Asks for a turn in the `Completions`, `Flush`, `Dispatch` or `Revisit` phase; asking twice before the turn is asking
-    /// once. Other phases cannot be asked for, and closing handles get no such turns. To ask neither keeps the handle alive
-    /// nor makes it active.
+    /// Schedules the handle once for [`Completions`](Phase::Completions), [`Flush`](Phase::Flush),
+    /// [`Dispatch`](Phase::Dispatch) or [`AfterPoll`](Phase::AfterPoll). Has no effect with other
+    /// phases, on a handle that is scheduled for the phase already, or on one that is closing. A
+    /// schedule neither keeps the handle alive nor makes it active.
     #[inline]
     pub fn schedule(&self, phase: Phase) {
         let Some(flag) = flag(phase) else { return };
         if !self.flags().intersects(flag | Flags::CLOSING) {
-            self.schedule_anew(phase, flag);
+            self.schedule_flag(phase, flag);
         }
     }
 
-    fn schedule_anew(&self, phase: Phase, flag: Flags) {
+    fn schedule_flag(&self, phase: Phase, flag: Flags) {
         if let Ok(core) = self.core() {
-            self.with(flag, true);
+            self.replace_flag(flag, true);
             core.schedule(phase, self.this.clone());
         }
     }
 
-    /// Ends the `Flush` phase of this iteration: handles that still wait for their turn in it have it in the next one, before
-    /// those that ask later. For a handle that shares with others what may be done in one iteration.
-    pub fn end_flush(&self) {
-        if let Ok(core) = self.core() {
-            core.flush_over.set(true);
-        }
-    }
-
-    /// Lets the loop ask its poller when it next could, though it has work that it can see without asking: in this iteration, if
-    /// that has not come to it yet.
-    pub fn ask_poller(&self) {
-        if let Ok(core) = self.core() {
-            core.unpolled.set(MAX_UNPOLLED_ITERATIONS);
-        }
-    }
-
-    /// The number of the iteration that the loop is in or was in last, from 1 on; 0 without a loop.
-    pub fn iteration(&self) -> u64 {
-        self.core().map_or(0, |core| core.iteration.get())
-    }
-
-    /// Whether a turn in this phase was asked for and has not come yet.
+    /// Whether the handle is scheduled for `phase`.
+    #[must_use]
     #[inline]
     pub fn is_scheduled(&self, phase: Phase) -> bool {
         flag(phase).is_some_and(|flag| self.flags().contains(flag))
     }
 
-    /// The turn begins: the next [`schedule`](Self::schedule) asks for another one. `false` when it is not due any more.
-    pub(crate) fn begin_turn(&self, phase: Phase) -> bool {
-        flag(phase).is_some_and(|flag| self.with(flag, false)) && !self.is_closing()
+    /// Clears the schedule for `phase`, and returns whether the handle is to run in it.
+    pub(crate) fn begin_phase(&self, phase: Phase) -> bool {
+        flag(phase).is_some_and(|flag| self.replace_flag(flag, false)) && !self.is_closing()
     }
 
-    /// Asks for a [`Phase::Deadline`] turn when `timeout` has passed since this call, in the place of the one asked for
-    /// before: never earlier. The system's clock is read in the call, because the [loop's](Loop::now) may be as old as the
-    /// iteration. Otherwise as [`set_deadline`](Self::set_deadline).
+    /// Schedules [`Phase::Deadline`] for when `timeout` has passed since this call, never earlier,
+    /// and replaces the deadline before. The call reads the system's clock, because the
+    /// [loop's](crate::Loop::now) may be as old as the iteration. Otherwise as
+    /// [`set_deadline`](Self::set_deadline).
     pub fn set_timeout(&self, timeout: Duration) {
         self.set_deadline(clock::now().saturating_add(clock::nanos(timeout)));
     }
 
-    /// Asks for a [`Phase::Deadline`] turn when the loop's clock reaches `due` nanoseconds, in the place of the one asked
-    /// for before. Among deadlines due at the same time, the one set first comes first. It alone does not make the handle
-    /// active.
+    /// Schedules [`Phase::Deadline`] for when the loop's clock reaches `due` nanoseconds, and
+    /// replaces the deadline before. Among deadlines due at the same time, the one set first runs
+    /// first. A deadline does not make the handle active.
     ///
-    /// For moments that are known: [`Loop::now`] plus a duration may be over, as that clock stands still in an iteration. For
-    /// durations there is [`set_timeout`](Self::set_timeout).
+    /// A duration belongs in [`set_timeout`](Self::set_timeout): [`Loop::now`](crate::Loop::now)
+    /// stands still in an iteration, so the sum of both may have passed already.
     pub fn set_deadline(&self, due: u64) {
         if let (false, Ok(core)) = (self.is_closing(), self.core()) {
             core.set_deadline(self.slot(&core), due);
         }
     }
 
-    /// Takes back what [`set_deadline`](Self::set_deadline) asked for.
+    /// Clears the deadline.
     pub fn clear_deadline(&self) {
         if let (Some(id), Ok(core)) = (self.id.get(), self.core()) {
             core.clear_deadline(id);
@@ -355,12 +377,14 @@ impl Handle {
     }
 
     /// When the deadline is due, in nanoseconds on the loop's clock.
+    #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         self.core().ok()?.deadline(self.id.get()?)
     }
 
-    /// Asks for a [`Phase::Hook`] turn in every iteration, in the given place, until [`clear_hook`](Self::clear_hook). A
-    /// handle has one such turn at most: another place takes the place of the one before. The loop keeps the handle alive.
+    /// Schedules [`Phase::Hook`] in every iteration, at the given place, until
+    /// [`clear_hook`](Self::clear_hook). A handle has at most one hook, and a new place replaces
+    /// the one before. The loop keeps a handle with a hook alive.
     pub fn set_hook(&self, place: HookPhase) {
         if self.hook.get() == Some(place) || self.is_closing() {
             return;
@@ -373,21 +397,22 @@ impl Handle {
         }
     }
 
-    /// Ends the turns asked for with [`set_hook`](Self::set_hook).
+    /// Removes the hook.
     pub fn clear_hook(&self) {
         if let (Some(place), Ok(core)) = (self.hook.take(), self.core()) {
             core.hooks(place).remove(&self.this);
         }
     }
 
-    /// Gives a descriptor to the loop's poller, which keeps it until the answer is dropped. At first it waits for nothing
-    /// and costs nothing. Read and write through the answer, which is [`AsFd`](std::os::fd::AsFd): a copy of the descriptor
-    /// would be a second one for each handle.
+    /// Registers a descriptor with the loop's poller, which owns it until the [`PollSource`] is
+    /// dropped. Its interest is [`Interest::NONE`] at first. Read and write through the
+    /// `PollSource`, which is [`AsFd`](std::os::fd::AsFd); a duplicate would cost each handle a
+    /// second descriptor.
     ///
     /// # Errors
     ///
-    /// With the descriptor, untouched: `EBADF` when the handle is closing or its loop is gone; those of
-    /// [`Poller::register`](uv_sys::Poller::register) otherwise.
+    /// Every error returns the descriptor, unchanged. `EBADF` when the handle is closing or its
+    /// loop was dropped; those of [`Poller::register`](uv_sys::Poller::register) otherwise.
     pub fn register(&self, fd: OwnedFd) -> std::result::Result<PollSource, (Errno, OwnedFd)> {
         let core = match self.check_open().and_then(|()| self.core()) {
             Ok(core) => core,
@@ -395,7 +420,7 @@ impl Handle {
         };
         let id = self.slot(&core);
         let registration = core.poller.register(fd, id.key, Interest::NONE)?;
-        let polled = Polled::new(registration, self.core.clone());
+        let polled = Polled::new(registration, &core.changes);
         let mut known = self.polled.borrow_mut();
         known.retain(|polled| polled.strong_count() > 0);
         known.push(Rc::downgrade(&polled));
@@ -409,7 +434,7 @@ fn flag(phase: Phase) -> Option<Flags> {
         Phase::Completions => Some(Flags::COMPLETIONS),
         Phase::Flush => Some(Flags::FLUSH),
         Phase::Dispatch => Some(Flags::DISPATCH),
-        Phase::Speculative => Some(Flags::REVISIT),
+        Phase::AfterPoll => Some(Flags::AFTER_POLL),
         _ => None,
     }
 }

@@ -2,109 +2,127 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use uv_sys::Result;
 
 use crate::callback::{Callback, CloseCallback};
 use crate::event_loop::Loop;
-use crate::handle::Handle;
-use crate::hook_list::HookPhase;
+use crate::handle::{Handle, Source};
 use crate::methods::simple_handle;
-use crate::source::{Phase, Source};
+use crate::phase::{HookPhase, Phase};
+
+/// What the three types share. `H` is the type that callbacks get.
+struct Inner<H> {
+    handle: Handle,
+    started: Cell<bool>,
+    callback: Callback<dyn FnMut(&H)>,
+    close_callback: CloseCallback<H>,
+}
+
+trait Hook: Sized + 'static {
+    fn from_inner(inner: Rc<Inner<Self>>) -> Self;
+}
+
+impl<H: Hook> Inner<H> {
+    fn new(event_loop: &Loop) -> Rc<Self> {
+        Rc::new_cyclic(|this: &Weak<Self>| Self {
+            handle: Handle::new(event_loop, this.clone()),
+            started: Cell::new(false),
+            callback: Callback::new(),
+            close_callback: RefCell::new(None),
+        })
+    }
+
+    fn start(&self, place: HookPhase, callback: Box<dyn FnMut(&H)>) -> Result<()> {
+        self.handle.check_open()?;
+        if !self.started.replace(true) {
+            self.callback.set(callback);
+            self.handle.set_hook(place);
+            self.handle.set_active(true);
+        }
+        Ok(())
+    }
+
+    fn stop(&self) {
+        self.started.set(false);
+        self.handle.clear_hook();
+        self.handle.set_active(false);
+        self.callback.clear();
+    }
+}
+
+impl<H: Hook> Source for Inner<H> {
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn on_phase(self: Rc<Self>, phase: Phase) {
+        match phase {
+            Phase::Hook => {
+                let hook = H::from_inner(Rc::clone(&self));
+                self.callback.call(|callback| callback(&hook));
+            }
+            Phase::Closing => {
+                self.stop();
+                let callback = self.close_callback.take();
+                if let Some(callback) = callback {
+                    callback(&H::from_inner(self));
+                }
+            }
+            Phase::LoopDropped => {
+                self.stop();
+                drop(self.close_callback.take());
+            }
+            Phase::Deadline
+            | Phase::Completions
+            | Phase::Flush
+            | Phase::Dispatch
+            | Phase::AfterPoll => {}
+        }
+    }
+}
 
 macro_rules! hook {
-    ($(#[$doc:meta])* $name:ident, $module:ident, $noun:literal) => {
+    ($(#[$doc:meta])* $name:ident, $noun:literal) => {
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name {
-            inner: Rc<$module::Inner>,
+            inner: Rc<Inner<Self>>,
         }
 
-        mod $module {
-            use super::*;
-
-            pub(super) struct Inner {
-                pub(super) handle: Handle,
-                pub(super) started: Cell<bool>,
-                pub(super) callback: Callback<dyn FnMut(&$name)>,
-                pub(super) close_callback: CloseCallback<$name>,
-            }
-
-            impl Source for Inner {
-                fn handle(&self) -> &Handle {
-                    &self.handle
-                }
-
-                fn on_phase(self: Rc<Self>, phase: Phase) {
-                    let hook = $name { inner: self };
-                    match phase {
-                        Phase::Hook => hook.inner.callback.call(|callback| callback(&hook)),
-                        Phase::Closing => {
-                            hook.end();
-                            let callback = hook.inner.close_callback.take();
-                            if let Some(callback) = callback {
-                                callback(&hook);
-                            }
-                        }
-                        Phase::LoopDropped => {
-                            hook.end();
-                            drop(hook.inner.close_callback.take());
-                        }
-                        Phase::Deadline
-                        | Phase::Completions
-                        | Phase::Flush
-                        | Phase::Dispatch
-                        | Phase::Speculative => {}
-                    }
-                }
+        impl Hook for $name {
+            fn from_inner(inner: Rc<Inner<Self>>) -> Self {
+                Self { inner }
             }
         }
 
         impl $name {
-            #[doc = concat!("A", $noun, " hook that is not started.")]
+            #[doc = concat!("Makes a", $noun, " hook that is not started.")]
+            #[must_use]
             pub fn new(event_loop: &Loop) -> Self {
-                let inner = Rc::new_cyclic(|this: &std::rc::Weak<$module::Inner>| $module::Inner {
-                    handle: Handle::new(event_loop, this.clone()),
-                    started: Cell::new(false),
-                    callback: Callback::new(),
-                    close_callback: RefCell::new(None),
-                });
-                Self { inner }
+                Self { inner: Inner::new(event_loop) }
             }
 
-            /// Calls `callback` once in every iteration from now on. On a hook that is started, nothing happens.
+            /// Calls `callback` once in every iteration from now on. Has no effect on a started
+            /// hook.
             ///
             /// # Errors
             ///
-            /// `EBADF` when the hook is closed or its loop is gone.
+            /// `EBADF` when the hook is closed or its loop was dropped.
             pub fn start(&self, callback: impl FnMut(&Self) + 'static) -> Result<()> {
-                let handle = &self.inner.handle;
-                handle.check_open()?;
-                if !self.inner.started.replace(true) {
-                    self.inner.callback.set(Box::new(callback));
-                    handle.set_hook(HookPhase::$name);
-                    handle.set_active(true);
-                }
-                Ok(())
+                self.inner.start(HookPhase::$name, Box::new(callback))
             }
 
-            /// Ends the calls, and drops the callback.
+            /// Stops the hook, and drops its callback.
             ///
             /// # Errors
             ///
-            /// `EBADF` when the hook is closed or its loop is gone.
+            /// `EBADF` when the hook is closed or its loop was dropped.
             pub fn stop(&self) -> Result<()> {
                 self.inner.handle.check_open()?;
-                self.end();
+                self.inner.stop();
                 Ok(())
-            }
-
-            fn end(&self) {
-                self.inner.started.set(false);
-                self.inner.handle.clear_hook();
-                self.inner.handle.set_active(false);
-                self.inner.callback.clear();
             }
         }
 
@@ -113,7 +131,8 @@ macro_rules! hook {
 }
 
 hook! {
-    /// Runs in every iteration, and keeps the loop from waiting while it is started: work for when there is nothing else.
+    /// Runs in every iteration, and keeps the loop from waiting while it is started: for background
+    /// work in small pieces.
     ///
     /// ```
     /// use uv_core::{Idle, Loop, RunMode};
@@ -129,29 +148,29 @@ hook! {
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     #[doc(alias = "uv_idle_t")]
-    Idle, idle, "n idle"
+    Idle, "n idle"
 }
 
 hook! {
-    /// Runs in every iteration before queued sends go out and the loop polls.
+    /// Runs in every iteration before queued sends are flushed and the loop polls.
     ///
     /// ```
     /// use uv_core::{Loop, Prepare, RunMode};
     ///
     /// let event_loop = Loop::new()?;
     /// let prepare = Prepare::new(&event_loop);
-    /// prepare.start(|_| println!("the loop is about to wait"))?;
-    /// // To look on is no reason to run.
+    /// prepare.start(|_| println!("the loop is about to poll"))?;
+    /// // An unreferenced hook does not keep the loop running.
     /// prepare.unreference();
     /// assert!(!event_loop.run(RunMode::Default)?);
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     #[doc(alias = "uv_prepare_t")]
-    Prepare, prepare, " prepare"
+    Prepare, " prepare"
 }
 
 hook! {
-    /// Runs in every iteration after what the poll reported was dispatched.
+    /// Runs in every iteration after ready handles were dispatched.
     ///
     /// ```
     /// use uv_core::{Check, Loop, RunMode};
@@ -159,12 +178,12 @@ hook! {
     /// let event_loop = Loop::new()?;
     /// let check = Check::new(&event_loop);
     /// check.start(|check| {
-    ///     println!("this is the end of the iteration, but for closing");
+    ///     println!("only the closing phase follows");
     ///     check.close(|_| println!("closed")).unwrap();
     /// })?;
     /// assert!(!event_loop.run(RunMode::NoWait)?);
     /// # Ok::<(), uv_core::Errno>(())
     /// ```
     #[doc(alias = "uv_check_t")]
-    Check, check, " check"
+    Check, " check"
 }

@@ -1,9 +1,10 @@
-//! A small single-threaded event loop to write handles on: polling, timers, hooks, a request queue, posts from other
-//! threads, and the life of a handle from first use to close. It knows nothing of UDP.
+//! A small single-threaded event loop for writing handle types: polling, timers, hooks, a request
+//! queue, posts from other threads, and the life of a handle from first use to close. It knows
+//! nothing of UDP.
 //!
-//! The surprise first: **a callback never runs inside a call that you make**. Not from `start`, not from `close`. All
-//! callbacks run from [`Loop::run`], one after another, so user code is never re-entered; and `run` inside a callback is an
-//! error (`EDEADLK`), not a hang.
+//! The surprise first: **a callback never runs inside a call that you make**, neither `start` nor
+//! `close`. [`Loop::run`] runs all callbacks, one after another, so user code is never re-entered.
+//! Calling `run` inside a callback returns `EDEADLK`.
 //!
 //! ```
 //! use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -23,45 +24,63 @@
 //!
 //! # One iteration
 //!
-//! The order is a promise:
+//! The order of the phases is a promise:
 //!
 //! ```text
-//!   ┌─▶ clock          read at its first use in the iteration
-//!   │   timers         deadlines that are due, in due order, ties in start order
-//!   │   completions    callbacks of requests that are done
-//!   │   posts          closures from other threads (LoopProxy)
-//!   │   idle, prepare  hooks
-//!   │   flush          what was queued since goes out together
-//!   │   poll           waits if there is nothing to do; left out while there is (see below)
-//!   │   dispatch       handles that are ready
-//!   │   check          hooks
-//!   └── closing        close callbacks
+//!          ┌───────────────────────────────────────────────────────────────────────────┐
+//!    ┌────▶│ timers       due deadlines, in due order; equal ones in start order       │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ completions  callbacks of completed requests                              │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ posts        closures from other threads (LoopProxy)                      │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ hooks        idle, then prepare                                           │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ flush        operations queued in this iteration, together                │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ poll         waits for events if there is no other work                   │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ dispatch     ready handles, AfterPoll, then Dispatch                      │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    │     │ hooks        check                                                        │
+//!    │     ├───────────────────────────────────────────────────────────────────────────┤
+//!    └─────│ closing      close callbacks                                              │
+//!          └───────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Asking the poller costs as much as a datagram, so under [`RunMode::Default`] the loop does not ask while it has work it
-//! can see without asking, for [`MAX_UNPOLLED_ITERATIONS`] iterations at most: handles that only the poller knows of keep
-//! their turn. It asks more often while sends are flushed, at once where a handle says so ([`Handle::ask_poller`]), and beside an
-//! idle hook, whose work may be long, every time.
+//! [`Phase`] names the phases in which a handle can run. The clock ([`Loop::now`]) is read once per
+//! iteration, at its first use.
 //!
-//! # Writing a handle
+//! A poll costs as much as a datagram. Under [`RunMode::Default`] the loop therefore skips it while
+//! it has other work, in at most [`MAX_UNPOLLED_ITERATIONS`] iterations in a row, so handles that
+//! only the poller reports do not starve. It polls more often while handles flush, at once after
+//! [`Loop::force_poll`], and in every iteration with an idle hook, whose work may take long.
 //!
-//! A handle type holds an [`Rc`](std::rc::Rc) of a struct that embeds a [`Handle`] and implements [`Source`];
-//! `examples/unix_datagram.rs` is one in some 150 lines. The handle asks for turns ([`Handle::schedule`],
-//! [`Handle::set_deadline`], [`Handle::register`]), says when it is active, and keeps accepted operations in a
-//! [`RequestQueue`]; [`handle_methods!`] gives it the methods that all handles have. Ownership is one rule: an active handle
-//! is kept alive by its loop, an inactive one by its holders.
+//! # Writing a handle type
+//!
+//! A handle type holds an [`Rc`](std::rc::Rc) of a struct that embeds a [`Handle`] and implements
+//! [`Source`]; `examples/unix_datagram.rs` is one in about 150 lines. Four parts of the crate serve
+//! it:
+//!
+//! - [`Handle::schedule`], [`Handle::set_deadline`], [`Handle::set_hook`] and [`Handle::register`]
+//!   request the phases and reports in which it runs.
+//! - [`Handle::set_active`] keeps it and the loop alive while it waits for something. The loop owns
+//!   active handles; the user owns inactive ones.
+//! - A [`RequestQueue`] keeps accepted operations until their callbacks are called.
+//! - [`handle_methods!`] gives the type the methods that all handles have.
 //!
 //! # Embedding
 //!
-//! A loop can be driven from another one: wait until its descriptor ([`AsFd`](std::os::fd::AsFd)) is readable, for as long
-//! as [`Loop::poll_timeout`] says, then call [`Loop::run`] with [`RunMode::NoWait`]. An example with poll(2) is there.
+//! Another event loop can drive a loop. It waits until the loop's descriptor
+//! ([`AsFd`](std::os::fd::AsFd)) is readable, at most for [`Loop::poll_timeout`], then calls
+//! [`Loop::run`] with [`RunMode::NoWait`]. `poll_timeout` has an example with poll(2).
 //!
-//! Without an active handle there is nothing to run for: whoever waits for [`Loop::alive`] to end ends at once then. A
-//! [`KeepAlive`] keeps such a loop alive for what others will post.
+//! An outer loop that ends when [`Loop::alive`] is false ends at once without an active handle. A
+//! [`KeepAlive`] keeps the loop alive for later posts.
 //!
-//! A reactor that reports changes only (edge-triggered) does not report again what a `run` left undone, because its
-//! descriptor stays readable. So forget that the descriptor is readable only when [`Loop::has_events`] says so after a `run`.
-//! With tokio:
+//! With an edge-triggered reactor the descriptor may stay readable after a `run`, which is then not
+//! reported again. So clear the reactor's readiness only when [`Loop::has_events`] returns `false`
+//! after a `run`. With tokio:
 //!
 //! ```
 //! use std::os::fd::AsFd;
@@ -88,7 +107,7 @@
 //!         if let Some(readable) = readable
 //!             && !event_loop.has_events()?
 //!         {
-//!             // What came since is another change, and not forgotten.
+//!             // Later events are a new edge, which tokio does not clear.
 //!             readable?.clear_ready();
 //!         }
 //!     }
@@ -103,8 +122,8 @@
 //!
 //! # After fork(2)
 //!
-//! A child process shares the loop's poller with its parent. It may close and drop what it inherited, and the parent goes on
-//! undisturbed; to run the loop it calls [`Loop::reinit_after_fork`].
+//! A child process shares the loop's poller with its parent. It may close and drop inherited
+//! handles without an effect on the parent. To run the loop it calls [`Loop::reinit_after_fork`].
 
 #![forbid(unsafe_code)]
 
@@ -115,7 +134,6 @@ struct Readme;
 
 mod any_handle;
 mod callback;
-mod changes;
 mod clock;
 mod core;
 mod deadlines;
@@ -123,24 +141,28 @@ mod event_loop;
 mod handle;
 mod hook_list;
 mod hooks;
+mod interest;
 mod iteration;
 mod methods;
+mod phase;
 mod poll_source;
+mod posts;
 mod proxy;
 mod queue;
-mod source;
+mod runnable;
 mod timer;
 
 pub use any_handle::AnyHandle;
 pub use callback::Callback;
-pub use event_loop::{Loop, RunMode};
-pub use handle::{Handle, HandleId};
-pub use hook_list::HookPhase;
+pub use core::HandleId;
+pub use event_loop::Loop;
+pub use handle::{Handle, Source};
+
 pub use hooks::{Check, Idle, Prepare};
-pub use iteration::MAX_UNPOLLED_ITERATIONS;
+pub use iteration::{MAX_UNPOLLED_ITERATIONS, RunMode};
+pub use phase::{HookPhase, Phase};
 pub use poll_source::PollSource;
 pub use proxy::{KeepAlive, LoopProxy};
 pub use queue::{Pending, PendingRun, Pool, RequestQueue};
-pub use source::{Phase, Source};
 pub use timer::Timer;
 pub use uv_sys::{Errno, Interest, Payload, Result};

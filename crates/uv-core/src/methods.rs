@@ -1,13 +1,13 @@
-//! What every handle type offers in the same words.
+//! Methods that every handle type has.
 
-/// Gives a handle type the methods that all of them have: `is_active`, `is_closing`, `reference`, `unreference`, `has_ref`,
-/// `event_loop` and `id`. `close` is each type's own.
+/// Implements the methods that all handle types have: `is_active`, `is_closing`, `reference`,
+/// `unreference`, `has_ref`, `event_loop` and `id`. Each type has a `close` method of its own.
 ///
 /// ```
 /// use std::rc::{Rc, Weak};
 /// use uv_core::{Handle, Loop, Phase, Source, handle_methods};
 ///
-/// /// Waits for nothing.
+/// /// A handle that is never active.
 /// #[derive(Clone)]
 /// pub struct Idler {
 ///     inner: Rc<Inner>,
@@ -35,48 +35,52 @@
 #[macro_export]
 macro_rules! handle_methods {
     ($name:ident, $($handle:ident).+) => {
-        /// What every handle has.
+        /// Methods that every handle has.
         impl $name {
             /// Whether the handle waits for something.
             #[doc(alias = "uv_is_active")]
+            #[must_use]
             pub fn is_active(&self) -> bool {
                 self.$($handle).+.is_active()
             }
 
-            /// Whether `close` was called, or the loop is gone.
+            /// Whether `close` was called, or the loop was dropped.
             #[doc(alias = "uv_is_closing")]
+            #[must_use]
             pub fn is_closing(&self) -> bool {
                 self.$($handle).+.is_closing()
             }
 
-            /// Lets the handle keep `Loop::run` going while it is active, which it does at first.
+            /// Keeps `Loop::run` running while the handle is active. This is the default.
             #[doc(alias = "uv_ref")]
             pub fn reference(&self) {
                 self.$($handle).+.set_ref(true);
             }
 
-            /// Lets `Loop::run` end although the handle is active.
+            /// Lets `Loop::run` return although the handle is active.
             #[doc(alias = "uv_unref")]
             pub fn unreference(&self) {
                 self.$($handle).+.set_ref(false);
             }
 
-            /// Whether the handle keeps `Loop::run` going while it is active.
+            /// Whether the handle keeps `Loop::run` running while it is active.
             #[doc(alias = "uv_has_ref")]
+            #[must_use]
             pub fn has_ref(&self) -> bool {
                 self.$($handle).+.has_ref()
             }
 
-            /// The handle's loop, or `None` when that is gone.
+            /// The handle's loop; `None` when it was dropped.
+            #[must_use]
             pub fn event_loop(&self) -> Option<$crate::Loop> {
                 self.$($handle).+.event_loop()
             }
 
-            /// A name for this handle that threads may carry; see `Loop::source`.
+            /// Returns an id that other threads may hold; see `Loop::handle`.
             ///
             /// # Errors
             ///
-            /// `EBADF` when the handle is closed or its loop is gone.
+            /// `EBADF` when the handle is closed or its loop was dropped.
             pub fn id(&self) -> $crate::Result<$crate::HandleId> {
                 self.$($handle).+.id()
             }
@@ -84,19 +88,21 @@ macro_rules! handle_methods {
     };
 }
 
-/// For a `$name { inner: Rc<Inner> }` of this crate whose `Inner` has a `handle` and a `close_callback`: those methods, `close`
-/// and `Debug`.
+/// Implements those methods, `close` and `Debug` for a `$name { inner: Rc<Inner> }` whose `Inner`
+/// has a `handle` and a `close_callback`.
 macro_rules! simple_handle {
     ($name:ident) => {
         $crate::handle_methods!($name, inner.handle);
 
         impl $name {
-            /// Closes the handle. `callback` runs in the closing phase of the loop's current or next iteration, never inside
-            /// this call; until then the loop keeps the handle alive. Other callbacks are not called again.
+            /// Closes the handle. `callback` runs in the closing phase of the loop's current or
+            /// next iteration, never inside this call. Until then the loop keeps the handle alive.
+            /// Other callbacks are not called again.
             ///
             /// # Errors
             ///
-            /// `EBADF` when it is closed already or its loop is gone; `callback` is then dropped.
+            /// `EBADF` when it is closed already or its loop was dropped; `callback` is then
+            /// dropped.
             #[doc(alias = "uv_close")]
             pub fn close(&self, callback: impl FnOnce(&Self) + 'static) -> Result<()> {
                 self.inner.handle.close()?;

@@ -8,17 +8,17 @@ use std::rc::Rc;
 
 use uv_sys::{Errno, Payload, Result};
 
-/// Bytes in a chunk of a queue that is or lately was long: what one system call may carry.
+/// Bytes of a chunk in a queue that is or was recently long: the payload of one large system call.
 const LARGE_CHUNK: usize = 64 * 1024;
-/// Bytes in the first chunk of a queue that stays short, so that many handles with little to send need little memory.
+/// Bytes of the first chunk in a short queue: many handles that rarely send need little memory.
 const SMALL_CHUNK: usize = 4 * 1024;
-/// Free chunks that a pool keeps of each size; more are given back to the allocator. 16 large ones are 1 MiB, or 2 where
-/// payloads were larger than a chunk.
+/// Free chunks of each size that a pool keeps; it frees further ones. 16 large chunks take 1 MiB,
+/// or 2 MiB where payloads were larger than a chunk.
 const KEPT_CHUNKS: usize = 16;
-/// Requests, and runs of them, that an empty queue has room for; what it needed for more is given back.
+/// Requests and runs for which an empty queue keeps memory; it frees the rest.
 const KEPT_REQUESTS: usize = 4096;
 
-/// Memory for the payloads of all queues of a loop: chunks that come back are handed out again. A loop has one, as
+/// Memory for the payloads of all queues of a loop, which reuses its chunks. A loop has one, as
 /// [`event_loop.local(Pool::default)`](crate::Loop::local).
 #[derive(Default)]
 pub struct Pool {
@@ -43,7 +43,7 @@ impl Pool {
 
     fn give_back(&self, mut chunk: Vec<u8>) {
         if chunk.capacity() == 0 || chunk.capacity() > 2 * LARGE_CHUNK {
-            // None at all, or made for one huge payload.
+            // Without memory, or made for one huge payload.
             return;
         }
         let (free, _) = self.size(chunk.capacity() >= LARGE_CHUNK);
@@ -65,12 +65,13 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// Requests in the order of acceptance: *pending* until the operation was done or given up, then *completed* until their
-/// callback is called.
+/// Requests in the order of acceptance: *pending* until the operation is done or cancelled, then
+/// *completed* until their callback is called.
 ///
-/// Payloads are copied once, back to back, so that several pending ones can be handed to the kernel as one stretch of
-/// bytes ([`pending`](Self::pending)). `T` is what it takes to carry out a request beside its payload, as a destination; it
-/// is kept once for each [`PendingRun`] of requests that agree on it. `C` is what it takes to complete a request: its callback.
+/// The queue copies payloads once, back to back, so several pending ones can be taken to the kernel
+/// as one slice ([`pending`](Self::pending)). `T` holds the parameters of a request beside its
+/// payload, such as a destination; the queue stores it once per [`PendingRun`]. `C` is the callback
+/// of a request.
 ///
 /// ```
 /// use uv_core::{Errno, Loop, Pool, RequestQueue, PendingRun};
@@ -85,7 +86,7 @@ impl fmt::Debug for Pool {
 /// assert_eq!(walk.peek(), Some(PendingRun { tag: &"a", count: 2, size: 3 }));
 /// assert_eq!(walk.take(2), Some(&b"onetwo"[..]));
 ///
-/// // Two were sent; what is left is given up.
+/// // Two were sent; the last one is cancelled.
 /// queue.complete(2, Ok(()));
 /// queue.cancel(Errno::ECANCELED);
 /// let results: Vec<_> = std::iter::from_fn(|| queue.pop_completed()).collect();
@@ -96,70 +97,73 @@ pub struct RequestQueue<T, C> {
     /// All requests, of which the first `completed` ones are completed.
     requests: VecDeque<Request<C>>,
     completed: usize,
-    /// The pending requests once more, run by run.
+    /// The pending requests again, as runs.
     runs: VecDeque<RunLocation<T>>,
-    /// The youngest chunk, with the youngest run; without capacity while there is none.
+    /// The newest chunk, which holds the newest run; without capacity if there is none.
     last: Vec<u8>,
-    /// Those before it that are still needed, and how many were before those.
+    /// Older chunks that pending runs use.
     full: VecDeque<Vec<u8>>,
+    /// Chunks before those in `full` that were returned to the pool.
     spent: usize,
-    /// Whether one chunk was not enough since the queue was last drained.
+    /// Whether the queue needed a second chunk since it was last drained.
     spilled: bool,
-    /// Whether a small chunk was not enough the last time: then the first chunk is a large one at once.
+    /// Whether the first chunk is a large one: a small one did not suffice before the queue was
+    /// last drained.
     large: bool,
-    /// The only number that both ends of the queue count in: two side by side would be added to as one vector, for which
-    /// the CPU waits until what the other end stored in one of them is in memory.
+    /// The only counter that both ends of the queue change. With two adjacent ones the compiler
+    /// adds to both as one vector, and that load stalls on the store of the other end.
     bytes: usize,
     pool: Rc<Pool>,
 }
 
 struct Request<C> {
     len: u32,
-    /// Meaningless while it is pending.
+    /// Not valid while the request is pending.
     result: Result<()>,
     callback: C,
 }
 
-/// Pending requests in a row that are carried out alike: they agree on their tag, and their payloads lie back to back and are
-/// as long as the first, but for the last, which may be shorter (and is not empty then). That is what one system call can
-/// send in segments.
+/// Consecutive pending requests with equal tags, whose payloads are adjacent and equally long. The
+/// last one may be shorter, but not empty. One system call can send them in segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRun<'q, T> {
-    /// What they are to be carried out with.
+    /// The parameters that they share.
     pub tag: &'q T,
-    /// How many there are: 1 at least.
+    /// The number of requests, at least 1.
     pub count: usize,
-    /// Bytes in the payload of the first.
+    /// Bytes of the first payload.
     pub size: usize,
 }
 
-/// Where a run is.
+/// The location of a run in the chunks.
 struct RunLocation<T> {
     tag: T,
     count: usize,
     size: usize,
-    /// Whether none was shorter yet, so that another one may follow.
+    /// Whether all payloads are equally long, so that another one may follow.
     whole: bool,
-    /// The chunk, counted from the first of all, and where in it the payloads are.
+    /// The chunk, counted from the first one that the queue ever had, and the payloads' range in
+    /// it.
     chunk: usize,
     start: usize,
     end: usize,
 }
 
 impl<T> RunLocation<T> {
-    /// Whether a payload of so many bytes may be the next one.
+    /// Whether a payload of `length` bytes may follow.
     fn takes(&self, length: usize) -> bool {
         self.whole && (length == self.size || (length < self.size && length > 0))
     }
 
-    /// Where the payload of request `index` begins.
+    /// The offset of the payload of request `index`.
     fn offset(&self, index: usize) -> usize {
         (self.start + index * self.size).min(self.end)
     }
 }
 
 impl<T, C> RequestQueue<T, C> {
-    /// An empty queue with its payloads in `pool`.
+    /// Makes an empty queue with its payloads in `pool`.
+    #[must_use]
     pub fn new(pool: Rc<Pool>) -> Self {
         Self {
             requests: VecDeque::new(),
@@ -200,12 +204,13 @@ impl<T, C> RequestQueue<T, C> {
         Ok(())
     }
 
-    /// Accepts a request that goes on with the youngest [`PendingRun`]: its payload is as long as those in there, and it agrees on
-    /// the tag. What a [`push`](Self::push) does beside copying, with half the work.
+    /// Accepts a request into the newest [`PendingRun`], if that has the same tag and payload
+    /// length. Does half the work of a [`push`](Self::push), apart from the copy.
     ///
     /// # Errors
     ///
-    /// The callback, when there is no such run or no room beside it: nothing is accepted then.
+    /// Returns the callback when there is no such run or its chunk is full; nothing is accepted
+    /// then.
     #[inline]
     pub fn push_alike<B>(
         &mut self,
@@ -227,7 +232,7 @@ impl<T, C> RequestQueue<T, C> {
         self.last.extend_from_slice(payload);
         run.count += 1;
         run.end += length;
-        // As long as the payload of a request that was accepted, so not 4 GiB.
+        // As long as an accepted payload, so shorter than 4 GiB.
         self.accept(length as u32, callback);
         Ok(())
     }
@@ -264,8 +269,8 @@ impl<T, C> RequestQueue<T, C> {
         });
     }
 
-    /// Accepts a request of `length` bytes that is done already: it only waits for its callback, after those that were
-    /// completed before.
+    /// Accepts a request of `length` bytes that is completed already. Its callback follows those of
+    /// requests that were completed before.
     pub fn push_completed(&mut self, length: usize, callback: C, result: Result<()>) {
         let len = u32::try_from(length).unwrap_or(u32::MAX);
         let request = Request {
@@ -282,16 +287,16 @@ impl<T, C> RequestQueue<T, C> {
         self.bytes += len as usize;
     }
 
-    /// The pending requests, from the oldest on.
+    /// Walks over the pending requests, oldest first.
     pub fn pending(&self) -> Pending<'_, T, C> {
         Pending {
             queue: self,
             run: 0,
-            passed: 0,
+            taken: 0,
         }
     }
 
-    /// Completes the oldest `count` pending requests (or all, if there are fewer) with `result`.
+    /// Completes the oldest `count` pending requests with `result`, or all if there are fewer.
     pub fn complete(&mut self, count: usize, result: Result<()>) {
         let count = count.min(self.pending_count());
         if count == 0 {
@@ -304,16 +309,16 @@ impl<T, C> RequestQueue<T, C> {
             completed.for_each(|request| request.result = result);
         }
         self.completed += count;
-        let mut passed = count;
-        while passed > 0
+        let mut taken = count;
+        while taken > 0
             && let Some(run) = self.runs.front_mut()
         {
-            if passed < run.count {
-                run.start = run.offset(passed);
-                run.count -= passed;
+            if taken < run.count {
+                run.start = run.offset(taken);
+                run.count -= taken;
                 break;
             }
-            passed -= run.count;
+            taken -= run.count;
             self.runs.pop_front();
         }
         let needed = self.runs.front().map(|run| run.chunk);
@@ -322,7 +327,7 @@ impl<T, C> RequestQueue<T, C> {
         }
     }
 
-    /// Gives back the chunks before `needed`, or all of them.
+    /// Returns the chunks before `needed` to the pool; all of them for `None`.
     fn give_back(&mut self, needed: Option<usize>) {
         while needed.is_none_or(|needed| self.spent < needed)
             && let Some(chunk) = self.full.pop_front()
@@ -344,7 +349,7 @@ impl<T, C> RequestQueue<T, C> {
         self.complete(self.pending_count(), Err(error));
     }
 
-    /// Takes the oldest completed request, whose callback is to be called now.
+    /// Takes the oldest completed request. The caller calls its callback.
     #[inline]
     pub fn pop_completed(&mut self) -> Option<(C, Result<()>)> {
         self.completed = self.completed.checked_sub(1)?;
@@ -353,8 +358,9 @@ impl<T, C> RequestQueue<T, C> {
         Some((request.callback, request.result))
     }
 
-    /// Gives back what room an empty queue has for more requests than it mostly needs. Completing all that are pending does that,
-    /// too, but for those that wait for their callback: so after a turn of callbacks, this is for a queue that was cancelled.
+    /// Frees memory that an empty queue needed for many requests. Completing all pending requests
+    /// frees it too, except for those that wait for their callback; so call this after the
+    /// callbacks of a cancelled queue.
     #[inline]
     pub fn trim(&mut self) {
         if self.requests.is_empty() {
@@ -362,25 +368,29 @@ impl<T, C> RequestQueue<T, C> {
         }
     }
 
-    /// How many requests are pending.
+    /// The number of pending requests.
+    #[must_use]
     #[inline]
     pub fn pending_count(&self) -> usize {
         self.requests.len() - self.completed
     }
 
-    /// How many requests are completed and wait for their callback.
+    /// The number of completed requests that wait for their callback.
+    #[must_use]
     #[inline]
     pub fn completed_count(&self) -> usize {
         self.completed
     }
 
-    /// How many requests were accepted whose callback was not called yet.
+    /// The number of accepted requests whose callback was not called yet.
+    #[must_use]
     #[inline]
     pub fn count(&self) -> usize {
         self.requests.len()
     }
 
-    /// Bytes in all requests whose callback was not called yet.
+    /// Bytes of all requests whose callback was not called yet.
+    #[must_use]
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -412,41 +422,43 @@ impl<T, C> fmt::Debug for RequestQueue<T, C> {
     }
 }
 
-/// A walk along the pending requests of a queue, several at a time; see [`RequestQueue`] for an example.
+/// A walk over the pending requests of a queue, several at a time; see [`RequestQueue`] for an
+/// example.
 pub struct Pending<'q, T, C> {
     queue: &'q RequestQueue<T, C>,
-    /// Which run the walk is in, and how many requests of it it has passed.
+    /// The current run, and the number of its requests that were taken.
     run: usize,
-    passed: usize,
+    taken: usize,
 }
 
 impl<'q, T, C> Pending<'q, T, C> {
-    /// The next requests that are carried out alike. `None` at the end.
+    /// Returns the rest of the current run; `None` at the end.
+    #[must_use]
     pub fn peek(&self) -> Option<PendingRun<'q, T>> {
         let run = self.queue.runs.get(self.run)?;
         Some(PendingRun {
             tag: &run.tag,
-            count: run.count - self.passed,
-            size: run.size.min(run.end - run.offset(self.passed)),
+            count: run.count - self.taken,
+            size: run.size.min(run.end - run.offset(self.taken)),
         })
     }
 
-    /// Passes the next `count` requests, all of one run, and returns their payloads as one stretch of bytes.
-    /// `None`, and nothing is passed, for a `count` of 0 or more than there are in the run.
+    /// Takes the next `count` requests of the current run, and returns their payloads as one slice.
+    /// Returns `None` and takes nothing if `count` is 0 or more than the run has left.
     pub fn take(&mut self, count: usize) -> Option<&'q [u8]> {
         let run = self.queue.runs.get(self.run)?;
-        if count == 0 || count > run.count - self.passed {
+        if count == 0 || count > run.count - self.taken {
             return None;
         }
         let RequestQueue {
             last, full, spent, ..
         } = self.queue;
         let chunk = full.get(run.chunk - spent).unwrap_or(last);
-        let bytes = chunk.get(run.offset(self.passed)..run.offset(self.passed + count))?;
-        self.passed += count;
-        if self.passed == run.count {
+        let bytes = chunk.get(run.offset(self.taken)..run.offset(self.taken + count))?;
+        self.taken += count;
+        if self.taken == run.count {
             self.run += 1;
-            self.passed = 0;
+            self.taken = 0;
         }
         Some(bytes)
     }
@@ -457,7 +469,7 @@ impl<T, C> fmt::Debug for Pending<'_, T, C> {
         let left = self.queue.runs.iter().skip(self.run);
         let left: usize = left.map(|run| run.count).sum();
         f.debug_struct("Pending")
-            .field("left", &(left - self.passed))
+            .field("left", &(left - self.taken))
             .finish_non_exhaustive()
     }
 }
@@ -467,7 +479,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_that_was_very_long_gives_its_room_back() {
+    fn an_emptied_queue_frees_the_memory_of_a_burst() {
         for result in [Ok(()), Err(Errno::ECANCELED)] {
             let mut queue = RequestQueue::<u8, ()>::new(Rc::default());
             for number in 0..10 * KEPT_REQUESTS {

@@ -10,18 +10,19 @@ use uv_sys::{Errno, Result};
 use crate::callback::{Callback, CloseCallback};
 use crate::clock::{self, nanos};
 use crate::event_loop::Loop;
-use crate::handle::Handle;
+use crate::handle::{Handle, Source};
 use crate::methods::simple_handle;
-use crate::source::{Phase, Source};
+use crate::phase::Phase;
 
 /// Calls back once or repeatedly, on the loop's nanosecond clock.
 ///
-/// Timers that are due in the same iteration fire in the order of their due times, and those due at the same time in the
-/// order in which they were started. A callback never runs before its time, measured from the call that started the timer
-/// ([`Loop::now`] may be older); a loop that is busy runs it late. A repeating timer is due again a repeat value after its
-/// callback was called: two calls begin at least so far apart, and what a late one missed is not made up for. A clone is
-/// another reference to the same timer. Callbacks get the timer as an argument; one that captures a clone of it instead
-/// keeps it alive until it is closed.
+/// Timers due in the same iteration fire in due order, and those due at the same time in start
+/// order. A callback never runs before its time, measured from the call that started the timer; a
+/// busy loop runs it late. A repeating timer is due again one repeat value after its callback was
+/// called, so a late call does not shorten the next interval.
+///
+/// A clone is another reference to the same timer. Callbacks get the timer as an argument; a
+/// callback that captures a clone keeps the timer alive until it is closed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,8 +56,9 @@ struct Inner {
 }
 
 impl Timer {
-    /// A timer that is not started.
+    /// Makes a timer that is not started.
     #[doc(alias = "uv_timer_init")]
+    #[must_use]
     pub fn new(event_loop: &Loop) -> Self {
         let inner = Rc::new_cyclic(|this: &std::rc::Weak<Inner>| Inner {
             handle: Handle::new(event_loop, this.clone()),
@@ -68,13 +70,13 @@ impl Timer {
         Self { inner }
     }
 
-    /// Calls `callback` when `timeout` has passed since this call (zero: in the next iteration), and then each time that
-    /// `repeat` has passed since the call of `callback` began, if that is not zero. A timer that is active already is started
-    /// anew.
+    /// Calls `callback` once `timeout` has passed since this call; zero is the next iteration.
+    /// Unless `repeat` is zero, calls it again each time that `repeat` has passed since the start
+    /// of its last call. An active timer is restarted.
     ///
     /// # Errors
     ///
-    /// `EBADF` when the timer is closed or its loop is gone.
+    /// `EBADF` when the timer is closed or its loop was dropped.
     #[doc(alias = "uv_timer_start")]
     pub fn start(
         &self,
@@ -96,11 +98,11 @@ impl Timer {
         self.inner.handle.set_active(true);
     }
 
-    /// Stops the timer; its callback stays for [`again`](Self::again).
+    /// Stops the timer, and keeps its callback for [`again`](Self::again).
     ///
     /// # Errors
     ///
-    /// `EBADF` when the timer is closed or its loop is gone.
+    /// `EBADF` when the timer is closed or its loop was dropped.
     #[doc(alias = "uv_timer_stop")]
     pub fn stop(&self) -> Result<()> {
         let handle = &self.inner.handle;
@@ -110,11 +112,13 @@ impl Timer {
         Ok(())
     }
 
-    /// Starts a repeating timer anew, with its repeat value as the timeout, which counts from this call. A timer that does not repeat is left alone.
+    /// Restarts a repeating timer with its repeat value as the timeout, which counts from this
+    /// call. Has no effect on a timer that does not repeat.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the timer was never started; `EBADF` when it is closed or its loop is gone.
+    /// `EINVAL` when the timer was never started; `EBADF` when it is closed or its loop was
+    /// dropped.
     #[doc(alias = "uv_timer_again")]
     pub fn again(&self) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -130,18 +134,20 @@ impl Timer {
 
     /// The repeat value; zero for a timer that fires once.
     #[doc(alias = "uv_timer_get_repeat")]
+    #[must_use]
     pub fn repeat(&self) -> Duration {
         Duration::from_nanos(self.inner.repeat.get())
     }
 
-    /// Sets the repeat value, which counts from the next firing on.
+    /// Sets the repeat value, in effect from the next callback on.
     #[doc(alias = "uv_timer_set_repeat")]
     pub fn set_repeat(&self, repeat: Duration) {
         self.inner.repeat.set(nanos(repeat));
     }
 
-    /// How long it is from this call until the timer is due; zero when it is due, or not active.
+    /// The time from this call until the timer is due; zero when it is due or not active.
     #[doc(alias = "uv_timer_get_due_in")]
+    #[must_use]
     pub fn due_in(&self) -> Duration {
         let due = self.inner.handle.deadline().unwrap_or(0);
         Duration::from_nanos(due.saturating_sub(clock::now()))
@@ -178,7 +184,7 @@ impl Source for Inner {
             | Phase::Hook
             | Phase::Flush
             | Phase::Dispatch
-            | Phase::Speculative => {}
+            | Phase::AfterPoll => {}
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a forked child does to a loop, and what that leaves to its parent. Without the test harness, whose threads a child
-//! would not have.
+//! A forked child uses a loop without an effect on its parent. Runs without the test harness,
+//! because a child would lack its threads.
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixDatagram;
@@ -89,7 +89,7 @@ impl Scene {
         }
     }
 
-    /// The loop hears its descriptor, its timers and other threads.
+    /// The loop reports its descriptor, and runs its timers and posts.
     fn assert_whole(&self) {
         let before = self.ear.heard.get();
         self.theirs.send(b"datagram").unwrap();
@@ -138,7 +138,7 @@ fn closes_and_stops() {
 
 fn does_not_run() {
     let scene = Scene::new();
-    // Asleep, as far as other threads can tell.
+    // Other threads see the loop asleep.
     scene.event_loop.poll_timeout().unwrap();
     let child = || {
         let Scene {
@@ -173,7 +173,7 @@ fn hears() {
     let scene = Scene::new();
     let child = || {
         let both = Interest::READABLE | Interest::WRITABLE;
-        // Not told to the poller yet: it is kept for the new one.
+        // The poller does not have this change yet: the new one gets it.
         scene
             .ear
             .poll
@@ -205,7 +205,7 @@ fn hears() {
     };
     assert_eq!(in_child(child), Ok(Some(0)));
     scene.assert_whole();
-    // A child of a child, which was the parent of nobody.
+    // A grandchild.
     let child = || {
         scene.event_loop.reinit_after_fork().unwrap();
         assert_eq!(

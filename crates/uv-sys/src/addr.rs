@@ -2,19 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The protocol family of a socket: which kind of addresses it takes.
+/// The address family of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
     /// IPv4.
     #[doc(alias = "AF_INET")]
     V4,
-    /// IPv6; with [`set_ipv6_only`](crate::option::set_ipv6_only) off also IPv4, in mapped addresses (`::ffff:192.0.2.1`).
+    /// IPv6; with [`set_ipv6_only`](super::option::set_ipv6_only) off also IPv4, in mapped
+    /// addresses (`::ffff:192.0.2.1`).
     #[doc(alias = "AF_INET6")]
     V6,
 }
 
 impl Family {
-    /// The family of a socket for this address. A mapped IPv4 address counts as IPv6: that is the socket it needs.
+    /// The family of a socket for this address. A mapped IPv4 address needs an IPv6 socket.
     #[must_use]
     pub const fn of(address: &SocketAddr) -> Family {
         match address {

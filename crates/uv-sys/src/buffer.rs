@@ -1,13 +1,13 @@
-//! Memory to receive into, which need not be initialised.
+//! Memory to receive into, which may be uninitialised.
 
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Bytes that can be written and not read: they may be uninitialised.
+/// Bytes that can be written but not read, because they may be uninitialised.
 ///
-/// The kernel fills memory without reading it, so that what it receives into may come straight from `malloc`. Safe code
-/// cannot get an uninitialised byte out of this type, nor put one into it.
+/// The kernel fills memory without reading it, so receive buffers may come straight from `malloc`.
+/// Safe code can neither read an uninitialised byte from this type nor write one into it.
 ///
 /// ```
 /// use std::mem::MaybeUninit;
@@ -24,22 +24,24 @@ use std::ptr;
 pub struct UninitSlice([MaybeUninit<u8>]);
 
 impl UninitSlice {
-    /// Over bytes that are initialised, and stay so.
+    /// Wraps bytes that are initialised, and stay so.
     #[inline]
     #[must_use]
     pub fn new(bytes: &mut [u8]) -> &mut UninitSlice {
         let bytes: *mut [u8] = bytes;
-        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, which is laid out as `[u8]`, and the result borrows
-        // `bytes`. Nothing uninitialised is ever written through it: the only writers are `write` and the kernel.
+        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, which is laid out as
+        // `[u8]`, and the result borrows `bytes`. Nothing uninitialised is ever written through it:
+        // the only writers are `write` and the kernel.
         unsafe { &mut *(bytes as *mut UninitSlice) }
     }
 
-    /// Over bytes that may be uninitialised.
+    /// Wraps bytes that may be uninitialised.
     #[inline]
     #[must_use]
     pub fn uninit(bytes: &mut [MaybeUninit<u8>]) -> &mut UninitSlice {
         let bytes: *mut [MaybeUninit<u8>] = bytes;
-        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, and the result borrows `bytes`.
+        // SAFETY: `UninitSlice` is transparent over `[MaybeUninit<u8>]`, and the result borrows
+        // `bytes`.
         unsafe { &mut *(bytes as *mut UninitSlice) }
     }
 
@@ -50,14 +52,14 @@ impl UninitSlice {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Copies as many of `bytes` to the start as there is room for, and returns how many.
+    /// Copies as many of `bytes` to the start as fit, and returns their number.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let count = self.len().min(bytes.len());
@@ -66,7 +68,7 @@ impl UninitSlice {
         count
     }
 
-    /// For the kernel, which only writes.
+    /// Only for writes, such as the kernel's.
     #[inline]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         self.0.as_mut_ptr().cast()
@@ -81,14 +83,14 @@ impl fmt::Debug for UninitSlice {
     }
 }
 
-/// A buffer that can be received into: whatever lends initialised bytes (`Vec<u8>`, `[u8]`, arrays, everything that is
-/// `AsMut<[u8]>`), and types of one's own whose memory is not initialised.
+/// A receive buffer: every `AsMut<[u8]>` (`Vec<u8>`, `[u8]`, arrays …), and your own types with
+/// uninitialised memory.
 ///
 /// ```
 /// use std::mem::MaybeUninit;
 /// use uv_sys::{RecvBuffer, UninitSlice};
 ///
-/// /// Memory that costs nothing to make.
+/// /// Memory that is not zeroed.
 /// struct Fresh(Box<[MaybeUninit<u8>]>);
 ///
 /// impl RecvBuffer for Fresh {

@@ -1,4 +1,4 @@
-//! What the running kernel can do.
+//! Capabilities of the running kernel.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -13,23 +13,24 @@ use crate::option::{
 use crate::send::sendmsg;
 use crate::transmit::Transmit;
 
-/// What the running kernel can do. Found out by trying: see [`capabilities`].
+/// Capabilities of the running kernel, from [`capabilities()`].
 ///
-/// Using what is not there is an error, `ENOPROTOOPT`, and is never passed over.
+/// Using one that the kernel lacks returns `ENOPROTOOPT`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// [`Transmit::segment_size`] and [`set_segment_size`] work: since Linux 4.18.
     #[doc(alias = "UDP_SEGMENT")]
     pub segmentation: bool,
-    /// The most segments in one message: 64 on Linux, 128 since 6.9; 1 without [`segmentation`](Self::segmentation).
+    /// The maximum number of segments in one message: 64 on Linux, 128 since 6.9; 1 without
+    /// [`segmentation`](Self::segmentation).
     #[doc(alias = "UDP_MAX_SEGMENTS")]
     pub max_segments: usize,
     /// [`set_gro`] works: since Linux 5.0.
     #[doc(alias = "UDP_GRO")]
     pub gro: bool,
-    /// [`Transmit::transmit_at`] and [`set_txtime`] work: since Linux 4.19. Whether the time is minded is the business of the
-    /// device's queueing discipline, which this does not tell.
+    /// [`Transmit::transmit_at`] and [`set_txtime`] work: since Linux 4.19. Only some queueing
+    /// disciplines of the device use the time.
     #[doc(alias = "SO_TXTIME")]
     #[doc(alias = "pacing")]
     pub txtime: bool,
@@ -41,10 +42,11 @@ pub struct Capabilities {
     pub recv_drops: bool,
 }
 
-/// What the running kernel can do. The first call tries it out, on sockets of its own on the loopback interface (about
-/// ten syscalls); later ones remember.
+/// Returns the capabilities of the running kernel. The first call probes them with loopback sockets
+/// of its own (about ten system calls) and caches the result.
 ///
-/// Where no socket can be made at all, as without free descriptors, the answer is "nothing", and is not remembered.
+/// If no socket can be made, for instance without free descriptors, it returns no capabilities and
+/// caches nothing.
 ///
 /// ```
 /// let capabilities = uv_sys::capabilities();
@@ -79,7 +81,7 @@ const NOTHING: Capabilities = Capabilities {
 
 fn probe(family: Family) -> Option<Capabilities> {
     let socket = crate::socket::socket(family).ok()?;
-    // Some kernels take an option that they do nothing about, and do not know it when it is read (gVisor).
+    // gVisor accepts options that it ignores, but does not return them.
     let (size, clock) = (NonZeroU16::new(1), TxTimeClock::Monotonic);
     let segmentation = set_segment_size(&socket, size).is_ok() && segment_size(&socket) == Ok(size);
     Some(Capabilities {
@@ -97,17 +99,17 @@ fn probe(family: Family) -> Option<Capabilities> {
     })
 }
 
-/// The kernel has no way to ask; it takes a message with as many segments or refuses it.
+/// Found by sending: the kernel cannot be asked.
 fn max_segments(family: Family) -> usize {
     const ONE_BYTE: NonZeroU16 = NonZeroU16::MIN;
-    /// What every kernel with segmentation takes.
+    /// The limit of Linux before 6.9.
     const LEAST: usize = 64;
 
     let loopback = match family {
         Family::V4 => SocketAddr::from(([127, 0, 0, 1], 0)),
         Family::V6 => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)),
     };
-    // To itself, so that the datagrams bother nobody and vanish with it.
+    // To the socket itself, so that no other socket gets the datagrams.
     let attempt = |segments: usize| -> Result<bool, Errno> {
         let socket = UdpSocket::bind(loopback)?;
         let bytes = vec![0; segments];

@@ -1,65 +1,21 @@
-//! Control messages: what travels beside a datagram's bytes.
+//! Control messages: metadata and options beside a datagram's bytes.
 //!
-//! [`SendBatch`](crate::SendBatch), [`sendmsg`](crate::message::sendmsg) and [`Metadata`](crate::Metadata) use this for
-//! everything that they know by name; take it directly for the rest.
+//! [`Transmit`](crate::Transmit) and [`Metadata`](crate::Metadata) cover the usual ones. Use this
+//! module for others.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::addr::Family;
+use crate::control_message::ControlMessage;
 use crate::errno::{Errno, Result};
-use crate::error_queue::ExtendedError;
 use crate::sys::cmsg as sys;
 use crate::transmit::PacketInfo;
 
-/// One control message that came with a datagram.
-#[doc(alias = "cmsghdr")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ControlMessage<'a> {
-    /// The segment size of a send.
-    #[doc(alias = "UDP_SEGMENT")]
-    Segment(u16),
-    /// The bytes of each datagram in what was received together.
-    #[doc(alias = "UDP_GRO")]
-    Gro(u16),
-    /// The TOS byte or traffic class.
-    #[doc(alias = "IP_TOS")]
-    #[doc(alias = "IPV6_TCLASS")]
-    Tos(u8),
-    /// The time to live or hop limit.
-    #[doc(alias = "IP_TTL")]
-    #[doc(alias = "IPV6_HOPLIMIT")]
-    Ttl(u8),
-    /// The address and interface that the datagram came to.
-    #[doc(alias = "IP_PKTINFO")]
-    #[doc(alias = "IPV6_PKTINFO")]
-    PacketInfo(PacketInfo),
-    /// When the kernel received it: nanoseconds since the epoch.
-    #[doc(alias = "SCM_TIMESTAMPNS")]
-    Timestamp(u64),
-    /// How many datagrams the socket has dropped so far for want of room.
-    #[doc(alias = "SO_RXQ_OVFL")]
-    Drops(u32),
-    /// What became of an earlier datagram; only from the error queue.
-    #[doc(alias = "IP_RECVERR")]
-    #[doc(alias = "IPV6_RECVERR")]
-    Error(ExtendedError),
-    /// Anything else, and anything whose contents are not what its type promises.
-    Other {
-        /// The protocol level, as `SOL_SOCKET`.
-        level: i32,
-        /// The type within the level.
-        kind: i32,
-        /// The contents.
-        data: &'a [u8],
-    },
-}
-
 /// Iterates over the control messages in the bytes that a receive call filled:
-/// [`recvmsg_with_control`](crate::message::recvmsg_with_control) returns one.
+/// [`recvmsg_with_control`](super::message::recvmsg_with_control) returns one.
 ///
-/// Takes any bytes: what is malformed ends the iteration, and nothing outside of them is read. See
+/// Accepts any bytes: a malformed message ends the iteration. See
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
 #[doc(alias = "CMSG_FIRSTHDR")]
 #[doc(alias = "CMSG_NXTHDR")]
@@ -70,7 +26,7 @@ pub struct ControlMessages<'a> {
 }
 
 impl<'a> ControlMessages<'a> {
-    /// Over `control`, of which the kernel filled every byte.
+    /// Iterates over `control`, all of whose bytes the kernel wrote.
     #[inline]
     #[must_use]
     pub fn new(control: &'a [u8]) -> ControlMessages<'a> {
@@ -91,11 +47,11 @@ impl<'a> Iterator for ControlMessages<'a> {
 
 impl std::iter::FusedIterator for ControlMessages<'_> {}
 
-/// Writes control messages into a buffer that the caller lends, for
-/// [`sendmsg_with_control`](crate::message::sendmsg_with_control).
+/// Writes control messages into the caller's buffer, for
+/// [`sendmsg_with_control`](super::message::sendmsg_with_control).
 ///
-/// Keeps count itself: [`as_bytes`](Self::as_bytes) is at every moment a complete list, with nothing to finish and no
-/// length to forget.
+/// [`as_bytes`](Self::as_bytes) is a complete list at any time. A method that finds too little room
+/// returns `ENOBUFS`, and adds nothing.
 ///
 /// ```
 /// use uv_sys::{ControlEncoder, ControlMessage, ControlMessages};
@@ -107,25 +63,23 @@ impl std::iter::FusedIterator for ControlMessages<'_> {}
 /// assert_eq!(messages.next(), Some(ControlMessage::Segment(1_200)));
 /// # Ok::<(), uv_sys::Errno>(())
 /// ```
-///
-/// Every method that adds answers `ENOBUFS` if there is not enough room left, and has added nothing then.
 #[doc(alias = "CMSG_SPACE")]
 #[doc(alias = "CMSG_LEN")]
 pub struct ControlEncoder<'b> {
     buffer: &'b mut [u8],
-    /// Bytes used; never more than there are.
+    /// Bytes used, at most the length of `buffer`.
     len: usize,
 }
 
 impl<'b> ControlEncoder<'b> {
-    /// An empty list in `buffer`, whose old contents do not matter.
+    /// Makes an empty list in `buffer`.
     #[inline]
     #[must_use]
     pub fn new(buffer: &'b mut [u8]) -> ControlEncoder<'b> {
         ControlEncoder { buffer, len: 0 }
     }
 
-    /// Bytes of the buffer that one message with `data` bytes of contents takes.
+    /// Bytes of buffer for one message with `data` bytes of contents.
     #[must_use]
     pub const fn space(data: usize) -> usize {
         sys::space(data)
@@ -138,12 +92,18 @@ impl<'b> ControlEncoder<'b> {
     /// `ENOBUFS`.
     #[inline]
     pub fn push(&mut self, level: i32, kind: i32, data: &[u8]) -> Result<()> {
+        self.add(|free| sys::put(free, level, kind, data))
+    }
+
+    /// `put` writes one message to the start of the free bytes, and returns how many it used.
+    #[inline]
+    fn add(&mut self, put: impl FnOnce(&mut [u8]) -> Option<usize>) -> Result<()> {
         let free = self.buffer.get_mut(self.len..).unwrap_or_default();
-        self.len += sys::put(free, level, kind, data).ok_or(Errno::ENOBUFS)?;
+        self.len += put(free).ok_or(Errno::ENOBUFS)?;
         Ok(())
     }
 
-    /// Adds the segment size, in bytes: cut the payload into datagrams as long as that.
+    /// Adds the segment size: the kernel splits the payload into datagrams of this many bytes.
     ///
     /// # Errors
     ///
@@ -151,10 +111,11 @@ impl<'b> ControlEncoder<'b> {
     #[doc(alias = "UDP_SEGMENT")]
     #[inline]
     pub fn segment_size(&mut self, bytes: u16) -> Result<()> {
-        sys::put_segment_size(self, bytes)
+        self.add(|free| sys::put_segment_size(free, bytes))
     }
 
-    /// Adds the TOS byte or traffic class. The kernel skips it on a datagram that travels by the other family.
+    /// Adds the type of service or traffic class. The kernel ignores it on a datagram of the other
+    /// family.
     ///
     /// # Errors
     ///
@@ -163,10 +124,11 @@ impl<'b> ControlEncoder<'b> {
     #[doc(alias = "IPV6_TCLASS")]
     #[inline]
     pub fn tos(&mut self, family: Family, tos: u8) -> Result<()> {
-        sys::put_tos(self, family, tos)
+        self.add(|free| sys::put_tos(free, family, tos))
     }
 
-    /// Adds the time to live or hop limit, 1 to 255. The kernel skips it on a datagram that travels by the other family.
+    /// Adds the time to live or hop limit, 1 to 255. The kernel ignores it on a datagram of the
+    /// other family.
     ///
     /// # Errors
     ///
@@ -178,14 +140,16 @@ impl<'b> ControlEncoder<'b> {
         if ttl == 0 {
             return Err(Errno::EINVAL);
         }
-        sys::put_ttl(self, family, ttl)
+        self.add(|free| sys::put_ttl(free, family, ttl))
     }
 
-    /// Adds the source address and interface. The kernel skips it on a datagram that travels by the other family.
+    /// Adds the source address and interface. The kernel ignores it on a datagram of the other
+    /// family.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` for an address of the other family (a mapped IPv4 address will do for both); `ENOBUFS`.
+    /// `EAFNOSUPPORT` for an address of the other family, except a mapped IPv4 address, which suits
+    /// both; `ENOBUFS`.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     #[inline]
@@ -200,10 +164,11 @@ impl<'b> ControlEncoder<'b> {
         if !fits {
             return Err(Errno::EAFNOSUPPORT);
         }
-        sys::put_source(self, family, source)
+        self.add(|free| sys::put_source(free, family, source))
     }
 
-    /// Adds the time to send at, in nanoseconds of the clock that [`set_txtime`](crate::option::set_txtime) chose.
+    /// Adds the earliest send time, in nanoseconds of the clock that
+    /// [`set_txtime`](super::option::set_txtime) set.
     ///
     /// # Errors
     ///
@@ -211,10 +176,10 @@ impl<'b> ControlEncoder<'b> {
     #[doc(alias = "SCM_TXTIME")]
     #[inline]
     pub fn transmit_at(&mut self, nanoseconds: u64) -> Result<()> {
-        sys::put_transmit_at(self, nanoseconds)
+        self.add(|free| sys::put_transmit_at(free, nanoseconds))
     }
 
-    /// The messages so far, as a send call takes them.
+    /// The encoded messages.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,4 +1,4 @@
-//! Making one socket behave as another does.
+//! Copying the options of one socket to another.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -6,17 +6,20 @@ use crate::errno::{Errno, Result};
 use crate::multicast::*;
 use crate::option::*;
 
-/// Sets on `to` every option of this crate that it has otherwise than `from`: the ones of sending and receiving, and those of
-/// multicast.
+/// Copies the options of sending, receiving and multicast that differ from `from` to `to`.
 ///
-/// Not copied are: what belongs to an address and not to behaviour (`SO_REUSEADDR`, `SO_REUSEPORT`, `IPV6_V6ONLY`, the
-/// device), what the kernel does not tell (group memberships, [`set_incoming_cpu`], an IPv4 multicast interface that was set
-/// by index), and [`set_gro`], which changes what a receiver must do.
+/// Not copied are:
+///
+/// - options of the address: `SO_REUSEADDR`, `SO_REUSEPORT`, `IPV6_V6ONLY`, the device;
+/// - state that the kernel does not report: group memberships, [`set_incoming_cpu`], an IPv4
+///   multicast interface set by index;
+/// - [`set_gro`], which receivers must be prepared for.
 ///
 /// # Errors
 ///
-/// Those of the setters; `EPERM` for a mark or a priority that was set with a privilege which is gone. What cannot be read is
-/// skipped: options that the kernel does not know, and those that a sandbox refuses (`EPERM`, `EACCES`, `ENOSYS`).
+/// Those of the setters; `EPERM` for a mark or a priority that needs a privilege. Skips options
+/// that cannot be read: unknown ones, and those that a sandbox refuses (`EPERM`, `EACCES`,
+/// `ENOSYS`).
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -40,7 +43,7 @@ pub fn copy_options(from: impl AsFd, to: impl AsFd) -> Result<()> {
     copy(from, to, multicast_all, set_multicast_all)?;
     copy(from, to, ttl, set_ttl)?;
     copy(from, to, tos, set_tos)?;
-    // After the TOS, which sets it too.
+    // After the TOS, which sets the priority too.
     copy(from, to, priority, set_priority)?;
     copy(from, to, mark, set_mark)?;
     copy(from, to, segment_size, set_segment_size)?;
@@ -50,7 +53,7 @@ pub fn copy_options(from: impl AsFd, to: impl AsFd) -> Result<()> {
     })?;
     copy(from, to, multicast_ttl, set_multicast_ttl)?;
     copy(from, to, multicast_interface, set_multicast_interface)?;
-    // The kernel reports twice the size that was asked for (socket(7)).
+    // The kernel returns twice the size that was set (socket(7)).
     copy(from, to, send_buffer_size, |to, size| {
         set_send_buffer_size(to, size / 2)
     })?;
@@ -59,7 +62,7 @@ pub fn copy_options(from: impl AsFd, to: impl AsFd) -> Result<()> {
     })
 }
 
-/// Copies one option where it differs.
+/// Copies one option if it differs.
 fn copy<'a, T: PartialEq>(
     from: BorrowedFd<'a>,
     to: BorrowedFd<'a>,
@@ -69,7 +72,7 @@ fn copy<'a, T: PartialEq>(
     match (get(from), get(to)) {
         (Ok(wanted), Ok(found)) if wanted == found => Ok(()),
         (Ok(wanted), _) => set(to, wanted),
-        // Not of this kernel, a value that this crate has no name for, or an option that a sandbox refuses.
+        // Unknown to the kernel, a value without a name in this crate, or refused by a sandbox.
         (
             Err(
                 Errno::ENOPROTOOPT

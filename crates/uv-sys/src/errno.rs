@@ -1,15 +1,15 @@
-//! Error numbers: what a syscall says when it fails, with the name that the manual pages use.
+//! Error numbers with the names of the manual pages.
 
 use std::fmt;
 use std::io;
 
-/// The result of a syscall.
+/// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;
 
 /// A system error number that knows its POSIX name.
 ///
-/// `Display` gives the text and the name, `Debug` the name alone. Every error that the platform names is a constant
-/// of this type. See [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html).
+/// `Display` prints the text and the name, `Debug` the name. Every error that the platform names is
+/// a constant of this type. See [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html).
 ///
 /// ```
 /// use uv_sys::Errno;
@@ -46,10 +46,10 @@ macro_rules! constants {
 crate::sys::errno::errnos!(constants);
 
 impl Errno {
-    /// `EWOULDBLOCK`: another name of [`Errno::EAGAIN`] wherever this crate runs.
+    /// `EWOULDBLOCK`: another name of [`Errno::EAGAIN`] on all supported platforms.
     pub const EWOULDBLOCK: Errno = Errno::EAGAIN;
 
-    /// The error with this number. Any number is accepted; one without a name prints as `EUNKNOWN`.
+    /// The error with this number. Accepts any number; one without a name prints as `EUNKNOWN`.
     #[must_use]
     pub const fn from_raw(raw: i32) -> Errno {
         Errno(raw)
@@ -61,11 +61,11 @@ impl Errno {
         self.0
     }
 
-    /// The error of the last system call that failed on this thread.
+    /// The error of this thread's last failed system call.
     #[doc(alias = "errno")]
     #[must_use]
     pub fn last() -> Errno {
-        Errno(crate::sys::last_errno())
+        Errno(crate::sys::errno::last_errno())
     }
 
     /// The name: `"ECONNREFUSED"`; `"EUNKNOWN"` for a number without one.
@@ -77,7 +77,7 @@ impl Errno {
         }
     }
 
-    /// A short English text without a full stop, whatever the locale: `"connection refused"`.
+    /// A short English text without a full stop, in any locale: `"connection refused"`.
     #[doc(alias = "strerror")]
     #[must_use]
     pub const fn message(self) -> &'static str {
@@ -114,7 +114,7 @@ impl From<Errno> for io::Error {
     }
 }
 
-/// An error without a number of its own gets that of its kind, or `EIO`.
+/// An error without a number gets that of its kind, or `EIO`.
 impl From<io::Error> for Errno {
     fn from(error: io::Error) -> Errno {
         if let Some(raw) = error.raw_os_error() {
@@ -193,7 +193,7 @@ mod tests {
             Errno::EAGAIN
         );
         assert_eq!(
-            Errno::from(io::Error::other("of nobody's making")),
+            Errno::from(io::Error::other("without a number")),
             Errno::EIO
         );
     }

@@ -1,8 +1,12 @@
-//! Scripted failures, so that the crates above can test what they do about errors that a healthy kernel never gives.
+//! Scripted failures of system calls, for tests of errors that a healthy kernel never returns.
 //!
-//! A script is a queue of steps per [`Call`], of the calling thread alone. Each syscall of that kind takes one step;
-//! without one it does what it always does. A [`Feature`] can be taken away from the kernel, for the calling thread too, as if
-//! it were an older one. Exists only under the feature `fault-injection`.
+//! A script is a queue of [`Fault`]s per [`Call`], in one thread. Each system call of that kind
+//! consumes one fault; without one it is made as usual. [`lack`] hides [`Feature`]s of the kernel,
+//! also in one thread.
+//!
+//! The Cargo feature `fault-injection` only adds this module and a check per system call. It
+//! changes nothing for threads that call no function of this module, so crates that share a build
+//! with such tests behave as before.
 //!
 //! ```
 //! use std::net::UdpSocket;
@@ -25,31 +29,36 @@ use std::collections::VecDeque;
 
 use crate::errno::{Errno, Result};
 
-/// A syscall that can be made to fail.
+/// A system call that can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Call {
-    /// [`sendmsg`](crate::message::sendmsg), by whatever syscall, and [`SendBatch::send`](crate::SendBatch::send) of one message.
+    /// [`sendmsg`](super::message::sendmsg), by any system call, and
+    /// [`SendBatch::send`](crate::SendBatch::send) of one message.
     Sendmsg,
     /// [`SendBatch::send`](crate::SendBatch::send) of two messages or more.
     Sendmmsg,
-    /// [`recvmsg`](crate::message::recvmsg), by whatever syscall, and [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
+    /// [`recvmsg`](super::message::recvmsg), by any system call, and
+    /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 1.
     Recvmsg,
     /// [`RecvBatch::recv`](crate::RecvBatch::recv) with a `max` of 2 or more.
     Recvmmsg,
-    /// [`connect`](crate::socket::connect) and [`disconnect`](crate::socket::disconnect).
+    /// [`connect`](super::socket::connect) and [`disconnect`](super::socket::disconnect).
     Connect,
-    /// [`bind`](crate::socket::bind).
+    /// [`bind`](super::socket::bind).
     Bind,
-    /// `Poller::wait`, each time that it asks the kernel. `EINTR` is a signal.
+    /// Each system call of `Poller::wait`. `EINTR` simulates a signal.
     EpollWait,
-    /// `Poller::register` and `Registration::set_interest`, but for an interest in nothing.
+    /// `Poller::register` and `Registration::set_interest`, except with an empty interest.
     EpollCtl,
 }
 
 const CALLS: usize = 8;
 
-/// What a kernel may lack: each but the last is a field of [`Capabilities`](crate::Capabilities).
+/// A feature that a kernel may lack. All but the last are fields of
+/// [`Capabilities`](crate::Capabilities).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Feature {
     /// `UDP_SEGMENT`.
     Segmentation,
@@ -65,14 +74,15 @@ pub enum Feature {
     ReusePort,
 }
 
-/// What happens to one syscall.
+/// The outcome of one system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// Nothing: it is made.
+    /// The call is made.
     Pass,
-    /// It is not made, and this is its error.
+    /// The call returns this error, without being made.
     Errno(Errno),
-    /// It is made for the first so many messages only, but at least one. For the calls that move one: as `Pass`.
+    /// The call is made for this many messages at most, but at least one. As `Pass` for calls that
+    /// move one message.
     Partial(usize),
 }
 
@@ -87,15 +97,15 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-/// Adds `plan` to the steps that this thread's calls of this kind have yet to take.
-pub fn script(call: Call, plan: impl IntoIterator<Item = Fault>) {
-    // Collected first: the iterator is the caller's code, and may itself come here.
-    let plan: Vec<Fault> = plan.into_iter().collect();
-    STATE.with_borrow_mut(|state| state.script[call as usize].extend(plan));
+/// Appends `faults` to this thread's script for `call`.
+pub fn script(call: Call, faults: impl IntoIterator<Item = Fault>) {
+    // Collected first: the iterator may call functions of this module.
+    let faults: Vec<Fault> = faults.into_iter().collect();
+    STATE.with_borrow_mut(|state| state.script[call as usize].extend(faults));
 }
 
-/// Takes these features away from the kernel, for this thread's calls, and gives back those that were taken before: their
-/// options answer `ENOPROTOOPT`, and [`capabilities`](crate::capabilities) finds them out anew in each call.
+/// Hides exactly these features of the kernel from this thread: their options return `ENOPROTOOPT`,
+/// and [`capabilities`](super::capabilities()) probes again in each call.
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -114,7 +124,7 @@ pub fn lack(features: impl IntoIterator<Item = Feature>) {
     STATE.with_borrow_mut(|state| state.lacking = lacking);
 }
 
-/// Forgets all of this thread's steps, and gives back what [`lack`] took away. The counts of [`calls`] go on.
+/// Clears this thread's scripts and hidden features. The counts of [`calls`] continue.
 pub fn clear() {
     STATE.with_borrow_mut(|state| {
         state.script.iter_mut().for_each(VecDeque::clear);
@@ -122,12 +132,12 @@ pub fn clear() {
     });
 }
 
-/// Whether anything was taken away.
+/// Whether a feature is hidden.
 pub(crate) fn lacks_something() -> bool {
     STATE.with_borrow(|state| !state.lacking.is_empty())
 }
 
-/// `ENOPROTOOPT` for an option of a feature that was taken away.
+/// `ENOPROTOOPT` for an option of a hidden feature.
 pub(crate) fn option(feature: Option<Feature>) -> Result<()> {
     match feature {
         Some(feature) if STATE.with_borrow(|state| state.lacking.contains(&feature)) => {
@@ -137,19 +147,19 @@ pub(crate) fn option(feature: Option<Feature>) -> Result<()> {
     }
 }
 
-/// How many syscalls of this kind this thread has asked for so far, those that were made to fail included.
+/// The number of this thread's calls of this kind so far, including scripted failures.
 #[must_use]
 pub fn calls(call: Call) -> usize {
     STATE.with_borrow(|state| state.calls[call as usize])
 }
 
-/// Runs `child` in a forked process, waits until that ends, and gives its exit code: 0 when `child` returned, 1 when it
-/// panicked. `None` when a signal ended it.
+/// Runs `child` in a forked process, waits for its end, and returns its exit code: 0 after a
+/// return, 1 after a panic; `None` after a signal.
 ///
 /// # Errors
 ///
-/// `EBUSY` when this process has several threads: the child would have one, and the locks of all. `EAGAIN`, `ENOMEM` as in
-/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html).
+/// `EBUSY` when this process has several threads, whose locks the child would inherit. `EAGAIN`,
+/// `ENOMEM` as in [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html).
 pub fn in_child(child: impl FnOnce()) -> Result<Option<i32>> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(Errno::EBUSY);
@@ -157,7 +167,7 @@ pub fn in_child(child: impl FnOnce()) -> Result<Option<i32>> {
     crate::sys::fork::in_child(child)
 }
 
-/// Counts a call and takes its step: the error, or the most messages that it may move.
+/// Counts a call and consumes its fault. Returns the error, or the maximum number of messages.
 pub(crate) fn before(call: Call) -> Result<Option<usize>> {
     STATE.with_borrow_mut(|state| {
         state.calls[call as usize] += 1;

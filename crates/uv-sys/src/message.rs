@@ -1,5 +1,7 @@
-//! Single messages: sendmsg(2), recvmsg(2). For several with one system call see [`SendBatch`](crate::SendBatch) and
-//! [`RecvBatch`](crate::RecvBatch).
+//! Single messages: sendmsg(2) and recvmsg(2).
+//!
+//! [`SendBatch`](crate::SendBatch) and [`RecvBatch`](crate::RecvBatch) move several messages with
+//! one system call.
 
 pub use crate::receive::{recv_into, recvmsg, recvmsg_with_control};
 pub use crate::send::{sendmsg, sendmsg_with_control};

@@ -1,29 +1,19 @@
-//! Multicast: groups, and how what is sent to them goes.
+//! Multicast: memberships of groups, and options of datagrams that are sent to groups.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use crate::errno::{Errno, Result};
 use crate::option::option;
+pub use crate::option_value::Interface;
 use crate::sys::multicast as sys;
-
-/// A network interface, as the multicast options take it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Interface {
-    /// The one that the routing table says.
-    #[default]
-    Any,
-    /// By index: see [`interface_index`]. 0 is any.
-    Index(u32),
-    /// By one of its addresses. IPv4 only: `EAFNOSUPPORT` on IPv6.
-    Address(Ipv4Addr),
-}
 
 /// The index of the interface with this name.
 ///
 /// # Errors
 ///
-/// `ENODEV` if there is none; `EINVAL` for a name that is empty, has a NUL or more than 15 bytes.
+/// `ENODEV` without such an interface; `EINVAL` for a name that is empty, has a NUL or more than 15
+/// bytes.
 ///
 /// See [if_nametoindex(3)](https://man7.org/linux/man-pages/man3/if_nametoindex.3.html).
 #[doc(alias = "if_nametoindex")]
@@ -32,19 +22,21 @@ pub fn interface_index(name: &str) -> Result<u32> {
 }
 
 option! {
-    "IP_MULTICAST_LOOP": bool;
-    /// Hands what is sent to a group to this host's own members too. On by default.
+    "IP_MULTICAST_LOOP", "IPV6_MULTICAST_LOOP": bool;
+    /// Delivers datagrams that are sent to a group to members on this host, too. On by default.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_multicast_loop;
-    /// Whether this host's own members get what is sent to a group.
+    /// Whether members on this host receive the datagrams.
     multicast_loop;
 }
 
 option! {
-    "IP_MULTICAST_ALL": bool;
-    /// Delivers what is sent to any group that any socket of this host joined, if this one is bound to the wildcard
-    /// address and the port: **on by default on Linux**. Off, the socket gets what it joined itself, and nothing else.
+    "IP_MULTICAST_ALL", "IPV6_MULTICAST_ALL": bool;
+    /// Delivers datagrams of all groups that any socket of this host joined, if this one is bound
+    /// to the wildcard address and the port. **On by default on Linux.** Off, the socket receives
+    /// only groups that it joined itself.
     ///
     /// # Errors
     ///
@@ -52,37 +44,40 @@ option! {
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     set_multicast_all;
-    /// Whether groups that others joined are delivered too.
+    /// Whether groups that other sockets joined are delivered too.
     multicast_all;
 }
 
 option! {
-    "IP_MULTICAST_TTL": u32;
-    /// Sets how far what is sent to a group goes: time to live or hop limit, 0 (not beyond this host) to 255; 1 by
-    /// default, this network.
+    "IP_MULTICAST_TTL", "IPV6_MULTICAST_HOPS": u32;
+    /// Sets the time to live or hop limit of datagrams to groups: 0 (this host only) to 255. The
+    /// default, 1, is the local network.
     ///
     /// # Errors
     ///
     /// `EINVAL` above 255.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_multicast_ttl;
-    /// How far what is sent to a group goes.
+    /// The time to live or hop limit of datagrams to groups.
     multicast_ttl;
 }
 
 option! {
-    "IP_MULTICAST_IF": Interface;
-    /// Sets the interface by which datagrams to groups leave.
+    "IP_MULTICAST_IF", "IPV6_MULTICAST_IF": Interface;
+    /// Sets the interface through which datagrams to groups leave.
     ///
     /// # Errors
     ///
-    /// `ENODEV`, `EADDRNOTAVAIL` without such an interface; `EAFNOSUPPORT` for an [`Interface::Address`] on IPv6.
+    /// `ENODEV`, `EADDRNOTAVAIL` without such an interface; `EAFNOSUPPORT` for an
+    /// [`Interface::Address`] on IPv6.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_multicast_interface;
-    /// The interface by which datagrams to groups leave. Of an IPv4 socket, Linux tells the address it was set by, and
-    /// [`Interface::Any`] for one that was set by index.
+    /// The interface through which datagrams to groups leave. For IPv4, Linux returns the address
+    /// that set it, and [`Interface::Any`] after an index.
     multicast_interface;
 }
 
@@ -94,19 +89,24 @@ fn check_group(group: IpAddr) -> Result<()> {
     }
 }
 
-/// Joins a group: what is sent to it on that interface is received, if the socket is bound to its port. So may be what
-/// is sent to groups that others joined: see [`set_multicast_all`].
+/// Joins a group on an interface. The socket receives its datagrams if it is bound to their port,
+/// and perhaps those of groups that other sockets joined: see [`set_multicast_all`].
 ///
 /// # Errors
 ///
-/// `EINVAL` if `group` is no multicast address; `EAFNOSUPPORT` if it is of another family than the socket, or the
-/// interface is given by [`Interface::Address`] on IPv6; `EADDRINUSE` if it is a member already; `ENODEV` without such
-/// an interface, or without a route to find one; `ENOBUFS` beyond `net.ipv4.igmp_max_memberships`.
+/// - `EINVAL`: `group` is no multicast address.
+/// - `EAFNOSUPPORT`: `group` is of another family than the socket, or an [`Interface::Address`] on
+///   IPv6.
+/// - `EADDRINUSE`: the socket is a member already.
+/// - `ENODEV`: no such interface, or no route to choose one.
+/// - `ENOBUFS`: more groups than `net.ipv4.igmp_max_memberships`.
 ///
-/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+/// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
 #[doc(alias = "IP_ADD_MEMBERSHIP")]
 #[doc(alias = "IPV6_ADD_MEMBERSHIP")]
 #[doc(alias = "IPV6_JOIN_GROUP")]
+#[doc(alias = "setsockopt")]
 pub fn join_multicast(fd: impl AsFd, group: IpAddr, interface: Interface) -> Result<()> {
     check_group(group)?;
     sys::multicast(fd.as_fd(), group, interface, true)
@@ -116,25 +116,30 @@ pub fn join_multicast(fd: impl AsFd, group: IpAddr, interface: Interface) -> Res
 ///
 /// # Errors
 ///
-/// `EADDRNOTAVAIL` if it is no member; otherwise as [`join_multicast`].
+/// `EADDRNOTAVAIL` if the socket is no member; otherwise as [`join_multicast`].
+///
+/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+/// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
 #[doc(alias = "IP_DROP_MEMBERSHIP")]
 #[doc(alias = "IPV6_DROP_MEMBERSHIP")]
 #[doc(alias = "IPV6_LEAVE_GROUP")]
+#[doc(alias = "setsockopt")]
 pub fn leave_multicast(fd: impl AsFd, group: IpAddr, interface: Interface) -> Result<()> {
     check_group(group)?;
     sys::multicast(fd.as_fd(), group, interface, false)
 }
 
-/// Joins a group for what one host sends to it; to be repeated for further hosts.
+/// Joins a group for the datagrams of one source. Call it again for further sources.
 ///
 /// # Errors
 ///
-/// As [`join_multicast`]; `EINVAL` too if the group was joined without a source; `EADDRNOTAVAIL` if this source was
-/// joined already; `EAFNOSUPPORT` too if group and source differ in family.
+/// As [`join_multicast`], and: `EINVAL` if the group was joined without a source; `EADDRNOTAVAIL`
+/// if this source was joined already; `EAFNOSUPPORT` if group and source differ in family.
 ///
 /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
 #[doc(alias = "IP_ADD_SOURCE_MEMBERSHIP")]
 #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
+#[doc(alias = "setsockopt")]
 pub fn join_source(
     fd: impl AsFd,
     group: IpAddr,
@@ -145,13 +150,16 @@ pub fn join_source(
     sys::multicast_source(fd.as_fd(), group, source, interface, true)
 }
 
-/// Undoes [`join_source`].
+/// Leaves a group that [`join_source`] joined for this source.
 ///
 /// # Errors
 ///
-/// `EINVAL` or `EADDRNOTAVAIL` if it was not joined; otherwise as [`join_source`].
+/// `EINVAL` or `EADDRNOTAVAIL` if the source was not joined; otherwise as [`join_source`].
+///
+/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
 #[doc(alias = "IP_DROP_SOURCE_MEMBERSHIP")]
 #[doc(alias = "MCAST_LEAVE_SOURCE_GROUP")]
+#[doc(alias = "setsockopt")]
 pub fn leave_source(
     fd: impl AsFd,
     group: IpAddr,

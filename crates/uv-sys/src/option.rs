@@ -1,27 +1,31 @@
 //! Socket options, typed: a setter and a getter each.
 //!
-//! What every one of them may answer is not repeated there: `ENOTSOCK` for what is no socket, `ENOPROTOOPT` where the
-//! kernel does not know the option or knows it for another family only, and `EINVAL` for a value outside the range that
-//! is told, before the kernel is asked.
+//! Every function may return three errors that its docs do not repeat:
 //!
-//! On an IPv6 socket the options that exist per protocol (`ttl`, `tos`, the `recv_…` ones, path MTU discovery) are set
-//! for its IPv4 traffic too, if it has any: mapped addresses travel as IPv4.
+//! - `ENOTSOCK`: the descriptor is no socket.
+//! - `ENOPROTOOPT`: the kernel lacks the option, or has it for another address family only.
+//! - `EINVAL`: a value outside the documented range, checked before the system call.
+//!
+//! Options that IPv4 and IPv6 have separately (`ttl`, `tos`, path MTU discovery, most `recv_…`
+//! ones) are set for both on an IPv6 socket: traffic with mapped addresses is IPv4.
 
 use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 
 use crate::errno::{Errno, Result};
+pub use crate::option_value::{PathMtuDiscovery, TxTimeClock};
 use crate::sys::options as sys;
 
-/// Exports the setter and the getter of one option. Each is told about; the C name finds both.
+/// Exports the setter and the getter of one option, with the C names as aliases of both.
 macro_rules! option {
     (
-        $alias:literal: $type:ty;
+        $($alias:literal),+: $type:ty;
         $(#[doc = $set_doc:literal])* $set:ident;
         $(#[doc = $get_doc:literal])* $get:ident;
     ) => {
         $(#[doc = $set_doc])*
-        #[doc(alias = $alias)]
+        $(#[doc(alias = $alias)])+
+        #[doc(alias = "setsockopt")]
         pub fn $set(fd: impl AsFd, value: $type) -> Result<()> {
             sys::$set(fd.as_fd(), value)
         }
@@ -29,7 +33,8 @@ macro_rules! option {
         $(#[doc = $get_doc])*
         ///
         #[doc = concat!("See [`", stringify!($set), "`].")]
-        #[doc(alias = $alias)]
+        $(#[doc(alias = $alias)])+
+        #[doc(alias = "getsockopt")]
         pub fn $get(fd: impl AsFd) -> Result<$type> {
             sys::$get(fd.as_fd())
         }
@@ -37,43 +42,14 @@ macro_rules! option {
 }
 pub(crate) use option;
 
-/// How a socket finds out, and minds, how large a packet may be on the way to a destination.
-#[doc(alias = "IP_MTU_DISCOVER")]
-#[doc(alias = "IPV6_MTU_DISCOVER")]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum PathMtuDiscovery {
-    /// Never forbids fragmentation.
-    #[doc(alias = "IP_PMTUDISC_DONT")]
-    Off,
-    /// Forbids fragmentation on the way while a datagram fits the known path MTU, fragments it itself otherwise. What
-    /// Linux does by default.
-    #[doc(alias = "IP_PMTUDISC_WANT")]
-    Want,
-    /// Forbids fragmentation: a datagram larger than the known path MTU is `EMSGSIZE`.
-    #[doc(alias = "IP_PMTUDISC_DO")]
-    Do,
-    /// Forbids fragmentation, and minds the interface's MTU only, whatever is known of the path: for transports that
-    /// probe on their own ([RFC 8899](https://www.rfc-editor.org/rfc/rfc8899)).
-    #[doc(alias = "IP_PMTUDISC_PROBE")]
-    Probe,
-}
-
-/// The clock of [`Transmit::transmit_at`](crate::Transmit::transmit_at).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TxTimeClock {
-    /// The monotonic clock, as the queueing discipline `fq` takes it.
-    #[doc(alias = "CLOCK_MONOTONIC")]
-    Monotonic,
-    /// International atomic time, as `etf` takes it; needs `CAP_NET_ADMIN`.
-    #[doc(alias = "CLOCK_TAI")]
-    Tai,
-}
-
 option! {
     "SO_REUSEADDR": bool;
-    /// Lets several sockets bind the same address and port, if all of them set this before they bind.
+    /// Lets several sockets bind the same address and port, if all of them set this before they
+    /// bind.
     ///
-    /// On Linux the socket that was bound last receives what is addressed to one host; multicast reaches all of them. It needs no privilege, so that another program of any user can take the port over: see [`set_reuse_port`] for the careful form.
+    /// On Linux the socket that was bound last receives unicast datagrams; multicast reaches all
+    /// sockets. Any program of any user can take the port over this way: [`set_reuse_port`] is
+    /// restricted to one user.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_reuse_address;
@@ -83,11 +59,17 @@ option! {
 
 option! {
     "SO_REUSEPORT": bool;
-    /// Makes the socket one of a group that shares its address and port, if all of them set this before they bind and belong to one user. The kernel spreads datagrams over the group, each flow to one socket; [`attach_reuseport_cpu_selector`] chooses otherwise.
+    /// Makes the socket a member of a group that shares its address and port. All members set this
+    /// before they bind, and belong to one user. The kernel distributes flows over the group;
+    /// [`attach_reuseport_cpu_selector`] replaces its choice.
     ///
-    /// Once a member is connected, the kernel may put members that are bound later into a second group, and gives everything that comes from no member's peer to one of the two: with IPv4 to the later one, if the connected member was the last to be bound; with IPv6 to the earlier one, if the connected member was the first (Linux 6.18). Bind all of them before.
+    /// Bind all members before any of them is connected. With a connected member, later ones may
+    /// form a second group, and all unmatched traffic goes to one of the two (Linux 6.18). On IPv4
+    /// that is the later group if the connected member was the last to bind; on IPv6 it is the
+    /// earlier one if the connected member was the first.
     ///
-    /// On Linux it may also be set and taken back on a bound socket, and counts for the sockets that bind after that. Before Linux 3.9 it is `ENOPROTOOPT`.
+    /// Linux also accepts the option on a bound socket, with effect on sockets that bind later.
+    /// `ENOPROTOOPT` before Linux 3.9.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_reuse_port;
@@ -97,17 +79,19 @@ option! {
 
 option! {
     "SO_BROADCAST": bool;
-    /// Allows sending to broadcast addresses, which is `EACCES` otherwise. IPv4 only; harmless on IPv6.
+    /// Allows sending to broadcast addresses, which returns `EACCES` otherwise. IPv4 only; has no
+    /// effect on IPv6.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_broadcast;
-    /// Whether broadcasts may be sent.
+    /// Whether broadcasts are allowed.
     broadcast;
 }
 
 option! {
     "IPV6_V6ONLY": bool;
-    /// Keeps IPv4 away from an IPv6 socket. To be set before the socket is bound: `EINVAL` later. The default is the system's: `net.ipv6.bindv6only`, usually off.
+    /// Excludes IPv4 traffic from an IPv6 socket. The default is `net.ipv6.bindv6only`, usually
+    /// off.
     ///
     /// # Errors
     ///
@@ -115,15 +99,17 @@ option! {
     ///
     /// See [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_ipv6_only;
-    /// Whether the socket leaves IPv4 alone.
+    /// Whether the socket excludes IPv4 traffic.
     ipv6_only;
 }
 
 option! {
     "SO_SNDBUF": usize;
-    /// Sets how many bytes may be on their way out of the socket, before sending is `EAGAIN`.
+    /// Sets how many bytes the send buffer holds. A send that finds it full returns `EAGAIN`.
     ///
-    /// **Linux doubles the value**, to account for its own book-keeping, and [`send_buffer_size`] reports the doubled one. It is cut to `net.core.wmem_max` before that and raised to a minimum (4,608 after doubling) silently; ask what it became.
+    /// **Linux doubles the value** for its own overhead, and [`send_buffer_size`] returns the
+    /// doubled one. It silently limits the value to `net.core.wmem_max` before that, and raises the
+    /// result to at least 4,608.
     ///
     /// # Errors
     ///
@@ -131,15 +117,18 @@ option! {
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_send_buffer_size;
-    /// Bytes of the send buffer, as the kernel counts them: on Linux twice what was set.
+    /// Bytes of the send buffer, as the kernel counts them: on Linux twice the value that was set.
     send_buffer_size;
 }
 
 option! {
     "SO_RCVBUF": usize;
-    /// Sets how many bytes of datagrams the socket holds until they are received. More are dropped: see [`set_recv_drops`].
+    /// Sets how many bytes the receive buffer holds. The kernel drops datagrams that find it full:
+    /// see [`set_recv_drops`].
     ///
-    /// **Linux doubles the value**, to account for its own book-keeping, and [`recv_buffer_size`] reports the doubled one. It is cut to `net.core.rmem_max` before that and raised to a minimum (2,304 after doubling) silently; ask what it became. A small datagram takes 768 bytes and more of it.
+    /// **Linux doubles the value** for its own overhead, and [`recv_buffer_size`] returns the
+    /// doubled one. It silently limits the value to `net.core.rmem_max` before that, and raises the
+    /// result to at least 2,304. A small datagram takes 768 bytes or more.
     ///
     /// # Errors
     ///
@@ -147,59 +136,70 @@ option! {
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_buffer_size;
-    /// Bytes of the receive buffer, as the kernel counts them: on Linux twice what was set.
+    /// Bytes of the receive buffer, as the kernel counts them: on Linux twice the value that was
+    /// set.
     recv_buffer_size;
 }
 
 option! {
-    "IP_TTL": u32;
-    /// Sets the time to live (IPv4) or hop limit (IPv6) of what is sent to single hosts: 1 to 255.
+    "IP_TTL", "IPV6_UNICAST_HOPS": u32;
+    /// Sets the time to live (IPv4) or hop limit (IPv6) of unicast datagrams, 1 to 255.
     ///
     /// # Errors
     ///
     /// `EINVAL` for 0 and above 255.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_ttl;
-    /// The time to live or hop limit: the system's default (64, mostly) if none was set.
+    /// The time to live or hop limit; the system's default, usually 64, if none was set.
     ttl;
 }
 
 option! {
-    "IP_TOS": u8;
-    /// Sets the whole byte of type of service (IPv4) or traffic class (IPv6) of what is sent: `DSCP << 2 | ECN`.
+    "IP_TOS", "IPV6_TCLASS": u8;
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of sent datagrams: `DSCP << 2 |
+    /// ECN`.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_tos;
-    /// The byte of type of service or traffic class.
+    /// The type of service or traffic class.
     tos;
 }
 
 option! {
-    "IP_RECVTOS": bool;
-    /// Reports the TOS byte or traffic class of what is received: [`Metadata::tos`](crate::Metadata::tos).
+    "IP_RECVTOS", "IPV6_RECVTCLASS": bool;
+    /// Reports the type of service or traffic class of received datagrams:
+    /// [`Metadata::tos`](crate::Metadata::tos).
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_tos;
-    /// Whether the TOS byte is reported.
+    /// Whether the type of service is reported.
     recv_tos;
 }
 
 option! {
-    "IP_RECVTTL": bool;
-    /// Reports the time to live or hop limit of what is received: [`Metadata::ttl`](crate::Metadata::ttl).
+    "IP_RECVTTL", "IPV6_RECVHOPLIMIT": bool;
+    /// Reports the time to live or hop limit of received datagrams:
+    /// [`Metadata::ttl`](crate::Metadata::ttl).
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_ttl;
     /// Whether the time to live is reported.
     recv_ttl;
 }
 
 option! {
-    "IP_PKTINFO": bool;
-    /// Reports where each datagram came to: [`Metadata::destination`](crate::Metadata::destination). On an IPv6 socket an IPv4 destination is reported as a mapped address.
+    "IP_PKTINFO", "IPV6_RECVPKTINFO": bool;
+    /// Reports the destination of received datagrams:
+    /// [`Metadata::destination`](crate::Metadata::destination). An IPv6 socket reports an IPv4
+    /// destination as a mapped address.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_packet_info;
     /// Whether the destination is reported.
     recv_packet_info;
@@ -207,17 +207,22 @@ option! {
 
 option! {
     "SO_TIMESTAMPNS": bool;
-    /// Reports when the kernel received each datagram: [`Metadata::timestamp`](crate::Metadata::timestamp).
+    /// Reports the kernel's receive time of each datagram:
+    /// [`Metadata::timestamp`](crate::Metadata::timestamp).
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_timestamps;
-    /// Whether the time of arrival is reported.
+    /// Whether the receive time is reported.
     recv_timestamps;
 }
 
 option! {
     "SO_RXQ_OVFL": bool;
-    /// Reports how many datagrams were dropped for want of room: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). Linux puts the count at the time of its arrival beside each datagram, once it is not 0. With [`set_gro`] on, it counts coalesced buffers and not the datagrams in them.
+    /// Reports datagrams that the kernel dropped because the receive buffer was full:
+    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
+    ///
+    /// Linux attaches the count at a datagram's arrival to it, once the count is not 0. With
+    /// [`set_gro`] it counts coalesced buffers instead of datagrams.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     set_recv_drops;
@@ -227,47 +232,57 @@ option! {
 
 option! {
     "UDP_GRO": bool;
-    /// Lets the kernel hand over a run of equal datagrams of one flow as one: [`Metadata::segment_size`](crate::Metadata::segment_size) says how long each of them is. Receive into 65,535 bytes then, with control messages on. Linux 5.0.
+    /// Lets the kernel deliver several datagrams of one flow in one buffer.
+    /// [`Metadata::segment_size`](crate::Metadata::segment_size) is the length of each. Receive
+    /// into 65,535 bytes, with control messages on. Linux 5.0.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     set_gro;
-    /// Whether datagrams are received together.
+    /// Whether datagrams are coalesced.
     gro;
 }
 
 option! {
     "UDP_SEGMENT": Option<NonZeroU16>;
-    /// Cuts everything that is sent into datagrams of this many bytes, or leaves it whole. For one message alone, see [`Transmit::segment_size`](crate::Transmit::segment_size), which takes precedence. Linux 4.18.
+    /// Splits every sent message into datagrams of this many bytes; `None` sends it whole.
+    /// [`Transmit::segment_size`](crate::Transmit::segment_size) overrides it for one message.
+    /// Linux 4.18.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     set_segment_size;
-    /// Bytes of each datagram that messages are cut into.
+    /// The bytes of each datagram into which messages are split.
     segment_size;
 }
 
 option! {
-    "IP_RECVERR": bool;
-    /// Keeps errors about sent datagrams in a queue of their own, for [`recv_error`](crate::error_queue::recv_error) to fetch, with what they were about. The next send or receive call is still told, and sends nothing; on a socket that is not connected it is told of errors only with this on.
+    "IP_RECVERR", "IPV6_RECVERR": bool;
+    /// Queues errors about sent datagrams, with the datagrams, for
+    /// [`recv_error`](super::error_queue::recv_error).
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+    /// The next send or receive call still returns a pending error, and sends nothing. An
+    /// unconnected socket gets such errors only with this option.
+    ///
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_recv_errors;
     /// Whether errors are queued.
     recv_errors;
 }
 
 option! {
-    "IP_MTU_DISCOVER": PathMtuDiscovery;
-    /// Sets how the socket finds out, and minds, the size of packets that the path takes.
+    "IP_MTU_DISCOVER", "IPV6_MTU_DISCOVER": PathMtuDiscovery;
+    /// Sets how the socket discovers the path MTU, and whether it forbids fragmentation.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     set_path_mtu_discovery;
-    /// How the size of packets is found out. `EINVAL` for a way that [`PathMtuDiscovery`] has no name for.
+    /// How the path MTU is discovered. `EINVAL` for a value that [`PathMtuDiscovery`] lacks.
     path_mtu_discovery;
 }
 
 option! {
     "SO_MARK": u32;
-    /// Marks what is sent, for routing rules and firewalls.
+    /// Marks sent datagrams for routing rules and firewalls.
     ///
     /// # Errors
     ///
@@ -281,7 +296,7 @@ option! {
 
 option! {
     "SO_PRIORITY": u32;
-    /// Sets the priority for queueing at the device: 0 to 6. Setting the TOS sets this too on IPv4.
+    /// Sets the priority in the device's queue, 0 to 6. On IPv4, setting the TOS sets this too.
     ///
     /// # Errors
     ///
@@ -293,48 +308,53 @@ option! {
     priority;
 }
 
-/// The known path MTU towards the peer, in bytes of IP packet: 28 more (IPv4) or 48 more (IPv6) than the largest
-/// datagram that needs no fragmentation.
+/// The known path MTU towards the peer, in bytes of an IP packet. The largest unfragmented datagram
+/// is 28 bytes (IPv4) or 48 bytes (IPv6) smaller.
 ///
 /// # Errors
 ///
-/// `ENOTCONN` on a socket that is not connected.
+/// `ENOTCONN` on an unconnected socket.
 ///
-/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+/// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+/// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
 #[doc(alias = "IP_MTU")]
 #[doc(alias = "IPV6_MTU")]
+#[doc(alias = "getsockopt")]
 pub fn path_mtu(fd: impl AsFd) -> Result<usize> {
     sys::path_mtu(fd.as_fd())
 }
 
-/// Ties the socket to an interface by its name, or unties it.
+/// Binds the socket to the interface with this name; `None` removes the binding.
 ///
-/// [`disconnect`](crate::socket::disconnect) undoes it on Linux; set it again afterwards.
+/// On Linux, [`disconnect`](super::socket::disconnect) removes it too; set it again afterwards.
 ///
 /// # Errors
 ///
-/// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an interface; `EPERM` for
-/// a socket that is tied already, without `CAP_NET_RAW`.
+/// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an
+/// interface; `EPERM` to change an existing binding without `CAP_NET_RAW`.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_BINDTODEVICE")]
+#[doc(alias = "setsockopt")]
 pub fn bind_to_device(fd: impl AsFd, name: Option<&str>) -> Result<()> {
     sys::bind_to_device(fd.as_fd(), name)
 }
 
-/// The name of the interface that the socket is tied to.
+/// The name of the interface to which the socket is bound.
 ///
 /// # Errors
 ///
-/// `EBADMSG` if the name is not UTF-8; `ENODEV` if the interface is gone.
+/// `EBADMSG` if the name is not UTF-8; `ENODEV` if the interface was removed.
 ///
 /// See [`bind_to_device`].
 #[doc(alias = "SO_BINDTODEVICE")]
+#[doc(alias = "getsockopt")]
 pub fn bound_device(fd: impl AsFd) -> Result<Option<String>> {
     sys::bound_device(fd.as_fd())
 }
 
-/// Prefers this socket, within its [reuse-port group](set_reuse_port), for datagrams that the given CPU processes.
+/// Prefers this socket within its [reuse-port group](set_reuse_port) for datagrams that the given
+/// CPU processes.
 ///
 /// # Errors
 ///
@@ -342,20 +362,22 @@ pub fn bound_device(fd: impl AsFd) -> Result<Option<String>> {
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_INCOMING_CPU")]
+#[doc(alias = "setsockopt")]
 pub fn set_incoming_cpu(fd: impl AsFd, cpu: u32) -> Result<()> {
     sys::set_incoming_cpu(fd.as_fd(), cpu)
 }
 
-/// The CPU that last processed a datagram for this socket, or was set; `None` before.
+/// The CPU that last processed a datagram for this socket or that was set; `None` before.
 ///
-/// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+/// See [`set_incoming_cpu`].
 #[doc(alias = "SO_INCOMING_CPU")]
+#[doc(alias = "getsockopt")]
 pub fn incoming_cpu(fd: impl AsFd) -> Result<Option<u32>> {
     sys::incoming_cpu(fd.as_fd())
 }
 
-/// Allows [`Transmit::transmit_at`](crate::Transmit::transmit_at), in the time of this clock. Linux 4.19; there is no
-/// way to take it back.
+/// Enables [`Transmit::transmit_at`](crate::Transmit::transmit_at), in the time of this clock. It
+/// cannot be disabled again. Linux 4.19.
 ///
 /// # Errors
 ///
@@ -363,27 +385,35 @@ pub fn incoming_cpu(fd: impl AsFd) -> Result<Option<u32>> {
 ///
 /// See [tc-etf(8)](https://man7.org/linux/man-pages/man8/tc-etf.8.html).
 #[doc(alias = "SO_TXTIME")]
+#[doc(alias = "setsockopt")]
 pub fn set_txtime(fd: impl AsFd, clock: TxTimeClock) -> Result<()> {
     sys::set_txtime(fd.as_fd(), clock)
 }
 
-/// The clock that [`set_txtime`] chose.
+/// The clock that [`set_txtime`] set.
+///
+/// See [`set_txtime`].
 #[doc(alias = "SO_TXTIME")]
+#[doc(alias = "getsockopt")]
 pub fn txtime(fd: impl AsFd) -> Result<Option<TxTimeClock>> {
     sys::txtime(fd.as_fd())
 }
 
-/// Takes the pending error, which the next call would otherwise be told instead of doing its work.
+/// Takes the pending error, which the next send or receive call would return instead of doing its
+/// work.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_ERROR")]
+#[doc(alias = "getsockopt")]
 pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
     sys::take_error(fd.as_fd())
 }
 
-/// Makes the socket's [reuse-port group](set_reuse_port) choose the receiver by CPU: the one that joined at position
-/// `cpu % group_len` gets what that CPU processes. To be called on one of the group, with [`set_reuse_port`] on, before any of
-/// them is connected: once one is, members bound later may be in a second group, where the selector is ignored.
+/// Makes the socket's [reuse-port group](set_reuse_port) choose the receiver by CPU: a datagram
+/// that CPU `cpu` processes goes to member `cpu % group_len`, in the order of joining.
+///
+/// Call it on one member with [`set_reuse_port`] on, before any member is connected. Members that
+/// bind after a connect may form a second group without the selector.
 ///
 /// # Errors
 ///
@@ -391,6 +421,7 @@ pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_ATTACH_REUSEPORT_CBPF")]
+#[doc(alias = "setsockopt")]
 pub fn attach_reuseport_cpu_selector(fd: impl AsFd, group_len: u32) -> Result<()> {
     sys::attach_reuseport_cpu_selector(fd.as_fd(), group_len)
 }

@@ -1,41 +1,42 @@
-//! What one datagram carries.
+//! The payload of a message.
 
 use std::io::IoSlice;
 use std::slice;
 
 use crate::errno::{Errno, Result};
 
-/// The largest payload in bytes that [`Payload::check`] lets through: what fits into an IPv4 packet without options
-/// (65,535 minus 20 bytes of IP header and 8 of UDP header). IPv6 has room for 20 more, which nothing relies on.
+/// The largest payload in bytes that [`Payload::check`] accepts: that of an IPv4 packet without
+/// options (65,535 minus 20 bytes of IP header and 8 of UDP header). IPv6 allows 20 bytes more,
+/// which this crate does not use.
 pub const MAX_DATAGRAM: usize = 65_507;
 
 /// The largest number of slices in one payload: `IOV_MAX`.
 #[doc(alias = "IOV_MAX")]
 #[doc(alias = "UIO_MAXIOV")]
-pub const MAX_SLICES: usize = crate::sys::IOV_MAX;
+pub const MAX_SLICES: usize = crate::sys::limits::IOV_MAX;
 
-/// The bytes of one datagram (or of one run of segments): in one piece, or in pieces that are sent one after another.
+/// The bytes of one message, in one slice or in several that are sent back to back.
 ///
 /// ```
 /// use std::io::IoSlice;
 /// use uv_sys::Payload;
 ///
 /// let whole = Payload::from("hello");
-/// let pieces = [IoSlice::new(b"hel"), IoSlice::new(b"lo")];
-/// let gathered = Payload::from(&pieces);
+/// let slices = [IoSlice::new(b"hel"), IoSlice::new(b"lo")];
+/// let gathered = Payload::from(&slices);
 /// assert_eq!(whole.len(), gathered.len());
 /// assert_eq!(gathered.slice_count(), 2);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
-    /// One piece.
+    /// One slice.
     Bytes(&'a [u8]),
-    /// Several pieces, in order.
+    /// Several slices, in order.
     Slices(&'a [IoSlice<'a>]),
 }
 
 impl<'a> Payload<'a> {
-    /// Bytes in all; stops at `usize::MAX`, which slices that overlap can reach.
+    /// Total bytes, at most `usize::MAX`, which overlapping slices can reach.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
@@ -47,7 +48,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Whether there are no bytes. An empty datagram is a datagram all the same.
+    /// Whether the payload has no bytes. An empty datagram is valid.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -57,7 +58,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The number of pieces: 1 for [`Payload::Bytes`].
+    /// The number of slices: 1 for [`Payload::Bytes`].
     #[inline]
     #[must_use]
     pub fn slice_count(&self) -> usize {
@@ -67,7 +68,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The pieces, in order.
+    /// The slices, in order.
     #[inline]
     pub fn slices(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (one, many): (Option<&'a [u8]>, &'a [IoSlice<'a>]) = match *self {
@@ -77,12 +78,12 @@ impl<'a> Payload<'a> {
         one.into_iter().chain(many.iter().map(|slice| &**slice))
     }
 
-    /// Whether this can be one datagram at all.
+    /// Checks whether the payload can be one message.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for an empty list of slices; `EMSGSIZE` for more than [`MAX_SLICES`] of them or more than
-    /// [`MAX_DATAGRAM`] bytes.
+    /// `EINVAL` for an empty list of slices; `EMSGSIZE` for more than [`MAX_SLICES`] of them or
+    /// more than [`MAX_DATAGRAM`] bytes.
     #[inline]
     pub fn check(self) -> Result<()> {
         match self {

@@ -1,51 +1,35 @@
-//! A safe face of [`polling`]: readiness of descriptors, level-triggered.
+//! A safe wrapper of [`polling`]: level-triggered readiness of descriptors.
 //!
-//! `polling` asks for `unsafe` when a descriptor is added, because it must be deleted before it is closed. Here the
-//! registration owns the descriptor, so that this is always so.
+//! Adding a descriptor to `polling` is `unsafe`, because it must be deleted before it is closed.
+//! Here the registration owns the descriptor, and does both.
 
 use std::cell::Cell;
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use polling::{Event, PollMode};
 
 use crate::errno::{Errno, Result};
-use crate::sys::{epoll as sys, fork, socket};
-
-bitflags::bitflags! {
-    /// What a descriptor is watched for.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Interest: u8 {
-        /// There is something to read, or an error to fetch.
-        const READABLE = 1;
-        /// There is room to write, or an error to fetch.
-        const WRITABLE = 2;
-    }
-}
-
-impl Interest {
-    /// Nothing: not even errors.
-    pub const NONE: Interest = Interest::empty();
-}
-
-/// The key that `polling` keeps for itself.
-const RESERVED_KEY: usize = usize::MAX;
+use crate::poll_instance::{Instance, PollEvents, RESERVED_KEY};
+use crate::readiness::Interest;
+use crate::sys::{epoll as sys, socket};
 
 /// Waits for descriptors to become ready. Clones share one poller.
 ///
-/// **Level-triggered**: what is ready is reported by every wait until it is not. Any thread may register and notify;
-/// one thread at a time should wait.
+/// **Level-triggered**: every wait reports a descriptor while it is ready. Any thread may register
+/// and notify; one thread at a time should wait.
 ///
 /// # After fork(2)
 ///
-/// A child process shares its parent's poller: what it changed there would be changed for the parent. So in the child every
-/// call that would change or read the shared poller fails with `ESTALE`, and dropping registrations and pollers leaves the
-/// parent's watches in place. [`renew`](Self::renew) gives the child a poller of its own. Children are recognised that were
-/// made through the C library (`fork`); those of a raw clone(2) are not.
+/// A child process shares its parent's poller, so changes by the child would affect the parent. In
+/// the child, calls that would change or read the shared poller return `ESTALE`. Dropping
+/// registrations and pollers there keeps the parent's watches. [`renew`](Self::renew) gives the
+/// child a poller of its own. The poller recognises children of the C library's `fork`, but not of
+/// a raw clone(2).
 ///
 /// # Example
 ///
@@ -74,48 +58,6 @@ pub struct Poller {
     first: Arc<Instance>,
 }
 
-/// One kernel object, which one process made.
-struct Instance {
-    polling: Arc<polling::Poller>,
-    /// Whether `polling`'s kernel object can be waited for without it. See `proves_direct`.
-    direct: bool,
-    /// The process that made it.
-    generation: u32,
-    /// What took its place after a fork. Both stay until the poller is dropped, so that borrowed descriptors hold.
-    successor: OnceLock<Box<Instance>>,
-}
-
-impl Instance {
-    fn new() -> Result<Instance> {
-        fork::install()?;
-        let generation = fork::generation();
-        let polling = polling::Poller::new()?;
-        // A proof that cannot be made, as without descriptors to make it with, proves nothing.
-        let direct = proves_direct(&polling).unwrap_or(false);
-        Ok(Instance {
-            polling: Arc::new(polling),
-            direct,
-            generation,
-            successor: OnceLock::new(),
-        })
-    }
-
-    #[inline]
-    fn is_own(&self) -> bool {
-        self.generation == fork::generation()
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        // In a child, `polling` would end the watch of the notifier, which the parent needs.
-        if !self.is_own() && sys::replace_by_empty(self.polling.as_fd()).is_err() {
-            // Without a free descriptor: three leak, until the child ends or executes another program.
-            mem::forget(Arc::clone(&self.polling));
-        }
-    }
-}
-
 impl Poller {
     /// Makes a poller.
     ///
@@ -139,7 +81,7 @@ impl Poller {
         instance
     }
 
-    /// The kernel object, if it is this process's own.
+    /// The kernel object, if this process made it.
     #[inline]
     fn own(&self) -> Result<&Instance> {
         let newest = self.newest();
@@ -150,30 +92,32 @@ impl Poller {
         }
     }
 
-    /// Whether this process is a child that shares the poller with its parent, and has not [renewed](Self::renew) it.
+    /// Whether this process is a child that shares the poller with its parent, and has not
+    /// [renewed](Self::renew) it.
     #[inline]
     #[must_use]
     pub fn is_stale(&self) -> bool {
         !self.newest().is_own()
     }
 
-    /// Gives a forked child a kernel object of its own in the place of the one that it shares with its parent. All clones of
-    /// this poller in the child use it, and its descriptor ([`AsFd`]) is another one. It watches nothing yet: the interest of
-    /// each registration is [`Interest::NONE`]. In a process that made the poller, nothing happens.
+    /// Replaces the kernel object that a forked child shares with its parent. All clones of this
+    /// poller in the child use the new one, whose descriptor ([`AsFd`]) differs. It watches nothing
+    /// yet: the interest of each registration is [`Interest::NONE`]. Has no effect in the process
+    /// that made the poller.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new); the poller is as before then.
+    /// Those of [`new`](Self::new); the poller is unchanged.
     pub fn renew(&self) -> Result<()> {
         let newest = self.newest();
         if !newest.is_own() {
-            // Another thread that was faster did the same.
+            // Another thread may have set it first.
             let _ = newest.successor.set(Box::new(Instance::new()?));
         }
         Ok(())
     }
 
-    /// Whether a wait would return with an event or a notification at once. The events stay where they are.
+    /// Whether a wait would return an event or a notification at once. Does not consume them.
     ///
     /// # Errors
     ///
@@ -184,12 +128,17 @@ impl Poller {
         sys::is_readable(self.own()?.polling.as_fd())
     }
 
-    /// Watches a descriptor from now on, and owns it until the [`Registration`] gives it back or is dropped.
+    /// Starts to watch a descriptor, and owns it until the [`Registration`] returns it or is
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// With the descriptor, untouched: `EINVAL` for the key `usize::MAX`, which is taken; `EPERM` for what cannot be
-    /// polled, as a file; `ENOSPC`, `ENOMEM` beyond the system's limits; `ESTALE` in a forked child, see the type.
+    /// Every error returns the descriptor, unchanged.
+    ///
+    /// - `EINVAL`: the reserved key `usize::MAX`.
+    /// - `EPERM`: a descriptor that cannot be polled, such as a file.
+    /// - `ENOSPC`, `ENOMEM`: the system's limits.
+    /// - `ESTALE`: in a forked child, see the type.
     ///
     /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[doc(alias = "epoll_ctl")]
@@ -215,25 +164,28 @@ impl Poller {
         }
     }
 
-    /// Wakes the current wait, or else the next one. From any thread.
+    /// Wakes the current wait, or else the next one. Any thread may call it.
     ///
     /// # Errors
     ///
-    /// `ESTALE` in a forked child, see the type. Otherwise none in practice; what `polling` reports.
+    /// `ESTALE` in a forked child, see the type; otherwise those of `polling`, in practice none.
+    ///
+    /// See [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html).
     #[inline]
     pub fn notify(&self) -> Result<()> {
         Ok(self.own()?.polling.notify()?)
     }
 
-    /// Waits until something is ready, [`notify`](Self::notify) was called, or the timeout is over; `None` waits for
-    /// ever, and zero not at all. What was in `events` before is gone.
+    /// Waits until a descriptor is ready, [`notify`](Self::notify) was called, or the timeout is
+    /// over. `None` has no limit; zero does not wait. Replaces the contents of `events`.
     ///
-    /// It may come back early and with no events: after a notification, on a signal, and when readiness went as it
-    /// came. The timeout is as exact as the kernel allows (nanoseconds; milliseconds, rounded up, before Linux 5.11).
+    /// It may return early and without events: after a notification, after a signal, or when a
+    /// descriptor is no longer ready. The timeout is exact to nanoseconds; before Linux 5.11 it is
+    /// rounded up to milliseconds.
     ///
     /// # Errors
     ///
-    /// `ESTALE` in a forked child, see the type. None else that the caller can cause.
+    /// `ESTALE` in a forked child, see the type; no other that a caller can cause.
     ///
     /// See [epoll_pwait2(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
     #[doc(alias = "epoll_wait")]
@@ -241,76 +193,11 @@ impl Poller {
     #[inline]
     pub fn wait(&self, events: &mut PollEvents, timeout: Option<Duration>) -> Result<()> {
         events.clear();
-        let instance = self.own()?;
-        if !instance.direct {
-            instance
-                .polling
-                .wait(&mut events.polled, timeout)
-                .map_err(Errno::from)?;
-            return Ok(());
-        }
-        match sys::wait(instance.polling.as_fd(), &mut events.direct, timeout) {
-            Err(Errno::EINTR) => return Ok(()),
-            result => result?,
-        }
-        if events.direct.remove(RESERVED_KEY) {
-            instance.clear_notification(events)?;
-        }
-        Ok(())
+        self.own()?.wait(events, timeout)
     }
 }
 
-impl Instance {
-    /// Lets `polling` read its notifier and arm it again. Other events that it sees meanwhile are dropped: they are
-    /// level-triggered, so that the next wait reports them.
-    #[cold]
-    fn clear_notification(&self, events: &mut PollEvents) -> Result<()> {
-        self.polling
-            .wait(&mut events.polled, Some(Duration::ZERO))?;
-        events.polled.clear();
-        Ok(())
-    }
-}
-
-/// Whether the kernel object of `polling` reports what we believe it does: the key as the user data.
-///
-/// `polling`'s own wait costs three syscalls, or five with a timeout, because it reads and arms its notifier each
-/// time. Waiting directly costs one, but relies on how `polling` encodes keys, which is its private business. So it
-/// has to show it: a notification and a ready descriptor must both arrive as expected, and stay away once cleared.
-fn proves_direct(poller: &polling::Poller) -> Result<bool> {
-    const KEY: usize = 0x0123_4567;
-    let (probe, _other) = std::os::unix::net::UnixDatagram::pair()?;
-    let mut direct = sys::Events::with_capacity(8);
-    let mut polled = polling::Events::new();
-
-    // SAFETY: `probe` is deleted below, before it is dropped, on every path.
-    unsafe { poller.add_with_mode(&probe, Event::writable(KEY), PollMode::Level) }?;
-    let seen = sees(poller, &mut direct, &[KEY]);
-    poller.delete(&probe)?;
-    poller.notify()?;
-    let notified = sees(poller, &mut direct, &[RESERVED_KEY]);
-    poller.wait(&mut polled, Some(Duration::ZERO))?;
-    let cleared = sees(poller, &mut direct, &[]);
-    Ok(seen && notified && cleared)
-}
-
-fn sees(poller: &polling::Poller, events: &mut sys::Events, keys: &[usize]) -> bool {
-    events.clear();
-    loop {
-        match sys::wait(poller.as_fd(), events, Some(Duration::ZERO)) {
-            Err(Errno::EINTR) => {}
-            Err(_) => return false,
-            Ok(()) => {
-                return events
-                    .iter()
-                    .map(|event| event.key)
-                    .eq(keys.iter().copied());
-            }
-        }
-    }
-}
-
-/// The descriptor that is readable while anything in the poller is ready, for embedding it in another one.
+/// A descriptor that is readable while the poller has events. An outer poller can watch it.
 impl AsFd for Poller {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -326,28 +213,32 @@ impl fmt::Debug for Poller {
     }
 }
 
-/// A descriptor that a [`Poller`] watches. Owns it: dropping this ends the watch and closes the descriptor.
+/// Owns a descriptor that a [`Poller`] watches. Dropping it ends the watch and closes the
+/// descriptor.
 ///
-/// Forgetting it leaks the descriptor, which is then watched for ever; that is untidy, not unsound.
+/// Forgetting it ([`std::mem::forget`]) leaks the descriptor and its watch, which is safe.
 pub struct Registration {
     fd: OwnedFd,
     key: usize,
-    /// In the poller's set exactly if this is not NONE: the kernel reports errors whatever one asks for, and NONE is
-    /// to mean none.
+    /// The descriptor is in the poller's set unless this is NONE: the kernel reports errors with
+    /// any interest, also an empty one.
     interest: Cell<Interest>,
-    /// Of the instance whose set that is.
+    /// The generation of the instance with that set.
     generation: Cell<u32>,
     poller: Poller,
 }
 
 impl Registration {
-    /// Watches for something else from now on; [`Interest::NONE`] for nothing at all. Costs no syscall if it is what it
-    /// was.
+    /// Changes the interest; [`Interest::NONE`] ends all reports. Makes no system call if the
+    /// interest stays the same.
     ///
     /// # Errors
     ///
-    /// Those of [`Poller::register`] when coming from [`Interest::NONE`]; nothing has changed then. `ESTALE` in a forked
-    /// child, unless it is [`Interest::NONE`] that is asked for: the child watches nothing then, and the parent goes on.
+    /// Those of [`Poller::register`], if the interest was [`Interest::NONE`]; it is then unchanged.
+    /// `ESTALE` in a forked child, except for [`Interest::NONE`], which ends the watch in the child
+    /// only.
+    ///
+    /// See [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     #[inline]
     pub fn set_interest(&self, interest: Interest) -> Result<()> {
         let old = self.interest();
@@ -376,8 +267,9 @@ impl Registration {
         if interest.is_empty() {
             polling.delete(&self.fd)?;
         } else if old.is_empty() {
-            // SAFETY: this registration owns the descriptor and deletes it from the poller before it lets go of what is behind
-            // it: in `replace`, `into_fd` and `drop`. If it is forgotten, the descriptor stays open.
+            // SAFETY: this registration owns the descriptor, and deletes it from the poller before
+            // it closes or returns it: in `replace`, `into_fd` and `drop`. If the registration is
+            // forgotten, the descriptor stays open.
             unsafe { polling.add_with_mode(&self.fd, event, PollMode::Level) }?;
         } else {
             polling.modify_with_mode(&self.fd, event, PollMode::Level)?;
@@ -387,7 +279,7 @@ impl Registration {
         Ok(())
     }
 
-    /// What it is watched for.
+    /// The interest that was set last.
     #[inline]
     #[must_use]
     pub fn interest(&self) -> Interest {
@@ -398,44 +290,45 @@ impl Registration {
         }
     }
 
-    /// The key under which it is reported.
+    /// The key of its events.
     #[inline]
     #[must_use]
     pub fn key(&self) -> usize {
         self.key
     }
 
-    /// Puts what is behind `fd` in the place of the descriptor, which keeps its number; what was there is closed. The watch
-    /// ends with it, as with [`Interest::NONE`].
+    /// Replaces the descriptor with `fd` under the same number, and closes the file behind it. The
+    /// interest becomes [`Interest::NONE`].
     ///
     /// # Errors
     ///
-    /// With `fd`, untouched, and what was there is still there, but not watched: `EBADF` for a number that the process may not
-    /// have any more, because `RLIMIT_NOFILE` was lowered; `EBUSY`, `EINTR` where the kernel says so.
+    /// Every error returns `fd`, and keeps the old file, which is no longer watched. `EBADF` for a
+    /// number above a lowered `RLIMIT_NOFILE`; `EBUSY`, `EINTR` as in dup3(2).
     ///
     /// See [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
     #[doc(alias = "dup2")]
     #[doc(alias = "dup3")]
     pub fn replace(&self, fd: OwnedFd) -> std::result::Result<(), (Errno, OwnedFd)> {
         self.delete();
-        // If that failed, the poller knows of something that is not there any more.
+        // Also if the removal failed: the kernel removes the watch with the old file.
         self.interest.set(Interest::NONE);
         socket::put_in_place(fd.as_fd(), self.as_fd()).map_err(|errno| (errno, fd))
     }
 
-    /// Ends the watch and hands the descriptor back.
+    /// Ends the watch and returns the descriptor.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {
         self.delete();
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so that each of these two is moved out once; the rest needs no drop.
+        // SAFETY: `this` is never dropped, so each of these two is moved out once. The other fields
+        // need no drop.
         let (fd, poller) = unsafe { (ptr::read(&this.fd), ptr::read(&this.poller)) };
         drop(poller);
         fd
     }
 
     fn delete(&self) {
-        // It is in the set, so that this cannot fail; and if it did, closing the descriptor would do it too.
+        // Removing a registered descriptor does not fail, and closing it would remove it, too.
         let _ = self.set_interest(Interest::NONE);
     }
 }
@@ -463,68 +356,12 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// One descriptor that is ready.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PollEvent {
-    /// The key that it was registered with.
-    pub key: usize,
-    /// It can be read, or has an error to fetch. An error sets both, whatever was asked for.
-    pub readable: bool,
-    /// It can be written, or has an error to fetch.
-    pub writable: bool,
-}
-
-/// What a wait found. Use one again and again: it allocates only when it is made.
-pub struct PollEvents {
-    direct: sys::Events,
-    /// What `polling`'s own wait found, where the direct one cannot serve. Otherwise empty.
-    polled: polling::Events,
-}
-
-impl PollEvents {
-    /// Room for `capacity` events per wait, at least 1 and at most 65,536. More that are ready wait for their turn.
-    #[must_use]
-    pub fn with_capacity(capacity: usize) -> PollEvents {
-        PollEvents {
-            direct: sys::Events::with_capacity(capacity.clamp(1, 65_536)),
-            polled: polling::Events::new(),
-        }
-    }
-
-    /// The events of the last wait.
-    #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = PollEvent> + '_ {
-        self.direct
-            .iter()
-            .chain(self.polled.iter().map(|event| PollEvent {
-                key: event.key,
-                readable: event.readable,
-                writable: event.writable,
-            }))
-    }
-
-    fn clear(&mut self) {
-        self.direct.clear();
-        self.polled.clear();
-    }
-}
-
-impl Default for PollEvents {
-    fn default() -> PollEvents {
-        PollEvents::with_capacity(1024)
-    }
-}
-
-impl fmt::Debug for PollEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::PollEvent;
     use std::os::unix::net::UnixDatagram;
+    use std::sync::OnceLock;
     use std::time::Instant;
 
     const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -550,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_waiting_report_the_same() {
+    fn direct_and_fallback_waits_report_the_same_events() {
         for poller in both() {
             let (one, other) = UnixDatagram::pair().unwrap();
             let registration = poller.register(one.into(), 5, Interest::READABLE).unwrap();
@@ -572,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_waiting_are_woken_once_and_keep_timeouts() {
+    fn direct_and_fallback_waits_keep_wake_ups_and_timeouts() {
         for poller in both() {
             poller.notify().unwrap();
             assert_eq!(wait(&poller, None), []);
@@ -584,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_ways_can_take_turns() {
+    fn direct_and_fallback_waits_can_alternate() {
         let [direct, _] = both();
         let first = Arc::new(Instance {
             polling: Arc::clone(&direct.first.polling),

@@ -1,129 +1,25 @@
-//! Receiving: one datagram into the caller's memory, or many into a batch's own.
+//! Receiving: one datagram into the caller's memory, or many into a batch.
 
 use std::fmt;
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use crate::buffer::RecvBuffer;
-use crate::cmsg::{ControlMessage, ControlMessages};
+use crate::cmsg::ControlMessages;
 use crate::errno::{Errno, Result};
-use crate::sys::recv as sys;
-use crate::transmit::PacketInfo;
-
-/// What the kernel reported beside a datagram. A field is `None` where the socket was not asked for it, where
-/// [`RecvOptions::control`] was off, and where the kernel does not know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Metadata {
-    /// The bytes contain several datagrams of this length each, the last one perhaps shorter. Asked for with
-    /// [`set_gro`](crate::option::set_gro).
-    #[doc(alias = "UDP_GRO")]
-    pub segment_size: Option<u16>,
-    /// The TOS byte or traffic class: `DSCP << 2 | ECN`. Asked for with [`set_recv_tos`](crate::option::set_recv_tos).
-    pub tos: Option<u8>,
-    /// The time to live or hop limit that was left. Asked for with [`set_recv_ttl`](crate::option::set_recv_ttl).
-    pub ttl: Option<u8>,
-    /// Which address and interface it came to. Asked for with [`set_recv_packet_info`](crate::option::set_recv_packet_info).
-    pub destination: Option<PacketInfo>,
-    /// When the kernel received it: nanoseconds since the epoch, by the real-time clock. Asked for with
-    /// [`set_recv_timestamps`](crate::option::set_recv_timestamps).
-    pub timestamp: Option<u64>,
-    /// How many datagrams the socket has dropped so far for want of room in its buffer, modulo 2³². Asked for with
-    /// [`set_recv_drops`](crate::option::set_recv_drops); Linux says nothing while it is 0, and counts a buffer that
-    /// [`set_gro`](crate::option::set_gro) made of several datagrams as one.
-    pub kernel_drops: Option<u32>,
-}
-
-impl Metadata {
-    /// Nothing reported.
-    pub const NONE: Metadata = Metadata {
-        segment_size: None,
-        tos: None,
-        ttl: None,
-        destination: None,
-        timestamp: None,
-        kernel_drops: None,
-    };
-
-    /// What these control messages say.
-    #[must_use]
-    pub fn from_control(messages: ControlMessages<'_>) -> Metadata {
-        let mut metadata = Metadata::default();
-        for message in messages {
-            match message {
-                ControlMessage::Gro(size) if size > 0 => metadata.segment_size = Some(size),
-                ControlMessage::Tos(tos) => metadata.tos = Some(tos),
-                ControlMessage::Ttl(ttl) => metadata.ttl = Some(ttl),
-                ControlMessage::PacketInfo(info) => metadata.destination = Some(info),
-                ControlMessage::Timestamp(at) => metadata.timestamp = Some(at),
-                ControlMessage::Drops(drops) => metadata.kernel_drops = Some(drops),
-                _ => {}
-            }
-        }
-        metadata
-    }
-}
-
-/// What one receive brought, beside the bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Received {
-    /// Bytes that were stored.
-    pub len: usize,
-    /// Bytes that the datagram had; more than `len` if it did not fit.
-    #[doc(alias = "MSG_TRUNC")]
-    pub full_len: usize,
-    /// The sender, if it was asked for.
-    pub source: Option<SocketAddr>,
-    /// Whether bytes were lost because they did not fit.
-    pub truncated: bool,
-    /// What else was reported.
-    pub metadata: Metadata,
-}
-
-impl Received {
-    /// No datagram.
-    pub(crate) const NOTHING: Received = Received {
-        len: 0,
-        full_len: 0,
-        source: None,
-        truncated: false,
-        metadata: Metadata::NONE,
-    };
-}
-
-/// What to ask for. Less asked is less to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecvOptions {
-    /// Ask for the sender's address. A connected socket knows it already.
-    pub source: bool,
-    /// Ask for control messages: fill [`Received::metadata`].
-    pub control: bool,
-    /// Leave the datagram where it is, for the next call to find again.
-    #[doc(alias = "MSG_PEEK")]
-    pub peek: bool,
-}
-
-/// The source and nothing else.
-impl Default for RecvOptions {
-    fn default() -> RecvOptions {
-        RecvOptions {
-            source: true,
-            control: false,
-            peek: false,
-        }
-    }
-}
+use crate::received::{Received, RecvOptions};
+use crate::sys::{recv as sys, recv_ring::Ring};
 
 /// Receives one datagram into `bufs`, one after another.
 ///
-/// With [`set_gro`](crate::option::set_gro) on, "one" may be several datagrams of
-/// [`segment_size`](Metadata::segment_size) bytes each; lend 65,535 bytes then.
+/// With [`set_gro`](super::option::set_gro) it may receive several coalesced datagrams of
+/// [`segment_size`](crate::Metadata::segment_size) bytes each. Provide 65,535 bytes then.
 ///
 /// # Errors
 ///
-/// - `EAGAIN`: nothing there. Never waits, whatever the mode of the descriptor.
+/// - `EAGAIN`: no datagram. Never waits, in either mode of the descriptor.
 /// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) buffers.
-/// - `ECONNREFUSED`, `EHOSTUNREACH` and others: an ICMP error about a datagram that was sent earlier.
+/// - `ECONNREFUSED`, `EHOSTUNREACH` and others: an ICMP error about an earlier sent datagram.
 ///
 /// See [recvmsg(2)](https://man7.org/linux/man-pages/man2/recvmsg.2.html).
 ///
@@ -154,9 +50,9 @@ pub fn recvmsg(
     sys::recvmsg(fd.as_fd(), bufs, options)
 }
 
-/// Receives one datagram into one buffer, which need not be initialised. Otherwise as [`recvmsg`].
+/// Receives one datagram into one buffer, which may be uninitialised. Otherwise as [`recvmsg`].
 ///
-/// Exactly [`Received::len`] bytes are written, from the start.
+/// Writes exactly [`Received::len`] bytes, from the start.
 ///
 /// ```
 /// use std::mem::MaybeUninit;
@@ -176,6 +72,8 @@ pub fn recvmsg(
 /// # Errors
 ///
 /// Those of [`recvmsg`], without `EMSGSIZE`.
+///
+/// See [recvmsg(2)](https://man7.org/linux/man-pages/man2/recvmsg.2.html).
 #[doc(alias = "recvmsg")]
 #[inline]
 pub fn recv_into(
@@ -186,14 +84,19 @@ pub fn recv_into(
     sys::recv_into(fd.as_fd(), buffer.as_uninit(), options)
 }
 
-/// Receives one datagram and hands out its control messages as they are, beyond what [`Metadata`] has a name for.
+/// Receives one datagram, and returns its control messages undecoded, including those that
+/// [`Metadata`](crate::Metadata) has no field for.
 ///
-/// [`RecvOptions::control`] is taken as on, and [`Received::metadata`] is empty: [`Metadata::from_control`] makes it.
-/// Messages that `control` is too short for are lost.
+/// [`RecvOptions::control`] has no effect, and [`Received::metadata`] is empty:
+/// [`Metadata::from_control`](crate::Metadata::from_control) makes it. The kernel drops messages
+/// that do not fit into `control`.
 ///
 /// # Errors
 ///
 /// Those of [`recvmsg`].
+///
+/// See [recvmsg(2)](https://man7.org/linux/man-pages/man2/recvmsg.2.html),
+/// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
 ///
 /// ```
 /// use std::io::IoSliceMut;
@@ -211,6 +114,7 @@ pub fn recv_into(
 /// assert!(matches!(messages.next(), Some(ControlMessage::Ttl(1..))));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "recvmsg")]
 pub fn recvmsg_with_control<'c>(
     fd: impl AsFd,
     bufs: &mut [IoSliceMut<'_>],
@@ -225,10 +129,10 @@ pub fn recvmsg_with_control<'c>(
     ))
 }
 
-/// Memory to receive many datagrams with one syscall: a number of slots of equal length.
+/// Memory to receive many datagrams with one system call: a number of slots of equal length.
 ///
-/// The memory is asked for zeroed, in one piece; for large batches the kernel hands out its pages only when a datagram
-/// is stored there.
+/// The batch allocates zeroed memory in one piece. The kernel backs the pages of a large batch only
+/// when it stores a datagram there.
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -246,21 +150,21 @@ pub fn recvmsg_with_control<'c>(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct RecvBatch {
-    ring: sys::Ring,
+    ring: Ring,
 }
 
 impl RecvBatch {
-    /// The most slots that a batch has, which is the most that the kernel fills in one call.
-    pub const MAX_SLOTS: usize = crate::sys::IOV_MAX;
-    /// The most bytes that a slot has: no datagram, and no run of datagrams received together, is longer.
+    /// The maximum number of slots: the most that the kernel fills in one call.
+    pub const MAX_SLOTS: usize = crate::sys::limits::IOV_MAX;
+    /// The maximum bytes of a slot: no datagram and no coalesced buffer is longer.
     pub const MAX_SLOT_LEN: usize = 65_536;
 
-    /// `slots` slots (1 to [`MAX_SLOTS`](Self::MAX_SLOTS)) of `slot_len` bytes (1 to
-    /// [`MAX_SLOT_LEN`](Self::MAX_SLOT_LEN)); a value outside is taken as the nearest inside.
+    /// Makes a batch of `slots` slots (1 to [`MAX_SLOTS`](Self::MAX_SLOTS)) of `slot_len` bytes (1
+    /// to [`MAX_SLOT_LEN`](Self::MAX_SLOT_LEN)). Clamps values outside of these ranges.
     #[must_use]
     pub fn new(slots: usize, slot_len: usize) -> RecvBatch {
         RecvBatch {
-            ring: sys::Ring::new(
+            ring: Ring::new(
                 slots.clamp(1, Self::MAX_SLOTS),
                 slot_len.clamp(1, Self::MAX_SLOT_LEN),
             ),
@@ -281,12 +185,13 @@ impl RecvBatch {
         self.ring.slot_len()
     }
 
-    /// Receives up to `max` datagrams, at most one per slot, and returns how many: at least 1. What the slots held
-    /// before is gone, whatever the outcome.
+    /// Receives up to `max` datagrams, at most one per slot, and returns their number, at least 1.
+    /// Discards the former contents of the slots, also after an error.
     ///
-    /// With a `max` of 1, and with [`RecvOptions::peek`] whatever the `max` (the kernel would show the same datagram
-    /// in each slot), this is recvmsg(2). Where recvmmsg(2) may not be made (`ENOSYS`, or a sandbox that answers `EPERM`), it is
-    /// several recvmsg(2), from the first refusal on: see [`take_interruption`](Self::take_interruption).
+    /// A `max` of 1 is one recvmsg(2). So is [`RecvOptions::peek`] with any `max`, because the
+    /// kernel would store the same datagram in each slot. After recvmmsg(2) was refused (`ENOSYS`,
+    /// or `EPERM` from a sandbox), the batch calls recvmsg(2) several times: see
+    /// [`take_interruption`](Self::take_interruption).
     ///
     /// # Errors
     ///
@@ -304,9 +209,11 @@ impl RecvBatch {
         self.ring.recv(fd.as_fd(), max, options)
     }
 
-    /// As [`recv`](Self::recv), into `memory` instead of the batch's own: datagram `i` is stored at `i * slot_len()`. Returns
-    /// how many, as [`received`](Self::received) tells; [`get`](Self::get) has nothing after it. The memory need not be
-    /// initialised; what is not part of a datagram is not written.
+    /// As [`recv`](Self::recv), into `memory` instead of the batch's: datagram `i` is stored at
+    /// `i * slot_len()`.
+    ///
+    /// [`received`](Self::received) describes the datagrams; [`get`](Self::get) returns `None` after
+    /// this call. The memory may be uninitialised, and only bytes of datagrams are written.
     ///
     /// ```
     /// use std::net::UdpSocket;
@@ -327,6 +234,9 @@ impl RecvBatch {
     /// # Errors
     ///
     /// `EINVAL` if `max` is 0, or `memory` shorter than one slot; otherwise those of [`recvmsg`].
+    ///
+    /// See [recvmmsg(2)](https://man7.org/linux/man-pages/man2/recvmmsg.2.html).
+    #[doc(alias = "recvmmsg")]
     pub fn recv_into(
         &mut self,
         fd: impl AsFd,
@@ -343,24 +253,24 @@ impl RecvBatch {
         self.ring.recv_into(fd.as_fd(), memory, max, options)
     }
 
-    /// The error that ended the last call after it had received something, where recvmmsg(2) may not be made and recvmsg(2) is
-    /// made instead. Otherwise `None`: recvmmsg(2) leaves such an error to the next call. A call that returned fewer than `max`
-    /// may have one, which is lost with the next call.
+    /// Takes the error that ended the last call after at least one datagram, where recvmsg(2)
+    /// replaces recvmmsg(2). Otherwise `None`: recvmmsg(2) leaves such an error pending. The next
+    /// call discards it, so check after a call that returned fewer than `max`.
     #[must_use]
     pub fn take_interruption(&mut self) -> Option<Errno> {
         self.ring.take_interruption()
     }
 
-    /// A datagram of the last [`recv`](Self::recv): its bytes, and what came with them. `None` if `index` is not below
-    /// what that returned.
+    /// A datagram of the last [`recv`](Self::recv): its bytes and their description. `None` if
+    /// `index` is not below the number that it returned.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
         self.ring.get(index)
     }
 
-    /// What came with a datagram of the last [`recv`](Self::recv) or [`recv_into`](Self::recv_into). `None` if `index` is not
-    /// below what that returned.
+    /// The description of a datagram of the last [`recv`](Self::recv) or
+    /// [`recv_into`](Self::recv_into). `None` if `index` is not below the number that it returned.
     #[inline]
     #[must_use]
     pub fn received(&self, index: usize) -> Option<&Received> {

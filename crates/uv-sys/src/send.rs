@@ -7,31 +7,32 @@ use std::os::fd::AsFd;
 use crate::cmsg::ControlEncoder;
 use crate::errno::Result;
 use crate::payload::Payload;
-use crate::sys::send as sys;
+use crate::sys::{send as sys, send_batch::Scratch};
 use crate::transmit::Transmit;
 
-/// Sends one message and returns the bytes taken: all of them, for a datagram goes whole or not at all.
+/// Sends one message, and returns its length: the kernel sends a datagram whole or not at all.
 ///
-/// With a [`segment_size`](Transmit::segment_size) it may be many datagrams; they too go all or none.
+/// With a [`segment_size`](Transmit::segment_size) it may be many datagrams, all of which are sent
+/// or none.
 ///
 /// # Errors
 ///
-/// - `EAGAIN`: the socket's send buffer is full. Never waits, whatever the mode of the descriptor.
+/// - `EAGAIN`: the socket's send buffer is full. Never waits, in either mode of the descriptor.
 /// - `EDESTADDRREQ`: no destination, and the socket is not connected.
-/// - `EINVAL`: an empty list of slices, a time to live of 0, more segments than the kernel takes, port 0, an
-///   IPv6 source address that is not of this host.
-/// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the protocol or, where
-///   fragmentation is off, the path takes.
+/// - `EINVAL`: an empty list of slices, a time to live of 0, too many segments, port 0, an IPv6
+///   source address that is not of this host.
+/// - `EMSGSIZE`: more than [`MAX_SLICES`](crate::MAX_SLICES) slices, or a datagram larger than the
+///   protocol allows or, without fragmentation, than the path.
 /// - `EAFNOSUPPORT`: source and destination, or destination and socket, are of different families.
-/// - `ENOPROTOOPT`: a [`segment_size`](Transmit::segment_size) or a [`transmit_at`](Transmit::transmit_at) where the kernel
-///   does not know them.
+/// - `ENOPROTOOPT`: a [`segment_size`](Transmit::segment_size) or a
+///   [`transmit_at`](Transmit::transmit_at) that the kernel does not support.
 /// - `EIO`: segmentation on a route whose device cannot compute checksums.
 /// - `ENOBUFS`: the device's queue is full; `EACCES`, `EPERM`: a broadcast without
-///   [`set_broadcast`](crate::option::set_broadcast), a firewall.
-/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no way there, or none from an IPv4 source address that is not of this
-///   host; `ENODEV`: no such interface to send by.
-/// - `ECONNREFUSED` and others about an **earlier** datagram: Linux hands a pending ICMP error to the next call, which
-///   then sends nothing.
+///   [`set_broadcast`](super::option::set_broadcast), a firewall.
+/// - `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`: no route, or an IPv4 source address that is not of
+///   this host; `ENODEV`: no such interface.
+/// - `ECONNREFUSED` and others about an **earlier** datagram: Linux returns a pending ICMP error
+///   from the next call, which then sends nothing.
 ///
 /// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
 /// [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
@@ -54,13 +55,14 @@ pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
     sys::sendmsg(fd.as_fd(), transmit)
 }
 
-/// Sends one datagram with control messages of any kind, beyond what [`Transmit`] has a name for.
+/// Sends one datagram with any control messages, including those that [`Transmit`] has no field
+/// for.
 ///
 /// # Errors
 ///
-/// Those of [`sendmsg`], but for `ENOPROTOOPT`: nothing is checked here. `EINVAL` for control messages that the kernel does not
-/// understand, unless they are of another protocol than the socket; those it passes over, as a kernel without
-/// [`segmentation`](crate::Capabilities::segmentation) does with a segment size.
+/// Those of [`sendmsg`], except `ENOPROTOOPT`: this function checks nothing. `EINVAL` for unknown
+/// control messages of the socket's protocol. The kernel ignores those of other protocols, as one
+/// without [`segmentation`](crate::Capabilities::segmentation) ignores a segment size.
 ///
 /// See [sendmsg(2)](https://man7.org/linux/man-pages/man2/sendmsg.2.html),
 /// [cmsg(3)](https://man7.org/linux/man-pages/man3/cmsg.3.html).
@@ -77,6 +79,7 @@ pub fn sendmsg(fd: impl AsFd, transmit: &Transmit<'_>) -> Result<usize> {
 /// sendmsg_with_control(&socket, "urgent", Some(socket.local_addr()?), &control)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "sendmsg")]
 pub fn sendmsg_with_control<'a>(
     fd: impl AsFd,
     payload: impl Into<Payload<'a>>,
@@ -91,9 +94,9 @@ pub fn sendmsg_with_control<'a>(
     )
 }
 
-/// Sends up to [`SendBatch::MAX`] messages with one syscall.
+/// Sends up to [`SendBatch::MAX`] messages with one system call.
 ///
-/// It holds nothing but the memory in which the call's arguments are laid out (about 24 KiB), to be used again and again.
+/// It holds only the reusable memory of the call's arguments (about 24 KiB).
 ///
 /// ```
 /// use std::net::UdpSocket;
@@ -108,28 +111,28 @@ pub fn sendmsg_with_control<'a>(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct SendBatch {
-    scratch: sys::Scratch,
+    scratch: Scratch,
 }
 
 impl SendBatch {
-    /// The most messages that one call takes.
+    /// The maximum number of messages per call.
     pub const MAX: usize = 64;
 
-    /// Allocates the memory, once.
+    /// Makes a batch, and allocates its memory.
     #[must_use]
     pub fn new() -> SendBatch {
         SendBatch {
-            scratch: sys::Scratch::new(Self::MAX),
+            scratch: Scratch::new(Self::MAX),
         }
     }
 
-    /// Sends the messages in order and returns how many of them the kernel took.
+    /// Sends the messages in order, and returns how many the kernel sent.
     ///
-    /// Reads at most [`MAX`](Self::MAX) messages from the iterator, and none beyond the first that is invalid in
-    /// itself. Fewer taken than given means that the first one that was not taken should be offered again; its error,
-    /// if it has one, comes then. One message goes by sendmsg(2), none goes by no syscall at all and is `Ok(0)`. Where
-    /// sendmmsg(2) may not be made (`ENOSYS`, or a sandbox that answers `EPERM`), each message goes by sendmsg(2), from the first
-    /// refusal on.
+    /// Reads at most [`MAX`](Self::MAX) messages from the iterator, and none after the first
+    /// invalid one. After fewer than given, send the next one again: that call returns its error,
+    /// if it has one. One message is one sendmsg(2); no message is `Ok(0)` without a system call.
+    /// After sendmmsg(2) was refused (`ENOSYS`, or `EPERM` from a sandbox), each message is one
+    /// sendmsg(2).
     ///
     /// # Errors
     ///
@@ -152,7 +155,8 @@ impl SendBatch {
                 Err(_) => break,
             }
         }
-        // SAFETY: the first `filled` messages were just filled, and what they point at lives for 'a, longer than this call.
+        // SAFETY: `fill` filled the first `filled` messages, whose payloads live for 'a, longer
+        // than this call.
         unsafe { self.scratch.send(fd, filled) }
     }
 }

@@ -1,4 +1,7 @@
-//! Sockets: making them, and where they are bound and connected.
+//! Sockets: creating, binding, connecting and *disconnecting* them, their addresses and their
+//! owner.
+//!
+//! `ENOTSOCK` for a descriptor that is no socket is not repeated in the docs of each function.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,24 +10,24 @@ use crate::addr::Family;
 use crate::errno::Result;
 use crate::sys::socket as sys;
 
-/// Whether a socket goes on dropping datagrams from strangers after [`disconnect`], on IPv6.
+/// Whether an IPv6 socket still receives only from its former peer's address after [`disconnect`].
 ///
-/// True on Linux, whose `__udp_disconnect` clears the peer's IPv4 address and the port, but not the IPv6 address that
-/// look-ups compare with the sender's: only the old peer's address still gets through. Verified on 6.18. What helps is
-/// a new socket.
+/// True on Linux: `__udp_disconnect` clears the peer's port and IPv4 address, but not the IPv6
+/// address that look-ups compare with the sender's (verified on 6.18). Only a new socket receives
+/// from others.
 pub const DISCONNECT_KEEPS_IPV6_FILTER: bool = sys::DISCONNECT_KEEPS_IPV6_FILTER;
 
-/// Whether [`disconnect`] gives back a port that the kernel chose: the socket is then bound to nothing.
+/// Whether [`disconnect`] unbinds a socket whose port the kernel chose.
 ///
-/// True on Linux: `__udp_disconnect` keeps a port only if it was named at bind(2).
+/// True on Linux: `__udp_disconnect` keeps a port only if bind(2) named it.
 pub const DISCONNECT_DROPS_EPHEMERAL_PORT: bool = sys::DISCONNECT_DROPS_EPHEMERAL_PORT;
 
-/// Makes a UDP socket: non-blocking, and closed on exec.
+/// Creates a UDP socket: non-blocking, and closed on exec.
 ///
 /// # Errors
 ///
-/// `EAFNOSUPPORT` where the kernel lacks the family; `EMFILE`, `ENFILE` without a free descriptor; `ENOBUFS`, `ENOMEM`
-/// without memory; `EACCES`, `EPERM` where it is not allowed.
+/// `EAFNOSUPPORT` if the kernel lacks the family; `EMFILE`, `ENFILE` without a free descriptor;
+/// `ENOBUFS`, `ENOMEM` without memory; `EACCES`, `EPERM` if the process is not allowed to.
 ///
 /// See [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html).
 #[doc(alias = "SOCK_DGRAM")]
@@ -32,30 +35,37 @@ pub fn socket(family: Family) -> Result<OwnedFd> {
     sys::socket(family)
 }
 
-/// Binds the socket to a local address. Port 0 lets the kernel choose one: ask [`local_addr`] which.
+/// Binds the socket to a local address. With port 0 the kernel chooses one, which [`local_addr`]
+/// returns.
 ///
 /// # Errors
 ///
-/// `EADDRINUSE`; `EADDRNOTAVAIL` for an address that is not of this host; `EACCES` for a port below 1024 without the
-/// privilege; `EINVAL` if it is bound already, or for a link-local address without a scope; `EAFNOSUPPORT` for an
-/// address of another family.
+/// - `EADDRINUSE`: the address is taken.
+/// - `EADDRNOTAVAIL`: the address is not of this host.
+/// - `EACCES`: a port below 1024 without the privilege.
+/// - `EINVAL`: the socket is bound already, or a link-local address has no scope.
+/// - `EAFNOSUPPORT`: an address of another family.
 ///
 /// See [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html).
 pub fn bind(fd: impl AsFd, address: &SocketAddr) -> Result<()> {
     sys::bind(fd.as_fd(), address)
 }
 
-/// Gives the socket a peer: datagrams go there by default, come from there only, and ICMP errors are reported.
+/// Connects the socket to a peer: sends go there by default, only its datagrams are received, and
+/// ICMP errors are reported.
 ///
-/// An unbound socket is bound to a port of the kernel's choice, and one bound to the wildcard address to the address
-/// that the route to the peer starts from. Datagrams that were received before stay in the buffer, whoever sent them.
-/// `EINPROGRESS` is success: for datagrams there is nothing to wait for.
+/// The kernel binds an unbound socket to a port of its choice, and one on the wildcard address to
+/// the source address of the route. Earlier datagrams of other senders stay in the buffer.
+/// `EINPROGRESS` counts as success: datagram sockets have no handshake.
 ///
 /// # Errors
 ///
-/// `ENETUNREACH`, `EHOSTUNREACH` without a route; `EAGAIN` without a free port; `EINVAL` on Linux if the socket was
-/// connected elsewhere and its source address cannot reach the new peer: [`disconnect`] first; `EAFNOSUPPORT` for an
-/// address of another family; `EACCES` for a broadcast address without [`set_broadcast`](crate::option::set_broadcast).
+/// - `ENETUNREACH`, `EHOSTUNREACH`: no route.
+/// - `EAGAIN`: no free port.
+/// - `EAFNOSUPPORT`: an address of another family.
+/// - `EACCES`: a broadcast address without [`set_broadcast`](super::option::set_broadcast).
+/// - `EINVAL`: on Linux, the source address of a connected socket cannot reach the new peer.
+///   [`disconnect`] first.
 ///
 /// See [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
 #[doc(alias = "uv_udp_connect")]
@@ -63,37 +73,38 @@ pub fn connect(fd: impl AsFd, peer: &SocketAddr) -> Result<()> {
     sys::connect(fd.as_fd(), peer)
 }
 
-/// Dissolves the association with the peer, by connecting to an address of family `AF_UNSPEC`.
+/// Disconnects the socket from its peer, by connecting to an address of family `AF_UNSPEC`.
 ///
-/// On Linux more than that is lost:
+/// Linux resets more than the peer:
 ///
-/// - the port, if the kernel chose it, at [`bind`] with port 0 or at [`connect`]
-///   ([`DISCONNECT_DROPS_EPHEMERAL_PORT`]): the socket is then unbound, and receives nothing;
-/// - the address that [`connect`] chose for a socket that was bound to the wildcard address: that becomes the wildcard
-///   again (if the address was named at [`bind`], it stays);
-/// - the device, if it was set by [`bind_to_device`](crate::option::bind_to_device);
+/// - a port that the kernel chose, in [`bind`] with port 0 or in [`connect`]
+///   ([`DISCONNECT_DROPS_EPHEMERAL_PORT`]): the socket is then unbound and receives nothing;
+/// - an address that [`connect`] chose, back to the wildcard address; one that [`bind`] named
+///   stays;
+/// - the device set by [`bind_to_device`](super::option::bind_to_device).
 ///
-/// and one thing is kept that should not be: the filter by an IPv6 peer ([`DISCONNECT_KEEPS_IPV6_FILTER`]).
+/// It keeps the filter by an IPv6 peer ([`DISCONNECT_KEEPS_IPV6_FILTER`]).
 ///
-/// Harmless on a socket without a peer, but for the same losses. BSDs answer `EAFNOSUPPORT` or `EINVAL` and disconnect
-/// all the same; that is success here.
+/// On an unconnected socket it resets the same. BSDs return `EAFNOSUPPORT` or `EINVAL` after
+/// disconnecting, which counts as success here.
 ///
 /// # Errors
 ///
-/// `EBADF`, `ENOTSOCK` for what is no socket.
+/// None but `ENOTSOCK`.
 ///
 /// See [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
 #[doc(alias = "uv_udp_disconnect")]
+#[doc(alias = "connect")]
 #[doc(alias = "AF_UNSPEC")]
 pub fn disconnect(fd: impl AsFd) -> Result<()> {
     sys::disconnect(fd.as_fd())
 }
 
-/// The address that the socket is bound to: wildcard and port 0 for one that is not.
+/// The local address; the wildcard address with port 0 on an unbound socket.
 ///
 /// # Errors
 ///
-/// `EAFNOSUPPORT` for a socket of another family; `ENOTSOCK`.
+/// `EAFNOSUPPORT` for a socket of another family than IPv4 and IPv6.
 ///
 /// See [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html).
 #[doc(alias = "getsockname")]
@@ -101,11 +112,11 @@ pub fn local_addr(fd: impl AsFd) -> Result<SocketAddr> {
     sys::local_addr(fd.as_fd())
 }
 
-/// The address of the peer.
+/// The peer's address.
 ///
 /// # Errors
 ///
-/// `ENOTCONN` without one; `EAFNOSUPPORT` for a socket of another family; `ENOTSOCK`.
+/// `ENOTCONN` without a peer; `EAFNOSUPPORT` for a socket of another family than IPv4 and IPv6.
 ///
 /// See [getpeername(2)](https://man7.org/linux/man-pages/man2/getpeername.2.html).
 #[doc(alias = "getpeername")]
@@ -113,11 +124,11 @@ pub fn peer_addr(fd: impl AsFd) -> Result<SocketAddr> {
     sys::peer_addr(fd.as_fd())
 }
 
-/// The family of a socket that came from elsewhere.
+/// The address family of a socket that other code made.
 ///
 /// # Errors
 ///
-/// `EAFNOSUPPORT` for one that is neither IPv4 nor IPv6; `ENOTSOCK`.
+/// `EAFNOSUPPORT` if it is neither IPv4 nor IPv6.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_DOMAIN")]
@@ -125,11 +136,11 @@ pub fn family(fd: impl AsFd) -> Result<Family> {
     sys::family(fd.as_fd())
 }
 
-/// Whether a socket that came from elsewhere is a datagram socket.
+/// Whether a socket that other code made is a datagram socket.
 ///
 /// # Errors
 ///
-/// `ENOTSOCK`.
+/// None but `ENOTSOCK`.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_TYPE")]
@@ -137,12 +148,12 @@ pub fn is_datagram(fd: impl AsFd) -> Result<bool> {
     sys::is_datagram(fd.as_fd())
 }
 
-/// Whether a socket that came from elsewhere speaks UDP, and not ICMP ("ping sockets") or UDP-Lite, which have datagram sockets
-/// too. Those pass over a segment size or refuse it.
+/// Whether a socket that other code made is a UDP socket. ICMP ("ping sockets") and UDP-Lite have
+/// datagram sockets too, which ignore or refuse a segment size.
 ///
 /// # Errors
 ///
-/// `ENOTSOCK`.
+/// None but `ENOTSOCK`.
 ///
 /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 #[doc(alias = "SO_PROTOCOL")]
@@ -150,14 +161,15 @@ pub fn is_udp(fd: impl AsFd) -> Result<bool> {
     sys::is_udp(fd.as_fd())
 }
 
-/// Whether something is in the receive queue of a socket. Never waits. Errors that wait to be read do not count.
+/// Whether a datagram is in the receive buffer of a socket. Never waits. Pending errors do not
+/// count.
 ///
-/// A read that finds nothing does not prove an empty queue: before Linux 4.2 a datagram with a bad checksum is an `EAGAIN`
-/// although more are behind it.
+/// `EAGAIN` from a read does not prove an empty buffer: before Linux 4.2 a datagram with a bad
+/// checksum causes it although more follow.
 ///
 /// # Errors
 ///
-/// `ENOMEM`; `EPERM` or `ENOSYS` where a sandbox refuses the call.
+/// `ENOMEM` without memory; `EPERM` or `ENOSYS` if a sandbox refuses the call.
 ///
 /// See [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
 ///
@@ -176,12 +188,12 @@ pub fn is_readable(fd: impl AsFd) -> Result<bool> {
     sys::is_readable(fd.as_fd())
 }
 
-/// The number of the user that the socket belongs to: who made it, unless [`set_owner`] changed that. Only sockets of one user
-/// can share a port by [`set_reuse_port`](crate::option::set_reuse_port).
+/// The id of the user who owns the socket: its creator, unless [`set_owner`] changed it. Only
+/// sockets of one user can share a port with [`set_reuse_port`](super::option::set_reuse_port).
 ///
 /// # Errors
 ///
-/// None that a valid descriptor can cause.
+/// None with a valid descriptor.
 ///
 /// See [fstat(2)](https://man7.org/linux/man-pages/man2/fstat.2.html).
 #[doc(alias = "fstat")]
@@ -189,7 +201,7 @@ pub fn owner(fd: impl AsFd) -> Result<u32> {
     sys::owner(fd.as_fd())
 }
 
-/// Makes the socket another user's.
+/// Changes the owner of the socket.
 ///
 /// # Errors
 ///
@@ -205,19 +217,21 @@ pub fn set_owner(fd: impl AsFd, user: u32) -> Result<()> {
 ///
 /// # Errors
 ///
-/// None that a valid descriptor can cause.
+/// None with a valid descriptor.
 ///
 /// See [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
 #[doc(alias = "O_NONBLOCK")]
+#[doc(alias = "fcntl")]
 pub fn nonblocking(fd: impl AsFd) -> Result<bool> {
     sys::nonblocking(fd.as_fd())
 }
 
-/// Switches the descriptor's non-blocking mode. No function of this crate needs it; others that share the descriptor may.
+/// Sets the descriptor's non-blocking mode. No function of this crate depends on it; other code
+/// may.
 ///
 /// # Errors
 ///
-/// None that a valid descriptor can cause.
+/// None with a valid descriptor.
 ///
 /// See [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
 #[doc(alias = "O_NONBLOCK")]
@@ -226,14 +240,15 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     sys::set_nonblocking(fd.as_fd(), on)
 }
 
-/// Switches whether the descriptor is closed on exec.
+/// Sets whether the descriptor is closed on exec.
 ///
 /// # Errors
 ///
-/// None that a valid descriptor can cause.
+/// None with a valid descriptor.
 ///
 /// See [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
 #[doc(alias = "FD_CLOEXEC")]
+#[doc(alias = "fcntl")]
 pub fn set_cloexec(fd: impl AsFd, on: bool) -> Result<()> {
     sys::set_cloexec(fd.as_fd(), on)
 }

@@ -1,4 +1,4 @@
-//! What is sent: one datagram, or one run of equal segments, and how.
+//! One message to send: a datagram, or several of one length.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -6,10 +6,12 @@ use std::num::NonZeroU16;
 use crate::errno::{Errno, Result};
 use crate::payload::Payload;
 
-/// One message for [`sendmsg`](crate::message::sendmsg) or [`SendBatch`](crate::SendBatch): the bytes, and where and how they go.
+/// One message for [`sendmsg`](super::message::sendmsg) or [`SendBatch`](crate::SendBatch):
+/// payload, destination and options.
 ///
-/// What is `None` is left to the socket. Each field that is not costs a control message of 20 to 40 bytes, no syscall; only
-/// [`ecn`](Self::ecn) without [`tos`](Self::tos) costs one per call, which asks the socket for the other bits.
+/// The socket's setting applies to each field that is `None`. Other values cost a control message
+/// of 20 to 40 bytes, but no system call; only [`ecn`](Self::ecn) without [`tos`](Self::tos) costs
+/// one per call, which reads the socket's DSCP.
 ///
 /// ```
 /// use uv_sys::{Ecn, Transmit};
@@ -18,47 +20,53 @@ use crate::payload::Payload;
 /// assert_eq!((message.ecn, message.ttl), (Some(Ecn::Ect0), Some(3)));
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Transmit<'a> {
     /// The bytes.
     pub payload: Payload<'a>,
-    /// Where to; `None` on a connected socket. Giving one on a connected socket sends there all the same on Linux.
+    /// The destination; `None` for the peer of a connected socket. Linux accepts another one on a
+    /// connected socket, too.
     pub destination: Option<SocketAddr>,
-    /// Cut the payload into datagrams of this many bytes, the last one being what is left: one walk through the
-    /// network stack for all of them.
+    /// Splits the payload into datagrams of this many bytes; the last one may be shorter. All of
+    /// them take one walk through the network stack.
     ///
-    /// More segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments) are `EINVAL`; more than
-    /// 65,507 bytes in all (65,527 on IPv6) are `EMSGSIZE`. So is, unlike without segmentation, a datagram that would
-    /// have to be fragmented on its way out (`EINVAL` on older kernels), and a device without checksum offload is `EIO`.
-    /// Where the kernel cannot segment at all it is `ENOPROTOOPT`. Sockets of other protocols pass over it: see
-    /// [`is_udp`](crate::socket::is_udp).
+    /// - `EINVAL`: more segments than
+    ///   [`Capabilities::max_segments`](crate::Capabilities::max_segments).
+    /// - `EMSGSIZE`: more than 65,507 bytes in all (65,527 on IPv6), or a datagram that needs
+    ///   fragmentation (`EINVAL` on older kernels).
+    /// - `EIO`: a device without checksum offload.
+    /// - `ENOPROTOOPT`: a kernel without segmentation. Sockets of other protocols ignore the size:
+    ///   see [`is_udp`](super::socket::is_udp).
     #[doc(alias = "UDP_SEGMENT")]
     pub segment_size: Option<NonZeroU16>,
-    /// The whole byte of type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
+    /// The type of service (IPv4) or traffic class (IPv6): `DSCP << 2 | ECN`.
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     pub tos: Option<u8>,
-    /// The two ECN bits. The other six, the DSCP, are those of [`tos`](Self::tos), or else those that
-    /// [`set_tos`](crate::option::set_tos) set on the socket.
+    /// The two ECN bits. The DSCP is that of [`tos`](Self::tos), or else that of the socket
+    /// ([`set_tos`](super::option::set_tos)).
     pub ecn: Option<Ecn>,
     /// Time to live or hop limit, 1 to 255; 0 is `EINVAL`.
     #[doc(alias = "IP_TTL")]
     #[doc(alias = "IPV6_HOPLIMIT")]
     pub ttl: Option<u8>,
-    /// The local address and interface to send from.
+    /// The source address and interface.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     pub source: Option<PacketInfo>,
-    /// When the datagram may leave: nanoseconds of the clock that [`set_txtime`](crate::option::set_txtime) chose, `EINVAL` where it
-    /// chose none and `ENOPROTOOPT` where the kernel has none. Only the queueing disciplines `fq` and `etf` look at it; the
-    /// others send at once.
+    /// The earliest send time, in nanoseconds of the clock that
+    /// [`set_txtime`](super::option::set_txtime) set. `EINVAL` without a clock; `ENOPROTOOPT` if
+    /// the kernel lacks transmit times. Only the queueing disciplines `fq` and `etf` use it; others
+    /// send at once.
     #[doc(alias = "SCM_TXTIME")]
     pub transmit_at: Option<u64>,
-    /// Names the message for its sender. It is not sent: no function of this crate looks at it.
+    /// An identifier for the sender's own use. It is not sent, and no function of this crate reads
+    /// it.
     pub token: usize,
 }
 
 impl<'a> Transmit<'a> {
-    /// The payload and nothing else: to the peer of a connected socket, in one datagram.
+    /// Makes a message of one datagram to the peer of a connected socket.
     #[inline]
     #[must_use]
     pub fn new(payload: impl Into<Payload<'a>>) -> Transmit<'a> {
@@ -72,6 +80,23 @@ impl<'a> Transmit<'a> {
             source: None,
             transmit_at: None,
             token: 0,
+        }
+    }
+
+    /// Replaces the payload.
+    #[inline]
+    #[must_use]
+    pub fn with_payload<'b>(self, payload: impl Into<Payload<'b>>) -> Transmit<'b> {
+        Transmit {
+            payload: payload.into(),
+            destination: self.destination,
+            segment_size: self.segment_size,
+            tos: self.tos,
+            ecn: self.ecn,
+            ttl: self.ttl,
+            source: self.source,
+            transmit_at: self.transmit_at,
+            token: self.token,
         }
     }
 
@@ -111,7 +136,8 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Puts [`ecn`](Self::ecn) into [`tos`](Self::tos), of which `default` is the byte where the message has none.
+    /// Merges [`ecn`](Self::ecn) into [`tos`](Self::tos), which is `default` if the message has
+    /// none.
     #[inline]
     #[must_use]
     pub fn with_default_tos(mut self, default: u8) -> Transmit<'a> {
@@ -153,12 +179,12 @@ impl<'a> Transmit<'a> {
         self
     }
 
-    /// Whether this can be sent at all, as far as can be told without a socket.
+    /// Checks the message without a socket.
     ///
     /// # Errors
     ///
-    /// Those of [`Payload::check`]; `EINVAL` for a [`ttl`](Self::ttl) of 0; `EAFNOSUPPORT` for a [`source`](Self::source) of
-    /// another family than the destination, if both are given.
+    /// Those of [`Payload::check`]; `EINVAL` for a [`ttl`](Self::ttl) of 0; `EAFNOSUPPORT` for a
+    /// [`source`](Self::source) of another family than the destination, if both are given.
     #[inline]
     pub fn check(&self) -> Result<()> {
         self.payload.check()?;
@@ -177,7 +203,7 @@ impl<'a> Transmit<'a> {
         }
     }
 
-    /// Whether there is nothing but a payload and perhaps a destination.
+    /// Whether the message has only a payload and perhaps a destination.
     #[inline]
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -190,20 +216,21 @@ impl<'a> Transmit<'a> {
     }
 }
 
-/// Whether datagrams to or from this address travel as IPv4, as those of mapped addresses do.
+/// Whether traffic with this address is IPv4, as with mapped addresses.
 fn is_v4(address: IpAddr) -> bool {
     address.to_canonical().is_ipv4()
 }
 
-/// An address of this host and an interface: where a datagram came to, or shall leave from.
+/// An address and an interface of this host: the destination of a received datagram, or the source
+/// of a sent one.
 #[doc(alias = "in_pktinfo")]
 #[doc(alias = "in6_pktinfo")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PacketInfo {
-    /// The address. Received: the destination in the datagram's header, which may be a group or a broadcast address.
-    /// Sent: the source to put there; `None` lets the kernel choose one.
+    /// Received: the destination in the datagram's header, which may be a group or a broadcast
+    /// address. Sent: the source; the kernel chooses it for `None`.
     pub address: Option<IpAddr>,
-    /// The index of the interface; 0 is any.
+    /// The index of the interface; 0 means any.
     pub interface: u32,
 }
 
@@ -221,25 +248,25 @@ impl From<IpAddr> for PacketInfo {
 /// ([RFC 3168](https://www.rfc-editor.org/rfc/rfc3168)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ecn {
-    /// The transport does not take part.
+    /// Not ECN-capable.
     NotEct = 0b00,
-    /// Takes part, codepoint 1 (L4S).
+    /// ECN-capable, codepoint 1 (L4S).
     Ect1 = 0b01,
-    /// Takes part, codepoint 0 (the usual one).
+    /// ECN-capable, codepoint 0 (the usual one).
     Ect0 = 0b10,
-    /// A router on the way is congested.
+    /// Congestion experienced on the path.
     Ce = 0b11,
 }
 
 impl Ecn {
-    /// A whole TOS byte with these ECN bits.
+    /// Returns `tos` with these ECN bits.
     #[inline]
     #[must_use]
     pub const fn in_tos(self, tos: u8) -> u8 {
         tos & !0b11 | self as u8
     }
 
-    /// The ECN bits of a whole TOS byte.
+    /// The ECN bits of a TOS byte.
     #[inline]
     #[must_use]
     pub const fn from_tos(tos: u8) -> Ecn {

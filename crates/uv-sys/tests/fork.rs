@@ -1,5 +1,5 @@
-//! What a forked child does to a poller, and what that leaves to its parent. Without the test harness, whose threads a child
-//! would not have.
+//! A forked child uses a poller without an effect on its parent. Runs without the test harness,
+//! because a child would lack its threads.
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -56,7 +56,7 @@ fn keys(poller: &Poller, timeout: Option<Duration>) -> Vec<usize> {
     events.iter().map(|event| event.key).collect()
 }
 
-/// The parent hears its descriptor and its notifications.
+/// The parent's poller reports its descriptor and its notifications.
 fn assert_whole(watched: &Watched) {
     watched.poller.notify().unwrap();
     assert!(watched.poller.has_events().unwrap(), "a notification");

@@ -96,7 +96,7 @@ impl ErrorReport {
         let v6 = match error.origin {
             ErrorOrigin::Icmp => false,
             ErrorOrigin::Icmp6 => true,
-            ErrorOrigin::Local | ErrorOrigin::Other(_) => return None,
+            _ => return None,
         };
         let kind = ErrorKind::of(v6, error.kind, error.code);
         Some(Self {

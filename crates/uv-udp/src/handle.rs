@@ -466,7 +466,7 @@ impl Source for Inner {
             Phase::Completions => self.complete(),
             Phase::Flush => self.flush(),
             Phase::Dispatch => self.receive(ReadReason::Scheduled),
-            Phase::Speculative => self.receive(ReadReason::Speculative),
+            Phase::AfterPoll => self.receive(ReadReason::Speculative),
             Phase::Deadline => {
                 self.send.end_pause();
                 self.flush();
@@ -489,7 +489,8 @@ impl Source for Inner {
                 drop(self.close_callback.take());
                 drop(self.data.take());
             }
-            Phase::Hook => {}
+            // A `Udp` has no hook.
+            _ => {}
         }
     }
 }

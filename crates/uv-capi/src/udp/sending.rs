@@ -350,12 +350,13 @@ fn try_send_many(
     let batch: Vec<_> = slices
         .iter()
         .zip(&held)
-        .map(|(slices, (_, destination))| Transmit {
-            destination: *destination,
-            ..Transmit::new(match slices.as_slice() {
+        .map(|(slices, (_, destination))| {
+            let mut transmit = Transmit::new(match slices.as_slice() {
                 [one] => Payload::Bytes(one),
                 many => Payload::Slices(many),
-            })
+            });
+            transmit.destination = *destination;
+            transmit
         })
         .collect();
     let sent = udp.udp.try_transmit_batch(&batch).map_err(number)?;

@@ -1,4 +1,4 @@
-//! A loop inside another one, which is made of nothing but poll(2).
+//! A loop inside another one, which uses only poll(2).
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,7 @@ use uv_core::{Idle, Interest, Loop, RunMode, Timer};
 
 use super::support::{Count, Log, Probe};
 
-/// One turn of the outer loop: what waits, and for how long, is its business alone.
+/// One iteration of the outer loop.
 fn wait(fd: impl AsFd, timeout: Option<Duration>) -> bool {
     let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap());
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
@@ -27,18 +27,18 @@ pub(super) fn is_readable(event_loop: &Loop) -> bool {
     wait(event_loop, Some(Duration::ZERO))
 }
 
-/// Drives `event_loop` until it has nothing left to run for, and says how often it ran it.
+/// Drives `event_loop` while it is alive, and returns the number of runs.
 fn drive(event_loop: &Loop) -> usize {
-    let mut turns = 0;
+    let mut calls = 0;
     loop {
         let timeout = event_loop.poll_timeout().unwrap();
-        // After `poll_timeout`: what ends the loop's life from here on wakes the wait.
+        // After `poll_timeout`: the end of the last `KeepAlive` now wakes the wait.
         if !event_loop.alive() {
-            return turns;
+            return calls;
         }
         wait(event_loop, timeout);
         event_loop.run(RunMode::NoWait).unwrap();
-        turns += 1;
+        calls += 1;
     }
 }
 
@@ -99,7 +99,7 @@ fn the_descriptor_is_readable_while_something_is_ready() {
     assert!(!is_readable(&event_loop));
 }
 
-/// Drives `event_loop` inside tokio, whose reactor reports changes only.
+/// Drives `event_loop` inside tokio, whose reactor is edge-triggered.
 async fn drive_in_tokio(event_loop: &Loop) {
     let fd = event_loop.as_fd().try_clone_to_owned().unwrap();
     // SAFETY: the `AsyncFd` owns the descriptor, which stays open until it is dropped.
@@ -124,14 +124,14 @@ async fn drive_in_tokio(event_loop: &Loop) {
 }
 
 #[test]
-fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
+fn an_edge_triggered_reactor_misses_no_work() {
     const DATAGRAMS: usize = 100;
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let (socket, heard) = (ours.try_clone().unwrap(), Count::default());
     let count = heard.clone();
-    // One datagram in a turn, so that each run leaves the others undone.
+    // Reads one datagram per report, so that each run leaves the others.
     let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         socket.recv(&mut [0; 8]).unwrap();
         if count.up() == DATAGRAMS {
@@ -163,7 +163,7 @@ fn a_reactor_that_reports_changes_only_leaves_nothing_undone() {
 }
 
 #[test]
-fn a_loop_knows_whether_there_are_events_without_taking_them() {
+fn has_events_does_not_consume_events() {
     let event_loop = Loop::new().unwrap();
     assert_eq!(event_loop.has_events(), Ok(false));
     let (ours, theirs) = UnixDatagram::pair().unwrap();
@@ -178,7 +178,7 @@ fn a_loop_knows_whether_there_are_events_without_taking_them() {
 }
 
 #[test]
-fn a_change_of_interest_is_made_before_an_outer_loop_waits() {
+fn poll_timeout_applies_changes_of_interest() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.send(b"datagram").unwrap();
@@ -189,7 +189,7 @@ fn a_change_of_interest_is_made_before_an_outer_loop_waits() {
 }
 
 #[test]
-fn a_loop_with_something_to_do_asks_not_to_be_waited_for() {
+fn poll_timeout_is_zero_while_the_loop_has_work() {
     let event_loop = Loop::new().unwrap();
     assert_eq!(event_loop.poll_timeout(), Ok(None));
     let idle = Idle::new(&event_loop);
@@ -239,7 +239,7 @@ fn unreferenced_handles_do_not_make_an_outer_loop_spin() {
 }
 
 #[test]
-fn a_timer_that_an_outer_loop_starts_counts_from_now_and_not_from_the_last_iteration() {
+fn a_timer_started_between_runs_counts_from_the_call() {
     let event_loop = Loop::new().unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     event_loop.poll_timeout().unwrap();

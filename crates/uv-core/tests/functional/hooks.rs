@@ -9,7 +9,7 @@ use uv_core::{Check, HookPhase, Idle, Loop, Phase, Prepare, RunMode, Timer};
 use super::support::{Count, Log, Probe};
 
 #[test]
-fn hooks_run_once_in_every_iteration_until_they_are_stopped() {
+fn hooks_run_once_per_iteration_until_they_are_stopped() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let (idle, prepare, check) = (
@@ -37,7 +37,7 @@ fn hooks_run_once_in_every_iteration_until_they_are_stopped() {
 }
 
 #[test]
-fn a_hook_that_is_started_already_keeps_its_callback() {
+fn starting_a_started_hook_keeps_its_callback() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let hook = Check::new(&event_loop);
@@ -55,7 +55,7 @@ fn a_hook_that_is_started_already_keeps_its_callback() {
 }
 
 #[test]
-fn an_idle_hook_keeps_the_loop_from_waiting_and_the_others_do_not() {
+fn only_an_idle_hook_keeps_the_loop_from_waiting() {
     let event_loop = Loop::new().unwrap();
     let timer = Timer::new(&event_loop);
     timer
@@ -88,7 +88,7 @@ fn a_hook_may_stop_itself() {
 }
 
 #[test]
-fn a_hook_that_is_started_by_a_hook_runs_from_the_next_iteration_on() {
+fn a_hook_started_by_a_hook_first_runs_in_the_next_iteration() {
     let event_loop = Loop::new().unwrap();
     let calls = Count::default();
     let counted = calls.clone();
@@ -105,7 +105,7 @@ fn a_hook_that_is_started_by_a_hook_runs_from_the_next_iteration_on() {
     assert_eq!(calls.get(), 1);
 }
 
-/// Three hooks, of which the one at `index` does something to the one at `other` in the first iteration. Says which ran.
+/// Three hooks, of which `index` acts on `other` in the first iteration. Returns those that ran.
 fn three(index: usize, other: usize, act: fn(&Prepare)) -> [Vec<usize>; 2] {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
@@ -128,7 +128,7 @@ fn three(index: usize, other: usize, act: fn(&Prepare)) -> [Vec<usize>; 2] {
 }
 
 #[test]
-fn a_hook_that_an_earlier_one_stops_or_closes_is_not_called_and_no_other_is_missed() {
+fn a_hook_may_stop_or_close_later_ones_without_affecting_others() {
     let close = |hook: &Prepare| hook.close(|_| ()).unwrap();
     for act in [|hook: &Prepare| hook.stop().unwrap(), close] {
         assert_eq!(three(0, 0, act), [vec![0, 1, 2], vec![1, 2]]);
@@ -141,7 +141,7 @@ fn a_hook_that_an_earlier_one_stops_or_closes_is_not_called_and_no_other_is_miss
 }
 
 #[test]
-fn a_hook_that_is_stopped_and_started_anew_by_another_is_called_once_an_iteration_at_most() {
+fn a_hook_restarted_by_another_runs_at_most_once_per_iteration() {
     let again = |hook: &Prepare| {
         hook.stop().unwrap();
         hook.start(|_| ()).unwrap();
@@ -182,21 +182,21 @@ fn a_closed_idle_hook_no_longer_keeps_the_loop_from_waiting() {
 }
 
 #[test]
-fn a_handle_that_sets_its_hook_twice_has_one_turn_in_an_iteration() {
+fn setting_a_hook_twice_runs_it_once_per_iteration() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let probe = Probe::on(&event_loop, Phase::Hook, turns.counts()).hook(HookPhase::Check);
+    let calls = Count::default();
+    let probe = Probe::on(&event_loop, Phase::Hook, calls.counts()).hook(HookPhase::Check);
     probe.set_hook(HookPhase::Check);
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(turns.get(), 1);
+    assert_eq!(calls.get(), 1);
     probe.clear_hook();
     probe.clear_hook();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(turns.get(), 1);
+    assert_eq!(calls.get(), 1);
 }
 
 #[test]
-fn a_handle_has_its_hook_in_the_place_that_was_set_last() {
+fn the_last_hook_place_replaces_the_one_before() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
@@ -216,21 +216,21 @@ fn a_handle_has_its_hook_in_the_place_that_was_set_last() {
 }
 
 #[test]
-fn a_closing_handle_gets_no_hook_turns_although_it_did_not_clear_its_hook() {
+fn closing_a_handle_removes_its_hook() {
     let event_loop = Loop::new().unwrap();
-    let turns = Log::new();
-    let log = turns.clone();
-    let probe = Probe::new(&event_loop, move |_, told| log.add(told)).hook(HookPhase::Idle);
+    let calls = Log::new();
+    let log = calls.clone();
+    let probe = Probe::new(&event_loop, move |_, events| log.add(events)).hook(HookPhase::Idle);
     probe.close().unwrap();
     for _ in 0..3 {
         event_loop.run(RunMode::NoWait).unwrap();
     }
-    assert_eq!(turns, [super::support::Told::Turn(Phase::Closing)]);
-    assert_eq!(Rc::strong_count(&probe), 1, "the loop has let go of it");
+    assert_eq!(calls, [super::support::Event::Phase(Phase::Closing)]);
+    assert_eq!(Rc::strong_count(&probe), 1, "the loop has released it");
 }
 
 #[test]
-fn a_hook_is_kept_by_its_loop_while_it_is_started() {
+fn the_loop_keeps_a_started_hook_alive() {
     let event_loop = Loop::new().unwrap();
     let calls = Count::default();
     let counted = calls.clone();
@@ -250,7 +250,7 @@ fn a_hook_is_kept_by_its_loop_while_it_is_started() {
 }
 
 #[test]
-fn an_iteration_with_hooks_timers_and_turns_allocates_nothing() {
+fn an_iteration_with_hooks_timers_and_phases_allocates_nothing() {
     let event_loop = Loop::new().unwrap();
     let mut hooks = Vec::new();
     for place in [HookPhase::Idle, HookPhase::Prepare, HookPhase::Check] {
@@ -258,7 +258,7 @@ fn an_iteration_with_hooks_timers_and_turns_allocates_nothing() {
             hooks.push(Probe::on(&event_loop, Phase::Hook, |_| ()).hook(place));
         }
     }
-    // Coming and going every time.
+    // Set and cleared in each iteration.
     let comes = Rc::new(RefCell::new(None::<Rc<Probe>>));
     let goes = Rc::clone(&comes);
     hooks.push(

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use uv_core::{Check, Errno, Idle, Interest, Loop, Phase, Prepare, RunMode, Source, Timer};
 
-use super::support::{Count, CountsDrop, Log, Probe, Told, inside};
+use super::support::{Count, CountsDrop, Event, Log, Probe, inside};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn an_active_handle_is_kept_alive_by_its_loop() {
+fn the_loop_keeps_an_active_handle_alive() {
     let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     let timer = Timer::new(&event_loop);
@@ -25,7 +25,7 @@ fn an_active_handle_is_kept_alive_by_its_loop() {
 }
 
 #[test]
-fn an_inactive_handle_is_kept_alive_by_its_holders_alone() {
+fn only_references_keep_an_inactive_handle_alive() {
     let event_loop = Loop::new().unwrap();
     let drops = Count::default();
     let counts = CountsDrop(drops.clone());
@@ -43,7 +43,7 @@ fn an_inactive_handle_is_kept_alive_by_its_holders_alone() {
 }
 
 #[test]
-fn a_timer_that_nobody_holds_is_freed_when_it_has_fired() {
+fn a_timer_without_references_is_freed_once_it_fired() {
     let event_loop = Loop::new().unwrap();
     let drops = Count::default();
     let counts = CountsDrop(drops.clone());
@@ -57,16 +57,16 @@ fn a_timer_that_nobody_holds_is_freed_when_it_has_fired() {
 }
 
 #[test]
-fn a_handle_that_is_dropped_with_its_deadline_pending_is_not_called() {
+fn a_dropped_handle_misses_its_deadline() {
     let event_loop = Loop::new().unwrap();
-    let probe = Probe::new(&event_loop, |_, told| panic!("{told:?}"));
+    let probe = Probe::new(&event_loop, |_, events| panic!("{events:?}"));
     probe.set_deadline(0);
     drop(probe);
     event_loop.run(RunMode::NoWait).unwrap();
 }
 
 #[test]
-fn a_handle_closes_in_the_closing_phase_and_never_inside_the_call() {
+fn a_handle_closes_in_the_closing_phase_and_not_inside_the_call() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
@@ -87,7 +87,7 @@ fn a_handle_closes_in_the_closing_phase_and_never_inside_the_call() {
 }
 
 #[test]
-fn the_close_callback_is_called_once_and_the_callback_freed() {
+fn the_close_callback_runs_once_and_is_freed() {
     let event_loop = Loop::new().unwrap();
     let (closed, drops) = (Count::default(), Count::default());
     let counts = CountsDrop(drops.clone());
@@ -105,7 +105,7 @@ fn the_close_callback_is_called_once_and_the_callback_freed() {
 }
 
 #[test]
-fn a_close_callback_may_close_other_handles_and_those_close_too() {
+fn a_close_callback_may_close_other_handles() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let log = ran.clone();
@@ -136,7 +136,7 @@ fn handles_close_in_the_order_of_their_close_calls() {
 }
 
 #[test]
-fn to_close_twice_is_an_error_and_drops_the_second_callback() {
+fn closing_twice_is_an_error_and_drops_the_second_callback() {
     let event_loop = Loop::new().unwrap();
     let (closed, drops) = (Count::default(), Count::default());
     let timer = Timer::new(&event_loop);
@@ -151,7 +151,7 @@ fn to_close_twice_is_an_error_and_drops_the_second_callback() {
     }
 }
 
-/// Every call on a handle that can say so says `EBADF`.
+/// Every fallible call on the handle returns `EBADF`.
 fn assert_unusable(timer: &Timer, hooks: (&Idle, &Prepare, &Check), probe: &Probe) {
     let (idle, prepare, check) = hooks;
     let results = [
@@ -175,7 +175,7 @@ fn assert_unusable(timer: &Timer, hooks: (&Idle, &Prepare, &Check), probe: &Prob
     assert!(timer.id().is_err() && idle.id().is_err() && probe.id().is_err());
     assert!(timer.is_closing() && prepare.is_closing() && probe.is_closing());
 
-    // What cannot say so does nothing.
+    // Infallible calls have no effect.
     probe.set_deadline(0);
     probe.clear_deadline();
     probe.schedule(Phase::Completions);
@@ -201,8 +201,8 @@ fn a_closed_handle_cannot_be_used() {
         Check::new(&event_loop),
     );
     check.start(|_| unreachable!()).unwrap();
-    let probe = Probe::new(&event_loop, |_, told| {
-        assert_eq!(told, Told::Turn(Phase::Closing))
+    let probe = Probe::new(&event_loop, |_, events| {
+        assert_eq!(events, Event::Phase(Phase::Closing))
     });
     probe.close().unwrap();
     timer.close(|_| ()).unwrap();
@@ -217,7 +217,7 @@ fn a_closed_handle_cannot_be_used() {
 }
 
 #[test]
-fn a_handle_cannot_be_used_once_its_loop_is_gone() {
+fn a_handle_cannot_be_used_after_its_loop_was_dropped() {
     let event_loop = Loop::new().unwrap();
     let timer = Timer::new(&event_loop);
     timer.start(HOUR, HOUR, |_| unreachable!()).unwrap();
@@ -227,8 +227,8 @@ fn a_handle_cannot_be_used_once_its_loop_is_gone() {
         Check::new(&event_loop),
     );
     check.start(|_| unreachable!()).unwrap();
-    let probe = Probe::new(&event_loop, |_, told| {
-        assert_eq!(told, Told::Turn(Phase::LoopDropped))
+    let probe = Probe::new(&event_loop, |_, events| {
+        assert_eq!(events, Event::Phase(Phase::LoopDropped))
     });
     probe.set_active(true);
     drop(event_loop);
@@ -237,7 +237,7 @@ fn a_handle_cannot_be_used_once_its_loop_is_gone() {
 }
 
 #[test]
-fn a_loop_that_goes_calls_nothing_and_frees_callbacks_that_hold_their_own_handle() {
+fn a_dropped_loop_calls_nothing_and_frees_callbacks_that_hold_their_handle() {
     let event_loop = Loop::new().unwrap();
     let drops = Count::default();
     let counts = || CountsDrop(drops.clone());
@@ -272,8 +272,8 @@ fn a_loop_that_goes_calls_nothing_and_frees_callbacks_that_hold_their_own_handle
 fn self_holding(event_loop: &Loop, drops: &Count) -> Rc<Probe> {
     let room = Rc::new(RefCell::new(None::<Rc<Probe>>));
     let (held, counts) = (Rc::clone(&room), CountsDrop(drops.clone()));
-    let probe = Probe::new(event_loop, move |_, told| {
-        assert_eq!(told, Told::Turn(Phase::LoopDropped));
+    let probe = Probe::new(event_loop, move |_, events| {
+        assert_eq!(events, Event::Phase(Phase::LoopDropped));
         assert!(held.borrow().is_some() && counts.0.get() < usize::MAX);
     });
     *room.borrow_mut() = Some(Rc::clone(&probe));
@@ -281,7 +281,7 @@ fn self_holding(event_loop: &Loop, drops: &Count) -> Rc<Probe> {
 }
 
 #[test]
-fn every_handle_that_asked_its_loop_for_something_is_told_when_the_loop_goes() {
+fn every_handle_with_a_slot_runs_the_loop_dropped_phase() {
     let (event_loop, drops) = (Loop::new().unwrap(), Count::default());
     let ask: [fn(&Probe); 6] = [
         |probe| probe.set_active(true),
@@ -302,7 +302,7 @@ fn every_handle_that_asked_its_loop_for_something_is_told_when_the_loop_goes() {
 }
 
 #[test]
-fn what_a_callback_held_may_use_its_handle_while_the_loop_goes() {
+fn captures_may_use_their_handle_while_the_loop_is_dropped() {
     struct UsesOnDrop(Timer);
     impl Drop for UsesOnDrop {
         fn drop(&mut self) {
@@ -322,7 +322,7 @@ fn what_a_callback_held_may_use_its_handle_while_the_loop_goes() {
 }
 
 #[test]
-fn a_callback_may_drop_the_last_reference_to_its_handle_and_others() {
+fn a_callback_may_drop_the_last_references_to_handles() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let (mine, other) = (Rc::new(RefCell::new(None)), Timer::new(&event_loop));
@@ -347,7 +347,7 @@ fn a_callback_may_drop_the_last_reference_to_its_handle_and_others() {
 }
 
 #[test]
-fn a_handle_is_found_by_its_name_until_it_is_closed_or_dropped() {
+fn a_handle_is_found_by_its_id_until_it_is_closed_or_dropped() {
     let event_loop = Loop::new().unwrap();
     let (first, second) = (Timer::new(&event_loop), Timer::new(&event_loop));
     let (closed, dropped) = (first.id().unwrap(), second.id().unwrap());
@@ -360,7 +360,7 @@ fn a_handle_is_found_by_its_name_until_it_is_closed_or_dropped() {
     drop(second);
     assert!(event_loop.handle(closed).is_none() && event_loop.handle(dropped).is_none());
 
-    // Their places in the loop are taken by others, their names are not.
+    // Other handles take their slots, but not their ids.
     let others = [Timer::new(&event_loop), Timer::new(&event_loop)];
     for other in &others {
         let id = other.id().unwrap();
@@ -370,7 +370,7 @@ fn a_handle_is_found_by_its_name_until_it_is_closed_or_dropped() {
 }
 
 #[test]
-fn a_name_means_nothing_to_another_loop() {
+fn another_loop_does_not_find_the_id() {
     let (event_loop, other) = (Loop::new().unwrap(), Loop::new().unwrap());
     let (ours, theirs) = (Timer::new(&event_loop), Timer::new(&other));
     let (id, _) = (ours.id().unwrap(), theirs.id().unwrap());
@@ -378,7 +378,7 @@ fn a_name_means_nothing_to_another_loop() {
 }
 
 #[test]
-fn a_name_found_again_is_the_handle_itself() {
+fn the_handle_found_by_an_id_is_the_same_handle() {
     let event_loop = Loop::new().unwrap();
     let probe = Probe::new(&event_loop, |_, _| ());
     let found = event_loop.source::<Probe>(probe.id().unwrap()).unwrap();
@@ -386,7 +386,7 @@ fn a_name_found_again_is_the_handle_itself() {
 }
 
 #[test]
-fn a_handle_that_is_being_made_is_not_active_yet() {
+fn a_handle_cannot_become_active_while_it_is_made() {
     struct Early(uv_core::Handle);
     impl Source for Early {
         fn handle(&self) -> &uv_core::Handle {
@@ -397,7 +397,7 @@ fn a_handle_that_is_being_made_is_not_active_yet() {
     let event_loop = Loop::new().unwrap();
     let early = Rc::new_cyclic(|this: &std::rc::Weak<Early>| {
         let handle = uv_core::Handle::new(&event_loop, this.clone());
-        // The loop could not hold it, and would run for a handle that nobody has.
+        // The loop could not keep it alive.
         handle.set_active(true);
         handle.schedule(Phase::Completions);
         Early(handle)
@@ -408,9 +408,9 @@ fn a_handle_that_is_being_made_is_not_active_yet() {
 }
 
 #[test]
-fn a_turn_asked_for_too_early_can_be_asked_for_again() {
+fn a_schedule_during_construction_can_be_repeated() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
+    let calls = Count::default();
     struct Early(uv_core::Handle, Count);
     impl Source for Early {
         fn handle(&self) -> &uv_core::Handle {
@@ -423,11 +423,11 @@ fn a_turn_asked_for_too_early_can_be_asked_for_again() {
     let early = Rc::new_cyclic(|this: &std::rc::Weak<Early>| {
         let handle = uv_core::Handle::new(&event_loop, this.clone());
         handle.schedule(Phase::Flush);
-        Early(handle, turns.clone())
+        Early(handle, calls.clone())
     });
     early.0.schedule(Phase::Flush);
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(turns.get(), 1);
+    assert_eq!(calls.get(), 1);
 }
 
 #[test]

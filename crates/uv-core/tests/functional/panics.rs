@@ -1,4 +1,5 @@
-//! A panic in a callback reaches the caller of `run`; the loop stays usable, and nothing but that call is lost.
+//! A panic in a callback reaches the caller of `run`. The loop stays usable, and no other call is
+//! lost.
 
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,11 +8,11 @@ use std::time::Duration;
 
 use uv_core::{Check, Idle, Interest, Loop, Phase, Prepare, RunMode, Timer};
 
-use super::support::{Count, Log, Probe, Told, run_to_panic};
+use super::support::{Count, Event, Log, Probe, run_to_panic};
 
 const OOPS: &str = "oops";
 
-/// Three probes that are given turns of one kind, of which the middle one panics the first time.
+/// Three probes in one phase, of which the middle one panics the first time.
 fn three(event_loop: &Loop, ran: &Log<usize>, phase: Phase) -> Vec<Rc<Probe>> {
     (0..3)
         .map(|name| {
@@ -28,7 +29,7 @@ fn three(event_loop: &Loop, ran: &Log<usize>, phase: Phase) -> Vec<Rc<Probe>> {
 }
 
 #[test]
-fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
+fn a_panic_in_a_phase_does_not_affect_other_handles() {
     for phase in [
         Phase::Completions,
         Phase::Flush,
@@ -48,7 +49,7 @@ fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
         assert_eq!(ran, [0, 1], "{phase:?}");
         event_loop.run(RunMode::NoWait).unwrap();
         assert_eq!(ran, [0, 1, 2], "{phase:?}");
-        // And the one that panicked can ask again.
+        // The probe that panicked can be scheduled again.
         probes[1].schedule(Phase::Flush);
         probes[1].set_deadline(0);
         event_loop.run(RunMode::NoWait).unwrap();
@@ -60,7 +61,7 @@ fn a_panic_in_a_turn_that_was_asked_for_costs_no_other_turn() {
 }
 
 #[test]
-fn a_panic_in_a_timer_costs_no_other_timer_and_not_its_own_repetition() {
+fn a_panic_in_a_timer_affects_neither_other_timers_nor_its_repetition() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     for name in 0..3 {
@@ -85,7 +86,7 @@ fn a_panic_in_a_timer_costs_no_other_timer_and_not_its_own_repetition() {
 }
 
 #[test]
-fn a_panic_in_a_hook_costs_the_others_no_more_than_that_iteration() {
+fn a_panic_in_a_hook_skips_later_hooks_in_that_iteration_only() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let hooks: Vec<_> = (0..3)
@@ -107,7 +108,7 @@ fn a_panic_in_a_hook_costs_the_others_no_more_than_that_iteration() {
     hooks[0].stop().unwrap();
     ran.take();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(ran, [1, 2], "the one that panicked is started still");
+    assert_eq!(ran, [1, 2], "the hook that panicked is still started");
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn a_panic_in_every_kind_of_hook_reaches_the_caller_of_run() {
 }
 
 #[test]
-fn a_panic_in_a_post_costs_no_other_post() {
+fn a_panic_in_a_post_does_not_affect_other_posts() {
     let event_loop = Loop::new().unwrap();
     for name in 0..4 {
         event_loop
@@ -163,7 +164,7 @@ fn a_panic_in_a_post_costs_no_other_post() {
 }
 
 #[test]
-fn a_panic_at_a_readiness_report_costs_no_other_report() {
+fn a_panic_in_on_ready_does_not_affect_other_reports() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let mut pairs = Vec::new();
@@ -189,7 +190,7 @@ fn a_panic_at_a_readiness_report_costs_no_other_report() {
 }
 
 #[test]
-fn a_panic_in_a_close_callback_closes_the_handle_and_costs_no_other_close() {
+fn a_panic_in_a_close_callback_closes_the_handle_and_does_not_affect_others() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let timers: Vec<_> = (0..3).map(|_| Timer::new(&event_loop)).collect();
@@ -211,12 +212,12 @@ fn a_panic_in_a_close_callback_closes_the_handle_and_costs_no_other_close() {
 }
 
 #[test]
-fn a_closing_turn_that_panicked_is_given_again() {
+fn a_closing_phase_that_panicked_is_repeated() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let counted = turns.clone();
-    let probe = Probe::new(&event_loop, move |_, told| {
-        assert_eq!(told, Told::Turn(Phase::Closing));
+    let calls = Count::default();
+    let counted = calls.clone();
+    let probe = Probe::new(&event_loop, move |_, events| {
+        assert_eq!(events, Event::Phase(Phase::Closing));
         if counted.up() < 3 {
             panic!("oops");
         }
@@ -226,9 +227,9 @@ fn a_closing_turn_that_panicked_is_given_again() {
         assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);
     }
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
-    assert_eq!(turns.get(), 3);
+    assert_eq!(calls.get(), 3);
     assert_eq!(event_loop.run(RunMode::NoWait), Ok(false));
-    assert_eq!(turns.get(), 3);
+    assert_eq!(calls.get(), 3);
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn a_loop_can_close_its_handles_while_the_thread_unwinds() {
         fn drop(&mut self) {
             let closed = self.2.clone();
             self.1.close(closed.counts()).unwrap();
-            // In a run that does not panic, although the thread does.
+            // The thread unwinds, but this run does not panic.
             for _ in 0..3 {
                 self.0.run(RunMode::NoWait).unwrap();
             }
@@ -257,7 +258,7 @@ fn a_loop_can_close_its_handles_while_the_thread_unwinds() {
 }
 
 #[test]
-fn a_stop_counts_for_the_run_that_a_panic_ended() {
+fn a_stop_applies_to_the_run_that_a_panic_ended() {
     let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     let counted = fired.clone();
@@ -275,7 +276,7 @@ fn a_stop_counts_for_the_run_that_a_panic_ended() {
 }
 
 #[test]
-fn a_run_inside_a_callback_works_again_after_a_panic_from_outside() {
+fn a_loop_can_run_again_after_a_panic() {
     let event_loop = Loop::new().unwrap();
     event_loop.proxy().post(|_| panic!("oops")).unwrap();
     assert_eq!(run_to_panic(&event_loop, RunMode::Default), OOPS);

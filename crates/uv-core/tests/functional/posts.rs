@@ -10,7 +10,7 @@ use uv_core::{Errno, KeepAlive, Loop, LoopProxy, RunMode, Timer};
 use super::embedding::is_readable;
 use super::support::{Log, inside, run_to_panic};
 
-/// What ran on a loop, for posts to find.
+/// The log of a loop, for its posts.
 fn note(event_loop: &Loop, entry: usize) {
     event_loop.local(Log::new).add(entry);
 }
@@ -20,7 +20,7 @@ fn noted(event_loop: &Loop) -> Vec<usize> {
 }
 
 #[test]
-fn a_remote_can_be_sent_shared_and_cloned() {
+fn a_proxy_is_send_sync_and_clone() {
     fn check<T: Send + Sync + Clone + 'static>() {}
     check::<LoopProxy>();
     fn check_keep_alive<T: Send + Sync + 'static>() {}
@@ -28,36 +28,12 @@ fn a_remote_can_be_sent_shared_and_cloned() {
 }
 
 #[test]
-fn posts_run_on_the_loops_thread_in_the_order_in_which_they_were_made() {
-    let event_loop = Loop::new().unwrap();
-    let here = thread::current().id();
-    let proxy = event_loop.proxy();
-    let thread = thread::spawn(move || {
-        for index in 0..100 {
-            proxy
-                .post(move |event_loop| {
-                    assert_eq!(thread::current().id(), here);
-                    note(event_loop, index);
-                })
-                .unwrap();
-        }
-    });
-    thread.join().unwrap();
-    assert!(
-        event_loop.alive(),
-        "a post that has not run keeps the loop alive"
-    );
-    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
-    assert_eq!(noted(&event_loop), Vec::from_iter(0..100));
-}
-
-#[test]
-fn posts_of_one_kind_and_of_many_run_in_the_order_in_which_they_were_made() {
+fn posts_of_one_closure_type_and_of_many_run_in_order() {
     let event_loop = Loop::new().unwrap();
     let proxy = event_loop.proxy();
     for _ in 0..3 {
         for entry in 0..30 {
-            // Rows of many of one kind, then of one, then of a kind that owns something.
+            // Many of one closure type, then one of another, then one that owns memory.
             let text = entry.to_string();
             let posted = match entry {
                 0..10 => proxy.post(move |event_loop| note(event_loop, entry)),
@@ -74,7 +50,7 @@ fn posts_of_one_kind_and_of_many_run_in_the_order_in_which_they_were_made() {
 }
 
 #[test]
-fn a_post_sees_the_loop_kept_alive_by_those_after_it() {
+fn later_posts_keep_the_loop_alive_during_a_post() {
     let event_loop = Loop::new().unwrap();
     for panics in [false, true] {
         for last in [false, false, true] {
@@ -90,14 +66,14 @@ fn a_post_sees_the_loop_kept_alive_by_those_after_it() {
         }
         for _ in 0..2 * usize::from(panics) {
             assert_eq!(run_to_panic(&event_loop, RunMode::Default), "oops");
-            assert!(event_loop.alive(), "the panic was of one alone");
+            assert!(event_loop.alive(), "the panic affected one post");
         }
         assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     }
 }
 
 #[test]
-fn posts_of_one_kind_allocate_nothing_in_the_long_run() {
+fn posts_of_one_closure_type_allocate_nothing_in_the_long_run() {
     let event_loop = Loop::new().unwrap();
     let proxy = event_loop.proxy();
     let pass = |posts: usize| {
@@ -113,7 +89,7 @@ fn posts_of_one_kind_allocate_nothing_in_the_long_run() {
 }
 
 #[test]
-fn posts_made_before_an_iteration_run_in_it_and_those_made_by_a_post_in_the_next() {
+fn a_post_made_by_a_post_runs_in_the_next_iteration() {
     let event_loop = Loop::new().unwrap();
     let proxy = event_loop.proxy();
     for index in 0..3 {
@@ -134,7 +110,7 @@ fn posts_made_before_an_iteration_run_in_it_and_those_made_by_a_post_in_the_next
 }
 
 #[test]
-fn a_post_to_a_loop_that_is_awake_costs_no_wake_up() {
+fn a_post_to_an_awake_loop_makes_no_wake_up() {
     let event_loop = Loop::new().unwrap();
     event_loop
         .proxy()
@@ -146,7 +122,7 @@ fn a_post_to_a_loop_that_is_awake_costs_no_wake_up() {
 }
 
 #[test]
-fn posts_to_a_loop_that_is_asleep_wake_it_once() {
+fn posts_to_a_sleeping_loop_wake_it_once() {
     let event_loop = Loop::new().unwrap();
     assert_eq!(event_loop.poll_timeout(), Ok(None));
     for index in 0..1_000 {
@@ -158,12 +134,12 @@ fn posts_to_a_loop_that_is_asleep_wake_it_once() {
     }
     event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(noted(&event_loop).len(), 1_000);
-    assert!(!is_readable(&event_loop), "nothing of the wake-up is left");
+    assert!(!is_readable(&event_loop), "the wake-up is consumed");
     assert_eq!(event_loop.poll_timeout(), Ok(None));
 }
 
 #[test]
-fn a_loop_does_not_fall_asleep_over_a_post() {
+fn a_loop_does_not_fall_asleep_with_a_pending_post() {
     let event_loop = Loop::new().unwrap();
     event_loop
         .proxy()
@@ -186,7 +162,7 @@ fn a_post_wakes_a_loop_that_waits_for_a_timer() {
 }
 
 #[test]
-fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
+fn the_last_keep_alive_ends_the_run() {
     let event_loop = Loop::new().unwrap();
     let proxy = event_loop.proxy();
     let (first, second) = (proxy.keep_alive(), proxy.keep_alive());
@@ -198,25 +174,21 @@ fn keep_alive_holds_the_run_until_the_last_one_is_dropped() {
         drop(second);
     });
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
-    assert_eq!(
-        noted(&event_loop),
-        [1],
-        "what was posted before it was dropped has run"
-    );
+    assert_eq!(noted(&event_loop), [1], "the post before the drop has run");
     thread.join().unwrap();
 }
 
-/// Whoever looks while another thread posts and lets go sees the one or the other.
+/// While another thread posts and then drops its `KeepAlive`, the loop sees the one or the other.
 #[test]
 fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
     const ROUNDS: usize = 5_000;
     let event_loop = Loop::new().unwrap();
-    let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
+    let (tell, events) = std::sync::mpsc::channel::<KeepAlive>();
     let done = AtomicUsize::new(0);
     let proxy = event_loop.proxy();
     thread::scope(|scope| {
         scope.spawn(|| {
-            for alive in told {
+            for alive in events {
                 proxy.post(|_| ()).unwrap();
                 drop(alive);
                 done.fetch_add(1, SeqCst);
@@ -230,7 +202,7 @@ fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
                     break;
                 }
                 gaps += usize::from(!event_loop.alive());
-                // Where threads run in turn, as under valgrind, the other one gets on.
+                // Lets the other thread run where threads are serialised, as under valgrind.
                 if look % 100 == 0 {
                     thread::yield_now();
                 }
@@ -240,35 +212,6 @@ fn a_loop_is_alive_from_the_keep_alive_to_the_post_without_a_gap() {
         drop(tell);
         assert_eq!(gaps, 0);
     });
-}
-
-#[test]
-fn a_loop_that_is_gone_refuses_posts_and_drops_the_closure() {
-    let event_loop = Loop::new().unwrap();
-    let proxy = event_loop.proxy();
-    let kept = proxy.keep_alive();
-    drop(event_loop);
-    let captured = Arc::new(());
-    let held = Arc::clone(&captured);
-    assert_eq!(proxy.post(move |_| drop(held)), Err(Errno::ECANCELED));
-    assert_eq!(Arc::strong_count(&captured), 1);
-    drop(kept);
-}
-
-#[test]
-fn posts_that_have_not_run_are_dropped_with_their_loop() {
-    let event_loop = Loop::new().unwrap();
-    let captured = Arc::new(());
-    let held = Arc::clone(&captured);
-    event_loop
-        .proxy()
-        .post(move |_| {
-            let _held = held;
-            unreachable!()
-        })
-        .unwrap();
-    drop(event_loop);
-    assert_eq!(Arc::strong_count(&captured), 1);
 }
 
 #[test]
@@ -339,7 +282,7 @@ fn two_loops_that_wake_each_other_lose_no_wake_up() {
 
     let event_loop = Loop::new().unwrap();
     let proxy = event_loop.proxy();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, events) = std::sync::mpsc::channel();
     let thread = thread::spawn(move || {
         let other = Loop::new().unwrap();
         let _alive = other.proxy().keep_alive();
@@ -347,7 +290,7 @@ fn two_loops_that_wake_each_other_lose_no_wake_up() {
         other.run(RunMode::Default).unwrap();
     });
     let _alive = proxy.keep_alive();
-    serve(&proxy, &told.recv().unwrap(), ROUNDS);
+    serve(&proxy, &events.recv().unwrap(), ROUNDS);
     event_loop.run(RunMode::Default).unwrap();
     thread.join().unwrap();
 }
@@ -356,16 +299,16 @@ fn two_loops_that_wake_each_other_lose_no_wake_up() {
 fn no_wake_up_is_lost_when_the_last_keep_alive_is_dropped_as_the_loop_falls_asleep() {
     const ROUNDS: usize = 20_000;
     let event_loop = Loop::new().unwrap();
-    let (tell, told) = std::sync::mpsc::channel::<KeepAlive>();
+    let (tell, events) = std::sync::mpsc::channel::<KeepAlive>();
     let (ready, started) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
-            for (round, alive) in told.into_iter().enumerate() {
+            for (round, alive) in events.into_iter().enumerate() {
                 ready.fetch_add(1, SeqCst);
                 while started.load(SeqCst) <= round {
                     thread::yield_now();
                 }
-                // A little later each time, so that some of the drops come just when the loop looks for the last time.
+                // A little later each time, so that some drops coincide with the loop's last check.
                 for step in 0..round % 500 {
                     std::hint::black_box(step);
                 }

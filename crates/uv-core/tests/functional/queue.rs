@@ -19,7 +19,7 @@ fn bytes(len: usize, seed: usize) -> Vec<u8> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// As many in a row, with a tag, and in slices of these lengths.
+    /// This many requests, with a tag, and in slices of these lengths.
     Push(u8, Vec<usize>, usize),
     PushCompleted(usize),
     Complete(usize, bool),
@@ -50,7 +50,7 @@ struct Request {
     bytes: Vec<u8>,
 }
 
-/// The obvious queue.
+/// The model: a simple queue.
 #[derive(Default)]
 struct Model {
     pending: VecDeque<Request>,
@@ -75,7 +75,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn a_queue_is_the_obvious_queue(steps in prop::collection::vec(step(), 1..50)) {
+    fn a_queue_behaves_as_a_simple_model(steps in prop::collection::vec(step(), 1..50)) {
         let mut queue = queue();
         let mut model = Model::default();
         for step in steps {
@@ -93,7 +93,7 @@ proptest! {
                             IoSlice::new(slice)
                         })
                         .collect();
-                    // The cheap way, if that serves: mostly from the second one in a row on.
+                    // `push_alike` succeeds mostly from the second equal request on.
                     let alike = match slices.as_slice() {
                         [slice] if name % 8 > 0 => queue.push_alike(slice, &tag, name),
                         _ => Err(name),
@@ -141,7 +141,7 @@ proptest! {
     }
 }
 
-/// A walk meets every pending request once and in order, in runs that agree, at most `width` requests at a time.
+/// A walk returns every pending request once and in order, at most `width` of one run at a time.
 fn check_walk(
     queue: &RequestQueue<u8, usize>,
     model: &Model,
@@ -176,7 +176,7 @@ fn check_walk(
 }
 
 #[test]
-fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
+fn requests_with_equal_tags_form_one_run_with_adjacent_payloads() {
     let mut queue = queue::<&str, ()>();
     for round in 0..3 {
         for index in 0..40 {
@@ -184,7 +184,7 @@ fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
                 .push(Payload::from(&[index; 1_200]), "tag", ())
                 .unwrap();
         }
-        // The first round finds out that the queue is a long one, the others know.
+        // From the second round on, the queue starts with a large chunk.
         if round > 0 {
             let mut walk = queue.pending();
             assert_eq!(run(&walk), Some(("tag", 40, 1_200)));
@@ -195,7 +195,7 @@ fn requests_that_agree_are_one_run_with_their_payloads_back_to_back() {
     }
 }
 
-/// The tag, how many there are, and how long the first is.
+/// Tag, count and size of each run.
 fn run<T: Copy, C>(walk: &Pending<'_, T, C>) -> Option<(T, usize, usize)> {
     walk.peek().map(|run| (*run.tag, run.count, run.size))
 }
@@ -217,7 +217,7 @@ fn runs<T: Copy + PartialEq>(requests: &[(T, usize)]) -> Vec<(T, usize, usize)> 
 }
 
 #[test]
-fn a_run_ends_where_the_next_request_has_another_tag() {
+fn a_run_ends_before_another_tag() {
     assert_eq!(
         runs(&[("a", 2), ("a", 2), ("b", 2), ("a", 2)]),
         [("a", 2, 2), ("b", 1, 2), ("a", 1, 2)]
@@ -241,7 +241,7 @@ fn a_run_ends_with_the_first_shorter_payload_and_before_a_longer_or_empty_one() 
 }
 
 #[test]
-fn a_request_like_the_last_one_is_one_of_its_length_and_tag() {
+fn push_alike_requires_the_same_length_and_tag() {
     let mut queue = queue();
     assert_eq!(
         queue.push_alike(b"one", &"a", 1),
@@ -265,7 +265,7 @@ fn a_request_like_the_last_one_is_one_of_its_length_and_tag() {
 }
 
 #[test]
-fn what_is_left_of_a_run_is_a_run() {
+fn the_rest_of_a_run_is_a_run() {
     let mut queue = queue::<(), ()>();
     for payload in ["aaa", "bbb", "ccc", "d"] {
         queue.push(Payload::from(payload), (), ()).unwrap();
@@ -277,7 +277,7 @@ fn what_is_left_of_a_run_is_a_run() {
     assert_eq!(run(&walk), Some(((), 2, 3)));
     assert_eq!(walk.take(2), Some(&b"cccd"[..]));
     queue.complete(2, Ok(()));
-    // Nothing follows the shorter one.
+    // No payload joins a run after a shorter one.
     queue.push(Payload::from("e"), (), ()).unwrap();
     let mut walk = queue.pending();
     for payload in ["d", "e"] {
@@ -287,7 +287,7 @@ fn what_is_left_of_a_run_is_a_run() {
 }
 
 #[test]
-fn to_complete_an_empty_queue_does_nothing() {
+fn completing_an_empty_queue_does_nothing() {
     let mut queue = queue::<(), ()>();
     queue.complete(1, Ok(()));
     queue.cancel(Errno::ECANCELED);
@@ -309,7 +309,7 @@ fn an_empty_payload_is_a_request_like_any_other() {
     assert_eq!(queue.pop_completed(), Some(("empty", Ok(()))));
 }
 
-/// Bytes that are still allocated when `f` is through, beyond those before it.
+/// Bytes that `f` leaves allocated.
 fn kept(f: impl FnMut()) -> i64 {
     allocation_counter::measure(f).bytes_current
 }
@@ -356,7 +356,7 @@ fn a_queue_that_never_empties_reuses_its_memory() {
 }
 
 #[test]
-fn a_drained_queue_leaves_its_payload_memory_to_others() {
+fn a_drained_queue_returns_its_chunks_to_the_pool() {
     let pool = Rc::new(Pool::default());
     let mut first = RequestQueue::<(), ()>::new(Rc::clone(&pool));
     first.push(Payload::from(&[1; 100]), (), ()).unwrap();
@@ -383,7 +383,7 @@ fn a_pool_keeps_a_bounded_amount_of_memory() {
 }
 
 #[test]
-fn a_drained_queue_does_not_keep_what_many_requests_needed() {
+fn a_drained_queue_frees_the_memory_of_many_requests() {
     const MANY: usize = 200_000;
     let mut queue = queue::<usize, [usize; 4]>();
     let kept = kept(|| {
@@ -400,7 +400,7 @@ fn a_drained_queue_does_not_keep_what_many_requests_needed() {
 }
 
 #[test]
-fn a_pool_does_not_keep_what_one_huge_payload_needed() {
+fn a_pool_frees_the_chunk_of_a_huge_payload() {
     let mut queue = queue();
     let payload = bytes(100 * CHUNK, 0);
     let kept = kept(|| {

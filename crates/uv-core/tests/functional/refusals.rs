@@ -1,4 +1,4 @@
-//! What the kernel refuses for a while, and waits that signals end.
+//! Temporary refusals of the kernel, and waits that signals interrupt.
 
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use uv_core::{Errno, Interest, Loop, Prepare, RunMode, Timer};
 use uv_sys::fault::{self, Call, Fault};
 
-use super::support::{Count, Log, Probe, Told};
+use super::support::{Count, Event, Log, Probe};
 
-/// A probe that is told of one datagram, and reads it.
-fn probe(event_loop: &Loop, told: &Log<Told>) -> (Rc<Probe>, UnixDatagram) {
+/// A probe that reads one datagram.
+fn probe(event_loop: &Loop, events: &Log<Event>) -> (Rc<Probe>, UnixDatagram) {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
-    let (socket, log) = (ours.try_clone().unwrap(), told.clone());
+    let (socket, log) = (ours.try_clone().unwrap(), events.clone());
     let probe = Probe::new(event_loop, move |probe, what| {
-        if what == Told::Ready(Interest::READABLE) {
+        if what == Event::Ready(Interest::READABLE) {
             socket.recv(&mut [0; 8]).unwrap();
             probe.set_active(false);
         }
@@ -30,11 +30,11 @@ fn refuse(error: Errno, times: usize) {
 }
 
 #[test]
-fn a_watch_that_is_refused_for_a_while_is_tried_again_without_a_busy_loop() {
+fn a_refused_watch_is_retried_without_a_busy_loop() {
     for error in [Errno::ENOMEM, Errno::ENOSPC] {
         let event_loop = Loop::new().unwrap();
-        let told = Log::new();
-        let (probe, theirs) = probe(&event_loop, &told);
+        let events = Log::new();
+        let (probe, theirs) = probe(&event_loop, &events);
         probe.set_interest(Interest::NONE).unwrap();
         event_loop.run(RunMode::NoWait).unwrap();
         refuse(error, 4);
@@ -42,17 +42,17 @@ fn a_watch_that_is_refused_for_a_while_is_tried_again_without_a_busy_loop() {
         theirs.send(b"datagram").unwrap();
         let waits = fault::calls(Call::EpollWait);
         event_loop.run(RunMode::Default).unwrap();
-        assert_eq!(told, [Told::Ready(Interest::READABLE)]);
+        assert_eq!(events, [Event::Ready(Interest::READABLE)]);
         let waits = fault::calls(Call::EpollWait) - waits;
         assert!(waits <= 4 + 2, "{waits} waits for four attempts");
     }
 }
 
 #[test]
-fn a_watch_that_is_refused_for_long_is_reported_once_and_tried_still() {
+fn a_long_refused_watch_is_reported_once_and_retried() {
     let event_loop = Loop::new().unwrap();
-    let told = Log::new();
-    let (probe, theirs) = probe(&event_loop, &told);
+    let events = Log::new();
+    let (probe, theirs) = probe(&event_loop, &events);
     probe.set_interest(Interest::NONE).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     refuse(Errno::ENOSPC, 10);
@@ -60,17 +60,17 @@ fn a_watch_that_is_refused_for_long_is_reported_once_and_tried_still() {
     theirs.send(b"datagram").unwrap();
     event_loop.run(RunMode::Default).unwrap();
     let expected = [
-        Told::Refused(Errno::ENOSPC),
-        Told::Ready(Interest::READABLE),
+        Event::Refused(Errno::ENOSPC),
+        Event::Ready(Interest::READABLE),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(events, expected);
 }
 
 #[test]
-fn a_watch_that_cannot_be_is_reported_at_once_and_not_tried_again() {
+fn an_impossible_watch_is_reported_at_once_and_not_retried() {
     let event_loop = Loop::new().unwrap();
-    let told = Log::new();
-    let (probe, theirs) = probe(&event_loop, &told);
+    let events = Log::new();
+    let (probe, theirs) = probe(&event_loop, &events);
     probe.set_interest(Interest::NONE).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     refuse(Errno::EPERM, 1);
@@ -79,22 +79,22 @@ fn a_watch_that_cannot_be_is_reported_at_once_and_not_tried_again() {
     theirs.send(b"datagram").unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told, [Told::Refused(Errno::EPERM)]);
+    assert_eq!(events, [Event::Refused(Errno::EPERM)]);
     assert_eq!(
         probe.interest(),
         Interest::NONE,
-        "so that it can be asked for"
+        "so that it can be requested"
     );
     probe.set_interest(Interest::READABLE).unwrap();
     event_loop.run(RunMode::Default).unwrap();
-    assert_eq!(told.len(), 2);
+    assert_eq!(events.len(), 2);
 }
 
 #[test]
-fn a_change_that_is_refused_costs_no_other_change_and_no_run() {
+fn a_refused_change_affects_neither_other_changes_nor_the_run() {
     let event_loop = Loop::new().unwrap();
-    let told = Log::new();
-    let probes = [(); 3].map(|()| probe(&event_loop, &told));
+    let events = Log::new();
+    let probes = [(); 3].map(|()| probe(&event_loop, &events));
     let both = Interest::READABLE | Interest::WRITABLE;
     for (probe, _) in &probes {
         probe.set_interest(both).unwrap();
@@ -108,16 +108,16 @@ fn a_change_that_is_refused_costs_no_other_change_and_no_run() {
     while fault::calls(Call::EpollCtl) - before < 4 {
         event_loop.run(RunMode::NoWait).unwrap();
     }
-    told.take();
+    events.take();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told, [Told::Ready(Interest::WRITABLE); 3]);
+    assert_eq!(events, [Event::Ready(Interest::WRITABLE); 3]);
 }
 
 #[test]
-fn an_outer_loop_is_woken_for_a_change_that_was_refused_and_nothing_is_called_outside_of_run() {
+fn poll_timeout_includes_the_retry_of_a_refused_change() {
     let event_loop = Loop::new().unwrap();
-    let told = Log::new();
-    let (probe, _theirs) = probe(&event_loop, &told);
+    let events = Log::new();
+    let (probe, _theirs) = probe(&event_loop, &events);
     probe.set_interest(Interest::NONE).unwrap();
     assert_eq!(event_loop.poll_timeout(), Ok(None));
     refuse(Errno::ENOMEM, 1);
@@ -130,16 +130,16 @@ fn an_outer_loop_is_woken_for_a_change_that_was_refused_and_nothing_is_called_ou
         .set_interest(Interest::READABLE | Interest::WRITABLE)
         .unwrap();
     assert_eq!(event_loop.poll_timeout(), Ok(Some(Duration::ZERO)));
-    assert_eq!(told.len(), 0);
+    assert_eq!(events.len(), 0);
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told, [Told::Refused(Errno::EPERM)]);
+    assert_eq!(events, [Event::Refused(Errno::EPERM)]);
 }
 
 #[test]
-fn a_handle_that_was_closed_meanwhile_is_told_of_no_refusal() {
+fn a_closed_handle_gets_no_refusal() {
     let event_loop = Loop::new().unwrap();
-    let told = Log::new();
-    let (probe, _theirs) = probe(&event_loop, &told);
+    let events = Log::new();
+    let (probe, _theirs) = probe(&event_loop, &events);
     probe.set_interest(Interest::NONE).unwrap();
     event_loop.poll_timeout().unwrap();
     refuse(Errno::EPERM, 1);
@@ -147,11 +147,11 @@ fn a_handle_that_was_closed_meanwhile_is_told_of_no_refusal() {
     event_loop.poll_timeout().unwrap();
     probe.close().unwrap();
     event_loop.run(RunMode::Default).unwrap();
-    assert_eq!(told, [Told::Turn(uv_core::Phase::Closing)]);
+    assert_eq!(events, [Event::Phase(uv_core::Phase::Closing)]);
 }
 
 #[test]
-fn a_run_goes_on_waiting_when_signals_end_the_wait_of_the_kernel() {
+fn a_run_continues_to_wait_after_signals() {
     for mode in [RunMode::Once, RunMode::Default] {
         let event_loop = Loop::new().unwrap();
         let (fired, iterations) = (Count::default(), Count::default());
@@ -164,7 +164,7 @@ fn a_run_goes_on_waiting_when_signals_end_the_wait_of_the_kernel() {
         fault::script(Call::EpollWait, [Fault::Errno(Errno::EINTR); 50]);
         event_loop.run(mode).unwrap();
         assert_eq!(fired.get(), 1, "{mode:?}");
-        // Default also turns once for what the end of the wait brought.
+        // Default runs one more iteration after the wait.
         assert!(iterations.get() <= 2, "{mode:?}: {iterations:?}");
         fault::clear();
     }

@@ -4,8 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use uv_core::{
-    Check, Errno, HookPhase, Idle, Interest, Loop, MAX_UNPOLLED_ITERATIONS, Phase, Prepare,
-    RunMode, Timer,
+    Check, HookPhase, Idle, Interest, Loop, MAX_UNPOLLED_ITERATIONS, Phase, Prepare, RunMode, Timer,
 };
 
 use super::support::{Count, Log, Probe, inside};
@@ -19,7 +18,7 @@ fn readable_pair() -> (UnixDatagram, UnixDatagram) {
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn default_runs_until_nothing_is_active() {
+fn default_runs_until_no_handle_is_active() {
     let event_loop = Loop::new().unwrap();
     let fired = Count::default();
     for milliseconds in 0..3 {
@@ -44,19 +43,6 @@ fn no_mode_waits_when_nothing_keeps_the_loop_alive() {
 }
 
 #[test]
-fn once_waits_for_the_next_timer_and_runs_it() {
-    let event_loop = Loop::new().unwrap();
-    let fired = Count::default();
-    Timer::new(&event_loop)
-        .start(Duration::from_millis(5), Duration::ZERO, fired.counts())
-        .unwrap();
-    while fired.get() == 0 {
-        event_loop.run(RunMode::Once).unwrap();
-    }
-    assert!(!event_loop.alive());
-}
-
-#[test]
 fn once_runs_a_timer_that_becomes_due_just_before_the_loop_would_wait() {
     let event_loop = Loop::new().unwrap();
     let (fired, prepare) = (Count::default(), Prepare::new(&event_loop));
@@ -73,17 +59,7 @@ fn once_runs_a_timer_that_becomes_due_just_before_the_loop_would_wait() {
 }
 
 #[test]
-fn once_runs_one_iteration() {
-    let event_loop = Loop::new().unwrap();
-    let iterations = Count::default();
-    let idle = Idle::new(&event_loop);
-    idle.start(iterations.counts()).unwrap();
-    assert_eq!(event_loop.run(RunMode::Once), Ok(true));
-    assert_eq!(iterations.get(), 1);
-}
-
-#[test]
-fn once_does_not_wait_after_it_found_something_to_do() {
+fn once_does_not_wait_after_it_found_work() {
     let event_loop = Loop::new().unwrap();
     let timer = Timer::new(&event_loop);
     timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
@@ -127,16 +103,7 @@ fn a_zero_timeout_waits_for_the_next_iteration_in_every_mode() {
 }
 
 #[test]
-fn nowait_does_not_wait() {
-    let event_loop = Loop::new().unwrap();
-    let timer = Timer::new(&event_loop);
-    timer.start(HOUR, Duration::ZERO, |_| ()).unwrap();
-    assert_eq!(event_loop.run(RunMode::NoWait), Ok(true));
-    assert!(timer.is_active());
-}
-
-#[test]
-fn once_and_nowait_give_unreferenced_handles_their_turns() {
+fn once_and_nowait_run_unreferenced_handles() {
     for mode in [RunMode::Once, RunMode::NoWait] {
         let event_loop = Loop::new().unwrap();
         let fired = Count::default();
@@ -217,7 +184,7 @@ fn an_unreferenced_handle_does_not_keep_the_loop_running() {
 }
 
 #[test]
-fn to_reference_an_inactive_handle_keeps_nothing_running() {
+fn referencing_an_inactive_handle_does_not_keep_the_loop_running() {
     let event_loop = Loop::new().unwrap();
     let timer = Timer::new(&event_loop);
     timer.unreference();
@@ -229,7 +196,7 @@ fn to_reference_an_inactive_handle_keeps_nothing_running() {
     timer.close(|_| ()).unwrap();
     assert!(
         event_loop.alive(),
-        "a closing handle keeps the loop alive, whatever its reference"
+        "a closing handle keeps the loop alive, also unreferenced"
     );
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
 }
@@ -261,20 +228,6 @@ fn an_unreferenced_timer_fires_while_something_else_keeps_the_loop_running() {
 }
 
 #[test]
-fn a_run_inside_a_callback_is_an_error_and_not_a_hang() {
-    let event_loop = Loop::new().unwrap();
-    let results = Log::new();
-    let noted = results.clone();
-    inside(&event_loop, move |event_loop| {
-        for mode in [RunMode::Default, RunMode::Once, RunMode::NoWait] {
-            noted.add(event_loop.run(mode));
-        }
-    });
-    assert_eq!(event_loop.run(RunMode::Default), Ok(false));
-    assert_eq!(results, [Err(Errno::EDEADLK); 3]);
-}
-
-#[test]
 fn another_loop_may_run_inside_a_callback() {
     let event_loop = Loop::new().unwrap();
     let inner = Loop::new().unwrap();
@@ -293,7 +246,7 @@ fn another_loop_may_run_inside_a_callback() {
 type Words = Log<&'static str>;
 
 #[test]
-fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
+fn the_phases_of_an_iteration_run_in_the_documented_order() {
     let event_loop = Loop::new().unwrap();
     // The one log of this loop, so that a post from another thread can find it.
     let ran = event_loop.local(Words::new);
@@ -357,11 +310,11 @@ fn the_phases_of_an_iteration_come_in_the_order_that_is_promised() {
 }
 
 #[test]
-fn a_turn_that_asks_for_another_one_gets_it_in_the_next_iteration() {
+fn a_handle_that_reschedules_itself_runs_in_the_next_iteration() {
     for phase in [Phase::Completions, Phase::Flush, Phase::Dispatch] {
         let event_loop = Loop::new().unwrap();
-        let turns = Count::default();
-        let counted = turns.clone();
+        let calls = Count::default();
+        let counted = calls.clone();
         let probe = Probe::on(&event_loop, phase, move |probe| {
             counted.up();
             probe.schedule(phase);
@@ -371,13 +324,13 @@ fn a_turn_that_asks_for_another_one_gets_it_in_the_next_iteration() {
         probe.schedule(phase);
         for iteration in 1..=3 {
             event_loop.run(RunMode::NoWait).unwrap();
-            assert_eq!(turns.get(), iteration, "{phase:?}");
+            assert_eq!(calls.get(), iteration, "{phase:?}");
         }
     }
 }
 
 #[test]
-fn turns_of_one_phase_come_in_the_order_in_which_they_were_asked_for() {
+fn handles_run_in_the_order_of_scheduling() {
     let event_loop = Loop::new().unwrap();
     let ran = Log::new();
     let probes: Vec<_> = (0..5)
@@ -395,10 +348,10 @@ fn turns_of_one_phase_come_in_the_order_in_which_they_were_asked_for() {
 }
 
 #[test]
-fn to_ask_for_a_turn_twice_is_to_ask_once_and_can_be_seen() {
+fn scheduling_twice_runs_once_and_is_visible() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let counted = turns.clone();
+    let calls = Count::default();
+    let counted = calls.clone();
     let probe = Probe::on(&event_loop, Phase::Flush, move |probe| {
         assert!(!probe.is_scheduled(Phase::Flush));
         counted.up();
@@ -408,13 +361,13 @@ fn to_ask_for_a_turn_twice_is_to_ask_once_and_can_be_seen() {
         assert!(probe.is_scheduled(Phase::Flush) && !probe.is_scheduled(Phase::Dispatch));
     }
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(turns.get(), 1);
+    assert_eq!(calls.get(), 1);
 }
 
 #[test]
-fn to_ask_for_a_turn_keeps_nobody_alive() {
+fn scheduling_does_not_keep_a_handle_alive() {
     let event_loop = Loop::new().unwrap();
-    let probe = Probe::new(&event_loop, |_, told| panic!("{told:?}"));
+    let probe = Probe::new(&event_loop, |_, events| panic!("{events:?}"));
     probe.schedule(Phase::Completions);
     assert!(!event_loop.alive());
     drop(probe);
@@ -422,21 +375,21 @@ fn to_ask_for_a_turn_keeps_nobody_alive() {
 }
 
 #[test]
-fn a_revisit_comes_with_the_next_dispatch_and_is_no_reason_not_to_wait_for_it() {
+fn after_poll_runs_after_the_next_poll_and_lets_the_loop_wait() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let probe = Probe::on(&event_loop, Phase::Speculative, turns.counts());
-    probe.schedule(Phase::Speculative);
+    let calls = Count::default();
+    let probe = Probe::on(&event_loop, Phase::AfterPoll, calls.counts());
+    probe.schedule(Phase::AfterPoll);
     assert_eq!(event_loop.poll_timeout(), Ok(None));
     event_loop.run(RunMode::NoWait).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(turns.get(), 1);
+    assert_eq!(calls.get(), 1);
 }
 
 #[test]
-fn phases_that_cannot_be_asked_for_are_not_given() {
+fn other_phases_cannot_be_scheduled() {
     let event_loop = Loop::new().unwrap();
-    let probe = Probe::new(&event_loop, |_, told| panic!("{told:?}"));
+    let probe = Probe::new(&event_loop, |_, events| panic!("{events:?}"));
     for phase in [
         Phase::Deadline,
         Phase::Hook,
@@ -449,7 +402,7 @@ fn phases_that_cannot_be_asked_for_are_not_given() {
     drop(probe);
 }
 
-/// A handle with more to do in every iteration.
+/// A handle with work in every iteration.
 fn busy(event_loop: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Probe> {
     let probe = Probe::on(event_loop, Phase::Dispatch, move |probe| {
         probe.schedule(Phase::Dispatch);
@@ -461,10 +414,10 @@ fn busy(event_loop: &Loop, mut turn: impl FnMut() + 'static) -> std::rc::Rc<Prob
 }
 
 #[test]
-fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
+fn a_busy_handle_does_not_starve_polled_handles() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let counted = turns.clone();
+    let calls = Count::default();
+    let counted = calls.clone();
     let _busy = busy(&event_loop, move || {
         counted.up();
     });
@@ -474,13 +427,13 @@ fn a_handle_that_only_the_poller_knows_of_has_its_turn_beside_a_busy_one() {
     });
     event_loop.run(RunMode::Default).unwrap();
     assert!(
-        turns.get() <= MAX_UNPOLLED_ITERATIONS as usize + 1,
-        "{turns:?}"
+        calls.get() <= MAX_UNPOLLED_ITERATIONS as usize + 1,
+        "{calls:?}"
     );
 }
 
 #[test]
-fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn() {
+fn a_loop_that_flushes_polls_after_at_most_four_flushes() {
     let event_loop = Loop::new().unwrap();
     let flushes = Count::default();
     let counted = flushes.clone();
@@ -504,26 +457,26 @@ fn a_sender_that_queues_fills_no_default_buffer_before_its_receiver_has_a_turn()
     let most = most.take().into_iter().max();
     assert!(
         most <= Some(4),
-        "{most:?} flushes between two turns of the receiver"
+        "{most:?} flushes between two calls of the receiver"
     );
 }
 
 #[test]
-fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_next() {
+fn force_poll_polls_once_in_this_iteration() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let counted = turns.clone();
+    let calls = Count::default();
+    let counted = calls.clone();
     let asks = Probe::on(&event_loop, Phase::Flush, move |probe| {
         probe.schedule(Phase::Flush);
         if counted.up() == 1 {
-            probe.ask_poller();
+            probe.event_loop().unwrap().force_poll();
         }
     });
     asks.set_active(true);
     asks.schedule(Phase::Flush);
     let (ours, _theirs) = readable_pair();
-    let (seen, told) = (turns.clone(), Log::new());
-    let log = told.clone();
+    let (seen, events) = (calls.clone(), Log::new());
+    let log = events.clone();
     let _watching = Probe::watching(&event_loop, ours, Interest::READABLE, move |probe, _| {
         log.add(seen.get());
         if log.len() == 2 {
@@ -531,23 +484,23 @@ fn a_loop_that_is_to_ask_its_poller_does_so_in_this_iteration_and_not_in_the_nex
         }
     });
     event_loop.run(RunMode::Default).unwrap();
-    let told = told.take();
-    assert_eq!(told[0], 1);
-    assert!(told[1] > 2, "{told:?}");
+    let events = events.take();
+    assert_eq!(events[0], 1);
+    assert!(events[1] > 2, "{events:?}");
 }
 
 #[test]
-fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
+fn end_flush_lets_waiting_handles_flush_first_in_the_next_iteration() {
     let event_loop = Loop::new().unwrap();
-    let turns = Log::new();
-    let probes: Vec<_> = (0..3)
+    let calls = Log::new();
+    let _probes: Vec<_> = (0..3)
         .map(|number| {
-            let log = turns.clone();
+            let log = calls.clone();
             let probe = Probe::on(&event_loop, Phase::Flush, move |probe| {
-                log.add((probe.iteration(), number));
+                log.add((probe.event_loop().unwrap().iteration_count(), number));
                 probe.schedule(Phase::Flush);
                 if number != 1 {
-                    probe.end_flush();
+                    probe.event_loop().unwrap().end_flush();
                 }
             });
             probe.set_active(true);
@@ -555,20 +508,20 @@ fn who_ends_the_flush_leaves_the_others_the_first_turns_of_the_next() {
             probe
         })
         .collect();
-    assert_eq!(probes[0].iteration(), 0, "the first is still to come");
+    assert_eq!(event_loop.iteration_count(), 0);
     for _ in 0..4 {
         event_loop.run(RunMode::NoWait).unwrap();
     }
-    // The one that does not end it lets the next one have its turn in the same iteration.
+    // Probe 1 does not end the phase, so probe 2 runs in the same iteration.
     let expected = [(1, 0), (2, 1), (2, 2), (3, 0), (4, 1), (4, 2)];
-    assert_eq!(turns, expected);
+    assert_eq!(calls, expected);
 }
 
 #[test]
-fn a_due_timer_has_its_turn_beside_a_busy_handle() {
+fn a_busy_handle_does_not_delay_a_due_timer() {
     let event_loop = Loop::new().unwrap();
-    let turns = Count::default();
-    let counted = turns.clone();
+    let calls = Count::default();
+    let counted = calls.clone();
     let _busy = busy(&event_loop, move || {
         counted.up();
     });
@@ -579,11 +532,11 @@ fn a_due_timer_has_its_turn_beside_a_busy_handle() {
         })
         .unwrap();
     event_loop.run(RunMode::Default).unwrap();
-    assert_eq!(turns.get(), 1);
+    assert_eq!(calls.get(), 1);
 }
 
 #[test]
-fn an_idle_hook_delays_no_readiness() {
+fn with_an_idle_hook_the_loop_polls_in_every_iteration() {
     let event_loop = Loop::new().unwrap();
     let iterations = Count::default();
     let idle = Idle::new(&event_loop);
@@ -593,7 +546,7 @@ fn an_idle_hook_delays_no_readiness() {
         probe.event_loop().unwrap().stop();
     });
     event_loop.run(RunMode::Default).unwrap();
-    assert_eq!(iterations.get(), 1, "what an idle hook does may take long");
+    assert_eq!(iterations.get(), 1, "with an idle hook no poll is skipped");
 }
 
 #[test]
@@ -614,7 +567,7 @@ fn the_clock_stands_still_inside_an_iteration_until_it_is_updated() {
 }
 
 #[test]
-fn the_clock_goes_on_outside_of_run() {
+fn the_clock_advances_outside_of_run() {
     let event_loop = Loop::new().unwrap();
     for _ in 0..2 {
         let before = event_loop.now();
@@ -625,7 +578,7 @@ fn the_clock_goes_on_outside_of_run() {
 }
 
 #[test]
-fn there_is_one_local_value_of_a_type_in_a_loop() {
+fn a_loop_has_one_local_value_per_type() {
     let (event_loop, other) = (Loop::new().unwrap(), Loop::new().unwrap());
     let one = event_loop.local(Count::default);
     assert_eq!(one.up(), 1);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use uv_core::{Errno, Interest, Loop, Phase, RunMode};
 
 use super::embedding::is_readable;
-use super::support::{Count, Log, Probe, Told};
+use super::support::{Count, Event, Log, Probe};
 
 const BOTH: Interest = Interest::READABLE.union(Interest::WRITABLE);
 
@@ -21,15 +21,15 @@ fn readable_pair() -> (UnixDatagram, UnixDatagram) {
 }
 
 #[test]
-fn a_ready_descriptor_is_reported_for_what_it_is_watched_for() {
+fn a_descriptor_is_reported_for_its_interest() {
     for interest in [Interest::READABLE, Interest::WRITABLE, BOTH] {
         let event_loop = Loop::new().unwrap();
         let (ours, _theirs) = readable_pair();
-        let told = Log::new();
-        let log = told.clone();
+        let events = Log::new();
+        let log = events.clone();
         let _probe = Probe::watching(&event_loop, ours, interest, move |_, ready| log.add(ready));
         event_loop.run(RunMode::Once).unwrap();
-        assert_eq!(told, [interest]);
+        assert_eq!(events, [interest]);
     }
 }
 
@@ -48,23 +48,23 @@ fn reports_are_level_triggered() {
         assert_eq!(
             reports.get(),
             expected,
-            "what is left undone is reported again"
+            "an unread datagram is reported again"
         );
     }
     socket.recv(&mut [0; 8]).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(reports.get(), 3, "what is done is not");
+    assert_eq!(reports.get(), 3, "a datagram that was read is not");
     theirs.send(b"another").unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
     assert_eq!(reports.get(), 4);
 }
 
 #[test]
-fn a_change_of_interest_holds_from_the_next_poll_on() {
+fn a_change_of_interest_applies_from_the_next_poll_on() {
     let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let events = Log::new();
+    let log = events.clone();
     let probe = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, ready| {
         log.add(ready)
     });
@@ -78,12 +78,12 @@ fn a_change_of_interest_holds_from_the_next_poll_on() {
         probe.set_interest(interest).unwrap();
         assert_eq!(probe.interest(), interest);
         event_loop.run(RunMode::NoWait).unwrap();
-        assert_eq!(told.take(), vec![interest; reports]);
+        assert_eq!(events.take(), vec![interest; reports]);
     }
 }
 
 #[test]
-fn a_descriptor_is_watched_for_nothing_at_first() {
+fn a_descriptor_has_no_interest_at_first() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = readable_pair();
     drop(theirs);
@@ -95,7 +95,7 @@ fn a_descriptor_is_watched_for_nothing_at_first() {
 }
 
 #[test]
-fn to_stop_and_start_between_two_polls_leaves_the_poller_alone() {
+fn stopping_and_starting_between_two_polls_makes_no_system_call() {
     let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
     let probe = Probe::watching(&event_loop, ours, Interest::READABLE, |_, _| ());
@@ -115,17 +115,17 @@ fn a_hang_up_is_reported_as_ready_for_everything() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(theirs);
-    let told = Log::new();
-    let log = told.clone();
+    let events = Log::new();
+    let log = events.clone();
     let _probe = Probe::watching(&event_loop, ours, Interest::READABLE, move |_, ready| {
         log.add(ready)
     });
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told, [BOTH]);
+    assert_eq!(events, [BOTH]);
 }
 
 #[test]
-fn a_file_cannot_be_polled_and_says_so_when_it_is_to_be_watched() {
+fn watching_a_file_returns_eperm() {
     let event_loop = Loop::new().unwrap();
     let probe = Probe::new(&event_loop, |_, _| ());
     let file = File::open("/proc/self/exe").unwrap();
@@ -152,21 +152,21 @@ fn a_poll_source_lends_its_descriptor_and_closes_it_when_it_is_dropped() {
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
-/// A probe that counts what it is told.
+/// A probe that counts its calls.
 fn counting(event_loop: &Loop) -> (Rc<Probe>, Count) {
-    let told = Count::default();
-    let counted = told.clone();
+    let events = Count::default();
+    let counted = events.clone();
     let count = move |_: &Rc<Probe>, _| {
         counted.up();
     };
-    (Probe::new(event_loop, count), told)
+    (Probe::new(event_loop, count), events)
 }
 
 #[test]
-fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
+fn a_replacement_is_reported_once_it_is_watched() {
     let event_loop = Loop::new().unwrap();
     let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
-    let (probe, told) = counting(&event_loop);
+    let (probe, events) = counting(&event_loop);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     source.set_interest(BOTH).unwrap();
@@ -175,36 +175,36 @@ fn what_replaces_a_descriptor_is_reported_once_it_is_watched() {
     assert_eq!(source.as_fd().as_raw_fd(), number);
     assert_eq!(source.interest(), Interest::NONE);
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told.get(), 0, "nobody watches it yet");
+    assert_eq!(events.get(), 0, "it is not watched yet");
     source.set_interest(Interest::READABLE).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told.get(), 1);
+    assert_eq!(events.get(), 1);
 }
 
 #[test]
-fn what_replaces_a_descriptor_is_watched_also_where_the_poller_no_longer_knew_the_old_one() {
+fn a_replacement_is_watched_even_if_the_poller_had_lost_the_old_one() {
     let event_loop = Loop::new().unwrap();
     let ((old, _to_old), (new, _to_new)) = (readable_pair(), readable_pair());
-    let (probe, told) = counting(&event_loop);
+    let (probe, events) = counting(&event_loop);
     let source = probe.register(old.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
-    // As a process does that shares the poller because it was forked.
+    // As a forked process does that shares the poller.
     rustix::event::epoll::delete(&event_loop, &source).unwrap();
     source.replace(new.into()).unwrap();
     source.set_interest(Interest::READABLE).unwrap();
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told.get(), 1);
+    assert_eq!(events.get(), 1);
 }
 
 #[test]
-fn a_handle_that_is_closed_by_an_earlier_report_gets_none() {
+fn a_handle_closed_by_an_earlier_report_gets_no_report() {
     let event_loop = Loop::new().unwrap();
     let (first, _a) = readable_pair();
     let (second, _b) = readable_pair();
-    let told = Log::new();
+    let events = Log::new();
     let probes = Rc::new(RefCell::new(Vec::<Rc<Probe>>::new()));
     for (name, socket) in [("first", first), ("second", second)] {
-        let (log, both) = (told.clone(), Rc::clone(&probes));
+        let (log, both) = (events.clone(), Rc::clone(&probes));
         let probe = Probe::watching(&event_loop, socket, Interest::READABLE, move |_, _| {
             log.add(name);
             for probe in both.take() {
@@ -214,15 +214,15 @@ fn a_handle_that_is_closed_by_an_earlier_report_gets_none() {
         probes.borrow_mut().push(probe);
     }
     event_loop.run(RunMode::NoWait).unwrap();
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(events.len(), 1, "{events:?}");
 }
 
 #[test]
-fn a_closing_handle_gets_no_turns_but_the_last() {
+fn a_closing_handle_runs_only_the_closing_phase() {
     let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let events = Log::new();
+    let log = events.clone();
     let probe = Probe::new(&event_loop, move |_, what| log.add(what));
     probe.watch(ours, Interest::READABLE).unwrap();
     probe.set_deadline(0);
@@ -237,11 +237,11 @@ fn a_closing_handle_gets_no_turns_but_the_last() {
     for _ in 0..3 {
         event_loop.run(RunMode::NoWait).unwrap();
     }
-    assert_eq!(told, [Told::Turn(Phase::Closing)]);
+    assert_eq!(events, [Event::Phase(Phase::Closing)]);
 }
 
 #[test]
-fn the_descriptor_of_a_closed_handle_is_not_polled_even_if_its_holder_keeps_it() {
+fn a_closed_handles_descriptor_is_not_polled_while_its_source_is_held() {
     let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
     let probe = Probe::watching(&event_loop, ours, Interest::READABLE, |_, _| ());
@@ -249,11 +249,11 @@ fn the_descriptor_of_a_closed_handle_is_not_polled_even_if_its_holder_keeps_it()
     assert_eq!(event_loop.run(RunMode::Default), Ok(false));
     assert!(
         !is_readable(&event_loop),
-        "it would keep the loop from waiting for ever"
+        "its reports would keep the loop from waiting"
     );
     assert_eq!(probe.set_interest(Interest::READABLE), Err(Errno::EBADF));
 
-    // A new handle in the old one's place is told nothing of it.
+    // A new handle in the same slot gets no reports of it.
     let (quiet, _theirs) = UnixDatagram::pair().unwrap();
     let _other = Probe::watching(
         &event_loop,
@@ -265,7 +265,7 @@ fn the_descriptor_of_a_closed_handle_is_not_polled_even_if_its_holder_keeps_it()
 }
 
 #[test]
-fn the_descriptor_of_a_dropped_handle_is_not_polled_even_if_somebody_keeps_it() {
+fn a_dropped_handles_descriptor_is_not_polled_while_its_source_is_held() {
     let event_loop = Loop::new().unwrap();
     let (ours, _theirs) = readable_pair();
     let probe = Probe::new(&event_loop, |_, _| ());
@@ -277,7 +277,7 @@ fn the_descriptor_of_a_dropped_handle_is_not_polled_even_if_somebody_keeps_it() 
 }
 
 #[test]
-fn a_descriptor_cannot_be_registered_or_watched_once_its_handle_or_loop_is_gone() {
+fn a_descriptor_cannot_be_registered_or_watched_without_handle_and_loop() {
     let event_loop = Loop::new().unwrap();
     let probe = Probe::new(&event_loop, |_, _| ());
     let (ours, _theirs) = readable_pair();
@@ -297,7 +297,7 @@ fn many_ready_descriptors_are_all_reported() {
     const SOCKETS: usize = 300;
     let event_loop = Loop::new().unwrap();
     let seen = Count::default();
-    // One datagram socket, in many copies.
+    // Many duplicates of one datagram socket.
     let (ours, _theirs) = readable_pair();
     let probes: Vec<_> = (0..SOCKETS)
         .map(|_| {
@@ -316,7 +316,7 @@ fn many_ready_descriptors_are_all_reported() {
 }
 
 #[test]
-fn a_descriptor_that_a_closed_handle_refuses_comes_back() {
+fn a_closed_handle_returns_a_refused_descriptor() {
     let event_loop = Loop::new().unwrap();
     let probe = Probe::new(&event_loop, |_, _| ());
     probe.close().unwrap();

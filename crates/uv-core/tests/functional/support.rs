@@ -1,4 +1,4 @@
-//! A handle that does what its test says, and small tools to watch with.
+//! A handle that runs closures of its test, logs and counters.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
@@ -10,27 +10,27 @@ use uv_core::{
     Callback, Errno, Handle, HookPhase, Interest, Loop, Phase, PollSource, Result, RunMode, Source,
 };
 
-/// What a probe is told by its loop.
+/// A call of a probe by its loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    Turn(Phase),
+pub(super) enum Event {
+    Phase(Phase),
     Ready(Interest),
     Refused(Errno),
 }
 
-type OnTold = dyn FnMut(&Rc<Probe>, Told);
+type OnEvent = dyn FnMut(&Rc<Probe>, Event);
 
-/// The plainest handle type that can be written: it hands every turn to a closure.
+/// A handle type that passes every call to a closure.
 pub(super) struct Probe {
     handle: Handle,
     poll: RefCell<Option<PollSource>>,
-    callback: Callback<OnTold>,
+    callback: Callback<OnEvent>,
 }
 
 impl Probe {
     pub(super) fn new(
         event_loop: &Loop,
-        callback: impl FnMut(&Rc<Probe>, Told) + 'static,
+        callback: impl FnMut(&Rc<Probe>, Event) + 'static,
     ) -> Rc<Self> {
         let probe = Rc::new_cyclic(|this: &Weak<Probe>| Probe {
             handle: Handle::new(event_loop, this.clone()),
@@ -41,14 +41,14 @@ impl Probe {
         probe
     }
 
-    /// A probe for one kind of turn.
+    /// A probe for one phase.
     pub(super) fn on(
         event_loop: &Loop,
         phase: Phase,
         mut callback: impl FnMut(&Rc<Probe>) + 'static,
     ) -> Rc<Self> {
-        Self::new(event_loop, move |probe, told| {
-            if told == Told::Turn(phase) {
+        Self::new(event_loop, move |probe, events| {
+            if events == Event::Phase(phase) {
                 callback(probe);
             }
         })
@@ -61,8 +61,8 @@ impl Probe {
         interest: Interest,
         mut ready: impl FnMut(&Rc<Probe>, Interest) + 'static,
     ) -> Rc<Self> {
-        let probe = Self::new(event_loop, move |probe, told| {
-            if let Told::Ready(interest) = told {
+        let probe = Self::new(event_loop, move |probe, events| {
+            if let Event::Ready(interest) = events {
                 ready(probe, interest);
             }
         });
@@ -120,17 +120,17 @@ impl Source for Probe {
 
     fn on_ready(self: Rc<Self>, readiness: Interest) {
         self.callback
-            .call(|callback| callback(&self, Told::Ready(readiness)));
+            .call(|callback| callback(&self, Event::Ready(readiness)));
     }
 
     fn interest_refused(self: Rc<Self>, error: Errno) {
         self.callback
-            .call(|callback| callback(&self, Told::Refused(error)));
+            .call(|callback| callback(&self, Event::Refused(error)));
     }
 
     fn on_phase(self: Rc<Self>, phase: Phase) {
         self.callback
-            .call(|callback| callback(&self, Told::Turn(phase)));
+            .call(|callback| callback(&self, Event::Phase(phase)));
         if phase == Phase::LoopDropped {
             self.callback.clear();
             self.unwatch();
@@ -138,7 +138,7 @@ impl Source for Probe {
     }
 }
 
-/// What happened, in order.
+/// Entries in order.
 pub(super) struct Log<T>(Rc<RefCell<Vec<T>>>);
 
 impl<T> Clone for Log<T> {
@@ -177,7 +177,7 @@ impl<T: Debug> Debug for Log<T> {
     }
 }
 
-/// Counts.
+/// A shared counter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Count(Rc<Cell<usize>>);
 
@@ -200,7 +200,7 @@ impl Count {
     }
 }
 
-/// Counts its drops: captured by a callback, it tells when that is freed.
+/// Counts its drops: captured by a callback, it shows when that is freed.
 pub(super) struct CountsDrop(pub(super) Count);
 
 impl Drop for CountsDrop {
@@ -222,7 +222,7 @@ pub(super) fn inside(event_loop: &Loop, f: impl FnOnce(&Loop) + 'static) {
     .unwrap();
 }
 
-/// Runs the loop, and says with what the callback panicked that ended the run.
+/// Runs the loop, and returns the message of the panic that ended the run.
 pub(super) fn run_to_panic(event_loop: &Loop, mode: RunMode) -> &'static str {
     let panic = catch_unwind(AssertUnwindSafe(|| event_loop.run(mode))).unwrap_err();
     panic.downcast_ref::<&'static str>().unwrap()

@@ -1,4 +1,4 @@
-//! The platform, chosen here and nowhere else. Each platform's module has the same names.
+//! Chooses the platform's module. All of them have the same names.
 
 #[cfg(target_os = "linux")]
 mod linux;

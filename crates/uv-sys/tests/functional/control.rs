@@ -12,7 +12,7 @@ use uv_sys::{
 use crate::util::{FAMILIES, pair, wait_readable};
 
 #[test]
-fn what_is_encoded_is_decoded() {
+fn decoding_returns_the_encoded_messages() {
     let mut buffer = [0xff; 512];
     let mut control = ControlEncoder::new(&mut buffer);
     assert!(control.as_bytes().is_empty());
@@ -64,7 +64,7 @@ fn a_full_buffer_stays_as_it_was() {
 }
 
 #[test]
-fn the_encoder_refuses_what_the_kernel_would() {
+fn the_encoder_refuses_values_that_the_kernel_refuses() {
     let mut buffer = [0; 256];
     let mut control = ControlEncoder::new(&mut buffer);
     let (v4, v6) = (
@@ -87,7 +87,7 @@ fn the_encoder_refuses_what_the_kernel_would() {
 }
 
 #[test]
-fn raw_control_messages_make_the_way() {
+fn raw_control_messages_reach_the_receiver() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         set_recv_tos(&receiver, true).unwrap();
@@ -112,7 +112,7 @@ fn raw_control_messages_make_the_way() {
 }
 
 #[test]
-fn control_messages_without_room_are_lost() {
+fn control_messages_that_do_not_fit_are_dropped() {
     let (sender, receiver) = pair(Family::V4);
     set_recv_ttl(&receiver, true).unwrap();
     sender.send(b"hello").unwrap();
@@ -124,7 +124,7 @@ fn control_messages_without_room_are_lost() {
 }
 
 #[test]
-fn lengths_that_lie_end_the_list() {
+fn a_wrong_length_ends_the_list() {
     let mut buffer = [0; 64];
     let mut control = ControlEncoder::new(&mut buffer);
     control.segment_size(1).unwrap();
@@ -134,8 +134,8 @@ fn lengths_that_lie_end_the_list() {
         let mut bytes = good.clone();
         bytes[..8].copy_from_slice(&len.to_ne_bytes());
         let messages: Vec<_> = ControlMessages::new(&bytes).collect();
-        // 17: one byte of contents, well-formed but no segment size, and the second message after its padding.
-        // 16: no contents, and what then follows is nonsense.
+        // 17: one byte of contents, well-formed but no segment size, and the second message after
+        // its padding. 16: no contents, and the rest is malformed.
         let expected = match len {
             16 => 1,
             17 => 2,
@@ -148,15 +148,15 @@ fn lengths_that_lie_end_the_list() {
 
 proptest! {
     #[test]
-    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_can_be_iterated(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let messages = ControlMessages::new(&bytes);
         prop_assert!(messages.clone().count() <= bytes.len() / 16);
         let _ = Metadata::from_control(messages);
     }
 
-    /// Headers that are right, with contents of any length and of every known kind.
+    /// Correct headers with contents of any length, of every known type.
     #[test]
-    fn any_contents_can_be_read(
+    fn any_contents_can_be_decoded(
         contents in prop::collection::vec(
             (prop::sample::select(vec![0, 1, 17, 41]), 0..110_i32, prop::collection::vec(any::<u8>(), 0..40)),
             0..8,

@@ -7,7 +7,7 @@ use uv_sys::*;
 use crate::util::{FAMILIES, bound};
 
 #[test]
-fn a_copy_behaves_as_the_original() {
+fn copied_options_equal_the_originals() {
     for family in FAMILIES {
         let (from, to) = (bound(family), bound(family));
         set_ttl(&from, 9).unwrap();
@@ -53,7 +53,7 @@ fn a_copy_behaves_as_the_original() {
 }
 
 #[test]
-fn what_is_the_same_is_not_set_again() {
+fn equal_options_are_not_set() {
     for family in FAMILIES {
         let (from, to) = (bound(family), bound(family));
         let before = recv_buffer_size(&to);
@@ -64,7 +64,7 @@ fn what_is_the_same_is_not_set_again() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_known_without_a_socket() {
+fn check_finds_invalid_messages_without_a_socket() {
     let to = "127.0.0.1:9".parse().unwrap();
     let transmit = Transmit::new("x").with_destination(to);
     assert_eq!(transmit.check(), Ok(()));

@@ -7,7 +7,7 @@ use uv_sys::{Errno, ErrorOrigin, Family, PathMtuDiscovery, Transmit};
 use crate::util::{FAMILIES, bound, loopback, nobody, skipped};
 
 #[test]
-fn a_closed_port_is_reported_with_what_was_sent_there() {
+fn a_closed_port_is_reported_with_the_sent_datagram() {
     for family in FAMILIES {
         for connected in [false, true] {
             let socket = bound(family);
@@ -47,7 +47,7 @@ fn errors_come_in_order_and_are_cut_to_the_buffer() {
         sendmsg(&socket, &Transmit::new("first").with_destination(gone[0])),
         Ok(5)
     );
-    // The next call is told of the first error and sends nothing; the queue keeps it.
+    // The next call returns the first error and sends nothing; the queue keeps it.
     assert_eq!(
         sendmsg(&socket, &Transmit::new("second").with_destination(gone[1])),
         Err(Errno::ECONNREFUSED)
@@ -65,7 +65,7 @@ fn errors_come_in_order_and_are_cut_to_the_buffer() {
 }
 
 #[test]
-fn a_datagram_too_large_for_the_path_tells_what_would_do() {
+fn an_error_about_a_too_large_datagram_carries_the_path_mtu() {
     for family in FAMILIES {
         let socket = bound(family);
         set_recv_errors(&socket, true).unwrap();

@@ -10,7 +10,7 @@ use uv_sys::{
 use crate::util::{FAMILIES, bound, ephemeral, next, nobody, pair, wait_readable};
 
 #[test]
-fn a_script_is_taken_step_by_step() {
+fn a_script_is_consumed_call_by_call() {
     let (sender, _receiver) = pair(Family::V4);
     script(Call::Sendmsg, [Fault::Errno(Errno::ENOBUFS), Fault::Pass]);
     script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN)]);
@@ -88,7 +88,7 @@ fn the_other_calls_can_fail_too() {
 }
 
 #[test]
-fn scripts_are_of_one_thread_and_can_be_dropped() {
+fn scripts_affect_one_thread_and_can_be_cleared() {
     script(Call::Recvmsg, [Fault::Errno(Errno::ENOMEM)]);
     let elsewhere =
         std::thread::spawn(|| recvmsg(bound(Family::V4), &mut [], RecvOptions::default()));
@@ -103,7 +103,7 @@ fn scripts_are_of_one_thread_and_can_be_dropped() {
 }
 
 #[test]
-fn a_feature_that_the_kernel_lacks_is_enoprotoopt_and_no_capability() {
+fn a_hidden_feature_returns_enoprotoopt_and_is_no_capability() {
     let all = capabilities();
     let size = NonZeroU16::new(9);
     for family in FAMILIES {
@@ -172,7 +172,7 @@ fn a_feature_that_the_kernel_lacks_is_enoprotoopt_and_no_capability() {
 }
 
 #[test]
-fn what_the_kernel_lacks_is_refused_and_not_passed_over() {
+fn a_message_that_needs_a_hidden_feature_is_refused() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let plain = Transmit::new("aabb");
@@ -185,7 +185,7 @@ fn what_the_kernel_lacks_is_refused_and_not_passed_over() {
             lack([feature]);
             assert_eq!(sendmsg(&sender, &transmit), Err(Errno::ENOPROTOOPT));
             assert_eq!(batch.send(&sender, [transmit]), Err(Errno::ENOPROTOOPT));
-            // As with any message that is invalid in itself, those before it go.
+            // As with any invalid message, those before it are sent.
             assert_eq!(batch.send(&sender, [plain, transmit]), Ok(1));
             assert_eq!(next(&receiver).0, b"aabb");
             assert_eq!(sendmsg(&sender, &plain), Ok(4));
@@ -203,7 +203,7 @@ fn what_the_kernel_lacks_is_refused_and_not_passed_over() {
 }
 
 #[test]
-fn where_batches_are_refused_each_message_goes_by_itself() {
+fn refused_batches_fall_back_to_single_messages() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let mut batch = SendBatch::new();
@@ -216,7 +216,7 @@ fn where_batches_are_refused_each_message_goes_by_itself() {
         assert_eq!(batch.send(&sender, messages), Ok(3));
         let made = (calls(Call::Sendmmsg), calls(Call::Sendmsg));
         assert_eq!((made.0 - before.0, made.1 - before.1), (1, 3));
-        // As with sendmmsg(2), an error behind the first message is told by the next call.
+        // As with sendmmsg(2), the next call returns an error after the first message.
         script(Call::Sendmsg, [Fault::Pass, Fault::Errno(Errno::ENOBUFS)]);
         assert_eq!(batch.send(&sender, messages), Ok(1));
 
@@ -272,7 +272,7 @@ fn a_poller_can_be_refused_and_interrupted() {
     let both = Interest::READABLE | Interest::WRITABLE;
     assert_eq!(registration.set_interest(both), Err(Errno::ENOMEM));
     assert_eq!(registration.interest(), Interest::WRITABLE);
-    // To watch nothing is never refused.
+    // An empty interest is never refused.
     script(Call::EpollCtl, [Fault::Errno(Errno::ENOMEM)]);
     assert_eq!(registration.set_interest(Interest::NONE), Ok(()));
     clear();

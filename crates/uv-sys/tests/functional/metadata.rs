@@ -12,7 +12,7 @@ use uv_sys::{Ecn, Errno, Family, Metadata, PacketInfo, RecvBatch, SendBatch, Tra
 
 use crate::util::{EVERYTHING, FAMILIES, bound, loopback, next, pair, wait_readable};
 
-/// Sends by both calls, with the destination named and not, and returns what came each time.
+/// Sends with both calls, with and without a destination, and returns the received metadata.
 fn transmit(sender: &UdpSocket, receiver: &UdpSocket, message: Transmit<'_>) -> [Metadata; 4] {
     let named = message.with_destination(sender.peer_addr().unwrap());
     let mut batch = SendBatch::new();
@@ -22,7 +22,8 @@ fn transmit(sender: &UdpSocket, receiver: &UdpSocket, message: Transmit<'_>) -> 
     std::array::from_fn(|_| next(receiver).1.metadata)
 }
 
-/// An IPv6 receiver of both families, and an IPv6 sender that is connected to it by a mapped IPv4 address.
+/// An IPv6 receiver of both families, and an IPv6 sender that is connected to it by a mapped IPv4
+/// address.
 fn mapped_pair() -> (UdpSocket, UdpSocket) {
     let [sender, receiver] = [(); 2].map(|()| {
         let fd = socket(Family::V6).unwrap();
@@ -41,7 +42,7 @@ fn pairs() -> [(UdpSocket, UdpSocket); 3] {
 }
 
 #[test]
-fn nothing_is_reported_that_was_not_asked_for() {
+fn metadata_is_empty_without_options() {
     for (sender, receiver) in pairs() {
         assert_eq!(
             transmit(&sender, &receiver, Transmit::new("x")),
@@ -51,7 +52,7 @@ fn nothing_is_reported_that_was_not_asked_for() {
 }
 
 #[test]
-fn the_tos_byte_makes_the_way() {
+fn the_tos_byte_reaches_the_receiver() {
     for (sender, receiver) in pairs() {
         set_recv_tos(&receiver, true).unwrap();
         let tos = |message| transmit(&sender, &receiver, message).map(|metadata| metadata.tos);
@@ -73,16 +74,14 @@ fn the_tos_byte_makes_the_way() {
         let ecn_alone = Transmit::new("x").with_ecn(Ecn::Ce);
         assert_eq!(tos(ecn_alone), [Some(0x23); 4], "the socket's DSCP");
         assert_eq!(tos(ecn_alone.with_tos(0x40)), [Some(0x40); 4]);
-        let both = Transmit {
-            tos: Some(0x40),
-            ..ecn_alone
-        };
+        let mut both = ecn_alone;
+        both.tos = Some(0x40);
         assert_eq!(tos(both), [Some(0x43); 4]);
     }
 }
 
 #[test]
-fn the_time_to_live_makes_the_way() {
+fn the_time_to_live_reaches_the_receiver() {
     for (sender, receiver) in pairs() {
         set_recv_ttl(&receiver, true).unwrap();
         let ttl = |message| transmit(&sender, &receiver, message).map(|metadata| metadata.ttl);
@@ -123,7 +122,7 @@ fn the_source_address_can_be_chosen() {
     .unwrap();
     assert_eq!(next(&receiver).1.source.map(|from| from.ip()), Some(source));
 
-    // A dual-stack socket says it in either form.
+    // A dual-stack socket accepts both forms.
     let sender = UdpSocket::bind("[::]:0").unwrap();
     let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
     let to_mapped = SocketAddr::new(mapped.into(), to.port());
@@ -184,7 +183,7 @@ fn a_connected_socket_can_name_its_source_too() {
 }
 
 #[test]
-fn the_time_of_arrival_is_now() {
+fn the_receive_time_is_now() {
     let now = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -194,8 +193,8 @@ fn the_time_of_arrival_is_now() {
     for (sender, receiver) in pairs() {
         set_recv_timestamps(&receiver, true).unwrap();
         let before = now();
-        // The kernel begins to stamp a moment after the first socket asks for it, so that early datagrams may be
-        // stamped when they are received.
+        // The kernel begins to stamp a moment after the first socket asks for it, so that early
+        // datagrams may be stamped when they are received.
         let stamps = transmit(&sender, &receiver, Transmit::new("x"))
             .map(|metadata| metadata.timestamp.unwrap());
         let after = now();

@@ -18,7 +18,7 @@ fn lo() -> Interface {
     Interface::Index(interface_index("lo").unwrap())
 }
 
-/// A sender and a receiver of one group, on an interface where that works.
+/// A sender and a receiver of one group, on an interface with a route.
 struct Group {
     sender: UdpSocket,
     receiver: UdpSocket,
@@ -49,7 +49,8 @@ impl Group {
         Group::on(GROUP_V4, lo())
     }
 
-    /// The loopback interface has no route for IPv6 groups on many systems; any other serves, if there is one.
+    /// The loopback interface has no route for IPv6 groups on many systems; any other serves, if
+    /// there is one.
     fn v6() -> Option<Group> {
         let names = std::fs::read_dir("/sys/class/net").unwrap();
         let found = names
@@ -68,7 +69,8 @@ impl Group {
         found
     }
 
-    /// Sends to the group and then to the receiver itself; returns who sent the first one, if it arrived.
+    /// Sends to the group and then to the receiver. Returns the source of the first datagram, if it
+    /// arrived.
     fn arrives(&self) -> Option<IpAddr> {
         sendmsg(
             &self.sender,
@@ -133,7 +135,7 @@ fn an_ipv4_interface_can_be_named_by_its_address() {
 }
 
 #[test]
-fn members_of_a_source_receive_from_it_alone() {
+fn members_with_a_source_receive_from_it_only() {
     let by_address = Group::on(GROUP_V4, Interface::Address(Ipv4Addr::LOCALHOST));
     for group in [Some(Group::v4()), Some(by_address), Group::v6()]
         .into_iter()
@@ -215,7 +217,7 @@ fn bad_groups_have_named_errors() {
 }
 
 #[test]
-fn the_outgoing_interface_is_reported_where_the_kernel_tells() {
+fn the_multicast_interface_is_reported_if_the_kernel_returns_it() {
     let (v4, v6) = (socket(Family::V4).unwrap(), socket(Family::V6).unwrap());
     for fd in [&v4, &v6] {
         assert_eq!(multicast_interface(fd), Ok(Interface::Any));
@@ -242,7 +244,7 @@ fn the_outgoing_interface_is_reported_where_the_kernel_tells() {
 }
 
 #[test]
-fn without_the_loop_this_host_hears_nothing() {
+fn without_multicast_loop_this_host_receives_nothing() {
     // On an interface that is not itself a loop.
     let Some(group) = Group::v6() else { return };
     join_multicast(&group.receiver, GROUP_V6, group.interface).unwrap();
@@ -253,7 +255,7 @@ fn without_the_loop_this_host_hears_nothing() {
 }
 
 #[test]
-fn wildcard_sockets_hear_the_groups_of_others_unless_they_decline() {
+fn wildcard_sockets_receive_groups_of_others_unless_multicast_all_is_off() {
     let group = Group::v4();
     let other = socket(Family::V4).unwrap();
     join_multicast(&other, GROUP_V4, group.interface).unwrap();

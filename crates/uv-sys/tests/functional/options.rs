@@ -14,7 +14,7 @@ use crate::util::{FAMILIES, bind_by_number, bound, loopback, nobody, wait_readab
 type Set<T> = fn(BorrowedFd<'_>, T) -> uv_sys::Result<()>;
 type Get<T> = fn(BorrowedFd<'_>) -> uv_sys::Result<T>;
 
-/// What is set is what is read, in either family.
+/// The getter returns the value that was set, in both families.
 fn round_trip<T: Copy + PartialEq + Debug>(set: Set<T>, get: Get<T>, values: &[T]) {
     use std::os::fd::AsFd;
     for family in FAMILIES {
@@ -30,7 +30,7 @@ fn round_trip<T: Copy + PartialEq + Debug>(set: Set<T>, get: Get<T>, values: &[T
 }
 
 #[test]
-fn switches_can_be_switched() {
+fn boolean_options_can_be_set() {
     macro_rules! check {
         ($($set:ident $get:ident,)*) => {$(
             round_trip(|fd, value| $set(fd, value), |fd| $get(fd), &[true, false, true]);
@@ -99,7 +99,7 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn buffer_sizes_are_reported_as_the_kernel_counts() {
+fn buffer_sizes_are_returned_as_the_kernel_counts_them() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
         uv_sys::option::set_send_buffer_size(&fd, 50_000).unwrap();
@@ -117,7 +117,7 @@ fn buffer_sizes_are_reported_as_the_kernel_counts() {
 }
 
 #[test]
-fn ipv6_only_is_for_unbound_ipv6_sockets() {
+fn ipv6_only_requires_an_unbound_ipv6_socket() {
     let fd = socket(Family::V6).unwrap();
     for on in [true, false, true] {
         set_ipv6_only(&fd, on).unwrap();
@@ -134,7 +134,7 @@ fn ipv6_only_is_for_unbound_ipv6_sockets() {
 }
 
 #[test]
-fn the_address_can_be_shared_by_consent() {
+fn an_address_is_shared_if_all_sockets_allow_it() {
     for family in FAMILIES {
         let set = |fd: &OwnedFd| match family {
             Family::V4 => uv_sys::option::set_reuse_address(fd, true),
@@ -161,13 +161,13 @@ fn the_path_mtu_of_a_connected_socket_is_known() {
 }
 
 #[test]
-fn an_unknown_way_of_path_mtu_discovery_is_named_an_error() {
+fn an_unknown_path_mtu_discovery_value_is_einval() {
     let fd = socket(Family::V4).unwrap();
     assert_eq!(path_mtu_discovery(&fd), Ok(PathMtuDiscovery::Want));
 }
 
 #[test]
-fn a_socket_can_be_tied_to_a_device_and_untied() {
+fn a_socket_can_be_bound_to_a_device_and_unbound() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
         assert_eq!(bound_device(&fd), Ok(None));
@@ -179,7 +179,8 @@ fn a_socket_can_be_tied_to_a_device_and_untied() {
             ("l\0o", Errno::EINVAL),
             ("no.such.device", Errno::ENODEV),
         ] {
-            // Only the privileged may change it again; the others are refused before their name is looked at.
+            // Only the privileged may change it again; the others are refused before their name is
+            // looked at.
             let refused = bind_to_device(&fd, Some(name));
             assert!(
                 refused == Err(errno) || refused == Err(Errno::EPERM),
@@ -234,7 +235,7 @@ fn transmit_times_have_a_clock() {
 }
 
 #[test]
-fn a_pending_error_is_taken_once() {
+fn take_error_clears_the_pending_error() {
     let socket = bound(Family::V4);
     assert_eq!(take_error(&socket), Ok(None));
     connect(&socket, &nobody(Family::V4)).unwrap();
@@ -257,7 +258,7 @@ fn a_reuseport_group_can_choose_by_cpu() {
         attach_reuseport_cpu_selector(&group[0], 0),
         Err(Errno::EINVAL)
     );
-    // By a group of one, whatever the CPU: the first one gets everything.
+    // A group length of 1: the first member gets everything.
     attach_reuseport_cpu_selector(&group[0], 1).unwrap();
     let first = std::net::UdpSocket::from(group.into_iter().next().unwrap());
     for _ in 0..20 {
@@ -273,7 +274,7 @@ fn a_reuseport_group_can_choose_by_cpu() {
 
 #[test]
 fn dual_stack_sockets_set_both_families() {
-    // That the IPv4 side follows can only be seen on the wire: `metadata.rs` looks there.
+    // Only datagrams show the IPv4 options: see `metadata.rs`.
     let fd = socket(Family::V6).unwrap();
     assert_eq!((set_ttl(&fd, 9), set_tos(&fd, 8)), (Ok(()), Ok(())));
     assert_eq!(set_path_mtu_discovery(&fd, PathMtuDiscovery::Do), Ok(()));

@@ -26,7 +26,7 @@ fn register(
         .unwrap()
 }
 
-/// One wait, and what it found.
+/// The events of one wait.
 fn wait(poller: &Poller, timeout: Option<Duration>) -> Vec<PollEvent> {
     let mut events = PollEvents::with_capacity(8);
     poller.wait(&mut events, timeout).unwrap();
@@ -42,7 +42,7 @@ fn readable(key: usize) -> PollEvent {
 }
 
 #[test]
-fn what_is_ready_is_reported_until_it_is_not() {
+fn a_ready_descriptor_is_reported_until_it_is_not_ready() {
     let (sender, receiver) = pair(Family::V4);
     let poller = Poller::new().unwrap();
     let registration = register(&poller, receiver, 7, Interest::READABLE);
@@ -93,7 +93,7 @@ fn without_interest_errors_are_not_reported_either() {
 }
 
 #[test]
-fn keys_tell_descriptors_apart() {
+fn keys_distinguish_descriptors() {
     let poller = Poller::new().unwrap();
     let keys = [0, 1, usize::MAX / 2, usize::MAX - 1];
     let registrations =
@@ -105,7 +105,7 @@ fn keys_tell_descriptors_apart() {
 }
 
 #[test]
-fn more_ready_descriptors_than_room_take_turns() {
+fn further_ready_descriptors_are_reported_by_later_waits() {
     let poller = Poller::new().unwrap();
     let _registrations: Vec<_> = (0..5)
         .map(|key| register(&poller, bound(Family::V4), key, Interest::WRITABLE))
@@ -121,7 +121,7 @@ fn more_ready_descriptors_than_room_take_turns() {
 }
 
 #[test]
-fn what_cannot_be_registered_comes_back() {
+fn register_returns_a_refused_descriptor() {
     let poller = Poller::new().unwrap();
     let (errno, fd) = poller
         .register(bound(Family::V4).into(), usize::MAX, Interest::READABLE)
@@ -137,7 +137,7 @@ fn what_cannot_be_registered_comes_back() {
 }
 
 #[test]
-fn a_descriptor_comes_back_whole_and_is_watched_no_more() {
+fn into_fd_returns_the_descriptor_and_ends_the_watch() {
     let (sender, receiver) = pair(Family::V4);
     let poller = Poller::new().unwrap();
     let registration = register(&poller, receiver, 7, Interest::READABLE);
@@ -146,7 +146,7 @@ fn a_descriptor_comes_back_whole_and_is_watched_no_more() {
     let receiver = UdpSocket::from(registration.into_fd());
     assert_eq!(wait(&poller, NOW), []);
     assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
-    // And may be registered anew.
+    // It may be registered again.
     let _registration = register(&poller, receiver, 8, Interest::WRITABLE);
     assert_eq!(wait(&poller, LONG)[0].key, 8);
 }
@@ -185,7 +185,7 @@ fn dropping_a_registration_closes_the_descriptor() {
 fn a_registration_outlives_its_poller_and_can_be_forgotten() {
     let poller = Poller::new().unwrap();
     let registration = register(&poller, bound(Family::V4), 1, Interest::READABLE);
-    // Forgotten, as far as the poller can tell; dropped after all at the end, for the leak checkers.
+    // Not dropped before the poller, as if forgotten; dropped at the end for leak checkers.
     let forgotten = ManuallyDrop::new(register(&poller, bound(Family::V4), 2, Interest::WRITABLE));
     assert_eq!(wait(&poller, LONG)[0].key, 2);
     drop(poller);
@@ -247,7 +247,7 @@ fn timeouts_are_kept() {
         assert_eq!(wait(&poller, Some(timeout)), []);
         assert!(begin.elapsed() >= timeout);
     }
-    // One that no clock can hold is for ever.
+    // A timeout beyond the clock has no limit.
     poller.notify().unwrap();
     assert_eq!(wait(&poller, Some(Duration::MAX)), []);
 }

@@ -6,14 +6,10 @@ use uv_sys::{Errno, Family, RecvBatch, RecvOptions, Transmit};
 
 use crate::util::{EVERYTHING, FAMILIES, bound, nobody, pair, wait_readable};
 
-const NOTHING: RecvOptions = RecvOptions {
-    source: false,
-    control: false,
-    peek: false,
-};
+const NOTHING: RecvOptions = RecvOptions::new().with_source(false);
 
 #[test]
-fn a_datagram_that_does_not_fit_tells_its_whole_length() {
+fn a_truncated_datagram_reports_its_whole_length() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         sender.send(b"hello world").unwrap();
@@ -25,7 +21,7 @@ fn a_datagram_that_does_not_fit_tells_its_whole_length() {
             (5, 11, true)
         );
         assert_eq!((&bytes, received.source), (b"hello", None));
-        // What did not fit is gone.
+        // The rest of the datagram is discarded.
         assert_eq!(
             recvmsg(&receiver, &mut [IoSliceMut::new(&mut bytes)], NOTHING),
             Err(Errno::EAGAIN)
@@ -51,12 +47,9 @@ fn peeking_leaves_the_datagram() {
     let (sender, receiver) = pair(Family::V4);
     sender.send(b"hello").unwrap();
     wait_readable(&receiver);
-    let peek = RecvOptions {
-        peek: true,
-        ..EVERYTHING
-    };
+    let peek = EVERYTHING.with_peek(true);
     let mut batch = RecvBatch::new(8, 100);
-    // A batch too: the same datagram once, not eight times.
+    // A batch peeks at one datagram, not at eight copies of it.
     for _ in 0..2 {
         assert_eq!(
             recvmsg(&receiver, &mut [], peek).map(|received| received.full_len),
@@ -70,19 +63,7 @@ fn peeking_leaves_the_datagram() {
 }
 
 #[test]
-fn receiving_never_waits_even_on_a_blocking_socket() {
-    for family in FAMILIES {
-        let socket = bound(family);
-        socket.set_nonblocking(false).unwrap();
-        assert_eq!(recvmsg(&socket, &mut [], NOTHING), Err(Errno::EAGAIN));
-        let mut batch = RecvBatch::new(4, 100);
-        assert_eq!(batch.recv(&socket, 1, NOTHING), Err(Errno::EAGAIN));
-        assert_eq!(batch.recv(&socket, 4, NOTHING), Err(Errno::EAGAIN));
-    }
-}
-
-#[test]
-fn a_batch_receives_into_the_callers_memory_and_then_into_its_own_again() {
+fn a_batch_receives_into_its_own_memory_after_the_callers() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let mut batch = RecvBatch::new(4, 100);
@@ -95,7 +76,7 @@ fn a_batch_receives_into_the_callers_memory_and_then_into_its_own_again() {
             sender.send(text.as_bytes()).unwrap();
         }
         wait_readable(&receiver);
-        // There is room for two slots, whatever may be asked for; and what is behind them is not touched.
+        // The memory has room for two slots. The bytes after them are not written.
         assert_eq!(
             batch.recv_into(&receiver, &mut memory, 4, EVERYTHING),
             Ok(2)
@@ -137,7 +118,7 @@ fn a_batch_receives_into_the_callers_memory_and_then_into_its_own_again() {
 }
 
 #[test]
-fn an_icmp_error_is_told_once() {
+fn an_icmp_error_is_returned_once() {
     for family in FAMILIES {
         let socket = bound(family);
         connect(&socket, &nobody(family)).unwrap();
@@ -152,7 +133,7 @@ fn an_icmp_error_is_told_once() {
 }
 
 #[test]
-fn a_batch_receives_in_order_and_no_more_than_asked() {
+fn a_batch_receives_in_order_up_to_max() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         for number in 0..10_u8 {
@@ -193,17 +174,15 @@ fn a_batch_receives_in_order_and_no_more_than_asked() {
 }
 
 #[test]
-fn what_a_batch_asks_for_may_change_from_call_to_call() {
+fn options_may_differ_between_calls_of_a_batch() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         uv_sys::option::set_recv_ttl(&receiver, true).unwrap();
         let mut batch = RecvBatch::new(2, 100);
         for round in 0..12 {
-            let options = RecvOptions {
-                source: round % 2 == 0,
-                control: round % 3 == 0,
-                peek: false,
-            };
+            let options = RecvOptions::new()
+                .with_source(round % 2 == 0)
+                .with_control(round % 3 == 0);
             for _ in 0..=round % 2 {
                 sender.send(b"hello").unwrap();
             }
@@ -220,7 +199,7 @@ fn what_a_batch_asks_for_may_change_from_call_to_call() {
 }
 
 #[test]
-fn a_slot_that_is_too_short_keeps_the_beginning() {
+fn a_short_slot_keeps_the_beginning_of_a_datagram() {
     let (sender, receiver) = pair(Family::V4);
     for text in ["first one", "2nd", "third one"] {
         sender.send(text.as_bytes()).unwrap();
@@ -243,7 +222,7 @@ fn a_slot_that_is_too_short_keeps_the_beginning() {
 }
 
 #[test]
-fn sizes_out_of_range_become_the_nearest_ones() {
+fn batch_sizes_out_of_range_are_clamped() {
     let smallest = RecvBatch::new(0, 0);
     assert_eq!((smallest.slots(), smallest.slot_len()), (1, 1));
     let largest = RecvBatch::new(usize::MAX, usize::MAX);

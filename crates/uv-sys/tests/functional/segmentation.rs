@@ -18,7 +18,7 @@ fn run(segments: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_run_of_64_segments_arrives_as_64_datagrams() {
+fn a_message_of_64_segments_arrives_as_64_datagrams() {
     if !capabilities().segmentation {
         skipped("no segmentation offload");
         return;
@@ -37,7 +37,7 @@ fn a_run_of_64_segments_arrives_as_64_datagrams() {
 }
 
 #[test]
-fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
+fn with_gro_64_segments_arrive_in_one_buffer() {
     if !capabilities().segmentation || !capabilities().gro {
         skipped("no offloads");
         return;
@@ -53,14 +53,14 @@ fn a_run_of_64_segments_arrives_in_one_piece_where_that_is_wanted() {
             (Some(1_000), false)
         );
         assert_eq!(got, bytes);
-        // One that comes alone says nothing of segments.
+        // A single datagram has no segment size.
         sendmsg(&sender, &Transmit::new("alone")).unwrap();
         assert_eq!(next(&receiver).1.metadata.segment_size, None);
     }
 }
 
 #[test]
-fn batches_send_and_receive_runs() {
+fn batches_send_and_receive_segments() {
     if !capabilities().segmentation || !capabilities().gro {
         skipped("no offloads");
         return;
@@ -92,7 +92,7 @@ fn batches_send_and_receive_runs() {
 }
 
 #[test]
-fn as_many_segments_as_promised_go_and_no_more() {
+fn max_segments_is_the_kernels_limit() {
     if !capabilities().segmentation {
         skipped("no segmentation offload");
         return;
@@ -131,7 +131,7 @@ fn a_payload_no_longer_than_a_segment_is_one_datagram() {
 }
 
 #[test]
-fn the_socket_option_cuts_every_message() {
+fn the_socket_option_splits_every_message() {
     if !capabilities().segmentation {
         skipped("no segmentation offload");
         return;
@@ -144,7 +144,7 @@ fn the_socket_option_cuts_every_message() {
             (next(&receiver).0, next(&receiver).0),
             (b"aa".to_vec(), b"bb".to_vec())
         );
-        // The message's own size takes precedence, even if it cuts nothing.
+        // The message's own size takes precedence, even if it splits nothing.
         sendmsg(&sender, &Transmit::new("aabb").with_segment_size(SIZE)).unwrap();
         assert_eq!(next(&receiver).0, b"aabb");
         set_segment_size(&sender, None).unwrap();

@@ -39,7 +39,7 @@ fn slices_are_gathered_into_one_datagram() {
 }
 
 #[test]
-fn an_empty_datagram_is_a_datagram() {
+fn an_empty_datagram_is_delivered() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         assert_eq!(sendmsg(&sender, &Transmit::new("")), Ok(0));
@@ -136,7 +136,7 @@ fn bad_messages_have_named_errors() {
                 .with_source(no_such_interface),
             Errno::ENODEV,
         ),
-        // Port 0 is no destination.
+        // Port 0 is not a valid destination.
         (
             Transmit::new("x").with_destination(([127, 0, 0, 1], 0).into()),
             Errno::EINVAL,
@@ -168,7 +168,7 @@ fn broadcasts_need_to_be_allowed() {
 }
 
 #[test]
-fn an_icmp_error_is_told_to_the_next_call_which_sends_nothing() {
+fn the_next_send_returns_an_icmp_error_and_sends_nothing() {
     for family in FAMILIES {
         let socket = bound(family);
         uv_sys::socket::connect(&socket, &nobody(family)).unwrap();
@@ -194,7 +194,7 @@ fn a_batch_goes_in_order_each_to_its_own_destination() {
         let (to_left, to_right) = (left.local_addr().unwrap(), right.local_addr().unwrap());
         let slices = [IoSlice::new(b"th"), IoSlice::new(b"ree")];
         let mut batch = SendBatch::new();
-        // Twice, so that nothing of the first round may shine through.
+        // Twice, to detect state of the first round.
         for _ in 0..2 {
             let messages = [
                 Transmit::new("one").with_destination(to_left).with_ttl(9),
@@ -223,7 +223,7 @@ fn a_batch_to_the_peer_needs_no_destinations() {
     for family in FAMILIES {
         let (sender, receiver) = pair(family);
         let mut batch = SendBatch::new();
-        // With destinations first: they must not stick.
+        // With destinations first: the second batch must not reuse them.
         let elsewhere = bound(family);
         let to = elsewhere.local_addr().unwrap();
         assert_eq!(
@@ -248,7 +248,7 @@ fn a_batch_to_the_peer_needs_no_destinations() {
 }
 
 #[test]
-fn a_batch_takes_no_more_than_its_capacity() {
+fn a_batch_sends_at_most_its_capacity() {
     let (sender, receiver) = pair(Family::V4);
     let texts: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let mut messages = texts.iter().map(Transmit::new);
@@ -261,13 +261,13 @@ fn a_batch_takes_no_more_than_its_capacity() {
 }
 
 #[test]
-fn a_batch_stops_before_the_first_bad_message() {
+fn a_batch_stops_before_the_first_invalid_message() {
     let (sender, receiver) = pair(Family::V6);
     let mut batch = SendBatch::new();
     let (good, bad) = (Transmit::new("good"), Transmit::new("bad").with_ttl(0));
     assert_eq!(batch.send(&sender, [good, good, bad, good]), Ok(2));
     assert_eq!(batch.send(&sender, [bad, good]), Err(Errno::EINVAL));
-    // One that only the kernel finds fault with.
+    // A message that only the kernel refuses.
     let large = vec![0; 70_000];
     assert_eq!(
         batch.send(&sender, [good, Transmit::new(&large), good]),
@@ -283,7 +283,7 @@ fn a_batch_stops_before_the_first_bad_message() {
 }
 
 #[test]
-fn an_empty_batch_makes_no_syscall() {
+fn an_empty_batch_makes_no_system_call() {
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(SendBatch::new().send(&file, []), Ok(0));
 }

@@ -108,7 +108,7 @@ fn connecting_gives_a_peer_and_a_port() {
 }
 
 #[test]
-fn a_connected_socket_hears_its_peer_only() {
+fn a_connected_socket_receives_only_from_its_peer() {
     for family in FAMILIES {
         let (one, other) = pair(family);
         let stranger = bound(family);
@@ -124,7 +124,7 @@ fn a_connected_socket_hears_its_peer_only() {
 }
 
 #[test]
-fn disconnecting_dissolves_the_association() {
+fn disconnecting_removes_the_peer() {
     for family in FAMILIES {
         let peer = bound(family);
         // A port that was named at bind stays.
@@ -169,7 +169,7 @@ fn disconnecting_drops_a_port_that_the_kernel_chose() {
 }
 
 #[test]
-fn disconnecting_makes_a_wildcard_binding_a_wildcard_again() {
+fn disconnecting_restores_a_wildcard_address() {
     for family in FAMILIES {
         let fd = socket(family).unwrap();
         let local = |port| SocketAddr::new(family.unspecified(), port);
@@ -185,7 +185,7 @@ fn disconnecting_makes_a_wildcard_binding_a_wildcard_again() {
 }
 
 #[test]
-fn disconnecting_unties_from_the_device() {
+fn disconnecting_removes_the_device_binding() {
     let socket = bound(Family::V4);
     bind_to_device(&socket, Some("lo")).unwrap();
     connect(&socket, &nobody(Family::V4)).unwrap();
@@ -195,14 +195,14 @@ fn disconnecting_unties_from_the_device() {
 }
 
 #[test]
-fn disconnecting_what_is_not_connected_is_harmless() {
+fn disconnecting_an_unconnected_socket_succeeds() {
     let fd = socket(Family::V6).unwrap();
     assert_eq!(disconnect(&fd), Ok(()));
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(disconnect(&file), Err(Errno::ENOTSOCK));
 }
 
-/// Another address of this host than the loopback one; needs a network.
+/// An address of this host that is not loopback; needs a network.
 fn global_address() -> Option<Ipv6Addr> {
     let text = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
     text.lines().find_map(|line| {
@@ -214,7 +214,7 @@ fn global_address() -> Option<Ipv6Addr> {
 }
 
 #[test]
-fn a_disconnected_ipv6_socket_still_drops_strangers_where_that_is_known() {
+fn a_disconnected_ipv6_socket_filters_by_its_former_peer() {
     let Some(global) = global_address() else {
         skipped("no IPv6 address but the loopback one");
         return;
@@ -228,7 +228,7 @@ fn a_disconnected_ipv6_socket_still_drops_strangers_where_that_is_known() {
 
     let stranger = UdpSocket::bind((global, 0)).unwrap();
     stranger.send_to(b"stranger", (global, port)).unwrap();
-    // From the old peer's address: behind the other in the same queue, if that is there.
+    // From the former peer's address: it follows the other datagram, if that was received.
     let neighbour = bound(Family::V6);
     neighbour
         .send_to(b"neighbour", (Ipv6Addr::LOCALHOST, port))
@@ -241,7 +241,7 @@ fn a_disconnected_ipv6_socket_still_drops_strangers_where_that_is_known() {
 }
 
 #[test]
-fn sockets_from_elsewhere_tell_what_they_are() {
+fn sockets_of_other_code_are_recognised() {
     let listener = TcpListener::bind("[::1]:0").unwrap();
     assert_eq!(
         (family(&listener), is_datagram(&listener)),

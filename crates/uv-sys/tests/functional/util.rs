@@ -11,11 +11,7 @@ use uv_sys::{Errno, Family, Received, RecvOptions};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-pub(crate) const EVERYTHING: RecvOptions = RecvOptions {
-    source: true,
-    control: true,
-    peek: false,
-};
+pub(crate) const EVERYTHING: RecvOptions = RecvOptions::new().with_control(true);
 
 pub(crate) fn loopback(family: Family) -> IpAddr {
     match family {
@@ -32,7 +28,7 @@ pub(crate) fn ephemeral(family: Family) -> SocketAddr {
 pub(crate) fn bound(family: Family) -> UdpSocket {
     let fd = uv_sys::socket::socket(family).unwrap();
     uv_sys::socket::bind(&fd, &ephemeral(family)).unwrap();
-    // Whatever net.core.rmem_default is.
+    // Does not depend on net.core.rmem_default.
     uv_sys::option::set_recv_buffer_size(&fd, 212_992).unwrap();
     UdpSocket::from(fd)
 }
@@ -44,8 +40,8 @@ pub(crate) fn pair(family: Family) -> (UdpSocket, UdpSocket) {
     (sender, receiver)
 }
 
-/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
-/// what others send there is refused.
+/// An address without a listener until the thread ends: its socket is connected to itself, so
+/// datagrams of other sockets are refused.
 pub(crate) fn nobody(family: Family) -> SocketAddr {
     thread_local! {
         static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
@@ -57,10 +53,10 @@ pub(crate) fn nobody(family: Family) -> SocketAddr {
     address
 }
 
-/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+/// Binds the first free port outside of the kernel's ephemeral range.
 pub(crate) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> uv_sys::Result<T>) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
+    // Below net.ipv4.ip_local_port_range, and different in each process.
     let (first, count) = (10_000, 20_000);
     let start = std::process::id().wrapping_mul(7_919);
     (0..count)
@@ -84,7 +80,7 @@ pub(crate) fn wait_readable(socket: &UdpSocket) {
     socket.set_nonblocking(true).unwrap();
 }
 
-/// The next datagram, with all that came with it.
+/// The next datagram, with its description.
 pub(crate) fn next(socket: &UdpSocket) -> (Vec<u8>, Received) {
     wait_readable(socket);
     let mut bytes = vec![0; 65_536];
@@ -93,11 +89,12 @@ pub(crate) fn next(socket: &UdpSocket) -> (Vec<u8>, Received) {
     (bytes, received)
 }
 
-/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as
+/// it does `eprintln!`.
 pub(crate) fn skipped(reason: impl std::fmt::Display) {
     use std::io::Write;
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    // Without a standard error output there is nobody to read it.
+    // A failed write to the standard error output is ignored.
     let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

@@ -283,10 +283,8 @@ impl Inner {
         destination: Option<&SocketAddr>,
         completion: Completion,
     ) -> Result<()> {
-        let transmit = Transmit {
-            destination: destination.copied(),
-            ..Transmit::new(payload)
-        };
+        let mut transmit = Transmit::new(payload);
+        transmit.destination = destination.copied();
         self.send_checked(transmit, completion)
     }
 
@@ -314,11 +312,8 @@ impl Inner {
         size: NonZeroU16,
     ) -> Result<usize> {
         let first = data.get(..usize::from(size.get())).unwrap_or(data);
-        let mut header = Transmit {
-            payload: Payload::Bytes(first),
-            segment_size: None,
-            ..*transmit
-        };
+        let mut header = transmit.with_payload(first);
+        header.segment_size = None;
         self.add_defaults(&mut header);
         self.prepare_to_send(&header)?;
         self.with_send(|send, cx| send.try_send_buffer(cx, &header, data, size))
@@ -343,11 +338,9 @@ impl Inner {
         if transmit.segment_size.is_some() && self.shared.max_segments == 1 {
             return Err(Errno::EOPNOTSUPP);
         }
-        Transmit {
-            destination: transmit.destination.or(state.peer().ok()),
-            ..*transmit
-        }
-        .check()
+        let mut transmit = *transmit;
+        transmit.destination = transmit.destination.or(state.peer().ok());
+        transmit.check()
     }
 
     /// Checks a send, and executes the steps that must come first.

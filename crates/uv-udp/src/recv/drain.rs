@@ -19,11 +19,7 @@ const MAX_READS: usize = MAX_STORED + 16;
 impl RecvState {
     /// Stores the datagrams in the buffer of `socket`, which need not be the handle's socket.
     pub(crate) fn drain(&self, cx: &RecvContext<'_>, socket: BorrowedFd<'_>) {
-        let options = RecvOptions {
-            source: true,
-            control: true,
-            peek: false,
-        };
+        let options = RecvOptions::new().with_control(true);
         let mut memory = RecvBatch::new(1, RECV_SLOT);
         let (mut datagrams, mut bytes) = self.stored_size();
         for _ in 0..MAX_READS {

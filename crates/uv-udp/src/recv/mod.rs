@@ -207,17 +207,15 @@ impl RecvState {
     }
 
     fn options(&self, filter: &Filter) -> RecvOptions {
-        RecvOptions {
-            source: filter.peer.is_none() || filter.backlog,
-            control: self.coalesces() || self.requested.any(),
-            peek: false,
-        }
+        RecvOptions::new()
+            .with_source(filter.peer.is_none() || filter.backlog)
+            .with_control(self.coalesces() || self.requested.any())
     }
 
     /// Whether the handle receives and only the poller can tell it of datagrams.
     pub(crate) fn waits_for_poller(&self, handle: &Handle) -> bool {
         let scheduled =
-            handle.is_scheduled(Phase::Dispatch) || handle.is_scheduled(Phase::Speculative);
+            handle.is_scheduled(Phase::Dispatch) || handle.is_scheduled(Phase::AfterPoll);
         self.is_started() && !scheduled
     }
 
@@ -296,7 +294,7 @@ impl RecvState {
                         self.drain_error_queue(cx);
                     }
                     if self.predictor.expects_more() {
-                        cx.handle.schedule(Phase::Speculative);
+                        cx.handle.schedule(Phase::AfterPoll);
                     }
                     break;
                 }

@@ -43,13 +43,10 @@ impl<'b> Batch<'b> {
                 *slice = IoSlice::new(bytes);
             }
         }
-        Some(Transmit {
-            payload: Payload::Slices(self.slices.get(..count)?),
-            segment_size: u16::try_from(first.payload.len())
-                .ok()
-                .and_then(NonZeroU16::new),
-            ..*first
-        })
+        let mut gathered = first.with_payload(self.slices.get(..count)?);
+        let size = u16::try_from(first.payload.len()).ok();
+        gathered.segment_size = size.and_then(NonZeroU16::new);
+        Some(gathered)
     }
 }
 
@@ -150,17 +147,15 @@ impl Datagrams for Buffer<'_> {
         let (header, segment_size) = (self.header, self.size);
         let messages = self.left.chunks(length).take(width).map(move |payload| {
             let whole = u16::try_from(payload.len()).ok().and_then(NonZeroU16::new);
-            Transmit {
-                payload: Payload::Bytes(payload),
-                segment_size: segmented
-                    .then(|| whole.map_or(segment_size, |whole| whole.min(segment_size))),
-                ..header
-            }
+            let mut transmit = header.with_payload(payload);
+            transmit.segment_size =
+                segmented.then(|| whole.map_or(segment_size, |whole| whole.min(segment_size)));
+            transmit
         });
-        let empty = self.left.is_empty().then_some(Transmit {
-            payload: Payload::Bytes(&[]),
-            segment_size: None,
-            ..header
+        let empty = self.left.is_empty().then(|| {
+            let mut transmit = header.with_payload(Payload::Bytes(&[]));
+            transmit.segment_size = None;
+            transmit
         });
         let messages = empty.into_iter().chain(messages);
         for (share, transmit) in shares.iter_mut().zip(messages.clone()) {

@@ -329,19 +329,22 @@ impl<C> SendState<C> {
         if self.is_waiting() {
             return;
         }
-        let (flow, iteration) = (&cx.shared.flow, cx.handle.iteration());
+        let Some(event_loop) = cx.handle.event_loop() else {
+            return;
+        };
+        let (flow, iteration) = (&cx.shared.flow, event_loop.iteration_count());
         match flow.grant(iteration, self.next_flush()) {
             Grant::Send(budget) => {
                 let left = self.send_queued(cx, budget);
                 flow.flushed(iteration, budget, left);
                 if left.is_spent() {
-                    cx.handle.end_flush();
+                    event_loop.end_flush();
                 }
             }
-            Grant::NextIteration => cx.handle.end_flush(),
+            Grant::NextIteration => event_loop.end_flush(),
             Grant::AfterPoll => {
-                cx.handle.ask_poller();
-                cx.handle.end_flush();
+                event_loop.force_poll();
+                event_loop.end_flush();
             }
         }
         if !self.is_waiting() && self.queue.borrow().pending_count() > 0 {

@@ -21,10 +21,7 @@ impl PartialEq<&Transmit<'_>> for Header {
 impl From<&Transmit<'_>> for Header {
     fn from(transmit: &Transmit<'_>) -> Self {
         Self {
-            transmit: Transmit {
-                payload: Payload::Bytes(&[]),
-                ..*transmit
-            },
+            transmit: transmit.with_payload(Payload::Bytes(&[])),
             plain: transmit.is_plain(),
         }
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::ops::AddAssign;
 
 use uv_core::{Pending, PendingRun, RequestQueue};
-use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
+use uv_sys::{MAX_DATAGRAM, SendBatch, Transmit};
 
 use super::queue::Header;
 use crate::flow_control::Budget;
@@ -164,11 +164,8 @@ impl<'q, C> Iterator for QueuedMessages<'q, '_, C> {
         } else {
             header.segment_size
         };
-        let transmit = Transmit {
-            payload: Payload::Bytes(payload),
-            segment_size,
-            ..*header
-        };
+        let mut transmit = header.with_payload(payload);
+        transmit.segment_size = segment_size;
         let share = Share::of(count, &transmit);
         *self.shares.next()? = share;
         self.messages += 1;

@@ -35,11 +35,7 @@ fn observe(socket: &UdpSocket) -> (Vec<u8>, SocketAddr, Metadata) {
         .peek(&mut [0; 9])
         .expect("a datagram within a minute");
     let mut buffer = vec![0; 65_536];
-    let options = RecvOptions {
-        source: true,
-        control: true,
-        peek: false,
-    };
+    let options = RecvOptions::new().with_control(true);
     let room = &mut [std::io::IoSliceMut::new(&mut buffer)];
     let received = recvmsg(socket.as_fd(), room, options).unwrap();
     buffer.truncate(received.len);

@@ -224,11 +224,7 @@ fn observer(stage: &Stage) -> Result<Raw, Broken> {
 /// What is there for a raw socket: text, TOS, TTL.
 fn observed(raw: &Raw) -> Result<(String, Option<u8>, Option<u8>), Broken> {
     let mut buffer = [0; 100];
-    let options = RecvOptions {
-        source: true,
-        control: true,
-        peek: false,
-    };
+    let options = RecvOptions::new().with_control(true);
     let received = uv_sys::message::recvmsg(raw, &mut [IoSliceMut::new(&mut buffer)], options)?;
     let text = String::from_utf8_lossy(buffer.get(..received.len).unwrap_or_default());
     Ok((

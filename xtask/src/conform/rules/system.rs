@@ -170,10 +170,7 @@ fn truncation(stage: &Stage) -> Verdict {
     let (sender, receiver) = pair(stage)?;
     sender.send_to(b"0123456789", receiver.local_addr()?)?;
     let mut memory = [0; 4];
-    let options = RecvOptions {
-        peek: true,
-        ..RecvOptions::default()
-    };
+    let options = RecvOptions::new().with_peek(true);
     for options in [options, RecvOptions::default()] {
         let received = recvmsg(&receiver, &mut [IoSliceMut::new(&mut memory)], options)?;
         ensure_eq!(

@@ -103,11 +103,7 @@ fn observe(raw: &Raw) -> Result<(String, Option<SocketAddr>, Metadata), Broken> 
     // It waits here.
     let peeked = raw.peek_within(DEADLINE)?;
     ensure!(peeked, "nothing arrives");
-    let options = RecvOptions {
-        source: true,
-        control: true,
-        peek: false,
-    };
+    let options = RecvOptions::new().with_control(true);
     let received = uv_sys::message::recvmsg(raw, &mut [IoSliceMut::new(&mut buffer)], options)?;
     let data = buffer.get(..received.len).unwrap_or_default();
     Ok((text(data), received.source, received.metadata))

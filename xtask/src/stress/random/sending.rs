@@ -202,9 +202,10 @@ impl World {
             .collect();
         let transmits: Vec<_> = data
             .iter()
-            .map(|data| Transmit {
-                destination,
-                ..Transmit::new(data)
+            .map(|data| {
+                let mut transmit = Transmit::new(data);
+                transmit.destination = destination;
+                transmit
             })
             .collect();
         let sent = match (form, segment_size(length)) {

@@ -1,10 +1,10 @@
-//! Socket addresses as the kernel lays them out.
+//! Socket addresses in the kernel's layout.
 
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Room for an IPv4 or IPv6 socket address. Every byte is initialised, always: the constructors zero what they do not
-/// set, and the kernel only writes.
+/// An IPv4 or IPv6 socket address. Every byte is always initialised: constructors zero unused ones,
+/// and the kernel only writes.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) union RawAddr {
@@ -13,7 +13,7 @@ pub(crate) union RawAddr {
 }
 
 impl RawAddr {
-    /// Bytes of room, which is what msg_namelen starts from.
+    /// Bytes of the union, the initial msg_namelen.
     pub(crate) const SIZE: libc::socklen_t = mem::size_of::<RawAddr>() as libc::socklen_t;
 
     const ZERO: libc::sockaddr_in6 = libc::sockaddr_in6 {
@@ -29,7 +29,7 @@ impl RawAddr {
         RawAddr { v6: Self::ZERO }
     }
 
-    /// The address and the length that the kernel expects with it.
+    /// Encodes an address, and returns its length for the kernel.
     #[inline]
     pub(crate) fn encode(address: &SocketAddr) -> (RawAddr, libc::socklen_t) {
         let mut raw = RawAddr::zeroed();
@@ -37,7 +37,7 @@ impl RawAddr {
         (raw, len)
     }
 
-    /// Overwrites the address, in place.
+    /// Overwrites the address in place, and returns its length.
     #[inline]
     pub(crate) fn set(&mut self, address: &SocketAddr) -> libc::socklen_t {
         match address {
@@ -56,7 +56,7 @@ impl RawAddr {
                 self.v6 = libc::sockaddr_in6 {
                     sin6_family: libc::AF_INET6 as libc::sa_family_t,
                     sin6_port: v6.port().to_be(),
-                    // As the standard library does: in the byte order in which the caller has it.
+                    // In the caller's byte order, as in the standard library.
                     sin6_flowinfo: v6.flowinfo(),
                     sin6_addr: libc::in6_addr {
                         s6_addr: v6.ip().octets(),
@@ -68,11 +68,11 @@ impl RawAddr {
         }
     }
 
-    /// The address, if `len` bytes of it are one that this crate knows.
+    /// Decodes the first `len` bytes; `None` for another family or too few bytes.
     #[inline]
     pub(crate) fn decode(&self, len: libc::socklen_t) -> Option<SocketAddr> {
         let len = len as usize;
-        // SAFETY: every byte is initialised, and any bytes make a sockaddr_in: it is integers only.
+        // SAFETY: every byte is initialised, and a sockaddr_in consists of integers.
         let v4 = unsafe { self.v4 };
         match i32::from(v4.sin_family) {
             libc::AF_INET if len >= mem::size_of::<libc::sockaddr_in>() => {
@@ -82,7 +82,7 @@ impl RawAddr {
                 )))
             }
             libc::AF_INET6 if len >= mem::size_of::<libc::sockaddr_in6>() => {
-                // SAFETY: every byte is initialised, and any bytes make a sockaddr_in6: it is integers only.
+                // SAFETY: every byte is initialised, and a sockaddr_in6 consists of integers.
                 let v6 = unsafe { self.v6 };
                 Some(SocketAddr::V6(SocketAddrV6::new(
                     Ipv6Addr::from(v6.sin6_addr.s6_addr),
@@ -95,11 +95,11 @@ impl RawAddr {
         }
     }
 
-    /// The address with the padding that some options want.
+    /// The address with the padding that some options require.
     pub(crate) fn storage(&self) -> libc::sockaddr_storage {
         let mut storage = mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
-        // SAFETY: every byte of `self` is initialised, and `storage`, being larger, has room for them and is made of
-        // integers, for which any bytes are valid.
+        // SAFETY: every byte of `self` is initialised. `storage` is larger and consists of
+        // integers, so any bytes are valid.
         unsafe {
             storage.as_mut_ptr().cast::<RawAddr>().write(*self);
             storage.assume_init()
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn addresses_come_back_whole(
+        fn decoding_returns_the_encoded_address(
             ip in any::<std::net::IpAddr>(),
             port in any::<u16>(),
             flowinfo in any::<u32>(),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_overwrites_the_one_before() {
+    fn set_overwrites_the_former_address() {
         let v6 = SocketAddr::from(([0xffff; 8], 0xffff));
         let v4 = SocketAddr::from(([127, 0, 0, 1], 9));
         let (mut raw, _) = RawAddr::encode(&v6);

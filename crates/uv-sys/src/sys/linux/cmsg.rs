@@ -1,15 +1,17 @@
-//! Control messages as Linux lays them out: a header of a length (`size_t`), a level and a type (`int`), the
-//! contents, and padding to the size of a `size_t`. All of it safe code over byte slices: the kernel copies control
-//! data to and from its own memory, so that not even the alignment of the caller's buffer matters.
+//! The layout of control messages on Linux: a header with a length (`size_t`), a level and a type
+//! (`int`), the contents, and padding to the size of a `size_t`.
+//!
+//! It is safe code over byte slices. The kernel copies control data, so the alignment of the
+//! caller's buffer does not matter.
 
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::error_queue;
 use crate::addr::Family;
-use crate::cmsg::{ControlEncoder, ControlMessage};
-use crate::errno::{Errno, Result};
-use crate::transmit::{PacketInfo, Transmit};
+use crate::control_message::ControlMessage;
+use crate::errno::Errno;
+use crate::queued_error::{ErrorOrigin, ExtendedError};
+use crate::transmit::PacketInfo;
 
 const WORD: usize = mem::size_of::<usize>();
 /// Bytes of a header; a multiple of WORD on every architecture.
@@ -19,11 +21,11 @@ const fn align(len: usize) -> usize {
     len.next_multiple_of(WORD)
 }
 
-/// Bytes of room per message: enough for every control message that this crate encodes or asks the kernel for, all of
-/// them at once (216 and 208 bytes).
+/// Bytes of control messages per message: room for all that this crate encodes (216 bytes) or
+/// requests (208 bytes) at once.
 pub(crate) const CONTROL_SIZE: usize = 256;
 
-/// A buffer for control messages, aligned as they are.
+/// A buffer with the alignment of control messages.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(crate) struct ControlBuffer(pub(crate) [u8; CONTROL_SIZE]);
@@ -38,14 +40,15 @@ pub(crate) fn int(data: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(data.get(..4)?.try_into().ok()?))
 }
 
-/// Cuts the first message off: its level, type and contents, and what follows. `None` at the end or at nonsense.
+/// Splits off the first message: its level, type and contents, and the rest. `None` at the end or
+/// for malformed bytes.
 #[inline]
 pub(crate) fn split(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let len = usize::from_ne_bytes(control.get(..WORD)?.try_into().ok()?);
     let level = int(control.get(WORD..)?)?;
     let kind = int(control.get(WORD + 4..)?)?;
     let data = control.get(HEADER..len)?;
-    // The last message may come without its padding.
+    // The last message may lack its padding.
     let rest = control.get(align(len)..).unwrap_or(&[]);
     Some((level, kind, data, rest))
 }
@@ -65,7 +68,7 @@ fn decode_known(level: i32, kind: i32, data: &[u8]) -> Option<ControlMessage<'st
         (libc::SOL_UDP, libc::UDP_GRO) => {
             Some(ControlMessage::Gro(u16::try_from(int(data)?).ok()?))
         }
-        // The kernel reports the IPv4 byte as a byte, and takes it as an int as well.
+        // The kernel reports the IPv4 byte as a byte, and accepts an int as well.
         (libc::SOL_IP, libc::IP_TOS) if data.len() == 1 => {
             Some(ControlMessage::Tos(*data.first()?))
         }
@@ -92,7 +95,7 @@ fn decode_known(level: i32, kind: i32, data: &[u8]) -> Option<ControlMessage<'st
         }
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => timestamp(data).map(ControlMessage::Timestamp),
         (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => {
-            error_queue::decode(data).map(ControlMessage::Error)
+            extended_error(data).map(ControlMessage::Error)
         }
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
             Some(ControlMessage::Drops(int(data)?.cast_unsigned()))
@@ -101,7 +104,43 @@ fn decode_known(level: i32, kind: i32, data: &[u8]) -> Option<ControlMessage<'st
     }
 }
 
-/// A `struct timespec` of either width, in nanoseconds.
+/// Decodes a `struct sock_extended_err` (16 bytes) and the offender's socket address behind it.
+fn extended_error(data: &[u8]) -> Option<ExtendedError> {
+    let &[origin, kind, code, _pad] = data.get(4..8)? else {
+        return None;
+    };
+    Some(ExtendedError {
+        errno: Errno::from_raw(int(data)?),
+        origin: match origin {
+            libc::SO_EE_ORIGIN_LOCAL => ErrorOrigin::Local,
+            libc::SO_EE_ORIGIN_ICMP => ErrorOrigin::Icmp,
+            libc::SO_EE_ORIGIN_ICMP6 => ErrorOrigin::Icmp6,
+            other => ErrorOrigin::Other(other),
+        },
+        kind,
+        code,
+        info: int(data.get(8..)?)?.cast_unsigned(),
+        offender: data.get(16..).and_then(offender),
+    })
+}
+
+/// The address in a sockaddr_in or sockaddr_in6; AF_UNSPEC means none.
+fn offender(sockaddr: &[u8]) -> Option<IpAddr> {
+    let family = u16::from_ne_bytes(sockaddr.get(..2)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET => {
+            let octets: [u8; 4] = sockaddr.get(4..8)?.try_into().ok()?;
+            Some(IpAddr::V4(Ipv4Addr::from(octets)))
+        }
+        libc::AF_INET6 => {
+            let octets: [u8; 16] = sockaddr.get(8..24)?.try_into().ok()?;
+            Some(IpAddr::V6(Ipv6Addr::from(octets)))
+        }
+        _ => None,
+    }
+}
+
+/// Decodes a `struct timespec` of either width to nanoseconds.
 fn timestamp(data: &[u8]) -> Option<u64> {
     let (seconds, nanoseconds) = match data.len() {
         16 => (
@@ -116,12 +155,13 @@ fn timestamp(data: &[u8]) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
-/// Bytes that a message with `data` bytes of contents takes, padding included.
+/// Bytes of a message with `data` bytes of contents, with padding.
 pub(crate) const fn space(data: usize) -> usize {
     HEADER.saturating_add(data).saturating_add(WORD - 1) / WORD * WORD
 }
 
-/// Writes one message to the start of `free`; returns the bytes used, or `None` if there are too few.
+/// Writes one message to the start of `free`, and returns the bytes used; `None` if it does not
+/// fit.
 #[inline]
 pub(crate) fn put(free: &mut [u8], level: i32, kind: i32, data: &[u8]) -> Option<usize> {
     let space = space(data.len());
@@ -135,32 +175,28 @@ pub(crate) fn put(free: &mut [u8], level: i32, kind: i32, data: &[u8]) -> Option
     Some(space)
 }
 
-pub(crate) fn put_segment_size(control: &mut ControlEncoder<'_>, bytes: u16) -> Result<()> {
-    control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &bytes.to_ne_bytes())
+pub(crate) fn put_segment_size(free: &mut [u8], bytes: u16) -> Option<usize> {
+    put(free, libc::SOL_UDP, libc::UDP_SEGMENT, &bytes.to_ne_bytes())
 }
 
-pub(crate) fn put_tos(control: &mut ControlEncoder<'_>, family: Family, tos: u8) -> Result<()> {
+pub(crate) fn put_tos(free: &mut [u8], family: Family, tos: u8) -> Option<usize> {
     let (level, kind) = match family {
         Family::V4 => (libc::SOL_IP, libc::IP_TOS),
         Family::V6 => (libc::SOL_IPV6, libc::IPV6_TCLASS),
     };
-    control.push(level, kind, &i32::from(tos).to_ne_bytes())
+    put(free, level, kind, &i32::from(tos).to_ne_bytes())
 }
 
-pub(crate) fn put_ttl(control: &mut ControlEncoder<'_>, family: Family, ttl: u8) -> Result<()> {
+pub(crate) fn put_ttl(free: &mut [u8], family: Family, ttl: u8) -> Option<usize> {
     let (level, kind) = match family {
         Family::V4 => (libc::SOL_IP, libc::IP_TTL),
         Family::V6 => (libc::SOL_IPV6, libc::IPV6_HOPLIMIT),
     };
-    control.push(level, kind, &i32::from(ttl).to_ne_bytes())
+    put(free, level, kind, &i32::from(ttl).to_ne_bytes())
 }
 
-/// An address of the other family counts as none.
-pub(crate) fn put_source(
-    control: &mut ControlEncoder<'_>,
-    family: Family,
-    source: PacketInfo,
-) -> Result<()> {
+/// Ignores an address of the other family.
+pub(crate) fn put_source(free: &mut [u8], family: Family, source: PacketInfo) -> Option<usize> {
     let interface = source.interface.to_ne_bytes();
     match family {
         Family::V4 => {
@@ -168,11 +204,12 @@ pub(crate) fn put_source(
                 Some(IpAddr::V4(ip)) => ip.octets(),
                 _ => [0; 4],
             };
-            // struct in_pktinfo: interface, local address, destination in the header (not for sending).
+            // struct in_pktinfo: interface, local address, destination in the header (not for
+            // sending).
             let mut info = [0; 12];
             info[..4].copy_from_slice(&interface);
             info[4..8].copy_from_slice(&address);
-            control.push(libc::SOL_IP, libc::IP_PKTINFO, &info)
+            put(free, libc::SOL_IP, libc::IP_PKTINFO, &info)
         }
         Family::V6 => {
             let address = match source.address {
@@ -182,59 +219,16 @@ pub(crate) fn put_source(
             let mut info = [0; 20];
             info[..16].copy_from_slice(&address);
             info[16..].copy_from_slice(&interface);
-            control.push(libc::SOL_IPV6, libc::IPV6_PKTINFO, &info)
+            put(free, libc::SOL_IPV6, libc::IPV6_PKTINFO, &info)
         }
     }
 }
 
-pub(crate) fn put_transmit_at(control: &mut ControlEncoder<'_>, nanoseconds: u64) -> Result<()> {
-    control.push(
+pub(crate) fn put_transmit_at(free: &mut [u8], nanoseconds: u64) -> Option<usize> {
+    put(
+        free,
         libc::SOL_SOCKET,
         libc::SCM_TXTIME,
         &nanoseconds.to_ne_bytes(),
     )
-}
-
-/// Which of the two protocols' control messages a message to this address needs.
-///
-/// The kernel skips those of the protocol that the datagram does not travel by, so where only the socket knows which
-/// one that is (connected, no destination given), both are sent and no syscall is spent on asking.
-fn families(address: Option<IpAddr>) -> &'static [Family] {
-    match address.map(|ip| ip.to_canonical()) {
-        Some(IpAddr::V4(_)) => &[Family::V4],
-        Some(IpAddr::V6(_)) => &[Family::V6],
-        None => &[Family::V4, Family::V6],
-    }
-}
-
-/// Encodes all that `transmit` asks for into `buffer` and returns the bytes used.
-pub(crate) fn encode(transmit: &Transmit<'_>, buffer: &mut ControlBuffer) -> Result<usize> {
-    let mut control = ControlEncoder::new(&mut buffer.0);
-    if let Some(size) = transmit.segment_size {
-        control.segment_size(size.get())?;
-    }
-    if let Some(at) = transmit.transmit_at {
-        control.transmit_at(at)?;
-    }
-    let to = families(transmit.destination.as_ref().map(SocketAddr::ip));
-    for family in to {
-        if let Some(tos) = transmit.tos {
-            control.tos(*family, tos)?;
-        }
-        if let Some(ttl) = transmit.ttl {
-            control.ttl(*family, ttl)?;
-        }
-    }
-    if let Some(source) = transmit.source {
-        let from = families(source.address);
-        let mut none_fits = true;
-        for family in to.iter().filter(|family| from.contains(family)) {
-            control.source(*family, source)?;
-            none_fits = false;
-        }
-        if none_fits {
-            return Err(Errno::EAFNOSUPPORT);
-        }
-    }
-    Ok(control.as_bytes().len())
 }

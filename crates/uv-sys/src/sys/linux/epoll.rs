@@ -1,4 +1,4 @@
-//! epoll_pwait2(2), for waiting on a poller's descriptor with one syscall.
+//! epoll_pwait2(2): waits on a poller's descriptor with one system call.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::socket::put_in_place;
+use super::syscall::syscall;
 use crate::errno::{Errno, Result};
-use crate::poller::PollEvent;
+use crate::readiness::PollEvent;
 
-/// What `polling` counts as readable and writable, so that both ways of waiting report the same.
+/// The flags that `polling` reports as readable and writable, so that both ways of waiting agree.
 const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;
 const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
@@ -42,7 +43,7 @@ impl Events {
         })
     }
 
-    /// Takes the event with this key out, if there is one.
+    /// Removes the event with this key, and returns whether there was one.
     #[inline]
     pub(crate) fn remove(&mut self, key: usize) -> bool {
         match self.list.iter().position(|event| event.u64 as usize == key) {
@@ -62,10 +63,11 @@ struct Timespec {
     nanoseconds: i64,
 }
 
-/// Whether the kernel lacks epoll_pwait2 (it came with 5.11), or a sandbox refuses it, found out by the first call.
+/// Whether the first call found that the kernel lacks epoll_pwait2 (before 5.11) or that a sandbox
+/// refuses it.
 static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
 
-/// Fills `events` with what is ready. `EINTR` is reported: the caller has a deadline to look at.
+/// Fills `events` with ready descriptors. Returns `EINTR`, because the caller may have a deadline.
 #[inline]
 pub(crate) fn wait(
     epoll: BorrowedFd<'_>,
@@ -82,7 +84,8 @@ pub(crate) fn wait(
             wait_milliseconds(epoll, events, milliseconds(timeout))
         }
         Some(timeout) => match wait_exactly(epoll, events, timeout) {
-            // Filters that are older than the call answer EPERM (Docker before 20.10.10). The call itself has no EPERM.
+            // Filters older than the call return EPERM (Docker before 20.10.10); the call itself
+            // never does.
             Err(Errno::ENOSYS | Errno::EPERM) => {
                 LACKS_PWAIT2.store(true, Ordering::Relaxed);
                 wait_milliseconds(epoll, events, milliseconds(timeout))
@@ -92,28 +95,29 @@ pub(crate) fn wait(
     }
 }
 
-/// Whether a wait would find anything, by poll(2), which leaves the events where they are.
+/// Whether a wait would find events. poll(2) does not consume them.
 pub(crate) fn is_readable(epoll: BorrowedFd<'_>) -> Result<bool> {
     let mut entry = libc::pollfd {
         fd: epoll.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: `entry` is one entry, which the kernel writes to during the call only.
+    // SAFETY: `entry` is one writable structure, and the count is 1.
     let count = syscall!(unsafe { libc::poll(&raw mut entry, 1, 0) })?;
     Ok(count > 0)
 }
 
-/// Puts an epoll instance that watches nothing in the place of the one behind `epoll`, which other processes keep.
+/// Replaces the epoll instance behind `epoll` with an empty one. Other processes keep the old one.
 pub(crate) fn replace_by_empty(epoll: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers.
     let fd = syscall!(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-    // SAFETY: a descriptor just made, which nobody else knows.
+    // SAFETY: the call just made this descriptor, and nothing else owns it.
     let empty = unsafe { OwnedFd::from_raw_fd(fd) };
     put_in_place(empty.as_fd(), epoll)
 }
 
-/// Rounded up, so that a short timeout does not become a busy loop; at most what the kernel takes, 24 days.
+/// Rounded up, so that a short timeout does not become a busy loop, and limited to the maximum of
+/// 24 days.
 fn milliseconds(timeout: Duration) -> libc::c_int {
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
     libc::c_int::try_from(milliseconds).unwrap_or(libc::c_int::MAX)
@@ -136,13 +140,13 @@ fn wait_milliseconds(
 #[inline]
 fn wait_exactly(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Duration) -> Result<()> {
     let timeout = Timespec {
-        // A year and more is for ever; the kernel adds it to its clock, which must not overflow.
+        // Limited to 136 years: the kernel adds it to its clock, which must not overflow.
         seconds: timeout.as_secs().min(1 << 32) as i64,
         nanoseconds: i64::from(timeout.subsec_nanos()),
     };
     let (list, room) = spare(events);
-    // By number, for C libraries without the function: older ones than the kernel.
-    // SAFETY: `list` has room for `room` events; no signal mask is given, whose size then does not matter.
+    // By number, because older C libraries lack the function. SAFETY: `list` has room for `room`
+    // events; no signal mask is given, whose size then does not matter.
     let count = syscall!(once unsafe {
         libc::syscall(
             libc::SYS_epoll_pwait2,
@@ -174,7 +178,8 @@ fn spare(events: &mut Events) -> (*mut libc::epoll_event, libc::c_int) {
 /// `count` events were written to the start of the spare capacity of an empty list.
 #[inline]
 unsafe fn filled(events: &mut Events, count: usize) {
-    // SAFETY: `spare` emptied the list, and the kernel wrote `count` events into its room, or fewer than there is room for.
+    // SAFETY: `spare` emptied the list, and the kernel wrote `count` events into its room, or fewer
+    // than there is room for.
     unsafe { events.list.set_len(count) };
 }
 

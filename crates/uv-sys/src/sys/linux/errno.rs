@@ -139,3 +139,9 @@ macro_rules! errnos {
     };
 }
 pub(crate) use errnos;
+
+/// Reads the calling thread's errno.
+pub(crate) fn last_errno() -> i32 {
+    // SAFETY: the C library returns a valid pointer to this thread's own errno.
+    unsafe { *libc::__errno_location() }
+}

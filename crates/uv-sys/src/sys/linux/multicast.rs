@@ -1,24 +1,15 @@
 //! Multicast options.
 
-use std::ffi::CString;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use super::addr::RawAddr;
-use super::options::{get, octet, set, set_bool};
 use super::socket::family;
+use super::sockopt::{get, interface_name, octet, set, set_bool};
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
-use crate::multicast::Interface;
-
-/// The name as the kernel takes it: with a NUL, and no longer than IFNAMSIZ with it.
-pub(crate) fn interface_name(name: &str) -> Result<CString> {
-    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
-        return Err(Errno::EINVAL);
-    }
-    CString::new(name).map_err(|_| Errno::EINVAL)
-}
+use crate::option_value::Interface;
 
 pub(crate) fn interface_index(name: &str) -> Result<u32> {
     let name = interface_name(name)?;
@@ -41,7 +32,7 @@ fn in6_addr(address: Ipv6Addr) -> libc::in6_addr {
     }
 }
 
-/// The index for an option that takes nothing else.
+/// The index for an option that accepts only an index.
 fn index(interface: Interface) -> Result<u32> {
     match interface {
         Interface::Any => Ok(0),
@@ -172,7 +163,7 @@ pub(crate) fn multicast(
     }
 }
 
-/// The form that takes an interface's index, for either family.
+/// The options with an interface index, for either family.
 fn source_by_index(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
@@ -183,7 +174,8 @@ fn source_by_index(
     const MCAST_JOIN_SOURCE_GROUP: libc::c_int = 46;
     const MCAST_LEAVE_SOURCE_GROUP: libc::c_int = 47;
 
-    /// The kernel's `struct group_source_req`, whose addresses are 128 bytes each and aligned as a pointer.
+    /// The kernel's `struct group_source_req`. Its addresses have 128 bytes and the alignment of a
+    /// pointer.
     #[derive(Clone, Copy)]
     #[repr(C)]
     struct GroupSourceReq {
@@ -196,7 +188,7 @@ fn source_by_index(
         RawAddr::encode(&SocketAddr::new(address, 0)).0.storage()
     }
 
-    // SAFETY: integers only, for which zeroes are valid.
+    // SAFETY: it consists of integers, for which zeroes are valid.
     let mut request: GroupSourceReq = unsafe { mem::zeroed() };
     request.interface = index;
     request.group = storage(group);

@@ -1,107 +1,17 @@
 //! Socket options.
 
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::num::NonZeroU16;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr;
 
-use super::multicast::interface_name;
 use super::socket::family;
+use super::sockopt::{get, get_bool, interface_name, octet, set, set_bool};
+use super::syscall::syscall;
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
-use crate::option::{PathMtuDiscovery, TxTimeClock};
+use crate::option_value::{PathMtuDiscovery, TxTimeClock};
 
-/// What an option's value may be read into.
-///
-/// # Safety
-///
-/// Any bytes make a value.
-pub(crate) unsafe trait Value: Copy {}
-
-// SAFETY: an integer.
-unsafe impl Value for libc::c_int {}
-// SAFETY: two integers.
-unsafe impl Value for libc::sock_txtime {}
-
-/// What a kernel without this option lacks.
-#[cfg(feature = "fault-injection")]
-fn feature(level: libc::c_int, name: libc::c_int) -> Option<crate::fault::Feature> {
-    use crate::fault::Feature;
-    match (level, name) {
-        (libc::SOL_UDP, libc::UDP_SEGMENT) => Some(Feature::Segmentation),
-        (libc::SOL_UDP, libc::UDP_GRO) => Some(Feature::Gro),
-        (libc::SOL_SOCKET, libc::SO_TXTIME) => Some(Feature::TxTime),
-        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => Some(Feature::Timestamps),
-        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => Some(Feature::RecvDrops),
-        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => Some(Feature::ReusePort),
-        _ => None,
-    }
-}
-
-/// Sets an option. The kernel only reads the value, and what that may point at.
-pub(crate) fn set<T: Copy>(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: T,
-) -> Result<()> {
-    #[cfg(feature = "fault-injection")]
-    crate::fault::option(feature(level, name))?;
-    let len = mem::size_of::<T>() as libc::socklen_t;
-    // SAFETY: `value` is `len` bytes long.
-    syscall!(unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            ptr::from_ref(&value).cast(),
-            len,
-        )
-    })?;
-    Ok(())
-}
-
-/// The option's value; `EINVAL` if the kernel's is not as long as `T`.
-pub(crate) fn get<T: Value>(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-) -> Result<T> {
-    #[cfg(feature = "fault-injection")]
-    crate::fault::option(feature(level, name))?;
-    let mut value = MaybeUninit::<T>::zeroed();
-    let mut len = mem::size_of::<T>() as libc::socklen_t;
-    // SAFETY: `value` has room for `len` bytes.
-    syscall!(unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            value.as_mut_ptr().cast(),
-            &mut len,
-        )
-    })?;
-    if len as usize != mem::size_of::<T>() {
-        return Err(Errno::EINVAL);
-    }
-    // SAFETY: zeroed, then overwritten by the kernel; any bytes make a `T`.
-    Ok(unsafe { value.assume_init() })
-}
-
-pub(crate) fn set_bool(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    on: bool,
-) -> Result<()> {
-    set(fd, level, name, libc::c_int::from(on))
-}
-
-fn get_bool(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> Result<bool> {
-    Ok(get::<libc::c_int>(fd, level, name)? != 0)
-}
-
-/// Options that are on or off, under one level and name.
+/// Boolean options with one level and name.
 macro_rules! switches {
     ($($set:ident $get:ident $level:ident $name:ident;)*) => {$(
         pub(crate) fn $set(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
@@ -124,7 +34,7 @@ switches! {
     set_gro gro SOL_UDP UDP_GRO;
 }
 
-/// An option that IPv4 and IPv6 have under a name each.
+/// Sets an option that IPv4 and IPv6 have separately.
 fn set_per_family(
     fd: BorrowedFd<'_>,
     v4: libc::c_int,
@@ -135,7 +45,7 @@ fn set_per_family(
         Family::V4 => set(fd, libc::SOL_IP, v4, value),
         Family::V6 => {
             set(fd, libc::SOL_IPV6, v6, value)?;
-            // For mapped addresses, whose traffic is IPv4. A socket without any does not miss it.
+            // For mapped addresses, whose traffic is IPv4. An IPv6-only socket does not need it.
             let _ = set(fd, libc::SOL_IP, v4, value);
             Ok(())
         }
@@ -149,7 +59,7 @@ fn get_per_family(fd: BorrowedFd<'_>, v4: libc::c_int, v6: libc::c_int) -> Resul
     }
 }
 
-/// Options that are on or off, under a name per family.
+/// Boolean options with a name per family.
 macro_rules! family_switches {
     ($($set:ident $get:ident $v4:ident $v6:ident;)*) => {$(
         pub(crate) fn $set(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
@@ -168,7 +78,8 @@ family_switches! {
     set_recv_errors recv_errors IP_RECVERR IPV6_RECVERR;
 }
 
-/// Not as the others: on an IPv6 socket the IPv6 option reports mapped addresses as well, and both would report twice.
+/// Sets one option only: on an IPv6 socket the IPv6 option reports mapped addresses, too, and both
+/// would report them twice.
 pub(crate) fn set_recv_packet_info(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     match family(fd)? {
         Family::V4 => set_bool(fd, libc::SOL_IP, libc::IP_PKTINFO, on),
@@ -186,10 +97,6 @@ fn int(value: impl TryInto<libc::c_int>) -> Result<libc::c_int> {
 
 fn unsigned<T: TryFrom<libc::c_int>>(value: libc::c_int) -> Result<T> {
     T::try_from(value).map_err(|_| Errno::EIO)
-}
-
-pub(crate) fn octet(value: u32) -> Result<u8> {
-    u8::try_from(value).map_err(|_| Errno::EINVAL)
 }
 
 pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> Result<()> {
@@ -245,7 +152,7 @@ pub(crate) fn segment_size(fd: BorrowedFd<'_>) -> Result<Option<NonZeroU16>> {
     )?)?))
 }
 
-/// IPv6 has the same numbers as IPv4.
+/// IPv6 uses the same values as IPv4.
 pub(crate) fn set_path_mtu_discovery(fd: BorrowedFd<'_>, how: PathMtuDiscovery) -> Result<()> {
     let value = match how {
         PathMtuDiscovery::Off => libc::IP_PMTUDISC_DONT,
@@ -344,7 +251,7 @@ pub(crate) fn set_txtime(fd: BorrowedFd<'_>, clock: TxTimeClock) -> Result<()> {
 }
 
 pub(crate) fn txtime(fd: BorrowedFd<'_>) -> Result<Option<TxTimeClock>> {
-    // Never set reads as clock 0, the real-time clock, which this crate does not set.
+    // An unset clock reads as 0, the real-time clock, which this crate does not set.
     let value: libc::sock_txtime = get(fd, libc::SOL_SOCKET, libc::SO_TXTIME)?;
     Ok(match value.clockid {
         libc::CLOCK_MONOTONIC => Some(TxTimeClock::Monotonic),
@@ -361,10 +268,10 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> Result<Option<Errno>> {
 }
 
 pub(crate) fn attach_reuseport_cpu_selector(fd: BorrowedFd<'_>, group_len: u32) -> Result<()> {
-    /// "Return the accumulator": younger in libc than the version that this crate asks for.
+    /// "Return the accumulator": missing in the oldest supported version of libc.
     const BPF_A: u32 = 0x10;
 
-    /// `struct sock_fprog` with its padding set, so that no byte that the kernel copies is undefined.
+    /// `struct sock_fprog` with explicit padding, so that the kernel copies no uninitialised byte.
     #[derive(Clone, Copy)]
     #[repr(C)]
     struct Program {

@@ -1,5 +1,5 @@
-//! Receive calls for Miri, which has none of the kernel's: they write through the same pointers as the kernel, so that Miri
-//! checks where those come from. Each message is `hello` from 127.0.0.1:7, and there is always one more.
+//! Receive calls for Miri, which lacks the kernel's. They write through the same pointers, so Miri
+//! checks the provenance of these. Each message is `hello` from 127.0.0.1:7, and they never end.
 
 use std::ptr;
 
@@ -13,7 +13,7 @@ const MESSAGE: &[u8] = b"hello";
 ///
 /// `base` has room for `len` bytes.
 unsafe fn store(base: *mut u8, len: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { ptr::copy_nonoverlapping(MESSAGE.as_ptr(), base, MESSAGE.len().min(len)) };
 }
 
@@ -25,7 +25,7 @@ unsafe fn store_name(name: *mut sockaddr, len: *mut socklen_t) {
         return;
     }
     let (raw, raw_len) = RawAddr::encode(&([127, 0, 0, 1], 7).into());
-    // SAFETY: the caller's promise; a `RawAddr` is longer than `raw_len`.
+    // SAFETY: the caller guarantees it; a `RawAddr` is longer than `raw_len`.
     unsafe {
         assert!(*len >= raw_len);
         ptr::copy_nonoverlapping(
@@ -41,7 +41,7 @@ unsafe fn store_name(name: *mut sockaddr, len: *mut socklen_t) {
 ///
 /// As recvmsg(2).
 pub(super) unsafe fn recvmsg(_: c_int, header: *mut msghdr, _: c_int) -> ssize_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let list: *mut iovec = (*header).msg_iov;
         assert!((*header).msg_iovlen == 1);
@@ -67,7 +67,7 @@ pub(super) unsafe fn recvfrom(
     name: *mut sockaddr,
     name_len: *mut socklen_t,
 ) -> ssize_t {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe {
         store(base.cast(), len);
         store_name(name, name_len);
@@ -86,7 +86,7 @@ pub(super) unsafe fn recvmmsg(
     _: *mut timespec,
 ) -> c_int {
     for index in 0..count as usize {
-        // SAFETY: the caller's promise: there are `count` headers.
+        // SAFETY: the caller guarantees it: there are `count` headers.
         unsafe {
             let message = headers.add(index);
             (*message).msg_len = recvmsg(fd, &raw mut (*message).msg_hdr, flags) as c_uint;

@@ -9,18 +9,17 @@ use std::ptr;
 use libc as kernel;
 
 use super::addr::RawAddr;
-use super::cmsg::{CONTROL_SIZE, ControlBuffer};
+use super::cmsg::ControlBuffer;
 #[cfg(miri)]
 use super::pretended as kernel;
-use super::refusal::Refusal;
-use super::send::empty_header;
+use super::syscall::{control_len, empty_header, length, syscall};
 use crate::buffer::UninitSlice;
 use crate::cmsg::ControlMessages;
-use crate::errno::{Errno, Result};
-use crate::receive::{Metadata, Received, RecvOptions};
+use crate::errno::Result;
+use crate::received::{Metadata, Received, RecvOptions};
 
-/// MSG_TRUNC makes the kernel return the length of the whole datagram.
-fn flags(options: RecvOptions) -> libc::c_int {
+/// With MSG_TRUNC the kernel returns the length of the whole datagram.
+pub(crate) fn flags(options: RecvOptions) -> libc::c_int {
     let peek = if options.peek { libc::MSG_PEEK } else { 0 };
     libc::MSG_DONTWAIT | libc::MSG_TRUNC | peek
 }
@@ -44,12 +43,12 @@ pub(crate) fn recv_into(
         iov_base: memory.as_mut_ptr().cast(),
         iov_len: memory.len(),
     };
-    // SAFETY: one buffer, which is `memory`, borrowed for the call.
+    // SAFETY: one buffer, `memory`, which is borrowed for the call.
     let room = unsafe { Room::new(&raw mut iovec, 1, memory.len()) };
     recv_decoded(fd, room, options)
 }
 
-/// Receives and leaves the control messages undecoded; returns how many bytes of them there are.
+/// Receives without decoding control messages, and returns their length in bytes.
 #[inline]
 pub(crate) fn recv_with(
     fd: BorrowedFd<'_>,
@@ -73,11 +72,11 @@ fn recv_decoded(fd: BorrowedFd<'_>, room: Room<'_>, options: RecvOptions) -> Res
     }
 }
 
-/// A list of buffers that the kernel may write to, borrowed for a call.
+/// A list of buffers, borrowed for the kernel to write to.
 struct Room<'a> {
     list: *mut libc::iovec,
     count: usize,
-    /// Of all buffers together.
+    /// The sum of all buffers.
     bytes: usize,
     borrowed: PhantomData<&'a mut [u8]>,
 }
@@ -85,8 +84,8 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     /// # Safety
     ///
-    /// `list` has `count` buffers, which have `bytes` bytes together. The list and the buffers are exclusively borrowed for
-    /// `'a`.
+    /// `list` has `count` buffers with `bytes` bytes in all. The list and the buffers are
+    /// exclusively borrowed for `'a`.
     #[inline]
     unsafe fn new(list: *mut libc::iovec, count: usize, bytes: usize) -> Room<'a> {
         Room {
@@ -102,8 +101,8 @@ impl<'a> Room<'a> {
         let bytes = bufs
             .iter()
             .fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-        // SAFETY: an IoSliceMut is laid out as an iovec (the standard library promises it), and borrows its buffer
-        // exclusively.
+        // SAFETY: the standard library guarantees that an IoSliceMut has the layout of an iovec. It
+        // borrows its buffer exclusively.
         unsafe { Room::new(bufs.as_mut_ptr().cast(), bufs.len(), bytes) }
     }
 }
@@ -127,8 +126,8 @@ fn recv_room(
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = control.len() as _;
     }
-    // SAFETY: the header's pointers are to `name`, `control` and `room`, all exclusively borrowed here and as long as said:
-    // see `Room::new`.
+    // SAFETY: the header points at `name`, `control` and `room`, which are exclusively borrowed and
+    // have the given lengths: see `Room::new`.
     let full_len = unsafe { recv_header(fd, &mut header, flags(options)) }?;
     let received = Received {
         len: full_len.min(room.bytes),
@@ -141,39 +140,39 @@ fn recv_room(
         truncated: full_len > room.bytes,
         metadata: Metadata::default(),
     };
-    Ok((received, super::control_len(&header)))
+    Ok((received, control_len(&header)))
 }
 
 /// # Safety
 ///
-/// What the header points at must be writable for the lengths given in it.
+/// The header's pointers must be writable for the lengths given in it.
 #[inline]
-pub(crate) unsafe fn recv_header(
+unsafe fn recv_header(
     fd: BorrowedFd<'_>,
     header: &mut libc::msghdr,
     flags: libc::c_int,
 ) -> Result<usize> {
     #[cfg(feature = "fault-injection")]
     crate::fault::before(crate::fault::Call::Recvmsg)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let len = syscall!(unsafe { kernel::recvmsg(fd.as_raw_fd(), header, flags) })?;
-    super::length(len)
+    length(len)
 }
 
-/// Receives into the header's one buffer, without a header where no control messages are asked for: recvfrom(2) spares the
-/// kernel a copy of the header and the list of buffers, which is a tenth of a small datagram's cost.
+/// Receives into the header's one buffer. Without control messages it calls recvfrom(2): the kernel
+/// then copies no header and no list of buffers, a tenth of the cost of a small datagram.
 ///
 /// # Safety
 ///
-/// What the header points at must be writable for the lengths given in it, and it must have one buffer.
+/// The header's pointers must be writable for the lengths given in it, and it must have one buffer.
 #[inline]
-unsafe fn recv_one(
+pub(crate) unsafe fn recv_one(
     fd: BorrowedFd<'_>,
     header: &mut libc::msghdr,
     flags: libc::c_int,
 ) -> Result<usize> {
     if !header.msg_control.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         return unsafe { recv_header(fd, header, flags) };
     }
     #[cfg(feature = "fault-injection")]
@@ -184,7 +183,7 @@ unsafe fn recv_one(
     } else {
         &raw mut header.msg_namelen
     };
-    // SAFETY: the caller's promise: one buffer, and a name as long as msg_namelen says, or none.
+    // SAFETY: the caller guarantees one buffer, and a name of msg_namelen bytes or none.
     let len = syscall!(unsafe {
         let buffer = &*header.msg_iov;
         kernel::recvfrom(
@@ -196,416 +195,5 @@ unsafe fn recv_one(
             name_len,
         )
     })?;
-    super::length(len)
-}
-
-/// The arguments of recvmmsg(2) and the memory that they point at.
-///
-/// The vectors never grow, and moving them does not move what they hold, so that pointers into them stay good. Each pointer
-/// into `iovecs`, `lent` and `data` comes from `Vec::as_mut_ptr` and not from a reference to an element or a slice: a later
-/// reference to the slice would end the right to use such a pointer.
-pub(crate) struct Ring {
-    headers: Vec<libc::mmsghdr>,
-    slots: Vec<Slot>,
-    /// The slots of `data`, at which the headers point.
-    iovecs: Vec<libc::iovec>,
-    /// Those of a caller's memory, at which they point while that is filled.
-    lent: Vec<libc::iovec>,
-    data: Vec<u8>,
-    slot_len: usize,
-    /// How many slots the last call filled, and how many of them are the ring's own.
-    last: usize,
-    stored: usize,
-    /// How many slots may hold metadata; those after them have none.
-    reported: usize,
-    /// What ended the last call after it had filled a slot, where recvmmsg(2) may not be made.
-    interrupted_by: Option<Errno>,
-}
-
-/// What the kernel says of one datagram, as it says it and decoded.
-struct Slot {
-    name: RawAddr,
-    control: ControlBuffer,
-    received: Received,
-}
-
-impl Slot {
-    /// Points a header at what `options` asks for, which also undoes what the kernel wrote into it.
-    #[inline]
-    fn arm(&mut self, header: &mut libc::msghdr, options: RecvOptions) {
-        (header.msg_name, header.msg_namelen) = if options.source {
-            ((&raw mut self.name).cast(), RawAddr::SIZE)
-        } else {
-            (ptr::null_mut(), 0)
-        };
-        (header.msg_control, header.msg_controllen) = if options.control {
-            ((&raw mut self.control).cast(), CONTROL_SIZE as _)
-        } else {
-            (ptr::null_mut(), 0)
-        };
-    }
-
-    /// Reads what the kernel wrote, and says whether that was any metadata.
-    #[inline]
-    fn decode(&mut self, message: &libc::mmsghdr, options: RecvOptions, room: usize) -> bool {
-        let received = &mut self.received;
-        received.full_len = message.msg_len as usize;
-        received.len = received.full_len.min(room);
-        received.truncated = received.full_len > room;
-        received.source = if options.source {
-            self.name.decode(message.msg_hdr.msg_namelen)
-        } else {
-            None
-        };
-        let reported = options.control && message.msg_hdr.msg_controllen > 0;
-        if reported {
-            let control = self.control.0.get(..super::control_len(&message.msg_hdr));
-            let messages = ControlMessages::new(control.unwrap_or_default());
-            received.metadata = Metadata::from_control(messages);
-        }
-        reported
-    }
-}
-
-/// Gives the first `slots` headers one buffer each of the list that begins at `first`.
-fn point_at(headers: &mut [libc::mmsghdr], first: *mut libc::iovec, slots: usize) {
-    for (slot, message) in headers.iter_mut().enumerate().take(slots) {
-        message.msg_hdr.msg_iov = first.wrapping_add(slot);
-    }
-}
-
-// SAFETY: every pointer that is followed is to the ring's own heap memory, which moves with it; `lent` is written anew before
-// a header points at it again.
-unsafe impl Send for Ring {}
-// SAFETY: a shared reference only reads.
-unsafe impl Sync for Ring {}
-
-impl Ring {
-    pub(crate) fn new(slots: usize, slot_len: usize) -> Ring {
-        let mut data = vec![0; slots.saturating_mul(slot_len)];
-        let mut iovecs: Vec<libc::iovec> = (0..slots)
-            .map(|slot| libc::iovec {
-                iov_base: data.as_mut_ptr().wrapping_add(slot * slot_len).cast(),
-                iov_len: slot_len,
-            })
-            .collect();
-        let mut headers: Vec<_> = (0..slots)
-            .map(|_| {
-                let mut msg_hdr = empty_header();
-                msg_hdr.msg_iovlen = 1;
-                libc::mmsghdr {
-                    msg_hdr,
-                    msg_len: 0,
-                }
-            })
-            .collect();
-        point_at(&mut headers, iovecs.as_mut_ptr(), slots);
-        let slot = || Slot {
-            name: RawAddr::zeroed(),
-            control: ControlBuffer::zeroed(),
-            received: Received::NOTHING,
-        };
-        Ring {
-            headers,
-            slots: (0..slots).map(|_| slot()).collect(),
-            lent: iovecs.clone(),
-            iovecs,
-            data,
-            slot_len,
-            last: 0,
-            stored: 0,
-            reported: 0,
-            interrupted_by: None,
-        }
-    }
-
-    pub(crate) fn slots(&self) -> usize {
-        self.headers.len()
-    }
-
-    pub(crate) fn slot_len(&self) -> usize {
-        self.slot_len
-    }
-
-    /// `max` must not be 0.
-    #[inline]
-    pub(crate) fn recv(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        max: usize,
-        options: RecvOptions,
-    ) -> Result<usize> {
-        let count = self.fill(fd, max, options);
-        self.last = count.unwrap_or(0);
-        self.stored = self.last;
-        count
-    }
-
-    /// Fills `memory` instead of the ring's own: at most `max` slots of it, of which it must have one.
-    pub(crate) fn recv_into(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        memory: &mut UninitSlice,
-        max: usize,
-        options: RecvOptions,
-    ) -> Result<usize> {
-        let slots = max.min(memory.len() / self.slot_len).min(self.slots());
-        let memory = memory.as_mut_ptr();
-        for (slot, lent) in self.lent.iter_mut().enumerate().take(slots) {
-            // Within `memory`, because `slots` of them fit into it.
-            lent.iov_base = memory.wrapping_add(slot * self.slot_len).cast();
-        }
-        point_at(&mut self.headers, self.lent.as_mut_ptr(), slots);
-        let count = self.fill(fd, slots, options);
-        (self.last, self.stored) = (count.unwrap_or(0), 0);
-        point_at(&mut self.headers, self.iovecs.as_mut_ptr(), slots);
-        count
-    }
-
-    /// Fills the slots that the headers point at.
-    #[inline]
-    fn fill(&mut self, fd: BorrowedFd<'_>, max: usize, options: RecvOptions) -> Result<usize> {
-        self.interrupted_by = None;
-        if max == 1 {
-            self.recv_single(fd, 0, options)?;
-            self.decode(1, options);
-            return Ok(1);
-        }
-        let max = max.min(self.headers.len());
-        if RECVMMSG.is_known() {
-            return self.recv_one_by_one(fd, max, options);
-        }
-        for (message, slot) in self.headers.iter_mut().zip(&mut self.slots).take(max) {
-            slot.arm(&mut message.msg_hdr, options);
-        }
-        #[cfg(feature = "fault-injection")]
-        let max = match crate::fault::before(crate::fault::Call::Recvmmsg) {
-            Err(Errno::ENOSYS) => return self.recv_one_by_one(fd, max, options),
-            step => step?.map_or(max, |most| most.min(max)),
-        };
-        // SAFETY: the pointers of each header are to this ring's own memory or to that which `recv_into` was lent, exclusively
-        // borrowed both, and as long as said: see `new`, `recv_into` and `Slot::arm`; `max` does not exceed the array, and no
-        // timeout is given.
-        let result = unsafe {
-            recvmmsg(
-                fd.as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                max,
-                flags(options),
-            )
-        };
-        match result {
-            Ok(0) => Err(Errno::EAGAIN),
-            Ok(count) => {
-                self.decode(count, options);
-                Ok(count)
-            }
-            Err(error) if RECVMMSG.explains(error, probe_recvmmsg) => {
-                self.recv_one_by_one(fd, max, options)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Fills the slot with this index, but does not decode it.
-    #[inline]
-    fn recv_single(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        index: usize,
-        options: RecvOptions,
-    ) -> Result<()> {
-        let (Some(message), Some(slot)) = (self.headers.get_mut(index), self.slots.get_mut(index))
-        else {
-            return Err(Errno::EINVAL);
-        };
-        slot.arm(&mut message.msg_hdr, options);
-        // SAFETY: as in `fill` for the one header, which has one buffer.
-        let len = unsafe { recv_one(fd, &mut message.msg_hdr, flags(options)) }?;
-        message.msg_len = u32::try_from(len).unwrap_or(u32::MAX);
-        Ok(())
-    }
-
-    /// What recvmmsg(2) does, with a system call for each message.
-    #[cold]
-    fn recv_one_by_one(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        max: usize,
-        options: RecvOptions,
-    ) -> Result<usize> {
-        let mut count = 0;
-        while count < max {
-            match self.recv_single(fd, count, options) {
-                Ok(()) => count += 1,
-                Err(error) if count == 0 => return Err(error),
-                Err(Errno::EAGAIN) => break,
-                Err(error) => {
-                    self.interrupted_by = Some(error);
-                    break;
-                }
-            }
-        }
-        self.decode(count, options);
-        Ok(count)
-    }
-
-    pub(crate) fn take_interruption(&mut self) -> Option<Errno> {
-        self.interrupted_by.take()
-    }
-
-    /// Reads what the kernel wrote for the first `count` slots.
-    #[inline]
-    fn decode(&mut self, count: usize, options: RecvOptions) {
-        for (message, slot) in self.headers.iter().zip(&mut self.slots).take(count) {
-            if slot.decode(message, options, self.slot_len) {
-                self.reported = self.reported.max(count);
-            } else if self.reported > 0 {
-                slot.received.metadata = Metadata::default();
-            }
-        }
-    }
-
-    /// Forgets what the last call brought.
-    pub(crate) fn forget(&mut self) {
-        self.interrupted_by = None;
-        (self.last, self.stored) = (0, 0);
-    }
-
-    #[inline]
-    pub(crate) fn received(&self, index: usize) -> Option<&Received> {
-        Some(&self.slots.get(..self.last)?.get(index)?.received)
-    }
-
-    #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &Received)> {
-        let received = &self.slots.get(..self.stored)?.get(index)?.received;
-        let start = index * self.slot_len;
-        Some((self.data.get(start..start + received.len)?, received))
-    }
-}
-
-/// Whether recvmmsg(2) may not be made.
-static RECVMMSG: Refusal = Refusal::new();
-
-fn probe_recvmmsg() -> Errno {
-    // SAFETY: no messages.
-    let probed = unsafe { recvmmsg(-1, ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
-    probed.err().unwrap_or(Errno::EBADF)
-}
-
-/// # Safety
-///
-/// `messages` must be `count` of them, and what they point at writable for the lengths given in them.
-#[inline]
-unsafe fn recvmmsg(
-    fd: libc::c_int,
-    messages: *mut libc::mmsghdr,
-    count: usize,
-    flags: libc::c_int,
-) -> Result<usize> {
-    // SAFETY: the caller's promise; no timeout is given.
-    let received = syscall!(unsafe {
-        kernel::recvmmsg(
-            fd,
-            messages,
-            count as libc::c_uint,
-            flags as _,
-            ptr::null_mut(),
-        )
-    })?;
-    usize::try_from(received).map_err(|_| Errno::EIO)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::mem::MaybeUninit;
-    #[cfg(not(miri))]
-    use std::os::fd::AsFd;
-
-    use super::*;
-
-    const HELLO: &[u8] = b"hello";
-
-    /// A socket for which messages are there; Miri's are always.
-    struct Mailbox {
-        #[cfg(not(miri))]
-        socket: std::net::UdpSocket,
-    }
-
-    impl Mailbox {
-        fn new() -> Mailbox {
-            Mailbox {
-                #[cfg(not(miri))]
-                socket: std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
-            }
-        }
-
-        #[cfg(not(miri))]
-        fn with(&self, messages: usize) -> BorrowedFd<'_> {
-            let address = self.socket.local_addr().unwrap();
-            for _ in 0..messages {
-                self.socket.send_to(HELLO, address).unwrap();
-            }
-            self.socket.as_fd()
-        }
-
-        #[cfg(miri)]
-        fn with(&self, _: usize) -> BorrowedFd<'_> {
-            // SAFETY: never closed here, and no call uses it.
-            unsafe { BorrowedFd::borrow_raw(0) }
-        }
-    }
-
-    fn expect_own(ring: &Ring, count: usize) {
-        for index in 0..count {
-            let (bytes, received) = ring.get(index).unwrap();
-            assert_eq!((bytes, received.full_len), (HELLO, HELLO.len()));
-            assert!(received.source.is_some());
-        }
-        assert!(ring.get(count).is_none());
-    }
-
-    #[test]
-    fn a_ring_fills_its_own_memory_after_any_part_of_it_was_pointed_elsewhere() {
-        let mailbox = Mailbox::new();
-        let mut ring = Ring::new(4, 16);
-        let options = RecvOptions::default();
-        for lent_slots in [4, 1, 3, 2, 4] {
-            let mut memory = vec![MaybeUninit::uninit(); lent_slots * 16];
-            let fd = mailbox.with(lent_slots);
-            let lent = UninitSlice::uninit(&mut memory);
-            assert_eq!(ring.recv_into(fd, lent, 4, options), Ok(lent_slots));
-            for slot in memory.chunks(16) {
-                // SAFETY: the call says that there are five bytes in each slot.
-                let bytes = slot[..5].iter().map(|byte| unsafe { byte.assume_init() });
-                assert!(bytes.eq(HELLO.iter().copied()));
-            }
-            assert!(ring.get(0).is_none());
-            let mut ring_elsewhere = Box::new(ring);
-            for own in [4, 1, 2] {
-                let fd = mailbox.with(own);
-                assert_eq!(ring_elsewhere.recv(fd, own, options), Ok(own));
-                expect_own(&ring_elsewhere, own);
-            }
-            ring = *ring_elsewhere;
-        }
-    }
-
-    #[test]
-    fn one_message_fills_memory_that_is_not_initialised() {
-        let mailbox = Mailbox::new();
-        for control in [false, true] {
-            let mut memory = [MaybeUninit::uninit(); 4];
-            let options = RecvOptions {
-                control,
-                ..RecvOptions::default()
-            };
-            let lent = UninitSlice::uninit(&mut memory);
-            let received = recv_into(mailbox.with(1), lent, options).unwrap();
-            assert_eq!((received.len, received.full_len), (4, 5));
-            // SAFETY: the call says that there are four bytes.
-            assert_eq!(memory.map(|byte| unsafe { byte.assume_init() }), HELLO[..4]);
-        }
-    }
+    length(len)
 }

@@ -1,11 +1,11 @@
-//! System calls that a sandbox refuses, as container filters do with those that are younger than themselves (seccomp(2)), and
-//! that old kernels lack.
+//! System calls that old kernels lack, or that a sandbox refuses: container filters (seccomp(2))
+//! often refuse calls that are newer than they are.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::errno::Errno;
 
-/// Whether this process may not make a system call. Once known, it is remembered: a filter cannot be taken away.
+/// Whether a system call is refused. Cached once known: a process cannot remove a filter.
 pub(crate) struct Refusal(AtomicBool);
 
 impl Refusal {
@@ -18,8 +18,9 @@ impl Refusal {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether `error` says that the call is refused. `probe` makes the call on descriptor -1: a filter answers as before, the
-    /// kernel `EBADF`. That tells the filter's `EPERM` from one that the kernel gives for a datagram (netfilter(8)).
+    /// Whether `error` means that the call is refused. `probe` makes the call on descriptor -1: a
+    /// filter returns the same error, the kernel `EBADF`. This distinguishes a filter's `EPERM`
+    /// from one that a firewall rule causes.
     #[cold]
     pub(crate) fn explains(&self, error: Errno, probe: impl FnOnce() -> Errno) -> bool {
         let refused = matches!(error, Errno::ENOSYS | Errno::EPERM) && probe() == error;
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_answer_that_does_not_depend_on_the_descriptor_is_a_refusal() {
+    fn only_an_error_that_the_probe_repeats_is_a_refusal() {
         for (error, probed, refused) in [
             (Errno::ENOSYS, Errno::ENOSYS, true),
             (Errno::EPERM, Errno::EPERM, true),

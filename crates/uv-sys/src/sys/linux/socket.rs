@@ -1,11 +1,12 @@
-//! Sockets: making them, and where they are bound and connected.
+//! Socket calls: creation, addresses, connections, ownership and modes.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::addr::RawAddr;
-use super::options::get;
+use super::sockopt::get;
+use super::syscall::syscall;
 use crate::addr::Family;
 use crate::errno::{Errno, Result};
 
@@ -20,14 +21,14 @@ pub(crate) fn socket(family: Family) -> Result<OwnedFd> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers.
     let fd = syscall!(unsafe { libc::socket(domain, kind, libc::IPPROTO_UDP) })?;
-    // SAFETY: a descriptor just made, which nobody else knows.
+    // SAFETY: the call just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Puts the open file of `fd` also in the place of the one behind `place`, under its number, and closes that one.
+/// Replaces the file of the descriptor `place` with that of `fd`, under the same number.
 #[cfg(feature = "poller")]
 pub(crate) fn put_in_place(fd: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: no pointers. Whoever owns or borrows `place` goes on with a descriptor that is open.
+    // SAFETY: no pointers. `place` stays open for its owner.
     syscall!(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) })?;
     Ok(())
 }
@@ -99,9 +100,9 @@ pub(crate) fn is_udp(fd: BorrowedFd<'_>) -> Result<bool> {
 
 pub(crate) fn owner(fd: BorrowedFd<'_>) -> Result<u32> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: `stat` has room for what is written.
+    // SAFETY: `stat` is writable.
     syscall!(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: all zeroes are a valid `stat`, whatever of it the call wrote.
+    // SAFETY: zeroed, then written by the kernel; `stat` consists of integers.
     Ok(unsafe { stat.assume_init() }.st_uid)
 }
 
@@ -140,7 +141,7 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> Result<bool> {
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: `poll` is one structure of its own, and one is what the call is told.
+    // SAFETY: `poll` is one writable structure, and the count is 1.
     syscall!(unsafe { libc::poll(&mut poll, 1, 0) })?;
     Ok(poll.revents & libc::POLLIN != 0)
 }
