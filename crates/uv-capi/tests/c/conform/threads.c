@@ -29,15 +29,15 @@ static void* send_often(void* arg) {
   return NULL;
 }
 
-static void many_threads(stage_t* stage) {
+static void many_threads(test_t* test) {
   pthread_t threads[THREADS];
   void* failed;
-  ENSURE(uv_async_init(&stage->loop, &async, close_when_all_did) == 0);
-  for (int i = 0; i < THREADS; i++) ENSURE(pthread_create(&threads[i], NULL, send_often, NULL) == 0);
+  CHECK(uv_async_init(&test->loop, &async, close_when_all_did) == 0);
+  for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, send_often, NULL) == 0);
   /* Ends only if no wake-up is lost: after the last one all is done. */
-  TO_THE_END();
-  for (int i = 0; i < THREADS; i++) ENSURE(pthread_join(threads[i], &failed) == 0 && failed == NULL);
-  ENSURE(done == THREADS * 1000 && woken > 0 && woken <= THREADS * 1000);
+  RUN_TO_END();
+  for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], &failed) == 0 && failed == NULL);
+  CHECK(done == THREADS * 1000 && woken > 0 && woken <= THREADS * 1000);
 }
 
 static void close_it(uv_async_t* handle) {
@@ -50,25 +50,49 @@ static void* wake_up(void* arg) {
   return uv_async_send(&async) == 0 ? &async : NULL;
 }
 
-static void keep_alive(stage_t* stage) {
+static void keep_alive(test_t* test) {
   pthread_t thread;
   void* sent;
-  ENSURE(uv_async_init(&stage->loop, &async, close_it) == 0 && uv_loop_alive(&stage->loop));
-  ENSURE(uv_is_active((uv_handle_t*) &async));
+  CHECK(uv_async_init(&test->loop, &async, close_it) == 0 && uv_loop_alive(&test->loop));
+  CHECK(uv_is_active((uv_handle_t*) &async));
   uv_unref((uv_handle_t*) &async);
-  ENSURE(!uv_loop_alive(&stage->loop));
+  CHECK(!uv_loop_alive(&test->loop));
   uv_ref((uv_handle_t*) &async);
-  ENSURE(pthread_create(&thread, NULL, wake_up, NULL) == 0);
-  TO_THE_END();
-  ENSURE(pthread_join(thread, &sent) == 0 && sent == &async && woken == 1 && !uv_loop_alive(&stage->loop));
+  CHECK(pthread_create(&thread, NULL, wake_up, NULL) == 0);
+  RUN_TO_END();
+  CHECK(pthread_join(thread, &sent) == 0 && sent == &async && woken == 1 && !uv_loop_alive(&test->loop));
 }
 
-static void coalesced(stage_t* stage) {
-  ENSURE(uv_async_init(&stage->loop, &async, close_it) == 0);
-  for (int i = 0; i < 100; i++) ENSURE(uv_async_send(&async) == 0);
-  ENSURE(woken == 0);
-  TO_THE_END();
-  ENSURE(woken == 1);
+/* A flood: every datagram that the handle receives makes it send two to itself. */
+static void flood(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  (void) nread, (void) buf, (void) flags;
+  if (addr != NULL) try_text(udp, "again"), try_text(udp, "and again");
+}
+
+static void stop_loop(uv_async_t* handle) {
+  woken++;
+  uv_stop(handle->loop);
+}
+
+static void during_a_flood(test_t* test) {
+  pthread_t thread;
+  void* sent;
+  uv_udp_t* udp = bound_udp(test);
+  CHECK(uv_udp_connect(udp, at(local_of(udp))) == 0 && uv_udp_recv_start(udp, alloc_static, flood) == 0);
+  CHECK(try_text(udp, "first") == 5 && uv_async_init(&test->loop, &async, stop_loop) == 0);
+  run_iterations(test);
+  CHECK(pthread_create(&thread, NULL, wake_up, NULL) == 0);
+  RUN_TO_END();
+  CHECK(pthread_join(thread, &sent) == 0 && sent == &async && woken == 1);
+  CHECK(uv_udp_recv_stop(udp) == 0);
+}
+
+static void coalesced(test_t* test) {
+  CHECK(uv_async_init(&test->loop, &async, close_it) == 0);
+  for (int i = 0; i < 100; i++) CHECK(uv_async_send(&async) == 0);
+  CHECK(woken == 0);
+  RUN_TO_END();
+  CHECK(woken == 1);
 }
 
 /* One thread's part: it echoes with itself. */
@@ -100,21 +124,21 @@ static void* live(void* arg) {
   udp.data = part;
   if (uv_udp_bind(&udp, (struct sockaddr*) &own, 0) != 0) return NULL;
   if (uv_udp_getsockname(&udp, (struct sockaddr*) &own, &len) != 0 || uv_udp_connect(&udp, (struct sockaddr*) &own) != 0) return NULL;
-  if (uv_udp_recv_start(&udp, alloc_some, send_on) != 0 || try_send_to_peer(&udp, &first, 1) != 5) return NULL;
+  if (uv_udp_recv_start(&udp, alloc_by_malloc, send_on) != 0 || try_send_to_peer(&udp, &first, 1) != 5) return NULL;
   if (uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&loop) != 0) return NULL;
   return part;
 }
 
-static void loops_of_their_own(stage_t* stage) {
+static void loops_of_their_own(test_t* test) {
   pthread_t threads[THREADS];
   part_t parts[THREADS];
   void* lived;
   for (int i = 0; i < THREADS; i++) {
-    parts[i] = (part_t) {stage->family, 0};
-    ENSURE(pthread_create(&threads[i], NULL, live, &parts[i]) == 0);
+    parts[i] = (part_t) {test->family, 0};
+    CHECK(pthread_create(&threads[i], NULL, live, &parts[i]) == 0);
   }
   for (int i = 0; i < THREADS; i++) {
-    ENSURE(pthread_join(threads[i], &lived) == 0 && lived == &parts[i] && parts[i].rounds == 500);
+    CHECK(pthread_join(threads[i], &lived) == 0 && lived == &parts[i] && parts[i].rounds == 500);
   }
 }
 
@@ -122,6 +146,8 @@ const rule_t thread_rules[] = {
     {"remote/keep-alive-keeps-the-loop-running", "A loop with nothing but a referenced async handle runs until another thread wakes it.",
      NO_FAMILY, keep_alive},
     {"remote/no-wake-up-is-lost", "However many threads call uv_async_send, the callback runs after the last call.", NO_FAMILY, many_threads},
+    {"fairness/a-flood-leaves-room-for-posts", "uv_async_send from another thread calls back while a handle is flooded without end.",
+     EACH_FAMILY, during_a_flood},
     {"remote/wake-ups-are-coalesced", "uv_async_send calls nothing back itself, and many calls before a turn make one callback.", NO_FAMILY,
      coalesced},
     {"remote/each-thread-has-its-loop", "Loops of several threads run beside each other.", EACH_FAMILY, loops_of_their_own},
