@@ -25,7 +25,7 @@ static void recv_large(test_t* test) {
   note("100 in %d buffers", allocations);
 }
 
-/* Some more iterations, after which there was so many times that error, and no other. */
+/* Runs the loop until the error was reported `count` times, and checks that no other is reported. */
 static void errors_are(test_t* test, const received_t* received, int error, int count) {
   RUN_UNTIL(received->errors >= count);
   run_iterations(test);
@@ -68,7 +68,7 @@ static void alloc_perhaps(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) 
   if (has_memory) alloc_static(handle, suggested, buf);
 }
 
-static void what_was_refused_comes_in_parts(test_t* test) {
+static void refused_datagrams_come_in_parts(test_t* test) {
   raw_t peer = raw_socket(test);
   int count = 0, most = 0;
   uv_udp_t* udp = bound_udp(test);
@@ -80,7 +80,7 @@ static void what_was_refused_comes_in_parts(test_t* test) {
   }
   CHECK(count == 0);
   has_memory = 1;
-  for (int turn = 0; turn < 1000 && count < 400; turn++) {
+  for (int iteration = 0; iteration < 1000 && count < 400; iteration++) {
     int before = count;
     CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) >= 0);
     if (count - before > most) most = count - before;
@@ -93,8 +93,7 @@ static void alloc_several(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) 
   counting_alloc(handle, 4 * suggested, buf);
 }
 
-/* C's batches: buffers for several datagrams. */
-static void batches_without_strangers(test_t* test) {
+static void batches_without_outsiders(test_t* test) {
   raw_t peer = raw_socket(test), outsider = raw_socket(test);
   received_t received = {0};
   uv_udp_t* udp = bound_udp_ex(test, UV_UDP_RECVMMSG);
@@ -111,7 +110,7 @@ static void batches_without_strangers(test_t* test) {
 
 static address_t next_peer;
 
-static void connect_when_heard(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+static void connect_when_received(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
   recording_recv(udp, nread, buf, addr, flags);
   if (addr != NULL && !is_connected(udp)) CHECK(uv_udp_connect(udp, at(next_peer)) == 0);
 }
@@ -124,14 +123,14 @@ static void connecting_in_the_callback(test_t* test) {
   for (int i = 0; i < 5; i++) raw_send_text(&outsider, i == 0 ? "outsider" : "another", here);
   raw_send_text(&peer, "early", here);
   next_peer = peer.address;
-  CHECK(start_receiving_with(udp, &received, counting_alloc, connect_when_heard) == 0);
+  CHECK(start_receiving_with(udp, &received, counting_alloc, connect_when_received) == 0);
   RUN_UNTIL(received.count > 0);
   raw_send_text(&peer, "late", here);
   RUN_UNTIL(ends_with_text(&received, "late"));
   CHECK(RECEIVED(&received, "outsider", "early", "late"));
 }
 
-/* Whether a call of the rule is running, the number of callbacks, and of those inside a call. */
+/* Whether a call of the rule is running; the number of callbacks, and of those inside a call. */
 static int inside_call, callbacks, callbacks_inside;
 
 #define MAKE(call)                                                                            \
@@ -173,10 +172,10 @@ static void none_inside_recv_start(test_t* test) {
   raw_t peer = raw_socket(test);
   uv_udp_t* udp = bound_udp(test);
   for (int i = 0; i < 3; i++) raw_send_text(&peer, "x", local_of(udp));
-  /* Waiting in the socket. */
+  /* Datagrams in the socket buffer. */
   MAKE(uv_udp_recv_start(udp, on_alloc, on_received));
   come_from_the_loop(test, 3);
-  /* Waiting in the handle: received with the one whose callback stopped it. */
+  /* Datagrams in the handle: one batch, whose first callback stopped receiving. */
   CHECK(uv_udp_recv_stop(udp) == 0);
   for (int i = 0; i < 3; i++) raw_send_text(&peer, "x", local_of(udp));
   CHECK(uv_udp_recv_start(udp, on_alloc, stop_at_once) == 0);
@@ -186,15 +185,18 @@ static void none_inside_recv_start(test_t* test) {
 }
 
 const rule_t delivery_rules[] = {
-    {"batch/recv-batch-start-delivers-in-order", "UV_UDP_RECVMMSG delivers the same datagrams with the same sources, many in one buffer.",
-     EACH_FAMILY, recv_large},
+    {"batch/recv-batch-start-delivers-in-order",
+     "UV_UDP_RECVMMSG delivers the same datagrams with the same sources, many in one buffer.", EACH_FAMILY, recv_large},
     EACH("errors/refused-is-reported-once-per-error", reported_once),
-    {"reports/come-once-each", "With UV_UDP_LINUX_RECVERR an unconnected handle receives each error once, without it none.", EACH_FAMILY,
-     with_recverr},
-    {"fairness/what-was-refused-comes-in-parts", "Datagrams that alloc_cb had no memory for are not all offered in one iteration.",
-     EACH_FAMILY, what_was_refused_comes_in_parts},
+    {"reports/come-once-each",
+     "With UV_UDP_LINUX_RECVERR an unconnected handle receives each error once, without it none.",
+     EACH_FAMILY, with_recverr},
+    {"fairness/what-was-refused-comes-in-parts",
+     "Datagrams that alloc_cb had no memory for are not all offered in one iteration.",
+     EACH_FAMILY, refused_datagrams_come_in_parts},
     {"filter/a-batch-callback-sees-no-strangers-from-before-connect",
-     "Buffers for several datagrams receive only the peer's datagrams after uv_udp_connect.", EACH_FAMILY, batches_without_strangers},
+     "Buffers for several datagrams receive only the peer's datagrams after uv_udp_connect.",
+     EACH_FAMILY, batches_without_outsiders},
     EACH("filter/connecting-in-the-callback-ends-strangers-at-once", connecting_in_the_callback),
     EACH("callbacks/none-inside-recv-start", none_inside_recv_start),
     END,

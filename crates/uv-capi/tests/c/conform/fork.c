@@ -1,4 +1,4 @@
-/* What a forked child does to a loop, and what that leaves to its parent. */
+/* fork(): the loop in the child, and in its parent. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -24,8 +24,8 @@ static raw_t begin_to_receive(test_t* test) {
   return raw;
 }
 
-/* The loop hears its socket and its async handle. */
-static void is_whole(test_t* test, const raw_t* raw) {
+/* The loop reports its socket and its async handle. */
+static void works(test_t* test, const raw_t* raw) {
   int before = received.count, woken_before = woken;
   raw_send_text(raw, "datagram", local_of(udp));
   RUN_UNTIL(received.count == before + 1);
@@ -33,7 +33,7 @@ static void is_whole(test_t* test, const raw_t* raw) {
   RUN_UNTIL(woken == woken_before + 1);
 }
 
-/* Runs `child` in a child, which must end well. */
+/* Runs a function in a child process, which must not fail. */
 static void in_child(void (*child)(test_t*, const raw_t*), test_t* test, const raw_t* raw) {
   int status;
   pid_t process = fork();
@@ -41,11 +41,11 @@ static void in_child(void (*child)(test_t*, const raw_t*), test_t* test, const r
   if (process == 0) {
     alarm(20);
     child(test, raw);
-    /* Not by exit: what the child shares with its parent is no leak to be told by valgrind. */
+    /* Without exit handlers: valgrind would report the parent's memory as leaked. */
     kill(getpid(), SIGKILL);
   }
   CHECK(waitpid(process, &status, 0) == process);
-  /* A rule that does not hold exits. */
+  /* A failed check exits instead. */
   CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
@@ -60,10 +60,10 @@ static void closes(test_t* test, const raw_t* raw) {
   uv_walk(&test->loop, close_it, NULL);
 }
 
-static void leaves_the_parent_whole(test_t* test) {
+static void leaves_the_parent_alone(test_t* test) {
   raw_t raw = begin_to_receive(test);
   in_child(closes, test, &raw);
-  is_whole(test, &raw);
+  works(test, &raw);
 }
 
 static void does_not_run(test_t* test, const raw_t* raw) {
@@ -75,12 +75,12 @@ static void does_not_run(test_t* test, const raw_t* raw) {
 static void refuses(test_t* test) {
   raw_t raw = begin_to_receive(test);
   in_child(does_not_run, test, &raw);
-  is_whole(test, &raw);
+  works(test, &raw);
 }
 
 static void goes_on(test_t* test, const raw_t* raw) {
   CHECK(uv_loop_fork(&test->loop) == 0);
-  is_whole(test, raw);
+  works(test, raw);
   CHECK(uv_loop_fork(&test->loop) == 0);
   uv_walk(&test->loop, close_it, NULL);
   CHECK(uv_run(&test->loop, UV_RUN_DEFAULT) == 0);
@@ -91,16 +91,17 @@ static void has_its_own(test_t* test) {
   raw_t raw = begin_to_receive(test);
   CHECK(uv_loop_fork(&test->loop) == 0);
   in_child(goes_on, test, &raw);
-  is_whole(test, &raw);
+  works(test, &raw);
   CHECK(uv_loop_fork(NULL) == UV_EINVAL);
 }
 
 const rule_t fork_rules[] = {
-    {"fork/a-child-leaves-the-parent-whole", "What a child stops and closes is heard by its parent as before.", EACH_FAMILY,
-     leaves_the_parent_whole},
-    {"fork/a-childs-loop-does-not-run-by-itself", "uv_run, and uv_udp_recv_start on another handle, are -ESTALE in a child before uv_loop_fork.", EACH_FAMILY,
-     refuses},
-    {"fork/a-child-gets-a-loop-of-its-own", "After uv_loop_fork a child's loop hears its handles, and so does its parent's.", EACH_FAMILY,
-     has_its_own},
+    {"fork/a-child-leaves-the-parent-whole",
+     "A child may stop and close its handles; the parent's handles go on.", EACH_FAMILY, leaves_the_parent_alone},
+    {"fork/a-childs-loop-does-not-run-by-itself",
+     "uv_run, and uv_udp_recv_start on another handle, are -ESTALE in a child before uv_loop_fork.",
+     EACH_FAMILY, refuses},
+    {"fork/a-child-gets-a-loop-of-its-own",
+     "After uv_loop_fork the handles work in the child, and still in the parent.", EACH_FAMILY, has_its_own},
     END,
 };

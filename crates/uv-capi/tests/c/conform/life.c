@@ -1,4 +1,4 @@
-/* The life of handles: closing, stopping, and what callbacks may do to their own and to others. */
+/* Handles: closing, stopping, and the calls that callbacks may make. */
 #include "conform.h"
 
 static int calls, closes, received_at_close;
@@ -9,7 +9,7 @@ static void count_close(uv_handle_t* handle) {
   received_at_close = calls;
 }
 
-/* A handle in the rule's own memory, bound to the loopback address. */
+/* Initializes a handle that the rule owns, bound to the loopback address. */
 static void init_bound(test_t* test, uv_udp_t* udp) {
   CHECK(uv_udp_init(&test->loop, udp) == 0 && uv_udp_bind(udp, at(loopback_of(test->family, 0)), 0) == 0);
 }
@@ -19,7 +19,7 @@ static address_t freed;
 static void note_free_address(uv_handle_t* handle) {
   closes++;
   CHECK(uv_is_closing(handle) && !uv_is_active(handle));
-  /* The socket is gone by now. */
+  /* The socket is closed: its address is free. */
   raw_at(freed);
 }
 
@@ -130,7 +130,7 @@ static void close_another(test_t* test) {
     init_bound(test, &several[i]);
     CHECK(uv_udp_recv_start(&several[i], alloc_by_malloc, recv_and_close_all) == 0);
   }
-  /* All of them are ready in the same poll. */
+  /* One poll reports all of them ready. */
   for (int i = 0; i < 5; i++) raw_send_text(&peer, "hello", local_of(&several[i]));
   RUN_TO_END();
   CHECK(calls == 1 && closes == 5);
@@ -173,16 +173,17 @@ static void used_again(test_t* test) {
 
 const rule_t close_rules[] = {
     EACH("life/close-calls-back-once", close_calls_back),
-    {"life/closing-twice-is-ebadf", "A second uv_close, which has no result, does nothing; its callback is never called, and the first one is.",
-     EACH_FAMILY, close_twice},
+    {"life/closing-twice-is-ebadf",
+     "A second uv_close has no effect: only the first callback runs.", EACH_FAMILY, close_twice},
     EACH("life/a-receive-callback-may-close-its-handle", close_in_receive),
-    {"life/an-alloc-callback-may-close-its-handle", "An alloc callback may close its handle; its buffer comes back.", EACH_FAMILY, close_in_alloc},
+    {"life/an-alloc-callback-may-close-its-handle",
+     "An alloc_cb may close its handle, and its buffer comes back.", EACH_FAMILY, close_in_alloc},
     EACH("life/a-send-callback-may-close-its-handle", close_in_send),
     EACH("life/a-callback-may-close-another-handle", close_another),
-    {"life/memory-is-the-programs-in-the-close-callback", "A handle's memory may be overwritten and freed in its close callback.", EACH_FAMILY,
-     memory_is_free},
-    {"life/a-close-callback-may-use-the-memory-again", "A handle's memory may become another handle in its close callback.", EACH_FAMILY,
-     used_again},
+    {"life/memory-is-the-programs-in-the-close-callback",
+     "A handle's memory may be overwritten and freed in its close callback.", EACH_FAMILY, memory_is_free},
+    {"life/a-close-callback-may-use-the-memory-again",
+     "A handle's memory may become another handle in its close callback.", EACH_FAMILY, used_again},
     END,
 };
 

@@ -1,11 +1,11 @@
-/* The loop: its phases, its modes, its end, and driving it from another one. */
+/* The loop: phases, run modes, closing, and embedding in another loop. */
 #include <poll.h>
 #include <signal.h>
 #include <sys/time.h>
 
 #include "conform.h"
 
-/* What ran, in its order. */
+/* The phases that ran, in order. */
 static const char* order[32];
 static int entries;
 
@@ -81,9 +81,9 @@ static void phases(test_t* test) {
   uv_udp_t *receiver = bound_udp(test), *sender = connected_udp(test, listener.address);
   CHECK(uv_udp_recv_start(receiver, alloc_static, on_received) == 0);
   CHECK(uv_async_init(&test->loop, &async, on_async) == 0);
-  /* Registering may take a poll. */
+  /* The registration may take a poll. */
   run_iterations(test);
-  /* Asked for backwards. */
+  /* Started in reverse order. */
   CHECK(uv_udp_init(&test->loop, &closing) == 0);
   uv_close((uv_handle_t*) &closing, on_closed);
   CHECK(uv_check_init(&test->loop, &check) == 0 && uv_check_start(&check, on_check) == 0);
@@ -94,7 +94,7 @@ static void phases(test_t* test) {
   CHECK(send_to_peer(&reqs[0], sender, &now, 1, on_sent) == 0 && send_to_peer(&reqs[1], sender, &later, 1, NULL) == 0);
   CHECK(uv_timer_init(&test->loop, &timer) == 0 && uv_timer_start(&timer, on_timer, 0, 0) == 0);
   CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) != 0);
-  /* What the poll finds, it finds in any order. */
+  /* NULL: one poll reports the async handle and the socket, in any order. */
   static const char* const expected[] = {"timer", "completion", "idle", "prepare", NULL, NULL, "check", "closing"};
   CHECK(entries == 8);
   for (int i = 0; i < 8; i++) CHECK(expected[i] == NULL || strcmp(order[i], expected[i]) == 0);
@@ -120,11 +120,11 @@ static void nested_run(test_t* test) {
   RUN_TO_END();
 }
 
-static int turns;
+static int iterations;
 
-static void count_turn(uv_prepare_t* prepare) {
+static void count_iteration(uv_prepare_t* prepare) {
   (void) prepare;
-  turns++;
+  iterations++;
 }
 
 static void run_modes(test_t* test) {
@@ -132,14 +132,14 @@ static void run_modes(test_t* test) {
   static uv_timer_t timer;
   CHECK(uv_run(&test->loop, UV_RUN_ONCE) == 0 && uv_run(&test->loop, UV_RUN_NOWAIT) == 0);
   CHECK(uv_run(&test->loop, (uv_run_mode) 7) == UV_EINVAL && uv_run(NULL, UV_RUN_ONCE) == UV_EINVAL);
-  CHECK(uv_prepare_init(&test->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_turn) == 0);
+  CHECK(uv_prepare_init(&test->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_iteration) == 0);
   waiting(__FILE__, __LINE__, "a run that does not wait");
-  CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) != 0 && turns == 1);
+  CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) != 0 && iterations == 1);
   CHECK(uv_timer_init(&test->loop, &timer) == 0 && uv_timer_start(&timer, on_timer, 20, 0) == 0);
-  CHECK(uv_run(&test->loop, UV_RUN_ONCE) != 0 && turns == 2 && entries == 1);
+  CHECK(uv_run(&test->loop, UV_RUN_ONCE) != 0 && iterations == 2 && entries == 1);
 }
 
-/* Waits as another loop does. */
+/* Waits for the loop's descriptor, as an outer loop does. */
 static int is_ready(uv_loop_t* loop) {
   struct pollfd fd = {uv_backend_fd(loop), POLLIN, 0};
   int timeout = uv_backend_timeout(loop), ready = poll(&fd, 1, timeout < 0 || timeout > 20000 ? 20000 : timeout);
@@ -168,7 +168,7 @@ static void embedded(test_t* test) {
     CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) != 0);
   }
   CHECK(entries == 1);
-  /* An async handle makes it readable too. */
+  /* uv_async_send() makes the descriptor readable. */
   static uv_async_t async;
   CHECK(uv_async_init(&test->loop, &async, on_async) == 0 && uv_run(&test->loop, UV_RUN_NOWAIT) != 0);
   CHECK(uv_backend_timeout(&test->loop) == -1 && uv_async_send(&async) == 0 && is_ready(&test->loop));
@@ -217,7 +217,7 @@ static void walk(test_t* test) {
   CHECK(uv_timer_init(&test->loop, &timer) == 0 && uv_udp_init(&test->loop, &one) == 0 && uv_udp_init(&test->loop, &other) == 0);
   uv_close((uv_handle_t*) &other, on_closed);
   uv_walk(&test->loop, on_walk, &walked);
-  /* One that is closing is there until it is closed. */
+  /* A closing handle is included until its close callback. */
   CHECK(walked == 3 && of_udp == 2);
   RUN_TO_END();
   CHECK(entries == 3);
@@ -225,21 +225,21 @@ static void walk(test_t* test) {
   CHECK(walked == 3);
 }
 
-/* As in libuv: with nothing to keep it alive, a loop does not turn, in whichever mode. */
+/* As in libuv: a loop that is not alive runs no iteration, in any mode. */
 static void not_alive(test_t* test) {
   static uv_timer_t timer;
   static uv_prepare_t prepare;
   CHECK(uv_timer_init(&test->loop, &timer) == 0 && uv_timer_start(&timer, on_timer, 0, 0) == 0);
-  CHECK(uv_prepare_init(&test->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_turn) == 0);
+  CHECK(uv_prepare_init(&test->loop, &prepare) == 0 && uv_prepare_start(&prepare, count_iteration) == 0);
   uv_unref((uv_handle_t*) &timer);
   uv_unref((uv_handle_t*) &prepare);
   for (int mode = 0; mode < 3; mode++) CHECK(uv_run(&test->loop, (uv_run_mode) mode) == 0);
-  CHECK(entries == 0 && turns == 0);
+  CHECK(entries == 0 && iterations == 0);
   uv_stop(&test->loop);
   CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) == 0);
-  /* The run that was stopped is over. */
+  /* uv_stop() ended the run above, and not this one. */
   uv_ref((uv_handle_t*) &timer);
-  CHECK(uv_run(&test->loop, UV_RUN_DEFAULT) == 0 && entries == 1 && turns == 1);
+  CHECK(uv_run(&test->loop, UV_RUN_DEFAULT) == 0 && entries == 1 && iterations == 1);
 }
 
 static volatile sig_atomic_t signals;
@@ -265,24 +265,27 @@ static void signal_storm(test_t* test) {
     entries = 0;
   }
   CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0 && sigaction(SIGALRM, &before, NULL) == 0);
-  /* The timer of the storm was that of the rule's alarm. */
+  /* alarm() and setitimer() share one timer: the rule's alarm is gone. */
   alarm(30);
 }
 
 const rule_t loop_rules[] = {
     {"loop/phases-run-in-order",
-     "One iteration runs timers, completions, idle, prepare, flush, dispatch with async handles, check and closing, in this order.",
+     "One iteration runs timers, completions, idle, prepare, flush, dispatch, check and closing, in this order.",
      EACH_FAMILY, phases},
-    {"loop/run-inside-a-callback-is-edeadlk", "uv_run inside a callback is -EDEADLK, not a hang.", NO_FAMILY, nested_run},
+    {"loop/run-inside-a-callback-is-edeadlk",
+     "uv_run inside a callback is -EDEADLK, not a hang.", NO_FAMILY, nested_run},
     ONCE("loop/once-waits-and-no-wait-does-not", run_modes),
-    {"loop/once-waits-through-signals", "A run that waits for a timer goes on waiting when a signal comes, and fires it.", NO_FAMILY,
-     signal_storm},
-    {"loop/what-is-not-alive-does-not-turn", "uv_run does nothing on a loop that only unreferenced handles are on, in every mode.", NO_FAMILY,
-     not_alive},
+    {"loop/once-waits-through-signals", "A signal does not end a run that waits for a timer.", NO_FAMILY, signal_storm},
+    {"loop/runs-no-iteration-when-not-alive",
+     "uv_run returns at once, in every mode, if all handles are unreferenced.", NO_FAMILY, not_alive},
     EACH("loop/can-be-embedded-in-another", embedded),
-    {"loop/closes-when-its-handles-are", "uv_loop_close is UV_EBUSY while there is a handle, and works in the last close callback.", NO_FAMILY,
-     close_loop_in_callback},
-    {"loop/the-default-loop-can-be-closed", "uv_default_loop gives one loop until that is closed.", NO_FAMILY, default_loop},
-    {"loop/walks-over-every-handle", "uv_walk calls back with every handle that is not closed, and may close them.", NO_FAMILY, walk},
+    {"loop/closes-when-its-handles-are",
+     "uv_loop_close is UV_EBUSY until the last handle is closed, and works in its close callback.",
+     NO_FAMILY, close_loop_in_callback},
+    {"loop/the-default-loop-can-be-closed",
+     "uv_default_loop returns one loop until it is closed, and a new one afterwards.", NO_FAMILY, default_loop},
+    {"loop/walks-over-every-handle",
+     "uv_walk calls back with every handle that is not closed, and may close them.", NO_FAMILY, walk},
     END,
 };

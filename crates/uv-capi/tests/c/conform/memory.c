@@ -1,4 +1,4 @@
-/* Receiving into the program's memory: what is asked for, and what comes back with it. */
+/* Receiving into the program's buffers: allocation, return and reuse. */
 #include <sys/mman.h>
 
 #include "conform.h"
@@ -46,7 +46,7 @@ static void partial(test_t* test) {
   CHECK(received.flags == UV_UDP_PARTIAL && RECEIVED(&received, "ab", "ab") && received.datagrams[1].len == 2);
 }
 
-/* 1,200-byte bursts, which the kernel carries as one: nothing of that is seen. */
+/* GSO and GRO carry such bursts as one message; the callback receives single datagrams. */
 static void one_each(test_t* test) {
   for (int small = 0; small < 2; small++) {
     received_t received = {0};
@@ -88,19 +88,19 @@ static void no_memory(test_t* test) {
     CHECK(received.error == UV_ENOBUFS && received.errors == refusals && received.lent == 0);
     CHECK(RECEIVED(&received, "one", "two", "three"));
     run_iterations(test);
-    /* That there is nothing more to read is told when that is so, and not with the refusals. */
+    /* The empty read follows the last datagram, and not a refusal. */
     CHECK(received.empty_reads == 1 && uv_udp_recv_stop(udp) == 0);
   }
 }
 
-static void strangers(test_t* test) {
+static void outsiders_without_buffer(test_t* test) {
   raw_t peer = raw_socket(test), outsider = raw_socket(test);
   received_t received = {0};
   uv_udp_t* udp = bound_udp(test);
   raw_send_text(&outsider, "outsider", local_of(udp));
   raw_send_text(&peer, "peer", local_of(udp));
   refuse = 2;
-  /* Also those that wait for memory when the handle is connected. */
+  /* The filter includes datagrams that wait for memory during uv_udp_connect. */
   CHECK(start_receiving_with(udp, &received, alloc_at_times, recording_recv) == 0);
   RUN_UNTIL(received.errors > 0);
   CHECK(uv_udp_connect(udp, at(peer.address)) == 0);
@@ -129,7 +129,7 @@ static void half_way(test_t* test) {
   received_t received = {0};
   uv_udp_t* udp = bound_udp(test);
   for (int i = 0; i < 6; i++) raw_send_text(&sender, numbered(i, 4), local_of(udp));
-  /* In the middle of what one system call receives, and not at its beginning. */
+  /* In the middle of one batch of the kernel. */
   stop_after = 2;
   CHECK(start_receiving_with(udp, &received, counting_alloc, recv_and_stop) == 0);
   RUN_UNTIL(received.count >= 2);
@@ -137,7 +137,7 @@ static void half_way(test_t* test) {
   CHECK(received.count == 2 && received.lent == 0 && !uv_is_active((uv_handle_t*) udp) && received.empty_reads == 0);
   CHECK(uv_udp_recv_start(udp, counting_alloc, note_the_first) == 0);
   RUN_UNTIL(received.count == 6);
-  /* It is not told that there is nothing to read before it is given what there is. */
+  /* No empty read precedes the waiting datagrams. */
   CHECK(began_with_the_end == 0);
   for (int i = 0; i < 6; i++) CHECK(number_in(received.datagrams[i].text) == i);
 }
@@ -192,7 +192,7 @@ static void stopped_in_large(test_t* test) {
   CHECK(received.count == 5 && received.lent == 0);
 }
 
-/* After two bursts the kernel puts those that follow together. */
+/* The handle switches UDP_GRO on after two bursts. */
 static void bursts_in_large(test_t* test) {
   received_t received = {0};
   completions_t completions = {0};
@@ -231,7 +231,7 @@ static void small_with_recvmmsg(test_t* test) {
   }
 }
 
-/* As much as one call to the kernel can fill, so that what is said beyond it is all that is untrue. */
+/* The most bytes that one system call fills. Only the stated length is longer than the mapping. */
 #define MOST_FILLED ((size_t) 1024 * 65536)
 
 static char* mapped;
@@ -278,7 +278,7 @@ static void recv_and_end(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, cons
   if (stop_after == 1 && addr != NULL) CHECK(uv_udp_recv_start(udp, alloc_for_four_segments, recording_recv) == 0);
 }
 
-/* A socket whose owner asks the kernel to put datagrams together, and for what comes beside them. */
+/* A socket on which the program itself set UDP_GRO and a control message. */
 static void run_in_small(test_t* test) {
   int on = 1, segment = SEGMENT, v4 = test->family == AF_INET;
   for (stop_after = -1; stop_after < 2; stop_after += 2) {
@@ -304,28 +304,33 @@ static void run_in_small(test_t* test) {
 }
 
 const rule_t memory_rules[] = {
-    {"memory/a-buffer-comes-back-with-a-datagram", "Each buffer of alloc_cb comes back once: with a datagram and its source, or unused.",
-     EACH_FAMILY, into_buffers},
-    {"memory/a-round-ends-with-nothing", "When there is nothing more to read, the buffer comes back with 0 bytes and no address.",
-     EACH_FAMILY, round_ends},
-    {"memory/what-does-not-fit-is-partial", "A datagram that is longer than the buffer comes with UV_UDP_PARTIAL.", EACH_FAMILY, partial},
+    {"memory/a-buffer-comes-back-with-a-datagram",
+     "Each buffer of alloc_cb comes back once: with a datagram and its source, or unused.", EACH_FAMILY, into_buffers},
+    {"memory/a-round-ends-with-nothing",
+     "When there is nothing more to read, the buffer comes back with 0 bytes and no address.", EACH_FAMILY, round_ends},
+    {"memory/what-does-not-fit-is-partial",
+     "A datagram that is longer than the buffer comes with UV_UDP_PARTIAL.", EACH_FAMILY, partial},
     EACH("memory/datagrams-are-not-coalesced", one_each),
     EACH("memory/without-a-buffer-it-is-enobufs", no_memory),
-    EACH("memory/strangers-get-no-buffer", strangers),
+    EACH("memory/strangers-get-no-buffer", outsiders_without_buffer),
     EACH("memory/stopping-half-way-loses-nothing", half_way),
-    {"memory/an-alloc-that-stops-hears-nothing",
-     "An alloc_cb that stops receiving and supplies no memory hears nothing; the datagram comes after the next start.", EACH_FAMILY,
-     stopped_by_alloc},
+    {"memory/an-alloc-that-stops-ends-the-calls",
+     "After an alloc_cb that stops receiving and supplies no memory, no callback follows until the next start.",
+     EACH_FAMILY, stopped_by_alloc},
     {"memory/a-large-buffer-comes-back-after-a-stop",
-     "A buffer for several datagrams comes back with UV_UDP_MMSG_FREE also if receiving stops meanwhile.", EACH_FAMILY, stopped_in_large},
-    {"memory/a-large-buffer-takes-bursts", "With UV_UDP_RECVMMSG every datagram of a burst comes in order, also after a stop in the middle of one.",
+     "A buffer for several datagrams comes back with UV_UDP_MMSG_FREE even if receiving stops meanwhile.",
+     EACH_FAMILY, stopped_in_large},
+    {"memory/a-large-buffer-takes-bursts",
+     "With UV_UDP_RECVMMSG the datagrams of a burst come in order, even after a stop within the burst.",
      EACH_FAMILY, bursts_in_large},
-    {"memory/a-small-buffer-is-for-one-datagram", "With UV_UDP_RECVMMSG a buffer of 64 KiB comes back with UV_UDP_MMSG_FREE, a smaller one is for one datagram as without.",
+    {"memory/a-small-buffer-is-for-one-datagram",
+     "With UV_UDP_RECVMMSG, a buffer of less than 64 KiB takes one datagram and comes back without UV_UDP_MMSG_FREE.",
      EACH_FAMILY, small_with_recvmmsg},
-    {"memory/a-length-beyond-all-memory-does-no-harm",
-     "A buffer whose length is beyond what any memory has takes datagrams as others do.", EACH_FAMILY, beyond_all_memory},
+    {"memory/a-length-beyond-all-memory-is-cut",
+     "A buffer with a stated length of SIZE_MAX receives datagrams within its real memory.",
+     EACH_FAMILY, beyond_all_memory},
     {"memory/a-small-buffer-comes-back-once",
-     "A buffer of less than 64 KiB comes back with one datagram, also from a socket whose owner switched UDP_GRO on.", EACH_FAMILY,
-     run_in_small},
+     "A buffer of less than 64 KiB comes back with one datagram even if the program set UDP_GRO.",
+     EACH_FAMILY, run_in_small},
     END,
 };

@@ -81,7 +81,7 @@ static void members_for_a_source(test_t* test) {
   membership(test, sender_of(test, 0));
 }
 
-/* An interface or a source of the other family, or no address at all. */
+/* Interfaces and sources of the other family, and strings that are no address. */
 static void bad_addresses(test_t* test) {
   int v4 = test->family == AF_INET;
   const char *group = group_of(test), *own = v4 ? "127.0.0.1" : "::1%lo", *foreign = v4 ? "::1" : "127.0.0.1";
@@ -103,6 +103,7 @@ const rule_t multicast_rules[] = {
     ISOLATED("multicast/members-hear-their-groups", members),
     ISOLATED("multicast/members-for-a-source-hear-it-alone", members_for_a_source),
     {"multicast/bad-addresses-are-refused",
-     "A bad interface or source, or one of the other family, is refused and changes nothing.", EACH_FAMILY, bad_addresses},
+     "A bad interface or source, or one of the other family, is refused and changes nothing.",
+     EACH_FAMILY, bad_addresses},
     END,
 };

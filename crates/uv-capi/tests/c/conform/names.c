@@ -1,4 +1,4 @@
-/* What errors and addresses are called. */
+/* Names of errors and addresses. */
 #include <net/if.h>
 
 #include "conform.h"
@@ -17,7 +17,7 @@ static void error_names(test_t* test) {
     CHECK(strcmp(uv_strerror_r(errors[i].error, text, sizeof text), uv_strerror(errors[i].error)) == 0);
   }
   CHECK(uv_translate_sys_error(EISCONN) == UV_EISCONN && uv_translate_sys_error(UV_EISCONN) == UV_EISCONN);
-  /* What there is no room for is left out, and the end is there. */
+  /* A short buffer cuts the name, and has a NUL. */
   CHECK(strcmp(uv_err_name_r(UV_EISCONN, text, 4), "EIS") == 0);
 }
 
@@ -36,7 +36,7 @@ static void scopes(test_t* test) {
 }
 
 const rule_t name_rules[] = {
-    {"sys/errors-have-their-names", "uv_err_name tells the names that the manual pages use.", NO_FAMILY, error_names},
-    {"addresses/know-scopes", "uv_ip6_addr understands %scope, by name and by number.", NO_FAMILY, scopes},
+    {"sys/errors-have-their-names", "uv_err_name returns the names of the manual pages.", NO_FAMILY, error_names},
+    {"addresses/know-scopes", "uv_ip6_addr reads %scope as the name or the number of an interface.", NO_FAMILY, scopes},
     END,
 };

@@ -122,8 +122,8 @@ static void refused_comes_back(test_t* test) {
 const rule_t socket_rules[] = {
     EACH("sockets/an-adopted-one-is-recognised", adopted),
     {"sockets/what-cannot-be-adopted-is-named",
-     "Adopting a stream is UV_EINVAL, a file UV_ENOTSOCK, a Unix socket UV_EAFNOSUPPORT, a second socket UV_EBUSY.", NO_FAMILY,
-     not_adopted},
+     "Adopting a stream is UV_EINVAL, a file UV_ENOTSOCK, a Unix socket UV_EAFNOSUPPORT, a second socket UV_EBUSY.",
+     NO_FAMILY, not_adopted},
     ISOLATED("sockets/what-is-refused-comes-back", refused_comes_back),
     END,
 };

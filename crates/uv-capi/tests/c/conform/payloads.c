@@ -149,7 +149,8 @@ const rule_t payload_rules[] = {
      "No buffers are UV_EINVAL, more than 1,024 or 65,507 bytes UV_EMSGSIZE, bytes at NULL UV_EFAULT, and nothing is sent.",
      EACH_FAMILY, refused},
     EACH("input/bad-input-in-a-batch-sends-nothing-of-it", bad_destinations),
-    {"batch/try-send-batch-says-how-many-went", "uv_udp_try_send2 sends the first datagrams of a batch, in order, and returns their number.",
+    {"batch/try-send-batch-says-how-many-went",
+     "uv_udp_try_send2 sends the first datagrams of a batch, in order, and returns their number.",
      EACH_FAMILY, whole_batch},
     END,
 };

@@ -1,4 +1,4 @@
-/* Requests: each that is accepted completes once, in order, and whose memory is whose. */
+/* Send requests: ownership of memory, queue counts, and cancellation. */
 #include "conform.h"
 
 static completions_t* watched;
@@ -33,7 +33,7 @@ static void refused_accepts_nothing(test_t* test) {
   CHECK(queue_text(&completions, 9, udp, "x") == UV_EDESTADDRREQ);
   CHECK(queue_text_to(&completions, 9, udp, "x", at(loopback_of(test->family, 0))) == UV_EINVAL);
   CHECK(queue_text_to(&completions, 9, udp, "x", at(loopback_of(other_family(test), 9))) == UV_EAFNOSUPPORT);
-  /* An empty datagram is a datagram. */
+  /* An empty datagram is accepted. */
   CHECK(queue_text_to(&completions, 0, udp, "", at(peer.address)) == 0);
   CHECK(queue_send(&completions, 9, udp, large, 65508, at(peer.address)) == UV_EMSGSIZE);
   CHECK(udp->send_queue_count == 1 && udp->send_queue_size == 0);
@@ -98,7 +98,7 @@ static void payloads_are_free(test_t* test) {
   raw_t peer = raw_socket(test);
   completions_t completions = {0};
   uv_udp_t* udp = connected_udp(test, peer.address);
-  /* queue_send() overwrites and frees what it sent. */
+  /* queue_send() overwrites and frees its payload. */
   for (int i = 0; i < 100; i++) CHECK(queue_send(&completions, i, udp, numbered(i, 4), 4, NULL) == 0);
   RUN_UNTIL(completions.count == 100);
   for (int i = 0; i < 100; i++) {
@@ -217,11 +217,11 @@ const rule_t request_rules[] = {
     EACH("requests/the-queue-counts-requests-and-bytes", queue_counts),
     EACH("requests/a-callback-may-send-the-next", callbacks_send_again),
     EACH("requests/payloads-are-free-after-the-call", payloads_are_free),
-    {"requests/the-callback-may-be-null", "A send without a callback is sent all the same.", EACH_FAMILY, without_callback},
-    {"requests/memory-is-the-programs-in-the-callback", "A request's memory may be overwritten and freed in its callback.",
-     EACH_FAMILY, memory_is_the_programs},
-    {"requests/keep-the-loop-alive", "Sends under way keep the loop running also if their handle does not.", EACH_FAMILY,
-     requests_keep_alive},
+    {"requests/the-callback-may-be-null", "A request without a callback is sent.", EACH_FAMILY, without_callback},
+    {"requests/memory-is-the-programs-in-the-callback",
+     "A request's memory may be overwritten and freed in its callback.", EACH_FAMILY, memory_is_the_programs},
+    {"requests/keep-the-loop-alive",
+     "Requests keep the loop alive even if their handle is unreferenced.", EACH_FAMILY, requests_keep_alive},
     ISOLATED("pressure/close-cancels-what-does-not-go", close_cancels),
     ISOLATED("pressure/disconnect-cancels-what-does-not-go", disconnect_cancels),
     EACH("proposal/the-callback-gets-the-handle-and-the-result", the_callback_gets_both),

@@ -1,4 +1,4 @@
-/* Several threads: one loop each, and waking another one's. */
+/* Threads: uv_async_send, and one loop per thread. */
 #include <pthread.h>
 
 #include "conform.h"
@@ -7,7 +7,7 @@
 
 static int woken;
 static uv_async_t async;
-/* What the threads did before they sent, under a lock. */
+/* Guards `done`, the number of sends that began. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int done;
 
@@ -34,7 +34,7 @@ static void many_threads(test_t* test) {
   void* failed;
   CHECK(uv_async_init(&test->loop, &async, close_when_all_did) == 0);
   for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, send_often, NULL) == 0);
-  /* Ends only if no wake-up is lost: after the last one all is done. */
+  /* Ends only if no wake-up is lost: the callback closes the handle after the last send. */
   RUN_TO_END();
   for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], &failed) == 0 && failed == NULL);
   CHECK(done == THREADS * 1000 && woken > 0 && woken <= THREADS * 1000);
@@ -95,61 +95,65 @@ static void coalesced(test_t* test) {
   CHECK(woken == 1);
 }
 
-/* One thread's part: it echoes with itself. */
+/* The parameters of a thread, whose handle sends to itself. */
 typedef struct {
   int family, rounds;
-} part_t;
+} thread_t;
 
 static void send_on(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
-  part_t* part = (part_t*) udp->data;
+  thread_t* own = (thread_t*) udp->data;
   (void) nread, (void) flags;
   if (addr != NULL) {
     uv_buf_t again = text("again");
-    if (++part->rounds == 500 || try_send_to_peer(udp, &again, 1) != 5) uv_close((uv_handle_t*) udp, NULL);
+    if (++own->rounds == 500 || try_send_to_peer(udp, &again, 1) != 5) uv_close((uv_handle_t*) udp, NULL);
   }
   free(buf->base);
 }
 
-static void* live(void* arg) {
-  part_t* part = (part_t*) arg;
+static void* run_loop(void* arg) {
+  thread_t* own = (thread_t*) arg;
   uv_loop_t loop;
   uv_udp_t udp;
-  struct sockaddr_storage own;
-  int len = sizeof own;
+  struct sockaddr_storage addr;
+  int len = sizeof addr;
   uv_buf_t first = text("first");
-  memset(&own, 0, sizeof own);
-  if (part->family == AF_INET) uv_ip4_addr("127.0.0.1", 0, (struct sockaddr_in*) &own);
-  if (part->family == AF_INET6) uv_ip6_addr("::1", 0, (struct sockaddr_in6*) &own);
+  memset(&addr, 0, sizeof addr);
+  if (own->family == AF_INET) uv_ip4_addr("127.0.0.1", 0, (struct sockaddr_in*) &addr);
+  if (own->family == AF_INET6) uv_ip6_addr("::1", 0, (struct sockaddr_in6*) &addr);
   if (uv_loop_init(&loop) != 0 || uv_udp_init(&loop, &udp) != 0) return NULL;
-  udp.data = part;
-  if (uv_udp_bind(&udp, (struct sockaddr*) &own, 0) != 0) return NULL;
-  if (uv_udp_getsockname(&udp, (struct sockaddr*) &own, &len) != 0 || uv_udp_connect(&udp, (struct sockaddr*) &own) != 0) return NULL;
+  udp.data = own;
+  if (uv_udp_bind(&udp, (struct sockaddr*) &addr, 0) != 0) return NULL;
+  if (uv_udp_getsockname(&udp, (struct sockaddr*) &addr, &len) != 0 || uv_udp_connect(&udp, (struct sockaddr*) &addr) != 0) return NULL;
   if (uv_udp_recv_start(&udp, alloc_by_malloc, send_on) != 0 || try_send_to_peer(&udp, &first, 1) != 5) return NULL;
   if (uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&loop) != 0) return NULL;
-  return part;
+  return own;
 }
 
 static void loops_of_their_own(test_t* test) {
   pthread_t threads[THREADS];
-  part_t parts[THREADS];
-  void* lived;
+  thread_t all[THREADS];
+  void* finished;
   for (int i = 0; i < THREADS; i++) {
-    parts[i] = (part_t) {test->family, 0};
-    CHECK(pthread_create(&threads[i], NULL, live, &parts[i]) == 0);
+    all[i] = (thread_t) {test->family, 0};
+    CHECK(pthread_create(&threads[i], NULL, run_loop, &all[i]) == 0);
   }
   for (int i = 0; i < THREADS; i++) {
-    CHECK(pthread_join(threads[i], &lived) == 0 && lived == &parts[i] && parts[i].rounds == 500);
+    CHECK(pthread_join(threads[i], &finished) == 0 && finished == &all[i] && all[i].rounds == 500);
   }
 }
 
 const rule_t thread_rules[] = {
-    {"remote/keep-alive-keeps-the-loop-running", "A loop with nothing but a referenced async handle runs until another thread wakes it.",
-     NO_FAMILY, keep_alive},
-    {"remote/no-wake-up-is-lost", "However many threads call uv_async_send, the callback runs after the last call.", NO_FAMILY, many_threads},
-    {"fairness/a-flood-leaves-room-for-posts", "uv_async_send from another thread calls back while a handle is flooded without end.",
+    {"remote/keep-alive-keeps-the-loop-running",
+     "A loop with one referenced async handle runs until another thread calls uv_async_send.", NO_FAMILY, keep_alive},
+    {"remote/no-wake-up-is-lost",
+     "With several threads calling uv_async_send, the callback runs after the last call.", NO_FAMILY, many_threads},
+    {"fairness/a-flood-leaves-room-for-posts",
+     "uv_async_send from another thread calls back while a handle is flooded without end.",
      EACH_FAMILY, during_a_flood},
-    {"remote/wake-ups-are-coalesced", "uv_async_send calls nothing back itself, and many calls before a turn make one callback.", NO_FAMILY,
-     coalesced},
-    {"remote/each-thread-has-its-loop", "Loops of several threads run beside each other.", EACH_FAMILY, loops_of_their_own},
+    {"remote/wake-ups-are-coalesced",
+     "uv_async_send runs no callback itself, and several calls before an iteration cause one callback.",
+     NO_FAMILY, coalesced},
+    {"remote/each-thread-has-its-loop",
+     "Several threads run one loop each at the same time.", EACH_FAMILY, loops_of_their_own},
     END,
 };
