@@ -16,9 +16,9 @@
 //!
 //! **Ownership.** A C structure has libuv's public members, which this library maintains, and a
 //! pointer to a Rust box. The box of a handle is dropped in the closing phase, right before the
-//! close callback. The box of a loop is dropped in `uv_loop_close`. Nothing else drops a box, so a
-//! reference into a box is valid during every call except `uv_run`. In `uv_run` it is valid until
-//! the next callback: no reference into a box or a structure is used after one.
+//! close callback. The box of a loop is dropped in `uv_loop_close`. Nothing else drops a box.
+//! A reference into a box is therefore valid during every call except `uv_run`, and there until the
+//! next callback. No code uses a reference into a box or a structure after a callback.
 //!
 //! **Panics** never unwind into C: a panic at the edge of an `extern "C"` function aborts the
 //! process. A panic is a defect, and an error code would claim that the call changed nothing.

@@ -196,7 +196,7 @@ impl Receiver {
             // `alloc_cb` stopped receiving and supplied no buffer.
             (Some(lent), Ok(_)) if is_empty(&lent.buf) => {}
             (Some(LentBuffer { buf, callbacks }), outcome) => {
-                let status = outcome.map_or_else(|error| number(error), |_| 0);
+                let status = outcome.map_or_else(number, |_| 0);
                 self.return_unused(callbacks, &buf, status);
             }
             // No buffer was lent while datagrams were deferred.
