@@ -351,7 +351,7 @@ enum uv_udp_flags {
   /* For uv_udp_bind() and uv_udp_open_ex(): reuse_port (SO_REUSEPORT). */
   UV_UDP_REUSEPORT = 64,
   /*
-   * For uv_udp_init_ex(): receive several datagrams per call into buffers of more than 64 KiB. Each datagram, or several
+   * For uv_udp_init_ex(): receive several datagrams per call into buffers of 64 KiB and more. Each datagram, or several
    * coalesced by gro (UDP_GRO), takes a slot of 64 KiB. A callback may use the bytes of the uv_buf_t it receives.
    */
   UV_UDP_RECVMMSG = 256

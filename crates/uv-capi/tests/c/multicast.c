@@ -1,4 +1,4 @@
-/* A listener that joins a group, hears it, and leaves it. */
+/* A listener that joins a group, receives from it, and leaves it. */
 #include <uv.h>
 #include "check.h"
 

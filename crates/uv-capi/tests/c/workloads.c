@@ -4,13 +4,13 @@
  *     workloads pummel PAIRS WARMUP_MS DURATION_MS AT_LEAST
  *     workloads burst SIZE OUTSTANDING WARMUP_MS DURATION_MS AT_LEAST
  *
- * Prints how many datagrams were sent and delivered within the duration, and how many nanoseconds that took. The duration
- * goes on until AT_LEAST datagrams were delivered.
+ * Prints the numbers of datagrams sent and delivered within the duration, and the nanoseconds that passed. The duration
+ * is extended until AT_LEAST datagrams are delivered.
  */
 #include <uv.h>
 #include "check.h"
 
-/* The clock is read once in so many turns of the loop. */
+/* Iterations of the loop per reading of the clock. */
 #define TURNS_PER_LOOK 16
 
 typedef struct {
@@ -24,7 +24,7 @@ static uint64_t sent, delivered, turn, begins, ends;
 static uint64_t sent_before, delivered_before, began, warmup, duration, at_least;
 static uv_buf_t bufs[5];
 static unsigned nbufs;
-/* What libuv's documentation asks for a full recvmmsg. */
+/* The size that libuv's documentation names for a full recvmmsg(2). */
 static char memory[20 * 65536];
 static int stopping;
 
