@@ -54,8 +54,8 @@ static void set_up(int argc, char** argv) {
 #else
 static void set_up(int argc, char** argv) {
   (void) argc, (void) argv;
-  sides[0] = (side_calls_t){"libuv", libuv_begin, libuv_fd, libuv_timeout, libuv_turn, libuv_end};
-  sides[1] = (side_calls_t){"ours", ours_begin, ours_fd, ours_timeout, ours_turn, ours_end};
+  sides[0] = (side_calls_t){"libuv", libuv_begin, libuv_fd, libuv_timeout, libuv_iterate, libuv_end};
+  sides[1] = (side_calls_t){"ours", ours_begin, ours_fd, ours_timeout, ours_iterate, ours_end};
 }
 #endif
 
