@@ -143,17 +143,17 @@ static void loops_of_their_own(test_t* test) {
 }
 
 const rule_t thread_rules[] = {
-    {"remote/keep-alive-keeps-the-loop-running",
+    {"async/keeps-the-loop-running",
      "A loop with one referenced async handle runs until another thread calls uv_async_send.", NO_FAMILY, keep_alive},
-    {"remote/no-wake-up-is-lost",
+    {"async/no-wake-up-is-lost",
      "With several threads calling uv_async_send, the callback runs after the last call.", NO_FAMILY, many_threads},
     {"fairness/a-flood-leaves-room-for-posts",
      "uv_async_send from another thread calls back while a handle is flooded without end.",
      EACH_FAMILY, during_a_flood},
-    {"remote/wake-ups-are-coalesced",
+    {"async/wake-ups-are-coalesced",
      "uv_async_send runs no callback itself, and several calls before an iteration cause one callback.",
      NO_FAMILY, coalesced},
-    {"remote/each-thread-has-its-loop",
+    {"threads/each-has-its-loop",
      "Several threads run one loop each at the same time.", EACH_FAMILY, loops_of_their_own},
     END,
 };
