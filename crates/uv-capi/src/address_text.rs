@@ -35,7 +35,7 @@ pub(crate) fn scope_id(scope: &str) -> u32 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "that is what libuv does with it"
+    reason = "libuv truncates it in the same way"
 )]
 fn port_of(port: c_int) -> u16 {
     port as u16

@@ -74,7 +74,7 @@ unsafe fn copy(family: c_int, from: *const libc::sockaddr) -> Address {
     // SAFETY: zeros are an address of no family.
     let mut to: Address = unsafe { std::mem::zeroed() };
     if !from.is_null() {
-        // SAFETY: the family says what is at `from`.
+        // SAFETY: `from` points to an address of this family.
         unsafe {
             match family {
                 AF_INET => to.address4 = from.cast::<sockaddr_in>().read_unaligned(),
@@ -91,7 +91,7 @@ fn physical(list: &List, of: &CStr) -> [c_char; 6] {
         .entries()
         .find(|entry| family(entry) == AF_PACKET && name(entry) == of);
     packet.map_or([0; 6], |entry| {
-        // SAFETY: the family says what the address is.
+        // SAFETY: an address of `AF_PACKET` is a `sockaddr_ll`.
         let link = unsafe { entry.ifa_addr.cast::<sockaddr_ll>().read_unaligned() };
         let [a, b, c, d, e, f, ..] = link.sll_addr;
         [a, b, c, d, e, f].map(|byte| c_char::from_ne_bytes([byte]))

@@ -4,7 +4,7 @@
 
 static uv_udp_t server, client;
 static uv_timer_t timer;
-static int asked, heard;
+static int asked, received;
 
 static void on_sent(uv_udp_send_t* req, int status) {
   CHECK(status == 0);
@@ -35,8 +35,8 @@ static void on_request(uv_udp_t* handle, ssize_t nread, const uv_buf_t* buf, con
   (void) flags;
   if (addr != NULL) {
     CHECK(nread == 2);
-    printf("server hears: %.2s\n", buf->base);
-    if (++heard > 2) {
+    printf("server receives: %.2s\n", buf->base);
+    if (++received > 2) {
       uv_buf_t answer = uv_buf_init(buf->base + 1, 1);
       CHECK(uv_udp_try_send(handle, &answer, 1, addr) == 1);
     } else {
@@ -51,7 +51,7 @@ static void on_answer(uv_udp_t* handle, ssize_t nread, const uv_buf_t* buf, cons
   (void) flags;
   CHECK(nread >= 0);
   if (addr != NULL) {
-    printf("client hears: %.1s\n", buf->base);
+    printf("client receives: %.1s\n", buf->base);
     CHECK(uv_is_active((uv_handle_t*) &timer));
     CHECK(uv_timer_stop(&timer) == 0);
     CHECK(!uv_is_active((uv_handle_t*) &timer));

@@ -194,7 +194,7 @@ const rule_t delivery_rules[] = {
     {"fairness/what-was-refused-comes-in-parts",
      "Datagrams that alloc_cb had no memory for are not all offered in one iteration.",
      EACH_FAMILY, refused_datagrams_come_in_parts},
-    {"filter/a-batch-callback-sees-no-strangers-from-before-connect",
+    {"filter/large-buffers-receive-the-peer-only",
      "Buffers for several datagrams receive only the peer's datagrams after uv_udp_connect.",
      EACH_FAMILY, batches_without_outsiders},
     EACH("filter/connecting-in-the-callback-ends-strangers-at-once", connecting_in_the_callback),

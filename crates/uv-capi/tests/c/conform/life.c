@@ -148,7 +148,7 @@ static void memory_is_free(test_t* test) {
   for (int i = 0; i < 3; i++) {
     uv_udp_t* udp = bound_udp(test);
     CHECK(start_receiving(udp, &received) == 0 && try_text_to(udp, "x", peer.address) == 1);
-    raw_send_text(&peer, "never heard", local_of(udp));
+    raw_send_text(&peer, "not delivered", local_of(udp));
     uv_close((uv_handle_t*) udp, free_and_count);
   }
   RUN_TO_END();
