@@ -1,4 +1,4 @@
-//! Names the shared library for the dynamic linker, so that programs linked with it ask for the version they know.
+//! Sets the SONAME of the shared library: the dynamic linker loads the version that a program was linked with.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,23 +1,23 @@
 /*
  * Connected UDP sockets on an event loop, for C (C99 and later) and C++.
  *
- * The names, the constants and the structures' public members are libuv's (https://docs.libuv.org), so that a program
- * written for libuv's loop, timers and UDP handle compiles against this header. Two forms of the calls that send and
- * connect are here:
+ * Names, constants and the structures' public members are libuv's (https://docs.libuv.org). A program written for
+ * libuv's loop, timers and UDP handle compiles against this header. The calls that send and connect have two forms:
  *
  *  - by default that of the enhancement proposal "Connected UDP sockets": uv_udp_send() for connected handles,
- *    uv_udp_sendto() for the others, and uv_udp_disconnect();
+ *    uv_udp_sendto() for unconnected ones, and uv_udp_disconnect();
  *  - with UV_UDP_V1 defined before the include (compat/uv.h does) that of libuv 1.x: uv_udp_send() takes an address, and
  *    NULL means the peer.
  *
- * What holds in both:
+ * Both forms keep these rules:
  *
- *  - No callback runs inside a call that you make. All run from uv_run().
- *  - An error is a negative errno (UV_EAGAIN is -EAGAIN). A call that returns one accepted nothing and calls nothing.
- *  - Structures are your memory. A handle's may be freed in its close callback and not before, a request's in its
- *    callback. What uv_udp_send() is given in bufs need not outlive the call.
- *  - A loop and its handles belong to one thread at a time. Only uv_async_send() may be called from any other one, and
- *    from signal handlers.
+ *  - Callbacks run from uv_run() only, never inside another call.
+ *  - An error is a negative errno (UV_EAGAIN is -EAGAIN). A call that returns an error accepts nothing, and no callback
+ *    follows.
+ *  - The program owns the structures. It may free a handle in its close callback, and a request in its callback, not
+ *    earlier. The buffers of uv_udp_send() need not outlive the call.
+ *  - One thread at a time uses a loop and its handles. Only uv_async_send() may be called from other threads, and from
+ *    signal handlers.
  */
 #ifndef UV_UDP_H
 #define UV_UDP_H
@@ -38,9 +38,9 @@ extern "C" {
 #define UV_EXTERN
 
 /*
- * The symbol of a function in the library: uv_run() is uvudp_run there, so that a process may have libuv as well. An
- * assembler label renames the symbol and nothing else. It leaves members, variables and methods alone that have the name
- * of a function, which a macro would rename where this header is included and nowhere else.
+ * The symbol of a function in the library: uvudp_run for uv_run(), so that a process may load libuv as well. An
+ * assembler label renames the symbol only. A macro would also rename members, variables and methods of the same name,
+ * and only in files that include this header.
  */
 #ifndef UV_UDP_SYMBOL
 #define UV_UDP_QUOTE_(text) #text
@@ -48,7 +48,7 @@ extern "C" {
 #define UV_UDP_SYMBOL(name) __asm__(UV_UDP_QUOTE(__USER_LABEL_PREFIX__) "uvudp_" #name)
 #endif
 
-/* The version of libuv whose functions these are as far as they are here, and the version of this library. */
+/* The version of libuv that the declarations follow, and the version of this library. */
 #define UV_VERSION_MAJOR 1
 #define UV_VERSION_MINOR 52
 #define UV_VERSION_PATCH 0
@@ -70,7 +70,7 @@ UV_EXTERN int uv_translate_sys_error(int sys_errno) UV_UDP_SYMBOL(translate_sys_
 
 /* -------------------------------------------------------------------------------------------------------- types -- */
 
-/* Every type of libuv has its number and its name; those that are not defined below cannot be made here. */
+/* All types of libuv, with libuv's numbers. This library implements the types that have a structure below. */
 typedef enum {
   UV_UNKNOWN_HANDLE = 0,
   UV_ASYNC,
@@ -117,7 +117,7 @@ typedef int uv_os_sock_t;
 typedef int uv_os_fd_t;
 typedef pid_t uv_pid_t;
 
-/* As struct iovec. */
+/* Has the layout of struct iovec. */
 typedef struct uv_buf_t {
   char* base;
   size_t len;
@@ -199,7 +199,7 @@ struct uv_async_s {
 
 struct uv_udp_s {
   UV_HANDLE_FIELDS
-  /* read-only: bytes and requests that were accepted and whose callbacks did not run yet */
+  /* read-only: bytes and requests that are accepted and have not completed */
   size_t send_queue_size;
   size_t send_queue_count;
   /* private */
@@ -259,26 +259,31 @@ struct uv_interface_address_s {
 
 UV_EXTERN uv_loop_t* uv_default_loop(void) UV_UDP_SYMBOL(default_loop);
 UV_EXTERN int uv_loop_init(uv_loop_t* loop) UV_UDP_SYMBOL(loop_init);
-/* UV_EBUSY while there is a handle that is not closed. */
+/* UV_EBUSY while a handle is not closed. */
 UV_EXTERN int uv_loop_close(uv_loop_t* loop) UV_UDP_SYMBOL(loop_close);
-/* In a child after fork(): a poller of its own for the loop. Without it the child may close handles and the loop, which leaves the
- * parent's as they are; uv_run and calls that begin to wait for something are -ESTALE. In another process it does nothing. */
+/*
+ * Gives the loop its own poller in a child after fork(). In any other process it has no effect. Before this call the
+ * child may close its handles and its loop, without an effect on the parent. uv_run() and calls that start to wait for
+ * events are -ESTALE.
+ */
 UV_EXTERN int uv_loop_fork(uv_loop_t* loop) UV_UDP_SYMBOL(loop_fork);
 UV_EXTERN size_t uv_loop_size(void) UV_UDP_SYMBOL(loop_size);
 UV_EXTERN int uv_loop_alive(const uv_loop_t* loop) UV_UDP_SYMBOL(loop_alive);
 UV_EXTERN void* uv_loop_get_data(const uv_loop_t* loop) UV_UDP_SYMBOL(loop_get_data);
 UV_EXTERN void uv_loop_set_data(uv_loop_t* loop, void* data) UV_UDP_SYMBOL(loop_set_data);
-/* Not zero if there is more to do. Negative if the loop could not run: -EDEADLK inside one of its own callbacks, -ESTALE in
- * a child before uv_loop_fork(). */
+/*
+ * Not zero if the loop is still alive. Negative if it could not run: -EDEADLK inside one of its own callbacks, -ESTALE in
+ * a child before uv_loop_fork().
+ */
 UV_EXTERN int uv_run(uv_loop_t* loop, uv_run_mode mode) UV_UDP_SYMBOL(run);
 UV_EXTERN void uv_stop(uv_loop_t* loop) UV_UDP_SYMBOL(stop);
-/* Milliseconds. In a run it stands still for an iteration, or until uv_update_time(). */
+/* Milliseconds. In uv_run() it is constant for an iteration, or until uv_update_time(). */
 UV_EXTERN uint64_t uv_now(const uv_loop_t* loop) UV_UDP_SYMBOL(now);
 UV_EXTERN void uv_update_time(uv_loop_t* loop) UV_UDP_SYMBOL(update_time);
 /* Nanoseconds. */
 UV_EXTERN uint64_t uv_hrtime(void) UV_UDP_SYMBOL(hrtime);
 UV_EXTERN int uv_backend_fd(const uv_loop_t* loop) UV_UDP_SYMBOL(backend_fd);
-/* Milliseconds, -1 for ever. To be asked before each wait for the descriptor. */
+/* Milliseconds, or -1 without a limit. It changes with every call and iteration: read it before each wait. */
 UV_EXTERN int uv_backend_timeout(const uv_loop_t* loop) UV_UDP_SYMBOL(backend_timeout);
 UV_EXTERN void uv_walk(uv_loop_t* loop, uv_walk_cb walk_cb, void* arg) UV_UDP_SYMBOL(walk);
 
@@ -306,7 +311,7 @@ UV_EXTERN void* uv_req_get_data(const uv_req_t* req) UV_UDP_SYMBOL(req_get_data)
 UV_EXTERN void uv_req_set_data(uv_req_t* req, void* data) UV_UDP_SYMBOL(req_set_data);
 
 UV_EXTERN int uv_timer_init(uv_loop_t* loop, uv_timer_t* handle) UV_UDP_SYMBOL(timer_init);
-/* From this call on, not from uv_now(): never early, also after long work in a callback. */
+/* Counts from this call, and not from uv_now(): a timer never fires early, even after long work in a callback. */
 UV_EXTERN int uv_timer_start(uv_timer_t* handle, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
     UV_UDP_SYMBOL(timer_start);
 UV_EXTERN int uv_timer_stop(uv_timer_t* handle) UV_UDP_SYMBOL(timer_stop);
@@ -331,28 +336,30 @@ UV_EXTERN int uv_async_send(uv_async_t* handle) UV_UDP_SYMBOL(async_send);
 /* ---------------------------------------------------------------------------------------------------------- UDP -- */
 
 enum uv_udp_flags {
-  /* For uv_udp_bind(): no IPv4 on an IPv6 socket. */
+  /* For uv_udp_bind(): ipv6_only (IPV6_V6ONLY). */
   UV_UDP_IPV6ONLY = 1,
-  /* To the callback: the datagram was longer than the buffer. */
+  /* To recv_cb: the datagram was longer than the buffer. */
   UV_UDP_PARTIAL = 2,
-  /* For uv_udp_bind(): SO_REUSEADDR. */
+  /* For uv_udp_bind() and uv_udp_open_ex(): reuse_address (SO_REUSEADDR). */
   UV_UDP_REUSEADDR = 4,
-  /* To the callback: the buffer is a part of a larger one, and must not be freed. */
+  /* To recv_cb: the buffer is a part of a larger one, and must not be freed. */
   UV_UDP_MMSG_CHUNK = 8,
-  /* To the callback: nothing was received; this is the larger buffer, which may be freed now. */
+  /* To recv_cb: no datagram; this is the larger buffer, which may be freed now. */
   UV_UDP_MMSG_FREE = 16,
-  /* For uv_udp_bind(): IP_RECVERR or IPV6_RECVERR. */
+  /* For uv_udp_bind(): recv_errors (IP_RECVERR, IPV6_RECVERR). */
   UV_UDP_LINUX_RECVERR = 32,
-  /* For uv_udp_bind(): SO_REUSEPORT. */
+  /* For uv_udp_bind() and uv_udp_open_ex(): reuse_port (SO_REUSEPORT). */
   UV_UDP_REUSEPORT = 64,
-  /* For uv_udp_init_ex(): receive several datagrams at a time into buffers of 64 KiB and more: 64 KiB for each, or for those of a
-   * burst that came together. A callback may use as much of the buffer as it is told of. */
+  /*
+   * For uv_udp_init_ex(): receive several datagrams per call into buffers of 64 KiB and more. Each datagram, or several
+   * coalesced by gro (UDP_GRO), takes a slot of 64 KiB. A callback may use the bytes of the uv_buf_t it receives.
+   */
   UV_UDP_RECVMMSG = 256
 };
 
 UV_EXTERN int uv_udp_init(uv_loop_t* loop, uv_udp_t* handle) UV_UDP_SYMBOL(udp_init);
 UV_EXTERN int uv_udp_init_ex(uv_loop_t* loop, uv_udp_t* handle, unsigned int flags) UV_UDP_SYMBOL(udp_init_ex);
-/* The descriptor is the handle's from then on, and non-blocking. After an error it is the program's, open and unchanged. */
+/* The handle owns the descriptor, and makes it non-blocking. After an error the program owns it, open and unchanged. */
 UV_EXTERN int uv_udp_open(uv_udp_t* handle, uv_os_sock_t sock) UV_UDP_SYMBOL(udp_open);
 UV_EXTERN int uv_udp_open_ex(uv_udp_t* handle, uv_os_sock_t sock, unsigned int flags) UV_UDP_SYMBOL(udp_open_ex);
 UV_EXTERN int uv_udp_bind(uv_udp_t* handle, const struct sockaddr* addr, unsigned int flags) UV_UDP_SYMBOL(udp_bind);
@@ -381,8 +388,10 @@ UV_EXTERN int uv_udp_recv_stop(uv_udp_t* handle) UV_UDP_SYMBOL(udp_recv_stop);
 UV_EXTERN int uv_udp_using_recvmmsg(const uv_udp_t* handle) UV_UDP_SYMBOL(udp_using_recvmmsg);
 UV_EXTERN size_t uv_udp_get_send_queue_size(const uv_udp_t* handle) UV_UDP_SYMBOL(udp_get_send_queue_size);
 UV_EXTERN size_t uv_udp_get_send_queue_count(const uv_udp_t* handle) UV_UDP_SYMBOL(udp_get_send_queue_count);
-/* Sends count datagrams now, as many as go, and says how many went. An address that is NULL, and addrs that is NULL,
- * stand for the peer. flags must be 0. */
+/*
+ * Sends the first of count datagrams that the socket accepts at once, and returns their number. An address or addrs of
+ * NULL means the peer. flags must be 0.
+ */
 UV_EXTERN int uv_udp_try_send2(uv_udp_t* handle,
                                unsigned int count,
                                uv_buf_t* bufs[/*count*/],
@@ -392,7 +401,7 @@ UV_EXTERN int uv_udp_try_send2(uv_udp_t* handle,
 
 #ifndef UV_UDP_V1
 
-/* The proposal's form. Connecting a connected handle disconnects it first, and keeps the local port. */
+/* The proposal's form. On a connected handle uv_udp_connect() replaces the peer, and keeps the local port. */
 UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr) UV_UDP_SYMBOL(udp_connect);
 /* UV_ENOTCONN without a peer. */
 UV_EXTERN int uv_udp_disconnect(uv_udp_t* handle) UV_UDP_SYMBOL(udp_disconnect);
@@ -417,7 +426,7 @@ UV_EXTERN int uv_udp_try_sendto(uv_udp_t* handle,
 
 #else
 
-/* libuv 1.x's form. The library has other symbols for it, so that both forms can be linked into one program. */
+/* libuv 1.x's form. It has other symbols, so that one program may link both forms. */
 
 /* UV_EISCONN on a connected handle. NULL disconnects: UV_ENOTCONN without a peer. */
 UV_EXTERN int uv_udp_connect(uv_udp_t* handle, const struct sockaddr* addr) UV_UDP_SYMBOL(v1_udp_connect);
@@ -439,7 +448,7 @@ UV_EXTERN int uv_udp_try_send(uv_udp_t* handle,
 
 UV_EXTERN uv_buf_t uv_buf_init(char* base, unsigned int len) UV_UDP_SYMBOL(buf_init);
 UV_EXTERN int uv_ip4_addr(const char* ip, int port, struct sockaddr_in* addr) UV_UDP_SYMBOL(ip4_addr);
-/* "address%scope", where scope is the name or the number of an interface, is understood. */
+/* Reads "address%scope", where scope is the name or the number of an interface. */
 UV_EXTERN int uv_ip6_addr(const char* ip, int port, struct sockaddr_in6* addr) UV_UDP_SYMBOL(ip6_addr);
 UV_EXTERN int uv_ip4_name(const struct sockaddr_in* src, char* dst, size_t size) UV_UDP_SYMBOL(ip4_name);
 UV_EXTERN int uv_ip6_name(const struct sockaddr_in6* src, char* dst, size_t size) UV_UDP_SYMBOL(ip6_name);

@@ -1,4 +1,4 @@
-//! Socket addresses: C's and Rust's.
+//! Socket addresses in C and in Rust.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -7,9 +7,9 @@ use std::slice;
 
 use libc::{AF_INET, AF_INET6, sa_family_t, sockaddr, sockaddr_in, sockaddr_in6};
 
-use crate::pointers::{Bytes, Given};
+use crate::pointers::{CPtr, OutBytes};
 
-/// Null, or a socket address that is as long as its family says.
+/// Null, or a socket address of the length that belongs to its family.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 pub struct Address(*const sockaddr);
@@ -29,7 +29,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for null and for a family that UDP does not have.
+    /// `EINVAL` for null, and for a family other than IPv4 and IPv6.
     #[inline]
     pub(crate) fn read(self) -> Result<SocketAddr, c_int> {
         match self.family() {
@@ -51,7 +51,7 @@ impl Address {
     }
 }
 
-/// Room for an address as C has it.
+/// An address in its C form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Raw {
     V4(sockaddr_in),
@@ -71,7 +71,8 @@ impl Raw {
             Self::V4(_) => size_of::<sockaddr_in>(),
             Self::V6(_) => size_of::<sockaddr_in6>(),
         };
-        // SAFETY: both are integers without padding between them, `len` bytes of them, and borrowed with `self`.
+        // SAFETY: both consist of integers without padding, `len` bytes in total, borrowed with
+        // `self`.
         unsafe { slice::from_raw_parts(self.as_ptr().cast(), len) }
     }
 }
@@ -119,11 +120,11 @@ impl From<&SocketAddr> for Raw {
     }
 }
 
-/// Stores an address as getsockname(2) does: as much as there is room for, and its whole length in `len`.
+/// Stores an address as getsockname(2) does: the bytes that fit, and the whole length in `len`.
 pub(crate) fn store(
     addr: &SocketAddr,
-    mut name: Bytes,
-    len: Given<Cell<c_int>>,
+    mut name: OutBytes,
+    len: CPtr<Cell<c_int>>,
 ) -> Result<(), c_int> {
     let len = len.get().ok_or(-libc::EINVAL)?;
     let room = usize::try_from(len.get()).map_err(|_| -libc::EINVAL)?;

@@ -1,4 +1,4 @@
-//! Errors by number: what they are called and what they mean. The numbers and the words are libuv's.
+//! The errors of the header, with libuv's numbers and texts.
 
 use std::ffi::CStr;
 
@@ -7,11 +7,11 @@ use libc::*;
 /// An error that the header names.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// What functions return.
+    /// The number that functions return.
     pub(crate) code: c_int,
     /// The name without `UV_`.
     pub(crate) name: &'static CStr,
-    /// What it means.
+    /// The text of `uv_strerror`.
     pub(crate) text: &'static CStr,
 }
 
@@ -19,7 +19,7 @@ const fn entry(code: c_int, name: &'static CStr, text: &'static CStr) -> Entry {
     Entry { code, name, text }
 }
 
-/// Every error of `UV_ERRNO_MAP` in the header, in its order.
+/// Every error of `UV_ERRNO_MAP` in the header, in the same order.
 pub(crate) const ALL: &[Entry] = &[
     entry(-E2BIG, c"E2BIG", c"argument list too long"),
     entry(-EACCES, c"EACCES", c"permission denied"),

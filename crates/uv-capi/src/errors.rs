@@ -1,4 +1,4 @@
-//! What an error is called, and what it means.
+//! Names and texts of errors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error_table::{ALL, Entry};
-use crate::pointers::Bytes;
+use crate::pointers::OutBytes;
 
 fn entry(code: c_int) -> Option<&'static Entry> {
     ALL.iter().find(|entry| entry.code == code)
@@ -16,42 +16,42 @@ fn unknown(code: c_int) -> CString {
     CString::new(format!("Unknown system error {code}")).unwrap_or_default()
 }
 
-/// Text for a number that has none, kept for good: each number once.
-fn kept(code: c_int) -> *const c_char {
-    static KEPT: Mutex<BTreeMap<c_int, CString>> = Mutex::new(BTreeMap::new());
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    // The characters stay in place when the map grows.
-    kept.entry(code).or_insert_with(|| unknown(code)).as_ptr()
+/// The text for an unknown number, which stays allocated: one string per number.
+fn unknown_text(code: c_int) -> *const c_char {
+    static TEXTS: Mutex<BTreeMap<c_int, CString>> = Mutex::new(BTreeMap::new());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    // The string does not move when the map grows.
+    texts.entry(code).or_insert_with(|| unknown(code)).as_ptr()
 }
 
-/// Copies as much of a text as there is room for, and a NUL.
-fn copy(text: &CStr, mut buf: Bytes, len: usize) -> *mut c_char {
+/// Copies the bytes that fit, and a NUL.
+fn copy(text: &CStr, mut buf: OutBytes, len: usize) -> *mut c_char {
     if let (Some(to), Some(room)) = (buf.room(len), len.checked_sub(1)) {
-        let kept = text.to_bytes().iter().copied().take(room);
-        to.write(&kept.chain([0]).collect::<Vec<_>>());
+        let bytes = text.to_bytes().iter().copied().take(room);
+        to.write(&bytes.chain([0]).collect::<Vec<_>>());
     }
     buf.as_ptr()
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_strerror(err: c_int) -> *const c_char {
-    entry(err).map_or_else(|| kept(err), |entry| entry.text.as_ptr())
+    entry(err).map_or_else(|| unknown_text(err), |entry| entry.text.as_ptr())
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_err_name(err: c_int) -> *const c_char {
-    entry(err).map_or_else(|| kept(err), |entry| entry.name.as_ptr())
+    entry(err).map_or_else(|| unknown_text(err), |entry| entry.name.as_ptr())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_strerror_r(err: c_int, buf: Bytes, len: usize) -> *mut c_char {
+pub extern "C" fn uvudp_strerror_r(err: c_int, buf: OutBytes, len: usize) -> *mut c_char {
     let named = entry(err).map(|entry| Cow::Borrowed(entry.text));
     let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
     copy(&text, buf, len)
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_err_name_r(err: c_int, buf: Bytes, len: usize) -> *mut c_char {
+pub extern "C" fn uvudp_err_name_r(err: c_int, buf: OutBytes, len: usize) -> *mut c_char {
     let named = entry(err).map(|entry| Cow::Borrowed(entry.name));
     let text = named.unwrap_or_else(|| Cow::Owned(unknown(err)));
     copy(&text, buf, len)

@@ -1,11 +1,12 @@
-//! What every handle can be asked.
+//! Functions of all handles.
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::ptr;
 
-use crate::closing::close;
-use crate::object::{Kind, object, open};
-use crate::pointers::{Given, Room, UserData};
+use crate::handle_box::{Kind, handle_box, open};
+use crate::lifecycle::close;
+use crate::pointers::{CPtr, OutPtr, UserData};
+use crate::results::number;
 use crate::types::{
     UV_ASYNC, UV_CHECK, UV_IDLE, UV_PREPARE, UV_TIMER, UV_UDP, uv_async_t, uv_close_cb,
     uv_handle_t, uv_loop_t, uv_udp_t,
@@ -34,43 +35,43 @@ const NAMES: [&CStr; 18] = [
 ];
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_close(handle: Given<uv_handle_t>, close_cb: uv_close_cb) {
+pub extern "C" fn uvudp_close(handle: CPtr<uv_handle_t>, close_cb: uv_close_cb) {
     if let Some(kind) = open(&handle) {
         close(handle, kind, close_cb);
     }
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_is_closing(handle: Given<uv_handle_t>) -> c_int {
+pub extern "C" fn uvudp_is_closing(handle: CPtr<uv_handle_t>) -> c_int {
     open(&handle).is_none().into()
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_is_active(handle: Given<uv_handle_t>) -> c_int {
-    object(&handle).map_or(0, |object| object.kind.is_active().into())
+pub extern "C" fn uvudp_is_active(handle: CPtr<uv_handle_t>) -> c_int {
+    handle_box(&handle).map_or(0, |boxed| boxed.kind.is_active().into())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_ref(handle: Given<uv_handle_t>) {
-    if let Some(object) = object(&handle) {
-        object.kind.set_ref(true);
+pub extern "C" fn uvudp_ref(handle: CPtr<uv_handle_t>) {
+    if let Some(boxed) = handle_box(&handle) {
+        boxed.kind.set_ref(true);
     }
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_unref(handle: Given<uv_handle_t>) {
-    if let Some(object) = object(&handle) {
-        object.kind.set_ref(false);
+pub extern "C" fn uvudp_unref(handle: CPtr<uv_handle_t>) {
+    if let Some(boxed) = handle_box(&handle) {
+        boxed.kind.set_ref(false);
     }
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_has_ref(handle: Given<uv_handle_t>) -> c_int {
-    object(&handle).map_or(0, |object| object.kind.has_ref().into())
+pub extern "C" fn uvudp_has_ref(handle: CPtr<uv_handle_t>) -> c_int {
+    handle_box(&handle).map_or(0, |boxed| boxed.kind.has_ref().into())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_fileno(handle: Given<uv_handle_t>, fd: Room<c_int>) -> c_int {
+pub extern "C" fn uvudp_fileno(handle: CPtr<uv_handle_t>, fd: OutPtr<c_int>) -> c_int {
     let Some(type_) = handle.get().map(|handle| handle.type_) else {
         return -libc::EINVAL;
     };
@@ -85,7 +86,7 @@ pub extern "C" fn uvudp_fileno(handle: Given<uv_handle_t>, fd: Room<c_int>) -> c
             fd.store(number);
             0
         }
-        Err(error) => -error.raw(),
+        Err(error) => number(error),
     }
 }
 
@@ -100,7 +101,7 @@ pub extern "C" fn uvudp_handle_size(type_: c_uint) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_handle_get_type(handle: Given<uv_handle_t>) -> c_uint {
+pub extern "C" fn uvudp_handle_get_type(handle: CPtr<uv_handle_t>) -> c_uint {
     handle.get().map_or(0, |handle| handle.type_)
 }
 
@@ -119,19 +120,19 @@ pub(crate) fn name_of(names: &[&'static CStr], number: c_uint) -> *const c_char 
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_handle_get_data(handle: Given<uv_handle_t>) -> UserData {
+pub extern "C" fn uvudp_handle_get_data(handle: CPtr<uv_handle_t>) -> UserData {
     let none = UserData::new(ptr::null_mut());
     handle.get().map_or(none, |handle| handle.data.get())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_handle_set_data(handle: Given<uv_handle_t>, data: UserData) {
+pub extern "C" fn uvudp_handle_set_data(handle: CPtr<uv_handle_t>, data: UserData) {
     if let Some(handle) = handle.get() {
         handle.data.set(data);
     }
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_handle_get_loop(handle: Given<uv_handle_t>) -> Given<uv_loop_t> {
-    handle.get().map_or(Given::NULL, |handle| handle.loop_)
+pub extern "C" fn uvudp_handle_get_loop(handle: CPtr<uv_handle_t>) -> CPtr<uv_loop_t> {
+    handle.get().map_or(CPtr::NULL, |handle| handle.loop_)
 }

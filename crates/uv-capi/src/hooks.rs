@@ -1,26 +1,27 @@
-//! `uv_idle_t`, `uv_prepare_t` and `uv_check_t`, which differ in their names.
+//! `uv_idle_t`, `uv_prepare_t` and `uv_check_t`: one implementation for the three.
 
 use std::ffi::c_int;
 
 use uv_core::{Check, Idle, Loop, Prepare};
 
-use crate::closing::init;
-use crate::object::{Kind, open};
-use crate::pointers::{Given, Room};
+use crate::handle_box::{Kind, open};
+use crate::lifecycle::init;
+use crate::pointers::{CPtr, OutPtr};
+use crate::results::{code, number};
 use crate::types::{UV_CHECK, UV_IDLE, UV_PREPARE, uv_handle_t, uv_loop_t};
 
-type uv_hook_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>)>;
+type uv_hook_cb = Option<unsafe extern "C" fn(CPtr<uv_handle_t>)>;
 
 macro_rules! hook {
     ($hook:ident, $type_:ident, $init:ident, $start:ident, $stop:ident) => {
         #[unsafe(no_mangle)]
-        pub extern "C" fn $init(loop_: Given<uv_loop_t>, handle: Room<uv_handle_t>) -> c_int {
+        pub extern "C" fn $init(loop_: CPtr<uv_loop_t>, handle: OutPtr<uv_handle_t>) -> c_int {
             let make = |event_loop: &Loop, _| Ok(Kind::$hook($hook::new(event_loop)));
             init(loop_, handle, $type_, |base| base, make)
         }
 
         #[unsafe(no_mangle)]
-        pub extern "C" fn $start(handle: Given<uv_handle_t>, cb: uv_hook_cb) -> c_int {
+        pub extern "C" fn $start(handle: CPtr<uv_handle_t>, cb: uv_hook_cb) -> c_int {
             let Some(Kind::$hook(hook)) = open(&handle) else {
                 return -libc::EINVAL;
             };
@@ -32,13 +33,13 @@ macro_rules! hook {
             };
             // The handle stays in place until it is closed, after which no hook runs.
             let started = hook.start(move |_| handle.call(cb));
-            started.map_or_else(|error| -error.raw(), |()| 0)
+            code(started.map_err(number))
         }
 
         #[unsafe(no_mangle)]
-        pub extern "C" fn $stop(handle: Given<uv_handle_t>) -> c_int {
+        pub extern "C" fn $stop(handle: CPtr<uv_handle_t>) -> c_int {
             match open(&handle) {
-                Some(Kind::$hook(hook)) => hook.stop().map_or_else(|error| -error.raw(), |()| 0),
+                Some(Kind::$hook(hook)) => code(hook.stop().map_err(number)),
                 Some(_) => -libc::EINVAL,
                 // A hook that is closing is stopped.
                 None if !handle.is_null() => 0,

@@ -5,7 +5,7 @@ use std::ptr;
 
 use libc::{AF_INET, AF_INET6, AF_PACKET, ifaddrs, sockaddr_in, sockaddr_in6, sockaddr_ll};
 
-use crate::pointers::{Given, Room};
+use crate::pointers::{CPtr, OutPtr};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -23,20 +23,20 @@ pub struct uv_interface_address_t {
     pub netmask: Address,
 }
 
-/// getifaddrs(3)'s list, given back on drop.
+/// The list of getifaddrs(3), freed on drop.
 struct List(*mut ifaddrs);
 
 impl List {
     fn new() -> Result<Self, c_int> {
         let mut first = ptr::null_mut();
-        // SAFETY: `first` is room for a pointer.
+        // SAFETY: `first` is memory for a pointer.
         if unsafe { libc::getifaddrs(&raw mut first) } < 0 {
             return Err(-uv_sys::Errno::last().raw());
         }
         Ok(Self(first))
     }
 
-    /// The entries of interfaces that are up and have a cable, as far as they have an address.
+    /// The entries that have an address and belong to an interface that is up and running.
     fn entries(&self) -> impl Iterator<Item = &ifaddrs> {
         // SAFETY: a list is a chain of entries that ends in null, all of which live as long as the list.
         let first = unsafe { self.0.as_ref() };
@@ -50,7 +50,7 @@ impl List {
 
 impl Drop for List {
     fn drop(&mut self) {
-        // SAFETY: the list came from getifaddrs, and is given back once.
+        // SAFETY: the list came from getifaddrs(3), and is freed once.
         unsafe { libc::freeifaddrs(self.0) };
     }
 }
@@ -74,7 +74,7 @@ unsafe fn copy(family: c_int, from: *const libc::sockaddr) -> Address {
     // SAFETY: zeros are an address of no family.
     let mut to: Address = unsafe { std::mem::zeroed() };
     if !from.is_null() {
-        // SAFETY: the family says what is at `from`.
+        // SAFETY: `from` points to an address of this family.
         unsafe {
             match family {
                 AF_INET => to.address4 = from.cast::<sockaddr_in>().read_unaligned(),
@@ -91,7 +91,7 @@ fn physical(list: &List, of: &CStr) -> [c_char; 6] {
         .entries()
         .find(|entry| family(entry) == AF_PACKET && name(entry) == of);
     packet.map_or([0; 6], |entry| {
-        // SAFETY: the family says what the address is.
+        // SAFETY: an address of `AF_PACKET` is a `sockaddr_ll`.
         let link = unsafe { entry.ifa_addr.cast::<sockaddr_ll>().read_unaligned() };
         let [a, b, c, d, e, f, ..] = link.sll_addr;
         [a, b, c, d, e, f].map(|byte| c_char::from_ne_bytes([byte]))
@@ -100,8 +100,8 @@ fn physical(list: &List, of: &CStr) -> [c_char; 6] {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_interface_addresses(
-    addresses: Room<*mut uv_interface_address_t>,
-    count: Room<c_int>,
+    addresses: OutPtr<*mut uv_interface_address_t>,
+    count: OutPtr<c_int>,
 ) -> c_int {
     if addresses.is_null() || count.is_null() {
         return -libc::EINVAL;
@@ -135,14 +135,14 @@ pub extern "C" fn uvudp_interface_addresses(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_free_interface_addresses(
-    addresses: Given<uv_interface_address_t>,
+    addresses: CPtr<uv_interface_address_t>,
     count: c_int,
 ) {
     let count = usize::try_from(count).unwrap_or(0);
     if addresses.is_null() || count == 0 {
         return;
     }
-    // SAFETY: the program gives back what `uv_interface_addresses` gave, a boxed slice, with its length, and once.
+    // SAFETY: the program returns the slice of `uv_interface_addresses`, with its length, and once.
     let all = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(addresses.as_ptr(), count)) };
     for address in &all {
         // SAFETY: each name came from a `CString`, and is taken once.

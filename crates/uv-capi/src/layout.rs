@@ -1,4 +1,4 @@
-//! A test that the header and this crate mean the same: sizes, offsets, constants, errors.
+//! Compares the header with this crate: sizes, offsets, constants and errors.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::interfaces::uv_interface_address_t;
 use crate::process::VERSION;
 use crate::types::*;
 
-/// What C is asked, and what it must answer.
+/// C expressions, each with the value that this crate expects.
 #[derive(Default)]
 struct Questions(Vec<(String, i64)>);
 
@@ -22,7 +22,7 @@ impl Questions {
         self.0.push((expression, answer));
     }
 
-    /// A program that prints its answer to each question on a line.
+    /// A program that prints the value of each expression on a line.
     fn program(&self) -> String {
         let mut text = String::from("#include <uv_udp.h>\n\nint main(void) {\n");
         for (expression, _) in &self.0 {
@@ -121,7 +121,7 @@ fn the_header_and_this_crate_mean_the_same() {
         .arg(&program)
         .arg(&source);
     let Ok(output) = compile.output() else {
-        // The test harness does not capture the handle, as it does `eprintln!`.
+        // The test harness captures `eprintln!`, but not this handle.
         let _ = writeln!(std::io::stderr(), "skipped layout: there is no `cc` here");
         return;
     };
@@ -160,7 +160,7 @@ fn the_library_version_is_the_packages() {
     );
     assert!(header.contains(&expected));
     let [major, minor, patch] = VERSION;
-    // SAFETY: the function gives a string that lives for ever.
+    // SAFETY: the function returns a static string.
     let text = unsafe { std::ffi::CStr::from_ptr(crate::process::uvudp_version_string()) };
     assert_eq!(text.to_str().unwrap(), format!("{major}.{minor}.{patch}"));
 }

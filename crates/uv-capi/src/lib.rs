@@ -1,48 +1,51 @@
-//! The C face of uv-udp: libuv's functions for the loop, its handles and UDP, over the crates of this workspace.
+//! The C face of uv-udp: libuv's functions for the loop, its handles and UDP, over the crates of
+//! this workspace.
 //!
-//! `include/uv_udp.h` is what its users read; this is how it is made. There is one file for each family of functions. The
-//! library's symbols are not libuv's (`uvudp_run` for `uv_run`), so that a process may have both: the header maps the names.
+//! Users read `include/uv_udp.h`. Each file here implements one family of functions. The symbols
+//! differ from libuv's (`uvudp_run` for `uv_run`), so that one process may load both libraries; the
+//! header maps the names.
 //!
-//! What every function here relies on is said once, in the next paragraphs. The types of the parameters say which part of it
-//! is relied on: `pointers.rs` has them and `address.rs` one more, and only they look at what a program passes, so that the
-//! functions are safe code.
+//! The parameter types in `pointers.rs` and `address.rs` state the promises that the functions rely
+//! on. Only these types dereference pointers from C, so that the functions are safe code.
 //!
-//! **What the caller promises**, as to libuv: a pointer to a structure is null or points to one that was set up by its
-//! `init` function, stays where it is until its close callback (a handle), its callback (a request) or `uv_loop_close` (a
-//! loop), and is used by one thread at a time; strings end in a NUL; callbacks do not unwind. Null is answered with an
-//! error or does nothing.
+//! **Promises of the caller**, as in libuv. A pointer to a structure is null or points to one that
+//! its `init` function has initialized. The structure stays in place until its close callback (a
+//! handle), its callback (a request) or `uv_loop_close` (a loop). One thread uses it at a time.
+//! Strings end in a NUL. Callbacks do not unwind. A null pointer leads to an error or has no
+//! effect.
 //!
-//! **Where things live.** A C structure has libuv's public members, which this library keeps true, and a pointer to a box
-//! of ours. The box of a handle goes away in its closing turn, right before the close callback, and the box of a loop in
-//! `uv_loop_close`. Both happen in no other place, so a reference to a box holds during any call but `uv_run`, and there
-//! until a callback is called: whoever calls one uses no reference into a box, or to a structure, after it.
+//! **Ownership.** A C structure has libuv's public members, which this library maintains, and a
+//! pointer to a Rust box. The box of a handle is dropped in the closing phase, right before the
+//! close callback. The box of a loop is dropped in `uv_loop_close`. Nothing else drops a box.
+//! A reference into a box is therefore valid during every call except `uv_run`, and there until the
+//! next callback. No code uses a reference into a box or a structure after a callback.
 //!
-//! **Panics.** A panic never crosses into C: every function is `extern "C"`, which Rust leaves by aborting the process
-//! when a panic reaches its edge. That is meant: a panic here is a defect, after which an error code would claim that the
-//! call changed nothing.
-#![allow(non_camel_case_types, reason = "C names its types so")]
-#![allow(unreachable_pub, reason = "C reaches what Rust does not")]
+//! **Panics** never unwind into C: a panic at the edge of an `extern "C"` function aborts the
+//! process. A panic is a defect, and an error code would claim that the call changed nothing.
+#![allow(non_camel_case_types, reason = "the names of the C types")]
+#![allow(unreachable_pub, reason = "C calls the functions")]
 mod address;
+mod address_text;
 mod asynchronous;
-mod closing;
 mod error_table;
 mod errors;
 mod event_loop;
 mod handle;
+mod handle_box;
 mod hooks;
-mod hub;
 mod interfaces;
 #[cfg(test)]
 mod layout;
+mod lifecycle;
 mod loop_box;
-mod names;
-mod object;
 mod pointers;
 mod process;
 mod requests;
+mod results;
 mod timer;
 mod types;
 mod udp;
+mod wakeup;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
-//! Pointers that a C program passes, as types that say what the program promises.
+//! Types for the pointers that a C program passes. Each states the caller's promise.
 //!
-//! The functions of the header take these types as parameters. The fields are private, so that only a call from C makes such
-//! a pointer, and the program's promise (see the crate's docs) is relied on here and nowhere else.
+//! The exported functions take these types as parameters. Their fields are private, so that only a
+//! call from C creates such a pointer. The crate documentation has the promises; only this file
+//! relies on them.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
@@ -13,7 +14,7 @@ use std::slice;
 use libc::{AF_INET, AF_INET6};
 use uv_sys::UninitSlice;
 
-/// `void* data`, which the program writes before or after `init`, or never.
+/// `void* data`: the program writes it before or after `init`, or never.
 pub type UserData = MaybeUninit<*mut c_void>;
 
 /// A structure of the header.
@@ -21,14 +22,16 @@ pub type UserData = MaybeUninit<*mut c_void>;
 /// # Safety
 ///
 /// It begins with `void* data`, and any bytes make its other members' C types.
-pub(crate) unsafe trait Structure {}
+pub(crate) unsafe trait CStruct {}
 
-/// Null, or a pointer to a `T` that is initialised and in place: a handle until its close callback, a request until its
-/// callback, a loop until `uv_loop_close`, everything else during the call.
+/// Null, or a pointer to an initialized `T` that stays in place.
+///
+/// A handle stays in place until its close callback, a request until its callback, a loop until
+/// `uv_loop_close`, and everything else during the call.
 #[repr(transparent)]
-pub struct Given<T>(*mut T);
+pub struct CPtr<T>(*mut T);
 
-impl<T> Given<T> {
+impl<T> CPtr<T> {
     pub(crate) const NULL: Self = Self(ptr::null_mut());
 
     /// # Safety
@@ -38,14 +41,16 @@ impl<T> Given<T> {
         Self(pointer)
     }
 
-    /// What it points to, unless it is null. A reference is not held across a callback that may end the promise.
+    /// A reference to the target; `None` for null. It must not be held across a callback that may
+    /// end the promise.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
-        // SAFETY: the promise of the type. What the program writes there meanwhile are cells (`types.rs`).
+        // SAFETY: the promise of the type. The members that the program writes are cells
+        // (`types.rs`).
         unsafe { self.0.as_ref() }
     }
 
-    /// A copy of what it points to, which need not be aligned.
+    /// A copy of the target, which need not be aligned.
     pub(crate) fn copied(self) -> Option<T>
     where
         T: Copy,
@@ -54,10 +59,10 @@ impl<T> Given<T> {
         (!self.0.is_null()).then(|| unsafe { self.0.read_unaligned() })
     }
 
-    /// The list that begins there, of as many as the program says beside the pointer.
+    /// The array that begins there, with the length that the program passes beside the pointer.
     pub(crate) fn list(&self, count: usize) -> Option<&[T]> {
         let most = isize::MAX.unsigned_abs() / size_of::<T>().max(1);
-        // SAFETY: the promise of the type, for `count` of them; and no more than can be.
+        // SAFETY: the promise of the type, for `count` elements. The limit is that of a slice.
         (!self.0.is_null()).then(|| unsafe { slice::from_raw_parts(self.0, count.min(most)) })
     }
 
@@ -71,42 +76,38 @@ impl<T> Given<T> {
 
     /// Calls a function of the program that takes this pointer.
     pub(crate) fn call(self, callback: unsafe extern "C" fn(Self)) {
-        // SAFETY: the program gave the callback for what this points to, which is in place; and callers hold no reference
-        // to it or into its box, as the crate's docs say.
+        // SAFETY: the program passed the callback for this target, which is in place. Callers hold
+        // no reference to it or into its box, as the crate documentation requires.
         unsafe { callback(self) };
     }
 }
 
-impl<T> Clone for Given<T> {
+impl<T> Clone for CPtr<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Given<T> {}
+impl<T> Copy for CPtr<T> {}
 
-impl<T> PartialEq for Given<T> {
+impl<T> PartialEq for CPtr<T> {
     fn eq(&self, other: &Self) -> bool {
         ptr::eq(self.0, other.0)
     }
 }
 
-impl<T> fmt::Debug for Given<T> {
+impl<T> fmt::Debug for CPtr<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Pointer::fmt(&self.0, f)
     }
 }
 
-/// Null, or room for a `T` that need not be initialised.
+/// Null, or memory for a `T` that need not be initialized.
 #[repr(transparent)]
-pub struct Room<T>(*mut T);
+pub struct OutPtr<T>(*mut T);
 
-impl<T> Room<T> {
-    /// Room of our own.
-    ///
-    /// # Safety
-    ///
-    /// `pointer` keeps the promise of the type.
+impl<T> OutPtr<T> {
+    /// Wraps memory of this library.
     pub(crate) const unsafe fn new(pointer: *mut T) -> Self {
         Self(pointer)
     }
@@ -115,40 +116,43 @@ impl<T> Room<T> {
         self.0.is_null()
     }
 
-    /// The address, from which the pointer can be made again.
+    /// The address, from which `with_exposed_provenance` restores the pointer.
     #[inline]
     pub(crate) fn expose(&self) -> usize {
         self.0.expose_provenance()
     }
 
-    /// Stores a value there; `None` if it is null. The room need not be aligned.
+    /// Stores a value; `None` for null. The memory need not be aligned.
     pub(crate) fn store(self, value: T) -> Option<()> {
         // SAFETY: the promise of the type.
         (!self.0.is_null()).then(|| unsafe { self.0.write_unaligned(value) })
     }
 
-    /// Sets a structure up, with the `data` that the program may have written already; `None` if it is null.
-    pub(crate) fn set_up(self, with: impl FnOnce(UserData) -> T) -> Option<Given<T>>
+    /// Initializes a structure. It keeps the `data` that the program may have written before.
+    /// `None` for null.
+    pub(crate) fn initialize(self, with: impl FnOnce(UserData) -> T) -> Option<CPtr<T>>
     where
-        T: Structure,
+        T: CStruct,
     {
         if self.0.is_null() {
             return None;
         }
-        // SAFETY: there is room for a structure that begins with `data`, which is read without looking at it.
+        // SAFETY: there is memory for a structure that begins with `data`; `MaybeUninit` allows any
+        // bytes.
         let data = unsafe { self.0.cast::<UserData>().read() };
-        // SAFETY: there is room for it.
+        // SAFETY: the promise of the type.
         unsafe { self.0.write(with(data)) };
-        Some(Given(self.0))
+        Some(CPtr(self.0))
     }
 }
 
-/// Null, or room for as many bytes as the program says beside it. They need not be initialised.
+/// Null, or memory of the length that the program passes beside it. The bytes need not be
+/// initialized.
 #[repr(transparent)]
-pub struct Bytes(*mut c_void);
+pub struct OutBytes(*mut c_void);
 
-impl Bytes {
-    /// The room, of `len` bytes; `None` if it is null.
+impl OutBytes {
+    /// The memory, of `len` bytes; `None` for null.
     pub(crate) fn room(&mut self, len: usize) -> Option<&mut UninitSlice> {
         if self.0.is_null() {
             return None;
@@ -157,7 +161,7 @@ impl Bytes {
             self.0.cast::<MaybeUninit<u8>>(),
             len.min(isize::MAX.unsigned_abs()),
         );
-        // SAFETY: the promise of the type; and no more than can be.
+        // SAFETY: the promise of the type. The limit is that of a slice.
         Some(UninitSlice::uninit(unsafe {
             slice::from_raw_parts_mut(bytes, len)
         }))
@@ -175,14 +179,14 @@ impl Bytes {
 /// Null, or a string that ends in a NUL and does not change during the call.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct Text(*const c_char);
+pub struct CText(*const c_char);
 
-impl Text {
+impl CText {
     pub(crate) fn is_null(self) -> bool {
         self.0.is_null()
     }
 
-    /// The string, if it can be an address at all.
+    /// The string; `None` for null and for invalid UTF-8, which no address contains.
     pub(crate) fn get(&self) -> Option<&str> {
         // SAFETY: the promise of the type.
         (!self.0.is_null())
@@ -192,13 +196,17 @@ impl Text {
     }
 }
 
-/// Null, or the octets of an IP address, as many as the family has that the program says beside it.
+/// Null, or the octets of an IP address of the family that the program passes beside it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct Octets(*const c_void);
+pub struct IpOctets(*const c_void);
 
-impl Octets {
-    /// The address; the error for null, and for a family that UDP does not have.
+impl IpOctets {
+    /// The address.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for null, `EAFNOSUPPORT` for a family other than IPv4 and IPv6.
     pub(crate) fn ip(self, family: c_int) -> Result<IpAddr, c_int> {
         if self.0.is_null() {
             return Err(-libc::EINVAL);

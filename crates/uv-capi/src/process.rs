@@ -1,4 +1,4 @@
-//! The version, the clock, and what belongs to the process.
+//! The version, the clock, and functions of the process.
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub extern "C" fn uvudp_hrtime() -> u64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `now` is room for a time. The monotonic clock exists on every system there is.
+    // SAFETY: `now` is memory for a time. Every supported system has the monotonic clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
     seconds * 1_000_000_000 + nanos

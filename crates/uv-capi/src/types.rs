@@ -9,25 +9,25 @@ use std::sync::atomic::{AtomicI32, AtomicU32};
 
 use libc::sockaddr;
 
-use crate::pointers::{Given, Structure, UserData};
+use crate::pointers::{CPtr, CStruct, UserData};
 
-/// `uv_handle_type`: its values, for the types that can be made here.
+/// Values of `uv_handle_type` for the types that this library implements.
 pub const UV_ASYNC: c_uint = 1;
 pub const UV_CHECK: c_uint = 2;
 pub const UV_IDLE: c_uint = 6;
 pub const UV_PREPARE: c_uint = 9;
 pub const UV_TIMER: c_uint = 13;
 pub const UV_UDP: c_uint = 15;
-/// `uv_req_type`: the one that can be made here.
+/// The value of `uv_req_type` that this library implements.
 pub const UV_UDP_SEND: c_uint = 5;
 
-pub type uv_close_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>)>;
-pub type uv_walk_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>, *mut c_void)>;
-pub type uv_alloc_cb = Option<unsafe extern "C" fn(Given<uv_handle_t>, usize, *mut uv_buf_t)>;
-pub type uv_async_cb = Option<unsafe extern "C" fn(Given<uv_async_t>)>;
-pub type uv_udp_send_cb = Option<unsafe extern "C" fn(Given<uv_udp_send_t>, c_int)>;
+pub type uv_close_cb = Option<unsafe extern "C" fn(CPtr<uv_handle_t>)>;
+pub type uv_walk_cb = Option<unsafe extern "C" fn(CPtr<uv_handle_t>, *mut c_void)>;
+pub type uv_alloc_cb = Option<unsafe extern "C" fn(CPtr<uv_handle_t>, usize, *mut uv_buf_t)>;
+pub type uv_async_cb = Option<unsafe extern "C" fn(CPtr<uv_async_t>)>;
+pub type uv_udp_send_cb = Option<unsafe extern "C" fn(CPtr<uv_udp_send_t>, c_int)>;
 pub type uv_udp_recv_cb =
-    Option<unsafe extern "C" fn(Given<uv_udp_t>, isize, *const uv_buf_t, *const sockaddr, c_uint)>;
+    Option<unsafe extern "C" fn(CPtr<uv_udp_t>, isize, *const uv_buf_t, *const sockaddr, c_uint)>;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -52,20 +52,20 @@ pub struct uv_loop_t {
     pub(crate) reserved: [*mut c_void; 6],
 }
 
-/// What every handle begins with.
+/// The common first members of all handles.
 #[repr(C)]
 #[derive(Debug)]
 pub struct uv_handle_t {
     pub data: Cell<UserData>,
-    pub loop_: Given<uv_loop_t>,
+    pub loop_: CPtr<uv_loop_t>,
     pub type_: c_uint,
     pub(crate) close_cb: Cell<uv_close_cb>,
-    /// The box of the handle: see `object.rs`.
+    /// The box of the handle: see `handle_box.rs`.
     pub(crate) inner: Cell<*mut c_void>,
     pub(crate) reserved: [*mut c_void; 3],
 }
 
-/// Timers and hooks have nothing beside.
+/// Timers and hooks have no further members.
 pub type uv_timer_t = uv_handle_t;
 
 #[repr(C)]
@@ -80,11 +80,11 @@ pub struct uv_async_t {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Signal {
-    /// The descriptor that wakes the loop; -1 from `uv_close` on.
+    /// The eventfd of the loop; -1 after `uv_close`.
     pub(crate) wakeup: AtomicI32,
-    /// Whether it was sent and the callback has not been called for it.
+    /// 1 from a send until the callback runs.
     pub(crate) pending: AtomicU32,
-    /// How many threads are about to use `wakeup`.
+    /// The number of threads that are using `wakeup`.
     pub(crate) busy: AtomicU32,
 }
 
@@ -97,7 +97,7 @@ pub struct uv_udp_t {
     pub(crate) more: [*mut c_void; 2],
 }
 
-/// What every request begins with.
+/// The common first members of all requests.
 #[repr(C)]
 #[derive(Debug)]
 pub struct uv_req_t {
@@ -110,9 +110,9 @@ pub struct uv_req_t {
 #[derive(Debug)]
 pub struct uv_udp_send_t {
     pub(crate) base: uv_req_t,
-    pub handle: Given<uv_udp_t>,
+    pub handle: CPtr<uv_udp_t>,
     pub(crate) cb: uv_udp_send_cb,
-    /// What the request adds to the handle's `send_queue_size`.
+    /// The request's share of the handle's `send_queue_size`.
     pub(crate) bytes: usize,
 }
 
@@ -121,22 +121,22 @@ pub struct uv_udp_send_t {
 /// # Safety
 ///
 /// It begins with a `uv_handle_t`.
-pub(crate) unsafe trait Handle: Structure {
-    /// What it begins with.
+pub(crate) unsafe trait Handle: CStruct {
+    /// The `uv_handle_t` at the start.
     fn head(&self) -> &uv_handle_t;
 }
 
-impl<T: Handle> Given<T> {
+impl<T: Handle> CPtr<T> {
     /// The handle that the structure begins with.
     #[inline]
-    pub(crate) fn base(self) -> Given<uv_handle_t> {
+    pub(crate) fn base(self) -> CPtr<uv_handle_t> {
         // SAFETY: the promise of `self` and that of the trait.
-        unsafe { Given::new(self.as_ptr().cast()) }
+        unsafe { CPtr::new(self.as_ptr().cast()) }
     }
 }
 
-impl Given<uv_async_t> {
-    /// What other threads may use, and signal handlers.
+impl CPtr<uv_async_t> {
+    /// The members that other threads and signal handlers may use.
     pub(crate) fn signal(&self) -> Option<&Signal> {
         let handle = self.as_ptr();
         // SAFETY: the promise of the type. These members are atomic, and no reference is made to the others.
@@ -145,17 +145,17 @@ impl Given<uv_async_t> {
 }
 
 // SAFETY: `repr(C)`, and `data` comes first.
-unsafe impl Structure for uv_loop_t {}
+unsafe impl CStruct for uv_loop_t {}
 // SAFETY: `repr(C)`, and `data` comes first.
-unsafe impl Structure for uv_handle_t {}
+unsafe impl CStruct for uv_handle_t {}
 // SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
-unsafe impl Structure for uv_async_t {}
+unsafe impl CStruct for uv_async_t {}
 // SAFETY: `repr(C)`, and a `uv_handle_t` comes first.
-unsafe impl Structure for uv_udp_t {}
+unsafe impl CStruct for uv_udp_t {}
 // SAFETY: `repr(C)`, and a `uv_req_t` comes first, which begins with `data`.
-unsafe impl Structure for uv_udp_send_t {}
+unsafe impl CStruct for uv_udp_send_t {}
 
-// SAFETY: it is one.
+// SAFETY: the type is a `uv_handle_t`.
 unsafe impl Handle for uv_handle_t {
     fn head(&self) -> &uv_handle_t {
         self

@@ -1,6 +1,8 @@
-//! The C face, from C: every test compiles a program with the system's compiler and runs it. Without a compiler a test is
-//! skipped, and names it on the standard error output. Tests that need more (libuv, valgrind, sanitizers) are steps of
-//! `cargo xtask ci`, which runs them with `--ignored`: there a missing tool is a failure.
+//! The C face, from C: every test compiles a program with the system's compiler and runs it. Without
+//! a compiler the test is skipped, and prints that to the standard error output.
+//!
+//! `cargo xtask ci` runs the tests that need libuv, valgrind or sanitizers with `--ignored`. There a
+//! missing tool is a failure.
 
 mod c_face {
     mod beside_libuv;

@@ -1,9 +1,9 @@
 /*
- * For programs written for libuv 1.x: libuv's header name, and its form of the calls. With
+ * libuv's header name and its form of the calls, for programs written for libuv 1.x. With
  *
  *     cc program.c $(pkg-config --cflags --libs uv_udp-compat)
  *
- * a program that uses no more of libuv than its loop, timers, hooks, async and UDP handles compiles unchanged.
+ * a program that uses only libuv's loop, timers, hooks, async and UDP handles compiles unchanged.
  */
 #ifndef UV_H
 #define UV_H
@@ -14,7 +14,7 @@
 
 #include <uv_udp.h>
 
-/* What programs get from libuv's own header without asking for it. */
+/* The headers that libuv's own header includes. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>

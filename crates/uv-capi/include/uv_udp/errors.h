@@ -1,5 +1,5 @@
 /*
- * Error numbers, as libuv has them on Linux: a negative errno where there is one. Included by uv_udp.h.
+ * Error numbers, the same as in libuv on Linux: the negative errno where one exists. Included by uv_udp.h.
  */
 #ifndef UV_UDP_ERRORS_H
 #define UV_UDP_ERRORS_H

@@ -3,16 +3,17 @@
 use std::ffi::c_int;
 use std::net::SocketAddr;
 
+use super::access::udp_box;
 use super::state::UdpBox;
-use super::{code, number, udp_box};
 use crate::address::Address;
-use crate::pointers::Given;
+use crate::pointers::CPtr;
+use crate::results::{code, number};
 use crate::types::uv_udp_t;
 
-/// Gives the handle a peer, in the place of the one it may have.
+/// Connects to a peer, in place of the current one.
 fn connect(udp: &UdpBox, peer: SocketAddr) -> Result<(), c_int> {
     let connected = udp.udp.connect(peer);
-    // Also after an error: the old peer may be gone.
+    // After an error, too: the handle may have lost its old peer.
     udp.peer_changed();
     connected.map_err(number)
 }
@@ -24,23 +25,23 @@ fn disconnect(udp: &UdpBox) -> Result<(), c_int> {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_connect(handle: Given<uv_udp_t>, addr: Address) -> c_int {
+pub extern "C" fn uvudp_udp_connect(handle: CPtr<uv_udp_t>, addr: Address) -> c_int {
     code(udp_box(&handle).and_then(|udp| connect(udp, addr.read()?)))
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_disconnect(handle: Given<uv_udp_t>) -> c_int {
+pub extern "C" fn uvudp_udp_disconnect(handle: CPtr<uv_udp_t>) -> c_int {
     code(udp_box(&handle).and_then(disconnect))
 }
 
-/// libuv 1.x's `uv_udp_connect`: null disconnects, and a handle that is connected must do so first.
+/// libuv 1.x's `uv_udp_connect`: null disconnects, and a connected handle is refused.
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_v1_udp_connect(handle: Given<uv_udp_t>, addr: Address) -> c_int {
+pub extern "C" fn uvudp_v1_udp_connect(handle: CPtr<uv_udp_t>, addr: Address) -> c_int {
     if addr.is_null() {
         return uvudp_udp_disconnect(handle);
     }
     code(udp_box(&handle).and_then(|udp| {
-        // Before the handle's state, as in libuv.
+        // Checked before the state of the handle, as in libuv.
         let peer = addr.read()?;
         if udp.udp.is_connected() {
             return Err(-libc::EISCONN);

@@ -1,11 +1,11 @@
-//! `uv_udp_flags`. What each means, the header says.
+//! `uv_udp_flags`, as the header documents them.
 
 use std::ffi::c_uint;
 
 macro_rules! flags {
     ($($name:ident = $value:literal;)*) => {
         $(pub(super) const $name: c_uint = $value;)*
-        /// All of them.
+        /// All flags, for the comparison with the header.
         #[cfg(test)]
         pub(crate) const FLAGS: &[(&str, c_uint)] = &[$((stringify!($name), $name),)*];
     };

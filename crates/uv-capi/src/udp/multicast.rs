@@ -1,23 +1,24 @@
-//! Groups, and how what is sent to them goes.
+//! Multicast: membership, interfaces and options.
 
 use std::ffi::{c_int, c_uint};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use uv_udp::{BindOptions, Family, Interface};
 
+use super::access::udp_box;
 use super::options::set;
 use super::state::UdpBox;
-use super::{code, number, udp_box};
-use crate::names::{scope_id, split_scope};
-use crate::pointers::{Given, Text};
+use crate::address_text::{scope_id, split_scope};
+use crate::pointers::{CPtr, CText};
+use crate::results::{code, number};
 use crate::types::uv_udp_t;
 
 /// `uv_membership`.
 const UV_LEAVE_GROUP: c_uint = 0;
 const UV_JOIN_GROUP: c_uint = 1;
 
-/// A numeric address, with the interface it may name.
-fn parse(ip: Text) -> Result<(IpAddr, u32), c_int> {
+/// A numeric address, and the index of its scope or 0.
+fn parse(ip: CText) -> Result<(IpAddr, u32), c_int> {
     let ip = ip.get().ok_or(-libc::EINVAL)?;
     if let Ok(ip) = ip.parse::<Ipv4Addr>() {
         return Ok((ip.into(), 0));
@@ -27,9 +28,11 @@ fn parse(ip: Text) -> Result<(IpAddr, u32), c_int> {
     Ok((ip.into(), scope.map_or(0, scope_id)))
 }
 
-/// The interface that libuv's callers mean: an IPv4 one by its address, an IPv6 one by the scope of any address, and null
-/// for any; and the family of that address.
-fn interface(address: Text) -> Result<(Interface, Option<Family>), c_int> {
+/// The interface of libuv's `interface_addr`, and the family of that address.
+///
+/// IPv4 names an interface by its address, IPv6 by the scope of any address. Null means any
+/// interface.
+fn interface(address: CText) -> Result<(Interface, Option<Family>), c_int> {
     if address.is_null() {
         return Ok((Interface::Any, None));
     }
@@ -41,7 +44,7 @@ fn interface(address: Text) -> Result<(Interface, Option<Family>), c_int> {
     })
 }
 
-/// A handle without a socket gets one of the group's family, on a port of the kernel's choice.
+/// Binds a handle without a socket to the wildcard address of the group's family.
 fn make_socket(udp: &UdpBox, group: IpAddr) -> Result<(), c_int> {
     if udp.udp.fileno().is_ok() {
         return Ok(());
@@ -53,9 +56,9 @@ fn make_socket(udp: &UdpBox, group: IpAddr) -> Result<(), c_int> {
 
 fn change(
     udp: &UdpBox,
-    group: Text,
-    interface_addr: Text,
-    source: Option<Text>,
+    group: CText,
+    interface_addr: CText,
+    source: Option<CText>,
     membership: c_uint,
 ) -> Result<(), c_int> {
     let (group, _) = parse(group)?;
@@ -83,9 +86,9 @@ fn change(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_membership(
-    handle: Given<uv_udp_t>,
-    multicast_addr: Text,
-    interface_addr: Text,
+    handle: CPtr<uv_udp_t>,
+    multicast_addr: CText,
+    interface_addr: CText,
     membership: c_uint,
 ) -> c_int {
     code(
@@ -96,10 +99,10 @@ pub extern "C" fn uvudp_udp_set_membership(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_source_membership(
-    handle: Given<uv_udp_t>,
-    multicast_addr: Text,
-    interface_addr: Text,
-    source_addr: Text,
+    handle: CPtr<uv_udp_t>,
+    multicast_addr: CText,
+    interface_addr: CText,
+    source_addr: CText,
     membership: c_uint,
 ) -> c_int {
     let source = Some(source_addr);
@@ -110,12 +113,12 @@ pub extern "C" fn uvudp_udp_set_source_membership(
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_set_multicast_loop(handle: Given<uv_udp_t>, on: c_int) -> c_int {
+pub extern "C" fn uvudp_udp_set_multicast_loop(handle: CPtr<uv_udp_t>, on: c_int) -> c_int {
     set(handle, |udp| udp.options().set_multicast_loop(on != 0))
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_set_multicast_ttl(handle: Given<uv_udp_t>, ttl: c_int) -> c_int {
+pub extern "C" fn uvudp_udp_set_multicast_ttl(handle: CPtr<uv_udp_t>, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
         Ok(ttl @ 0..=255) => set(handle, |udp| udp.options().set_multicast_ttl(ttl)),
         _ => -libc::EINVAL,
@@ -124,13 +127,14 @@ pub extern "C" fn uvudp_udp_set_multicast_ttl(handle: Given<uv_udp_t>, ttl: c_in
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_set_multicast_interface(
-    handle: Given<uv_udp_t>,
-    interface_addr: Text,
+    handle: CPtr<uv_udp_t>,
+    interface_addr: CText,
 ) -> c_int {
     code(udp_box(&handle).and_then(|udp| {
         let (interface, named) = interface(interface_addr)?;
         let own = udp.udp.local_addr().map(|local| Family::of(&local));
-        // "Any" is of no family, but the address that said so is: the kernel's answer to libuv.
+        // `Interface::Any` has no family, but its address does: libuv returns the kernel's
+        // ENOPROTOOPT.
         if named.is_some_and(|named| own.is_ok_and(|own| own != named)) {
             return Err(-libc::ENOPROTOOPT);
         }

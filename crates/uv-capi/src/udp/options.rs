@@ -1,36 +1,37 @@
-//! Options of the socket.
+//! Socket options. Their names in `uv-udp` and `uv-sys` are those of the README.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
 
 use uv_udp::{Result, Udp};
 
-use super::{code, number, udp_box};
-use crate::object::{Kind, open};
-use crate::pointers::Given;
+use super::access::udp_box;
+use crate::handle_box::{Kind, open};
+use crate::pointers::CPtr;
+use crate::results::{code, number};
 use crate::types::{UV_UDP, uv_handle_t, uv_udp_t};
 
-pub(super) fn set(handle: Given<uv_udp_t>, option: impl FnOnce(&Udp) -> Result<()>) -> c_int {
+pub(super) fn set(handle: CPtr<uv_udp_t>, option: impl FnOnce(&Udp) -> Result<()>) -> c_int {
     code(udp_box(&handle).and_then(|udp| option(&udp.udp).map_err(number)))
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_set_broadcast(handle: Given<uv_udp_t>, on: c_int) -> c_int {
+pub extern "C" fn uvudp_udp_set_broadcast(handle: CPtr<uv_udp_t>, on: c_int) -> c_int {
     set(handle, |udp| udp.options().set_broadcast(on != 0))
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_set_ttl(handle: Given<uv_udp_t>, ttl: c_int) -> c_int {
+pub extern "C" fn uvudp_udp_set_ttl(handle: CPtr<uv_udp_t>, ttl: c_int) -> c_int {
     match c_uint::try_from(ttl) {
         Ok(ttl @ 1..=255) => set(handle, |udp| udp.options().set_ttl(ttl)),
         _ => -libc::EINVAL,
     }
 }
 
-/// Reads or sets the size of a buffer: 0 asks for it.
+/// Sets the size of a buffer, or reads it if `value` is 0.
 fn buffer_size(
-    handle: Given<uv_handle_t>,
-    value: Given<Cell<c_int>>,
+    handle: CPtr<uv_handle_t>,
+    value: CPtr<Cell<c_int>>,
     get: impl FnOnce(&Udp) -> Result<usize>,
     set: impl FnOnce(&Udp, usize) -> Result<()>,
 ) -> std::result::Result<(), c_int> {
@@ -58,8 +59,8 @@ fn buffer_size(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_send_buffer_size(
-    handle: Given<uv_handle_t>,
-    value: Given<Cell<c_int>>,
+    handle: CPtr<uv_handle_t>,
+    value: CPtr<Cell<c_int>>,
 ) -> c_int {
     let (get, set) = (
         |udp: &Udp| udp.options().send_buffer_size(),
@@ -70,8 +71,8 @@ pub extern "C" fn uvudp_send_buffer_size(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_recv_buffer_size(
-    handle: Given<uv_handle_t>,
-    value: Given<Cell<c_int>>,
+    handle: CPtr<uv_handle_t>,
+    value: CPtr<Cell<c_int>>,
 ) -> c_int {
     let (get, set) = (
         |udp: &Udp| udp.options().recv_buffer_size(),

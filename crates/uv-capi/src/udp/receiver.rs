@@ -1,12 +1,13 @@
-//! From the loop's memory into the program's.
+//! Delivers datagrams into the program's buffers.
 //!
-//! libuv asks the program for memory, and then the kernel for one datagram. Here the loop has received many with one system
-//! call before the program is asked, and copies each into the program's memory: a copy costs a tenth of a system call. The
-//! program sees the same calls in the same order: `alloc_cb`, `recv_cb`, and so on, and in the end `recv_cb` with nothing. A
-//! datagram that the program has no memory for is kept, and offered in the next iteration.
+//! libuv asks the program for a buffer, and then the kernel for one datagram. Here one system call
+//! has received a batch before the program is asked, and each datagram is copied: a copy costs a
+//! tenth of a system call. The program sees libuv's order of calls: `alloc_cb` and `recv_cb` per
+//! datagram, and at the end a `recv_cb` with 0 bytes and no address. A datagram that the program
+//! supplies no buffer for is deferred to the next iteration.
 //!
-//! With `UV_UDP_RECVMMSG` nothing is copied: the kernel fills the program's large buffers, as many datagrams at a time as there
-//! are 64 KiB in one, or as many more as it puts together (`UDP_GRO`).
+//! With `UV_UDP_RECVMMSG` nothing is copied: the kernel fills the program's buffer in slots of 64
+//! KiB. With `UDP_GRO` a slot takes several datagrams.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,48 +26,49 @@ use uv_udp::{Batch, Datagram, Errno, RecvBuffer, RecvMeta, Segments, UninitSlice
 
 use super::flags::{UV_UDP_MMSG_CHUNK, UV_UDP_MMSG_FREE, UV_UDP_PARTIAL};
 use crate::address::Raw;
-use crate::pointers::Given;
+use crate::pointers::CPtr;
+use crate::results::number;
 use crate::types::{uv_buf_t, uv_handle_t, uv_udp_t};
 
-/// What `alloc_cb` is told: every datagram fits.
-const SUGGESTED: usize = 64 * 1024;
-/// Datagrams that are kept at most. As with a full socket buffer, the rest is dropped.
-const MAX_KEPT: usize = 4096;
-/// Of them, those that are offered in one turn; the others come in the next iteration. As many as the handle itself delivers.
+/// The size suggested to `alloc_cb`, in bytes: every datagram fits.
+const SUGGESTED_LEN: usize = 64 * 1024;
+/// The most deferred datagrams. Further ones are dropped, as with a full socket buffer.
+const MAX_DEFERRED: usize = 4096;
+/// The most deferred datagrams that one iteration offers: the same as the handle's own limit.
 const MAX_OFFERED: usize = 128;
-/// Bytes of a buffer that are used at most: those of the slots that one system call fills.
+/// The most bytes of a buffer that are used: the slots that one system call fills.
 const MAX_LENT: usize = RecvBatch::MAX_SLOTS * RecvBatch::MAX_SLOT_LEN;
 
-/// What the program gave to `uv_udp_recv_start`.
+/// The callbacks of `uv_udp_recv_start`.
 #[derive(Clone, Copy)]
 pub(crate) struct Callbacks {
-    pub(crate) alloc: unsafe extern "C" fn(Given<uv_handle_t>, usize, *mut uv_buf_t),
+    pub(crate) alloc: unsafe extern "C" fn(CPtr<uv_handle_t>, usize, *mut uv_buf_t),
     pub(crate) recv:
-        unsafe extern "C" fn(Given<uv_udp_t>, isize, *const uv_buf_t, *const sockaddr, c_uint),
+        unsafe extern "C" fn(CPtr<uv_udp_t>, isize, *const uv_buf_t, *const sockaddr, c_uint),
 }
 
-/// The receiving half of a `uv_udp_t`. It is a source of its own so that it can have turns.
+/// The receiving half of a `uv_udp_t`. It is a source of its own to schedule deferred datagrams.
 pub(crate) struct Receiver {
     handle: Handle,
-    this: Given<uv_udp_t>,
+    this: CPtr<uv_udp_t>,
     /// `UV_UDP_RECVMMSG`.
     large_buffers: bool,
     callbacks: Cell<Option<Callbacks>>,
-    /// Counts what ends a delivery: starts, stops, another peer, and the close.
-    epoch: Cell<u32>,
-    /// Whom the handle is connected to.
+    /// Incremented by start, stop, a new peer and close, which all end the current delivery.
+    generation: Cell<u32>,
+    /// The peer of a connected handle.
     peer: Cell<Option<SocketAddr>>,
     closed: Cell<bool>,
-    kept: RefCell<VecDeque<Kept>>,
+    deferred: RefCell<VecDeque<Deferred>>,
 }
 
-/// A buffer that the program supplied, and the callbacks that it belongs to.
-pub(crate) struct Lent {
+/// A buffer from `alloc_cb`, with the callbacks to return it to.
+pub(crate) struct LentBuffer {
     buf: uv_buf_t,
     callbacks: Callbacks,
 }
 
-impl RecvBuffer for Lent {
+impl RecvBuffer for LentBuffer {
     fn as_uninit(&mut self) -> &mut UninitSlice {
         if self.buf.base.is_null() {
             return UninitSlice::new(&mut []);
@@ -75,20 +77,20 @@ impl RecvBuffer for Lent {
             self.buf.base.cast::<MaybeUninit<u8>>(),
             self.buf.len.min(MAX_LENT),
         );
-        // SAFETY: the program lends so many bytes at `base` until it has them back, and leaves them alone until then; they are
-        // fewer than `isize::MAX`.
+        // SAFETY: the program leaves the buffer to this library until it is returned. `MAX_LENT` is
+        // less than `isize::MAX`.
         UninitSlice::uninit(unsafe { slice::from_raw_parts_mut(base, len) })
     }
 }
 
-/// A datagram that is kept.
-struct Kept {
+/// A datagram that waits for a buffer.
+struct Deferred {
     data: Vec<u8>,
     source: SocketAddr,
     truncated: bool,
 }
 
-/// What became of an offer.
+/// The result of an offer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Offer {
     Taken,
@@ -96,16 +98,16 @@ enum Offer {
 }
 
 impl Receiver {
-    pub(crate) fn new(event_loop: &Loop, this: Given<uv_udp_t>, large_buffers: bool) -> Rc<Self> {
+    pub(crate) fn new(event_loop: &Loop, this: CPtr<uv_udp_t>, large_buffers: bool) -> Rc<Self> {
         Rc::new_cyclic(|weak: &Weak<Self>| Self {
             handle: Handle::new(event_loop, weak.clone()),
             this,
             large_buffers,
             callbacks: Cell::new(None),
-            epoch: Cell::new(0),
+            generation: Cell::new(0),
             peer: Cell::new(None),
             closed: Cell::new(false),
-            kept: RefCell::default(),
+            deferred: RefCell::default(),
         })
     }
 
@@ -114,51 +116,51 @@ impl Receiver {
     }
 
     pub(crate) fn start(&self, callbacks: Callbacks) {
-        self.epoch.set(self.epoch.get().wrapping_add(1));
+        self.generation.set(self.generation.get().wrapping_add(1));
         self.callbacks.set(Some(callbacks));
-        if !self.kept.borrow().is_empty() {
+        if !self.deferred.borrow().is_empty() {
             self.handle.schedule(Phase::Dispatch);
         }
     }
 
     pub(crate) fn stop(&self) {
-        self.epoch.set(self.epoch.get().wrapping_add(1));
+        self.generation.set(self.generation.get().wrapping_add(1));
         self.callbacks.set(None);
     }
 
-    /// The handle is closing: the program is not called with datagrams any more.
+    /// Ends the calls of the program's callbacks: the handle is closing.
     pub(crate) fn close(&self) {
         self.stop();
         self.closed.set(true);
     }
 
-    /// The handle has another peer, or none.
+    /// Sets the peer, or none, after a connect or disconnect.
     pub(crate) fn set_peer(&self, peer: Option<SocketAddr>) {
         self.peer.set(peer);
-        self.epoch.set(self.epoch.get().wrapping_add(1));
+        self.generation.set(self.generation.get().wrapping_add(1));
     }
 
-    /// What one system call received, in the loop's memory.
-    pub(crate) fn take(&self, mut batch: Batch<'_>) {
-        let epoch = self.epoch.get();
-        // What is kept came first.
+    /// Delivers the datagrams of one system call, which are in the loop's memory.
+    pub(crate) fn on_batch(&self, mut batch: Batch<'_>) {
+        let generation = self.generation.get();
+        // Deferred datagrams are older.
         let callbacks = self.callbacks.get();
-        let Some(callbacks) = callbacks.filter(|_| self.kept.borrow().is_empty()) else {
-            return self.keep_all(batch);
+        let Some(callbacks) = callbacks.filter(|_| self.deferred.borrow().is_empty()) else {
+            return self.defer_all(batch);
         };
         while let Some(run) = batch.next_segments() {
-            if let Some((first, run)) = self.offer_run(callbacks, run, epoch) {
-                return self.keep_all(iter::once(first).chain(run).chain(batch));
+            if let Some((first, run)) = self.offer_segments(callbacks, run, generation) {
+                return self.defer_all(iter::once(first).chain(run).chain(batch));
             }
         }
-        self.end_round(epoch);
+        self.report_empty(generation);
     }
 
     #[cold]
-    fn keep_all<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
+    fn defer_all<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) {
         if self.is_open() {
             datagrams.for_each(|datagram| {
-                self.keep(datagram.data, datagram.source, datagram.truncated);
+                self.defer(datagram.data, datagram.source, datagram.truncated);
             });
         }
     }
@@ -167,44 +169,46 @@ impl Receiver {
         !self.closed.get()
     }
 
-    /// A buffer for several datagrams, into which they are received straight away. There is none before what is kept was taken.
-    pub(crate) fn lend(&self) -> Option<Lent> {
-        if !self.kept.borrow().is_empty() {
-            self.offer_kept();
+    /// Asks the program for a buffer that the kernel fills directly. `None` while datagrams are
+    /// deferred.
+    pub(crate) fn lend(&self) -> Option<LentBuffer> {
+        if !self.deferred.borrow().is_empty() {
+            self.offer_deferred();
         }
         let callbacks = self.callbacks.get()?;
-        if !self.kept.borrow().is_empty() {
+        if !self.deferred.borrow().is_empty() {
             return None;
         }
         let mut buf = uv_buf_t::NONE;
         self.alloc(callbacks, &mut buf);
-        Some(Lent { buf, callbacks })
+        Some(LentBuffer { buf, callbacks })
     }
 
-    /// The buffer again, with what became of it.
-    pub(crate) fn take_back(&self, lent: Option<Lent>, outcome: Result<&[RecvMeta], Errno>) {
+    /// Handles the result of a read into a lent buffer.
+    pub(crate) fn take_back(&self, lent: Option<LentBuffer>, outcome: Result<&[RecvMeta], Errno>) {
         match (lent, outcome) {
-            (Some(lent), Ok([arrival, ..])) if lent.buf.len < SUGGESTED => {
-                self.hand_over_one(&lent, arrival);
+            (Some(lent), Ok([arrival, ..])) if lent.buf.len < SUGGESTED_LEN => {
+                self.deliver_single(&lent, arrival);
             }
-            (Some(lent), Ok(arrivals)) if !arrivals.is_empty() => self.hand_over(&lent, arrivals),
-            // The program ended receiving instead of supplying one.
+            (Some(lent), Ok(arrivals)) if !arrivals.is_empty() => {
+                self.deliver_chunks(&lent, arrivals)
+            }
+            // `alloc_cb` stopped receiving and supplied no buffer.
             (Some(lent), Ok(_)) if is_empty(&lent.buf) => {}
-            (Some(Lent { buf, callbacks }), outcome) => {
-                let status = outcome.map_or_else(|error| -error.raw(), |_| 0);
-                self.give_back(callbacks, &buf, status);
+            (Some(LentBuffer { buf, callbacks }), outcome) => {
+                let status = outcome.map_or_else(number, |_| 0);
+                self.return_unused(callbacks, &buf, status);
             }
-            // There was none because of what is kept.
+            // No buffer was lent while datagrams were deferred.
             (None, Err(Errno::ENOBUFS)) | (None, Ok(_)) => {}
-            (None, Err(error)) => self.take_error(error),
+            (None, Err(error)) => self.on_error(error),
         }
     }
 
-    /// Hands over what was received into a buffer for several datagrams, one after the other. The program has the buffer again
-    /// with the last call.
-    fn hand_over(&self, lent: &Lent, arrivals: &[RecvMeta]) {
-        let Lent { buf, callbacks } = lent;
-        let epoch = self.epoch.get();
+    /// Delivers the datagrams of a large buffer in order. The last call returns the buffer.
+    fn deliver_chunks(&self, lent: &LentBuffer, arrivals: &[RecvMeta]) {
+        let LentBuffer { buf, callbacks } = lent;
+        let generation = self.generation.get();
         for arrival in arrivals {
             let source = Raw::from(&arrival.source);
             let source = source.as_ptr();
@@ -217,62 +221,67 @@ impl Receiver {
                 let len = (arrival.len - at).min(run);
                 let chunk = uv_buf_t {
                     base: buf.base.wrapping_add(arrival.offset + at),
-                    // What else is in the slot belongs to the others of a run.
-                    len: if len < arrival.len { len } else { SUGGESTED },
+                    // The rest of the slot belongs to the other segments.
+                    len: if len < arrival.len {
+                        len
+                    } else {
+                        SUGGESTED_LEN
+                    },
                 };
                 let truncated = arrival.truncated && at + len == arrival.len;
-                if self.epoch.get() == epoch {
+                if self.generation.get() == generation {
                     let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
                     let flags = UV_UDP_MMSG_CHUNK | partial;
                     self.recv(*callbacks, len.cast_signed(), &chunk, source, flags);
                 } else if self.is_open() {
-                    // SAFETY: the kernel stored so many bytes there, and the program leaves the buffer in place until it comes
-                    // back with UV_UDP_MMSG_FREE, below.
+                    // SAFETY: the kernel stored `len` bytes there. The program leaves the buffer in
+                    // place until the UV_UDP_MMSG_FREE below.
                     let data = unsafe { slice::from_raw_parts(chunk.base.cast(), len) };
-                    self.keep(data, arrival.source, truncated);
+                    self.defer(data, arrival.source, truncated);
                 }
                 at += len.max(1);
             }
         }
         self.recv(*callbacks, 0, buf, ptr::null(), UV_UDP_MMSG_FREE);
-        // Behind a full buffer there is another read, which says so itself if there is nothing more.
-        if arrivals.len() < buf.len / SUGGESTED {
-            self.end_round(epoch);
+        // After a full buffer another read follows, which reports the end itself.
+        if arrivals.len() < buf.len / SUGGESTED_LEN {
+            self.report_empty(generation);
         }
     }
 
-    /// Hands over what was received into a buffer for one datagram, which is the program's again with the call: what else is in
-    /// it, because somebody else switched `UDP_GRO` on, is kept before that.
-    fn hand_over_one(&self, lent: &Lent, arrival: &RecvMeta) {
-        let Lent { buf, callbacks } = lent;
-        // SAFETY: the kernel stored so many bytes at the start of the buffer, and the program has it back below.
+    /// Delivers from a small buffer, which the call returns to the program. If the program has set
+    /// `UDP_GRO`, the buffer may hold several segments: those after the first are deferred before
+    /// the call.
+    fn deliver_single(&self, lent: &LentBuffer, arrival: &RecvMeta) {
+        let LentBuffer { buf, callbacks } = lent;
+        // SAFETY: the kernel stored `len` bytes at the start. The buffer is returned below.
         let stored = unsafe { slice::from_raw_parts(buf.base.cast_const().cast(), arrival.len) };
         let mut run = arrival.segments(stored);
         let Some(first) = run.next() else {
-            return self.give_back(*callbacks, buf, 0);
+            return self.return_unused(*callbacks, buf, 0);
         };
         let (len, truncated) = (first.data.len(), first.truncated);
         for datagram in run {
-            self.keep(datagram.data, datagram.source, datagram.truncated);
+            self.defer(datagram.data, datagram.source, datagram.truncated);
         }
         let source = Raw::from(&arrival.source);
         let partial = if truncated { UV_UDP_PARTIAL } else { 0 };
         self.recv(*callbacks, len.cast_signed(), buf, source.as_ptr(), partial);
     }
 
-    /// Offers datagrams that came together; gives back what the program refused, and what was behind it. A loop of its own,
-    /// in which all that it needs is in registers.
+    /// Offers the segments of one message, and returns the refused one with those behind it. A
+    /// separate function keeps the state of this loop in registers.
     #[inline(never)]
-    fn offer_run<'a>(
+    fn offer_segments<'a>(
         &self,
         callbacks: Callbacks,
         mut run: Segments<'a>,
-        epoch: u32,
+        generation: u32,
     ) -> Option<(Datagram<'a>, Segments<'a>)> {
         let source = Raw::from(&run.source());
         let source = source.as_ptr();
         while let Some(datagram) = run.next() {
-            if self.epoch.get() != epoch
+            if self.generation.get() != generation
                 || self.offer(callbacks, datagram.data, source, datagram.truncated)
                     == Offer::Refused
             {
@@ -282,19 +291,19 @@ impl Receiver {
         None
     }
 
-    /// The network's answer to an earlier datagram, or an error of receiving. libuv has asked for memory by then.
-    pub(crate) fn take_error(&self, error: Errno) {
+    /// Reports an error. libuv has called `alloc_cb` by then, so this does, too.
+    pub(crate) fn on_error(&self, error: Errno) {
         if let Some(callbacks) = self.callbacks.get() {
             let mut buf = uv_buf_t::NONE;
             self.alloc(callbacks, &mut buf);
-            self.give_back(callbacks, &buf, -error.raw());
+            self.return_unused(callbacks, &buf, number(error));
         }
     }
 
-    fn keep(&self, data: &[u8], source: SocketAddr, truncated: bool) {
-        let mut kept = self.kept.borrow_mut();
-        if kept.len() < MAX_KEPT {
-            kept.push_back(Kept {
+    fn defer(&self, data: &[u8], source: SocketAddr, truncated: bool) {
+        let mut deferred = self.deferred.borrow_mut();
+        if deferred.len() < MAX_DEFERRED {
+            deferred.push_back(Deferred {
                 data: data.to_vec(),
                 source,
                 truncated,
@@ -305,15 +314,18 @@ impl Receiver {
         }
     }
 
-    /// Offers what is kept, as far as the budget of a turn goes, until the program refuses.
-    fn offer_kept(&self) {
-        let epoch = self.epoch.get();
+    /// Offers deferred datagrams until the program refuses one, `MAX_OFFERED` at most.
+    fn offer_deferred(&self) {
+        let generation = self.generation.get();
         let mut left = MAX_OFFERED;
         while left > 0
-            && let Some(callbacks) = self.callbacks.get().filter(|_| self.epoch.get() == epoch)
+            && let Some(callbacks) = self
+                .callbacks
+                .get()
+                .filter(|_| self.generation.get() == generation)
         {
             left -= 1;
-            let next = self.kept.borrow_mut().pop_front();
+            let next = self.deferred.borrow_mut().pop_front();
             let Some(next) = next else { break };
             if !self.admits(&next.source) {
                 continue;
@@ -321,18 +333,17 @@ impl Receiver {
             let source = Raw::from(&next.source);
             if self.offer(callbacks, &next.data, source.as_ptr(), next.truncated) == Offer::Refused
             {
-                self.kept.borrow_mut().push_front(next);
+                self.deferred.borrow_mut().push_front(next);
                 break;
             }
         }
-        if self.callbacks.get().is_some() && !self.kept.borrow().is_empty() {
+        if self.callbacks.get().is_some() && !self.deferred.borrow().is_empty() {
             self.handle.schedule(Phase::Dispatch);
         }
-        self.end_round(epoch);
+        self.report_empty(generation);
     }
 
-    /// Whether the program may still have a datagram that was kept: if the handle was connected meanwhile, it takes its
-    /// peer's only.
+    /// Whether a deferred datagram may be delivered: on a connected handle only the peer's.
     fn admits(&self, source: &SocketAddr) -> bool {
         let is_it = |peer: SocketAddr| (peer.ip(), peer.port()) == (source.ip(), source.port());
         self.is_open() && self.peer.get().is_none_or(is_it)
@@ -340,9 +351,9 @@ impl Receiver {
 
     /// Asks the program for memory.
     fn alloc(&self, callbacks: Callbacks, buf: &mut uv_buf_t) {
-        // SAFETY: the program's own function, with the handle that it was given for, which is in place until its close
-        // callback, and room for a buffer.
-        unsafe { (callbacks.alloc)(self.this.base(), SUGGESTED, &raw mut *buf) };
+        // SAFETY: a callback of the program, with its handle, which is in place until its close
+        // callback, and memory for a buffer.
+        unsafe { (callbacks.alloc)(self.this.base(), SUGGESTED_LEN, &raw mut *buf) };
     }
 
     fn recv(
@@ -353,18 +364,18 @@ impl Receiver {
         addr: *const sockaddr,
         flags: c_uint,
     ) {
-        // SAFETY: the program's own function, with the handle that it was given for, which is in place: if it was closed in this
-        // turn, the close callback comes after it. `buf` and `addr` are borrowed for the call, or null.
+        // SAFETY: a callback of the program, with its handle, which is in place: the close callback
+        // comes later in any case. `buf` and `addr` are borrowed for the call, or null.
         unsafe { (callbacks.recv)(self.this, nread, buf, addr, flags) };
     }
 
-    /// Gives memory back in which nothing was stored.
-    fn give_back(&self, callbacks: Callbacks, buf: &uv_buf_t, status: c_int) {
+    /// Returns a buffer without a datagram.
+    fn return_unused(&self, callbacks: Callbacks, buf: &uv_buf_t, status: c_int) {
         let nread = status.try_into().unwrap_or(isize::MIN);
         self.recv(callbacks, nread, buf, ptr::null(), 0);
     }
 
-    /// Offers one datagram. The callbacks may do anything, so nothing is believed across them but the epoch.
+    /// Offers one datagram. The callbacks may change everything; only `generation` tells.
     #[inline(always)]
     fn offer(
         &self,
@@ -378,14 +389,14 @@ impl Receiver {
             return self.offer_in_large(callbacks, data, source, partial);
         }
         let mut buf = uv_buf_t::NONE;
-        if !self.supplied(callbacks, &mut buf) {
+        if !self.allocate(callbacks, &mut buf) {
             return Offer::Refused;
         }
         self.store(callbacks, &buf, data, source, partial);
         Offer::Taken
     }
 
-    /// The same for a handle with buffers for several datagrams: one of its own for each.
+    /// The same with a large buffer for each datagram.
     #[inline(never)]
     fn offer_in_large(
         &self,
@@ -395,14 +406,14 @@ impl Receiver {
         partial: c_uint,
     ) -> Offer {
         let mut whole = uv_buf_t::NONE;
-        if !self.supplied(callbacks, &mut whole) {
+        if !self.allocate(callbacks, &mut whole) {
             return Offer::Refused;
         }
-        if whole.len < SUGGESTED {
+        if whole.len < SUGGESTED_LEN {
             self.store(callbacks, &whole, data, source, partial);
         } else {
             let chunk = uv_buf_t {
-                len: SUGGESTED,
+                len: SUGGESTED_LEN,
                 ..whole
             };
             self.store(callbacks, &chunk, data, source, UV_UDP_MMSG_CHUNK | partial);
@@ -411,22 +422,22 @@ impl Receiver {
         Offer::Taken
     }
 
-    /// Asks the program for memory, and says whether a datagram may be stored there. If not, the program has it back, and hears
-    /// that it supplied none unless it ended receiving instead.
+    /// Asks the program for a buffer. If receiving stopped meanwhile, the buffer is returned
+    /// unused. Without a buffer the callback receives `UV_ENOBUFS`, unless receiving stopped.
     #[inline(always)]
-    fn supplied(&self, callbacks: Callbacks, buf: &mut uv_buf_t) -> bool {
-        let epoch = self.epoch.get();
+    fn allocate(&self, callbacks: Callbacks, buf: &mut uv_buf_t) -> bool {
+        let generation = self.generation.get();
         self.alloc(callbacks, buf);
-        match (self.epoch.get() == epoch, is_empty(buf)) {
+        match (self.generation.get() == generation, is_empty(buf)) {
             (true, false) => return true,
-            (true, true) => self.give_back(callbacks, buf, -libc::ENOBUFS),
-            (false, false) => self.give_back(callbacks, buf, 0),
+            (true, true) => self.return_unused(callbacks, buf, -libc::ENOBUFS),
+            (false, false) => self.return_unused(callbacks, buf, 0),
             (false, true) => {}
         }
         false
     }
 
-    /// Copies a datagram into the program's memory, and hands that over.
+    /// Copies a datagram into the program's buffer, and returns that.
     #[inline(always)]
     fn store(
         &self,
@@ -437,8 +448,8 @@ impl Receiver {
         flags: c_uint,
     ) {
         let len = data.len().min(buf.len);
-        // SAFETY: the program supplied `buf.len` bytes at `buf.base`, which is not null (`supplied`), and no program has memory
-        // of the loop's to supply.
+        // SAFETY: the program supplied `buf.len` bytes at `buf.base`, which `allocate` has checked
+        // for null. The loop's memory does not overlap with a buffer of the program.
         unsafe {
             buf.base
                 .cast::<u8>()
@@ -449,21 +460,22 @@ impl Receiver {
         self.recv(callbacks, nread, buf, source, flags);
     }
 
-    /// Says that there is nothing more to read, unless something is kept, or receiving was stopped or began anew since `epoch`.
-    fn end_round(&self, epoch: u32) {
+    /// Reports an empty read. Not while datagrams are deferred, nor after a stop or start since
+    /// `generation`.
+    fn report_empty(&self, generation: u32) {
         if let Some(callbacks) = self.callbacks.get()
-            && self.epoch.get() == epoch
-            && self.kept.borrow().is_empty()
+            && self.generation.get() == generation
+            && self.deferred.borrow().is_empty()
         {
             let mut buf = uv_buf_t::NONE;
-            if self.supplied(callbacks, &mut buf) {
-                self.give_back(callbacks, &buf, 0);
+            if self.allocate(callbacks, &mut buf) {
+                self.return_unused(callbacks, &buf, 0);
             }
         }
     }
 }
 
-/// Whether there is no room in it.
+/// Whether the buffer takes no byte.
 fn is_empty(buf: &uv_buf_t) -> bool {
     buf.base.is_null() || buf.len == 0
 }
@@ -475,7 +487,7 @@ impl Source for Receiver {
 
     fn on_phase(self: Rc<Self>, phase: Phase) {
         if phase == Phase::Dispatch {
-            self.offer_kept();
+            self.offer_deferred();
         }
     }
 }

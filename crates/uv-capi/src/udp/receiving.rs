@@ -1,19 +1,20 @@
-//! Starting and stopping to receive. What comes in between is in `receiver.rs`.
+//! Starting and stopping to receive. `receiver.rs` delivers.
 
 use std::ffi::c_int;
 use std::rc::Rc;
 
 use uv_udp::Errno;
 
+use super::access::{any_udp_box, udp_box};
 use super::receiver::Callbacks;
 use super::state::UdpBox;
-use super::{any_udp_box, code, number, udp_box};
-use crate::pointers::Given;
+use crate::pointers::CPtr;
+use crate::results::{code, number};
 use crate::types::{uv_alloc_cb, uv_udp_recv_cb, uv_udp_t};
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_recv_start(
-    handle: Given<uv_udp_t>,
+    handle: CPtr<uv_udp_t>,
     alloc_cb: uv_alloc_cb,
     recv_cb: uv_udp_recv_cb,
 ) -> c_int {
@@ -33,8 +34,8 @@ fn start(udp: &UdpBox, callbacks: Callbacks) -> Result<(), c_int> {
         )
     } else {
         udp.udp.recv_batch_start(move |_, received| match received {
-            Ok(batch) => receiver.take(batch),
-            Err(error) => receiver.take_error(error.errno()),
+            Ok(batch) => receiver.on_batch(batch),
+            Err(error) => receiver.on_error(error.errno()),
         })
     };
     started.map_err(number)?;
@@ -43,27 +44,27 @@ fn start(udp: &UdpBox, callbacks: Callbacks) -> Result<(), c_int> {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_recv_stop(handle: Given<uv_udp_t>) -> c_int {
+pub extern "C" fn uvudp_udp_recv_stop(handle: CPtr<uv_udp_t>) -> c_int {
     if handle.is_null() {
         return -libc::EINVAL;
     }
     let stopped = any_udp_box(&handle).and_then(|udp| {
         udp.receiver.stop();
-        // A handle that is closing has stopped.
+        // A closing handle has stopped.
         match udp.udp.is_closing() {
             true => Ok(()),
             false => udp.udp.recv_stop().map_err(number),
         }
     });
     match stopped {
-        // Closed.
+        // A closed handle has stopped, too.
         Err(error) if error == -libc::EBADF => 0,
         result => code(result),
     }
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_using_recvmmsg(handle: Given<uv_udp_t>) -> c_int {
+pub extern "C" fn uvudp_udp_using_recvmmsg(handle: CPtr<uv_udp_t>) -> c_int {
     let large = udp_box(&handle).map(|udp| udp.receiver.fills_large_buffers());
     large.map_or(0, c_int::from)
 }

@@ -1,4 +1,4 @@
-//! The sends, in the proposal's form and in libuv 1.x's.
+//! The sending functions, in the proposal's form and in libuv 1.x's.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
@@ -10,16 +10,17 @@ use std::slice;
 use uv_sys::{MAX_DATAGRAM, MAX_SLICES};
 use uv_udp::{Payload, Transmit, Udp};
 
+use super::access::{any_udp_box, udp_box};
 use super::state::UdpBox;
-use super::{any_udp_box, code, number, udp_box};
 use crate::address::Address;
-use crate::object::{Kind, object};
-use crate::pointers::{Given, Room};
+use crate::handle_box::{Kind, handle_box};
+use crate::pointers::{CPtr, OutPtr};
+use crate::results::{code, number};
 use crate::types::{UV_UDP_SEND, uv_buf_t, uv_req_t, uv_udp_send_cb, uv_udp_send_t, uv_udp_t};
 
-/// Buffers of one datagram that need no memory beside the stack.
+/// The most buffers per datagram that need no allocation.
 const FEW: usize = 16;
-/// Datagrams of one call whose memory is asked for at once.
+/// The most datagrams that one call reserves memory for in advance.
 const MANY: usize = 1024;
 
 /// The bytes of one buffer.
@@ -34,15 +35,15 @@ fn bytes(buf: &uv_buf_t) -> Result<&[u8], c_int> {
     if buf.len > MAX_DATAGRAM {
         return Err(-libc::EMSGSIZE);
     }
-    // SAFETY: a buffer of a send, which the program says to have `len` bytes at `base` that do not change during the call;
-    // they are not null, and fewer than `isize::MAX`.
+    // SAFETY: the program promises `len` bytes at `base` that do not change during the call. `base`
+    // is not null, and `len` is less than `isize::MAX`.
     Ok(unsafe { slice::from_raw_parts(buf.base.cast(), buf.len) })
 }
 
-/// The buffers of one datagram, as a function of the header gets them.
+/// The `bufs` and `nbufs` parameters of a function.
 #[derive(Clone, Copy)]
 struct Bufs {
-    first: Given<uv_buf_t>,
+    first: CPtr<uv_buf_t>,
     count: c_uint,
 }
 
@@ -63,13 +64,13 @@ impl Bufs {
         self.list()?.iter().map(slice).collect()
     }
 
-    /// The bytes of the buffer, if there is one and no other.
+    /// The bytes of a single buffer; `None` for any other number of buffers.
     #[inline]
     fn only(&self) -> Option<Result<&[u8], c_int>> {
         (self.count == 1).then(|| self.first.get().map(bytes))?
     }
 
-    /// Calls `with` on the payload in them.
+    /// Calls `with` with the payload of the buffers.
     fn with_payload<T>(
         &self,
         with: impl FnOnce(Payload<'_>) -> Result<T, c_int>,
@@ -95,7 +96,7 @@ impl Bufs {
     }
 }
 
-/// Where a datagram goes.
+/// The destination parameter.
 #[derive(Clone, Copy)]
 enum To {
     Peer,
@@ -103,7 +104,7 @@ enum To {
 }
 
 impl To {
-    /// libuv 1.x: null is the peer.
+    /// The meaning of libuv 1.x: null is the peer.
     fn peer_if_null(addr: Address) -> Self {
         if addr.is_null() {
             Self::Peer
@@ -112,8 +113,8 @@ impl To {
         }
     }
 
-    /// The destination, or why there can be none. Whether it may be one is the handle's to say, and comes first: whoever
-    /// mistakes a connected handle for an unconnected one is told that.
+    /// The destination, or the error for a bad one. `EISCONN` precedes other errors: a program that
+    /// mistakes a connected handle for an unconnected one learns of that.
     #[inline]
     fn destination(self, udp: &UdpBox) -> Result<Option<SocketAddr>, c_int> {
         let Self::Address(addr) = self else {
@@ -127,11 +128,11 @@ impl To {
     }
 }
 
-/// Compiled into each of the calls below: for a peer there is no address to look at.
+/// Inlined into each caller, so that a send to the peer compiles without address code.
 #[inline(always)]
 fn send(
-    req: Room<uv_udp_send_t>,
-    handle: Given<uv_udp_t>,
+    req: OutPtr<uv_udp_send_t>,
+    handle: CPtr<uv_udp_t>,
     bufs: Bufs,
     to: To,
     send_cb: uv_udp_send_cb,
@@ -148,12 +149,12 @@ fn send(
         },
         Err(error) => Err(error),
     };
-    // Asked only now: the handle itself takes nothing when it is closing.
+    // Checked only after an error: a closing handle accepts nothing.
     let bytes = accepted.map_err(|error| match udp.udp.is_closing() {
         true => -libc::EBADF,
         false => error,
     })?;
-    req.set_up(|data| uv_udp_send_t {
+    req.initialize(|data| uv_udp_send_t {
         base: uv_req_t {
             data: Cell::new(data),
             type_: UV_UDP_SEND,
@@ -174,13 +175,13 @@ fn send(
     Ok(())
 }
 
-/// Hands a send over to the handle, and says how many bytes it has.
+/// Passes a send to the handle, and returns its number of bytes.
 #[inline(always)]
 fn accept(
     udp: &UdpBox,
     payload: Payload<'_>,
     destination: Option<SocketAddr>,
-    req: &Room<uv_udp_send_t>,
+    req: &OutPtr<uv_udp_send_t>,
 ) -> Result<usize, c_int> {
     let (transmit, token) = (Transmit::new(payload), req.expose());
     let accepted = match destination {
@@ -192,37 +193,36 @@ fn accept(
     accepted.map(|()| payload.len()).map_err(number)
 }
 
-/// The completion of the send whose request is at this address.
+/// The completion of the request at this address.
 fn sent(udp: &Udp, address: usize, result: uv_udp::Result<()>) {
-    // SAFETY: `accept` gave the address as the token, `send` set the request up before this could be called, and the program
-    // leaves it in place until its callback.
-    let req: Given<uv_udp_send_t> =
-        unsafe { Given::new(ptr::with_exposed_provenance_mut(address)) };
+    // SAFETY: `accept` passed the address as the token, `send` initialized the request before any
+    // completion, and the program leaves it in place until its callback.
+    let req: CPtr<uv_udp_send_t> = unsafe { CPtr::new(ptr::with_exposed_provenance_mut(address)) };
     let Some((handle, callback, bytes)) = req.get().map(|req| (req.handle, req.cb, req.bytes))
     else {
         return;
     };
-    // In place until its close callback, which comes after this.
+    // The handle is in place: its close callback comes after its completions.
     if let Some(handle) = handle.get() {
         let (size, count) = (&handle.send_queue_size, &handle.send_queue_count);
         size.set(size.get() - bytes);
         count.set(count.get() - 1);
     }
     if !udp.has_ref()
-        // Also in the closing turn.
-        && let Some(Kind::Udp(udp)) = object(&handle.base()).map(|object| &object.kind)
+        // Still present in the closing phase.
+        && let Some(Kind::Udp(udp)) = handle_box(&handle.base()).map(|boxed| &boxed.kind)
     {
         udp.keep_loop_alive();
     }
     if let Some(callback) = callback {
         let status = result.map_or_else(number, |()| 0);
-        // SAFETY: the program's own function, with the request that it gave with it and that nothing of ours refers to any
-        // more.
+        // SAFETY: a callback of the program, with its request, to which this library holds no
+        // reference.
         unsafe { callback(req, status) };
     }
 }
 
-fn try_send(handle: Given<uv_udp_t>, bufs: Bufs, to: To) -> Result<c_int, c_int> {
+fn try_send(handle: CPtr<uv_udp_t>, bufs: Bufs, to: To) -> Result<c_int, c_int> {
     let sent = udp_box(&handle).and_then(|udp| {
         let destination = to.destination(udp)?;
         bufs.with_payload(|payload| match destination {
@@ -239,9 +239,9 @@ fn either(result: Result<c_int, c_int>) -> c_int {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_send(
-    req: Room<uv_udp_send_t>,
-    handle: Given<uv_udp_t>,
-    bufs: Given<uv_buf_t>,
+    req: OutPtr<uv_udp_send_t>,
+    handle: CPtr<uv_udp_t>,
+    bufs: CPtr<uv_buf_t>,
     nbufs: c_uint,
     send_cb: uv_udp_send_cb,
 ) -> c_int {
@@ -254,9 +254,9 @@ pub extern "C" fn uvudp_udp_send(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_sendto(
-    req: Room<uv_udp_send_t>,
-    handle: Given<uv_udp_t>,
-    bufs: Given<uv_buf_t>,
+    req: OutPtr<uv_udp_send_t>,
+    handle: CPtr<uv_udp_t>,
+    bufs: CPtr<uv_buf_t>,
     nbufs: c_uint,
     addr: Address,
     send_cb: uv_udp_send_cb,
@@ -271,9 +271,9 @@ pub extern "C" fn uvudp_udp_sendto(
 /// libuv 1.x's `uv_udp_send`.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_v1_udp_send(
-    req: Room<uv_udp_send_t>,
-    handle: Given<uv_udp_t>,
-    bufs: Given<uv_buf_t>,
+    req: OutPtr<uv_udp_send_t>,
+    handle: CPtr<uv_udp_t>,
+    bufs: CPtr<uv_buf_t>,
     nbufs: c_uint,
     addr: Address,
     send_cb: uv_udp_send_cb,
@@ -287,8 +287,8 @@ pub extern "C" fn uvudp_v1_udp_send(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_try_send(
-    handle: Given<uv_udp_t>,
-    bufs: Given<uv_buf_t>,
+    handle: CPtr<uv_udp_t>,
+    bufs: CPtr<uv_buf_t>,
     nbufs: c_uint,
 ) -> c_int {
     let bufs = Bufs {
@@ -300,8 +300,8 @@ pub extern "C" fn uvudp_udp_try_send(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_try_sendto(
-    handle: Given<uv_udp_t>,
-    bufs: Given<uv_buf_t>,
+    handle: CPtr<uv_udp_t>,
+    bufs: CPtr<uv_buf_t>,
     nbufs: c_uint,
     addr: Address,
 ) -> c_int {
@@ -315,8 +315,8 @@ pub extern "C" fn uvudp_udp_try_sendto(
 /// libuv 1.x's `uv_udp_try_send`.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_v1_udp_try_send(
-    handle: Given<uv_udp_t>,
-    bufs: Given<uv_buf_t>,
+    handle: CPtr<uv_udp_t>,
+    bufs: CPtr<uv_buf_t>,
     nbufs: c_uint,
     addr: Address,
 ) -> c_int {
@@ -329,7 +329,7 @@ pub extern "C" fn uvudp_v1_udp_try_send(
 
 fn try_send_many(
     udp: &UdpBox,
-    bufs: &[Given<uv_buf_t>],
+    bufs: &[CPtr<uv_buf_t>],
     nbufs: &[c_uint],
     addrs: &[Address],
 ) -> Result<c_int, c_int> {
@@ -365,11 +365,11 @@ fn try_send_many(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_try_send2(
-    handle: Given<uv_udp_t>,
+    handle: CPtr<uv_udp_t>,
     count: c_uint,
-    bufs: Given<Given<uv_buf_t>>,
-    nbufs: Given<c_uint>,
-    addrs: Given<Address>,
+    bufs: CPtr<CPtr<uv_buf_t>>,
+    nbufs: CPtr<c_uint>,
+    addrs: CPtr<Address>,
     flags: c_uint,
 ) -> c_int {
     if flags != 0 {
@@ -387,14 +387,14 @@ pub extern "C" fn uvudp_udp_try_send2(
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_get_send_queue_size(handle: Given<uv_udp_t>) -> usize {
+pub extern "C" fn uvudp_udp_get_send_queue_size(handle: CPtr<uv_udp_t>) -> usize {
     handle
         .get()
         .map_or(0, |handle| handle.send_queue_size.get())
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_get_send_queue_count(handle: Given<uv_udp_t>) -> usize {
+pub extern "C" fn uvudp_udp_get_send_queue_count(handle: CPtr<uv_udp_t>) -> usize {
     handle
         .get()
         .map_or(0, |handle| handle.send_queue_count.get())

@@ -1,4 +1,4 @@
-//! What is behind `uv_udp_t`.
+//! The box behind `uv_udp_t`.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,12 +9,12 @@ use uv_udp::Udp;
 
 use super::receiver::Receiver;
 
-/// Behind `uv_udp_t`.
+/// The Rust state of a `uv_udp_t`.
 pub(crate) struct UdpBox {
     pub(crate) udp: Udp,
     pub(crate) receiver: Rc<Receiver>,
-    /// Held while the handle has sends under way and does not keep the loop alive by itself: in libuv requests keep it alive
-    /// also when their handle does not.
+    /// Held while requests are queued on an unreferenced handle: libuv's requests keep the loop
+    /// alive by themselves.
     keep_alive: RefCell<Option<KeepAlive>>,
 }
 
@@ -27,12 +27,13 @@ impl UdpBox {
         }
     }
 
-    /// The handle has another peer, or none.
+    /// Passes the peer, or none, to the receiver.
     pub(crate) fn peer_changed(&self) {
         self.receiver.set_peer(self.udp.peer_addr().ok());
     }
 
-    /// To be called when the handle's own reference changes, and while it has none when sends begin and end.
+    /// Updates `keep_alive`. Called when the handle's reference changes and, without one, when a
+    /// send starts or completes.
     pub(crate) fn keep_loop_alive(&self) {
         let wanted = !self.udp.has_ref() && self.udp.send_queue_count() > 0;
         let mut held = self.keep_alive.borrow_mut();

@@ -1,4 +1,4 @@
-/* What the test programs share: a check that says where it failed, and an end for a program that hangs. */
+/* Shared by the test programs: a check that reports its place, and a time limit. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -15,11 +15,11 @@
     }                                                                                         \
   } while (0)
 
-/* Seconds after which a program that hangs is ended; valgrind is slow. */
-#define PATIENCE 200
+/* Seconds until a program is ended; valgrind slows programs down by a factor of 50. */
+#define TIME_LIMIT 200
 
 static inline void begin(void) {
-  alarm(PATIENCE);
+  alarm(TIME_LIMIT);
   setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
@@ -29,7 +29,7 @@ static inline struct sockaddr* loopback(int port) {
   return (struct sockaddr*) &addr;
 }
 
-/* Where a bound handle is. */
+/* The address of a bound handle. */
 static inline struct sockaddr* where(const uv_udp_t* handle) {
   static struct sockaddr_in addr;
   int len = sizeof addr;

@@ -28,7 +28,7 @@ static void on_order(uv_timer_t* handle) { printf("%s\n", (const char*) handle->
 
 static void on_idle(uv_idle_t* handle) {
   CHECK(prepared == idled && checked == idled);
-  /* One more than the others: without it the loop would wait for ever. */
+  /* One more than the others: without it the loop would not end. */
   if (++idled == 4) CHECK(uv_idle_stop(handle) == 0);
 }
 
@@ -73,14 +73,14 @@ int main(void) {
   begin();
   CHECK(uv_loop_init(&loop) == 0);
 
-  /* A timer that repeats, is stopped, and goes on once more. */
+  /* A repeating timer is stopped, and started again. */
   CHECK(uv_timer_init(&loop, &timer) == 0);
   CHECK(uv_timer_start(&timer, on_repeat, 1, 2) == 0);
   CHECK(uv_timer_get_due_in(&timer) <= 1);
   CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
   printf("fired %d times\n", fired);
 
-  /* Due time first, then the order of starting. */
+  /* Timers fire by due time, then by start order. */
   CHECK(uv_timer_init(&loop, &second) == 0);
   uv_update_time(&loop);
   timer.data = (void*) "second", second.data = (void*) "first";
@@ -105,7 +105,7 @@ int main(void) {
   CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
   printf("idled %d, prepared %d, checked %d\n", idled, prepared, checked);
 
-  /* A stop before the run, which is then nothing but a look. */
+  /* After a stop the next run polls once without waiting. */
   CHECK(uv_timer_start(&timer, on_late, 0, 0) == 0);
   fired = 0;
   uv_stop(&loop);
@@ -113,12 +113,12 @@ int main(void) {
   CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
   printf("fired %d after all\n", fired);
 
-  /* Once waits for the timer, and runs it. */
+  /* UV_RUN_ONCE waits for the timer, and fires it. */
   CHECK(uv_timer_start(&timer, on_late, 2, 0) == 0);
   CHECK(uv_run(&loop, UV_RUN_ONCE) == 0);
   printf("fired %d\n", fired);
 
-  /* What is not referenced does not keep the loop running. */
+  /* Unreferenced handles do not keep the loop alive. */
   CHECK(uv_timer_start(&timer, on_late, 1000000, 0) == 0);
   uv_unref((uv_handle_t*) &timer);
   CHECK(!uv_has_ref((uv_handle_t*) &timer) && !uv_loop_alive(&loop));
@@ -128,7 +128,7 @@ int main(void) {
   CHECK(uv_has_ref((uv_handle_t*) &timer) && uv_loop_alive(&loop));
   uv_timer_stop(&timer);
 
-  /* Another thread, and a signal handler, wake the loop. */
+  /* Another thread and a signal handler wake the loop. */
   CHECK(uv_async_init(&loop, &quiet, on_quiet) == 0);
   uv_unref((uv_handle_t*) &quiet);
   CHECK(uv_async_init(&loop, &async, on_async) == 0);
@@ -143,7 +143,7 @@ int main(void) {
   CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
   printf("woken %d, closed %d\n", woken, closed);
 
-  /* A request keeps the loop running also if its handle does not. */
+  /* A request keeps the loop alive even if its handle is unreferenced. */
   uv_udp_t udp;
   uv_udp_send_t req;
   uv_buf_t buf = uv_buf_init((char*) "x", 1);

@@ -1,6 +1,6 @@
 /*
- * Names every function, so that each declaration is linked with a definition, and every type. With UV_UDP_V1 defined in
- * libuv 1.x's form.
+ * Names every type and every function, so that each declaration is linked with a definition. With UV_UDP_V1 it has the
+ * form of libuv 1.x.
  */
 #include <uv_udp.h>
 
@@ -119,7 +119,7 @@ static const size_t sizes[] = {
     sizeof(union uv_any_handle), sizeof(union uv_any_req), sizeof(uv_interface_address_t),
 };
 
-/* No function is a macro: members, parameters and variables may have the name of one. */
+/* No function is a macro: members, parameters and variables may have the same name. */
 struct members {
   int uv_run;
   void (*uv_close)(uv_handle_t* handle, uv_close_cb close_cb);
@@ -142,7 +142,7 @@ int main(void) {
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     if (sizes[i] == 0) return 2;
   }
-  /* Errors are negative errnos, and all different. */
+  /* Errors are negative errnos, all different. */
   switch (uv_version() == UV_VERSION_HEX ? UV_EAGAIN : 0) {
 #define XX(name, text)                                                                        \
   case UV_##name:                                                                             \

@@ -1,4 +1,4 @@
-/* A listener that joins a group, hears it, and leaves it. */
+/* A listener that joins a group, receives from it, and leaves it. */
 #include <uv.h>
 #include "check.h"
 
@@ -10,7 +10,7 @@ static void on_datagram(uv_udp_t* handle, ssize_t nread, const uv_buf_t* buf, co
   (void) flags;
   CHECK(nread >= 0);
   if (addr != NULL) {
-    printf("heard: %.*s\n", (int) nread, buf->base);
+    printf("received: %.*s\n", (int) nread, buf->base);
     CHECK(uv_udp_set_membership(handle, GROUP, "127.0.0.1", UV_LEAVE_GROUP) == 0);
     CHECK(uv_udp_set_membership(handle, GROUP, "127.0.0.1", UV_LEAVE_GROUP) == UV_EADDRNOTAVAIL);
     CHECK(uv_udp_set_source_membership(handle, GROUP, "127.0.0.1", "127.0.0.1", UV_JOIN_GROUP) == 0);

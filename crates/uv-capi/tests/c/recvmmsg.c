@@ -1,4 +1,4 @@
-/* A receiver whose buffers are filled with several datagrams at a time, and one whose buffers are too small for one. */
+/* A receiver with buffers for several datagrams, and one with buffers shorter than a datagram. */
 #include <uv.h>
 #include "check.h"
 

@@ -1,10 +1,10 @@
-/* A connected client that asks again when no answer comes in time, and a server that loses the first two requests. */
+/* A connected client that retransmits after a timeout, and a server that drops the first two requests. */
 #include <uv.h>
 #include "check.h"
 
 static uv_udp_t server, client;
 static uv_timer_t timer;
-static int asked, heard;
+static int asked, received;
 
 static void on_sent(uv_udp_send_t* req, int status) {
   CHECK(status == 0);
@@ -13,7 +13,7 @@ static void on_sent(uv_udp_send_t* req, int status) {
 
 static void on_timeout(uv_timer_t* handle);
 
-/* In milliseconds: longer than a request takes on the slowest machine. */
+/* Milliseconds, longer than a request takes on the slowest machine. */
 #define NEVER 3600000
 
 static void ask(void) {
@@ -35,12 +35,12 @@ static void on_request(uv_udp_t* handle, ssize_t nread, const uv_buf_t* buf, con
   (void) flags;
   if (addr != NULL) {
     CHECK(nread == 2);
-    printf("server hears: %.2s\n", buf->base);
-    if (++heard > 2) {
+    printf("server receives: %.2s\n", buf->base);
+    if (++received > 2) {
       uv_buf_t answer = uv_buf_init(buf->base + 1, 1);
       CHECK(uv_udp_try_send(handle, &answer, 1, addr) == 1);
     } else {
-      /* The request is lost: from now on no answer comes in time, however slow the machine is. */
+      /* The request is dropped, so the timeout is certain. */
       CHECK(uv_timer_start(&timer, on_timeout, 1, 0) == 0);
     }
   }
@@ -51,7 +51,7 @@ static void on_answer(uv_udp_t* handle, ssize_t nread, const uv_buf_t* buf, cons
   (void) flags;
   CHECK(nread >= 0);
   if (addr != NULL) {
-    printf("client hears: %.1s\n", buf->base);
+    printf("client receives: %.1s\n", buf->base);
     CHECK(uv_is_active((uv_handle_t*) &timer));
     CHECK(uv_timer_stop(&timer) == 0);
     CHECK(!uv_is_active((uv_handle_t*) &timer));

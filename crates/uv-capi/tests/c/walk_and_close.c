@@ -23,7 +23,7 @@ static void* make(uv_handle_type type) {
 }
 
 static void on_closed(uv_handle_t* handle) {
-  /* In which order is not promised. */
+  /* The order is not specified. */
   CHECK(strcmp((const char*) uv_handle_get_data(handle), "by the walk") == 0);
   closed++;
   free(handle);

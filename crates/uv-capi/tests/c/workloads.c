@@ -4,14 +4,14 @@
  *     workloads pummel PAIRS WARMUP_MS DURATION_MS AT_LEAST
  *     workloads burst SIZE OUTSTANDING WARMUP_MS DURATION_MS AT_LEAST
  *
- * Prints how many datagrams were sent and delivered within the duration, and how many nanoseconds that took. The duration
- * goes on until AT_LEAST datagrams were delivered.
+ * Prints the numbers of datagrams sent and delivered within the duration, and the nanoseconds that passed. The duration
+ * is extended until AT_LEAST datagrams are delivered.
  */
 #include <uv.h>
 #include "check.h"
 
-/* The clock is read once in so many turns of the loop. */
-#define TURNS_PER_LOOK 16
+/* Iterations of the loop per reading of the clock. */
+#define ITERATIONS_PER_READING 16
 
 typedef struct {
   uv_udp_send_t req;
@@ -19,12 +19,12 @@ typedef struct {
 } lane_t;
 
 static uv_loop_t loop;
-static uv_check_t turns;
-static uint64_t sent, delivered, turn, begins, ends;
+static uv_check_t iterations;
+static uint64_t sent, delivered, iteration, begins, ends;
 static uint64_t sent_before, delivered_before, began, warmup, duration, at_least;
 static uv_buf_t bufs[5];
 static unsigned nbufs;
-/* What libuv's documentation asks for a full recvmmsg. */
+/* The size that libuv's documentation names for a full recvmmsg(2). */
 static char memory[20 * 65536];
 static int stopping;
 
@@ -53,9 +53,9 @@ static void send_lane(lane_t* lane, uv_udp_t* handle) {
   CHECK(uv_udp_send(&lane->req, handle, bufs, nbufs, addr, on_sent) == 0);
 }
 
-static void on_turn(uv_check_t* handle) {
+static void on_iteration(uv_check_t* handle) {
   (void) handle;
-  if (++turn % TURNS_PER_LOOK != 0) return;
+  if (++iteration % ITERATIONS_PER_READING != 0) return;
   uint64_t now = uv_hrtime();
   if (began == 0 && now >= begins) {
     began = now;
@@ -117,8 +117,8 @@ int main(int argc, char** argv) {
   } else {
     burst(atoi(argv[2]), atoi(argv[3]));
   }
-  CHECK(uv_check_init(&loop, &turns) == 0);
-  CHECK(uv_check_start(&turns, on_turn) == 0);
+  CHECK(uv_check_init(&loop, &iterations) == 0);
+  CHECK(uv_check_start(&iterations, on_iteration) == 0);
   CHECK(uv_run(&loop, UV_RUN_DEFAULT) != 0);
   end(&loop);
   /* Handles and requests live until the process ends. */

@@ -1,7 +1,6 @@
-//! This library and libuv in one process, where a program links one and a dependency of it the other: neither takes the
-//! other's calls.
+//! This library and libuv in one process: a program links one, and a dependency the other.
 //!
-//! `tests/c/beside` is two sides and a driver. Both sides are the same source, compiled once against each library's header.
+//! `tests/c/beside` has a driver and a side, which is compiled once against each library's header.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +13,7 @@ use super::toolchain::{
     workshop,
 };
 
-/// What a side of the program is compiled against, and how it is linked.
+/// The library of a side, and its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Library {
     Ours,
@@ -33,7 +32,7 @@ impl Library {
         if self.is_ours() { "ours" } else { "libuv" }
     }
 
-    /// What the linker is told, in its order.
+    /// The arguments of the linker, in order.
     fn link(self) -> Vec<String> {
         let dir = libraries().display();
         match self {
@@ -44,7 +43,7 @@ impl Library {
             ],
             Self::OursStatic => vec![format!("{dir}/libuv_udp.a")],
             Self::Libuv => vec!["-luv".into()],
-            // Debian has it under the first name, others under the second, which the linker prefers to the shared one.
+            // The name differs between distributions, so the path is passed.
             Self::LibuvStatic => vec![
                 static_libuv()
                     .expect("checked before")
@@ -104,7 +103,7 @@ fn linked(libraries: [Library; 2]) {
     assert_eq!(run(&program), "libuv: 200 echoes\nours: 200 echoes\n");
 }
 
-/// Loads both sides as plugins, each with its library and with its symbols for all others to use, in this order.
+/// Loads both sides as plugins, in this order, each with its library and with global symbols.
 fn loaded(libraries: [Library; 2]) {
     let dir = workshop(&format!("loaded-{:?}-{:?}", libraries[0], libraries[1]));
     let plugins = libraries.map(|library| {
@@ -120,48 +119,31 @@ fn loaded(libraries: [Library; 2]) {
     cc.arg("-DPLUGINS").arg(source("beside/main.c")).arg("-ldl");
     expect_success(cc.arg("-o").arg(&program));
     let output = expect_success(Command::new(&program).args(plugins));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said, "libuv: 200 echoes\nours: 200 echoes\n");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, "libuv: 200 echoes\nours: 200 echoes\n");
 }
 
 #[test]
 #[ignore = "a step of `cargo xtask ci`: libuv"]
-fn both_shared_libraries_are_linked_into_one_program() {
-    linked([Library::Ours, Library::Libuv]);
-    linked([Library::Libuv, Library::Ours]);
-}
-
-#[test]
-#[ignore = "a step of `cargo xtask ci`: libuv"]
-fn both_static_libraries_are_linked_into_one_program() {
-    linked([Library::OursStatic, Library::LibuvStatic]);
-    linked([Library::LibuvStatic, Library::OursStatic]);
-}
-
-#[test]
-#[ignore = "a step of `cargo xtask ci`: libuv"]
-fn a_static_and_a_shared_library_are_linked_into_one_program() {
-    linked([Library::OursStatic, Library::Libuv]);
-    linked([Library::Libuv, Library::OursStatic]);
-    linked([Library::Ours, Library::LibuvStatic]);
-    linked([Library::LibuvStatic, Library::Ours]);
+fn both_libraries_are_linked_into_one_program_shared_and_static_in_any_order() {
+    for ours in [Library::Ours, Library::OursStatic] {
+        for libuv in [Library::Libuv, Library::LibuvStatic] {
+            linked([ours, libuv]);
+            linked([libuv, ours]);
+        }
+    }
 }
 
 #[test]
 #[ignore = "a step of `cargo xtask ci`: libuv"]
 fn both_libraries_are_loaded_at_run_time_with_global_symbols() {
-    loaded([Library::Ours, Library::Libuv]);
-    loaded([Library::Libuv, Library::Ours]);
+    for ours in [Library::Ours, Library::OursStatic] {
+        loaded([ours, Library::Libuv]);
+        loaded([Library::Libuv, ours]);
+    }
 }
 
-#[test]
-#[ignore = "a step of `cargo xtask ci`: libuv"]
-fn a_library_inside_a_plugin_is_loaded_beside_libuv() {
-    loaded([Library::OursStatic, Library::Libuv]);
-    loaded([Library::Libuv, Library::OursStatic]);
-}
-
-/// Needs no libuv: the program itself has functions with libuv's names, as one that is linked with libuv has.
+/// Works without libuv: the program itself defines functions with libuv's names.
 fn libuvs_names_are_free(against: Against) {
     if !has("cc") {
         return;

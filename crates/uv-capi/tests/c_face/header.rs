@@ -1,4 +1,4 @@
-//! The header is C99, C11 and C++17, without a warning; and the README's program is what it says.
+//! The header compiles as C99, C11 and C++17 without a warning, and the program of the README runs.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The libraries export what the header declares, and nothing else.
+//! The libraries export the functions that the header declares, and no others.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::toolchain::{expect_success, has, libraries, root};
 
-/// What the header declares, in both forms: libuv's name of a function, and its symbol.
+/// The declarations of the header in both forms: libuv's name of each function, and its symbol.
 fn declared() -> Vec<(String, String)> {
     let header = fs::read_to_string(root().join("include/uv_udp.h")).unwrap();
     let declaration = |rest: &str| {

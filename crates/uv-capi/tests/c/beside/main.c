@@ -1,6 +1,6 @@
 /*
- * Runs two loops side by side in one thread, one of libuv and one of this library: linked with both, or with PLUGINS
- * loading them from the files that are its arguments.
+ * Runs a loop of libuv and a loop of this library in one thread. Both are linked or, with PLUGINS, loaded from the files
+ * in the arguments.
  */
 #include <dlfcn.h>
 #include <poll.h>
@@ -47,15 +47,15 @@ static void set_up(int argc, char** argv) {
     find(plugin, side->name, "begin", &side->begin);
     find(plugin, side->name, "fd", &side->fd);
     find(plugin, side->name, "timeout", &side->timeout);
-    find(plugin, side->name, "turn", &side->turn);
+    find(plugin, side->name, "iterate", &side->iterate);
     find(plugin, side->name, "end", &side->end);
   }
 }
 #else
 static void set_up(int argc, char** argv) {
   (void) argc, (void) argv;
-  sides[0] = (side_calls_t){"libuv", libuv_begin, libuv_fd, libuv_timeout, libuv_turn, libuv_end};
-  sides[1] = (side_calls_t){"ours", ours_begin, ours_fd, ours_timeout, ours_turn, ours_end};
+  sides[0] = (side_calls_t){"libuv", libuv_begin, libuv_fd, libuv_timeout, libuv_iterate, libuv_end};
+  sides[1] = (side_calls_t){"ours", ours_begin, ours_fd, ours_timeout, ours_iterate, ours_end};
 }
 #endif
 
@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
     }
     poll(fds, (nfds_t) count, wait);
     for (int i = 0; i < 2; i++) {
-      if (alive[i]) alive[i] = sides[i].turn();
+      if (alive[i]) alive[i] = sides[i].iterate();
     }
   }
   for (int i = 0; i < 2; i++) printf("%s: %d echoes\n", sides[i].name, sides[i].end());

@@ -1,6 +1,6 @@
 /*
- * One of two sides of a program: a loop with an echo server, a client and a timer on the library whose header this is
- * compiled against. SIDE(name) is the name of a function of this side.
+ * One of two sides of a program: a loop with an echo server, a client and a timer, on the library of the included header.
+ * SIDE(name) is the name of a function of this side.
  */
 #include <uv.h>
 #include "../check.h"
@@ -65,7 +65,7 @@ static void on_timer(uv_timer_t* timer) {
 
 void SIDE(begin)(void) {
   uv_loop_t* loop = &side.loop;
-  /* Each side has the library that its structures are for. */
+  /* The library and the header of this side belong together. */
   CHECK(uv_loop_size() == sizeof(uv_loop_t) && uv_version() == UV_VERSION_HEX);
   CHECK(uv_handle_size(UV_UDP) == sizeof(uv_udp_t) && uv_req_size(UV_UDP_SEND) == sizeof(uv_udp_send_t));
   CHECK(uv_loop_init(loop) == 0);
@@ -88,7 +88,7 @@ int SIDE(timeout)(void) {
   return uv_backend_timeout(&side.loop);
 }
 
-int SIDE(turn)(void) {
+int SIDE(iterate)(void) {
   return uv_run(&side.loop, UV_RUN_NOWAIT);
 }
 

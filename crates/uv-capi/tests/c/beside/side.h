@@ -1,4 +1,4 @@
-/* What each side has. */
+/* The functions of each side. */
 #ifndef SIDE_H
 #define SIDE_H
 
@@ -6,11 +6,11 @@
 #define SIDES_FUNCTIONS(of)                                                                   \
   void of(begin)(void);                                                                       \
   int of(fd)(void);                                                                           \
-  /* Milliseconds until turn() is due, -1 for when fd() is readable. */                       \
+  /* Milliseconds until iterate() is due, or -1: when fd() is readable. */                     \
   int of(timeout)(void);                                                                      \
-  /* Not zero while there is more to do. */                                                   \
-  int of(turn)(void);                                                                         \
-  /* How many echoes there were. */                                                           \
+  /* Not zero while the loop is alive.         */                                                   \
+  int of(iterate)(void);                                                                         \
+  /* The number of echoes so far. */                                                          \
   int of(end)(void);
 SIDES_FUNCTIONS(SIDE)
 #endif
@@ -20,7 +20,7 @@ typedef struct {
   void (*begin)(void);
   int (*fd)(void);
   int (*timeout)(void);
-  int (*turn)(void);
+  int (*iterate)(void);
   int (*end)(void);
 } side_calls_t;
 

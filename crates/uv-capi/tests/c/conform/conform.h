@@ -1,9 +1,11 @@
 /*
- * The conformance suite in C: what the project promises, as named rules, each with a loop and a process of its own.
+ * The conformance suite in C: the promises that only the C face can break, as named rules.
  *
- * It is compiled twice, in the proposal's form and (with UV_UDP_V1) in libuv 1.x's. Rules that are promises of both speak
- * through send_to_peer() and its like, which hide the difference. A rule that has the same id as one of the Rust suite is
- * the same promise, whose sentence stands there; others have sentences of their own.
+ * These are memory ownership, structures, both forms of the calls, error values, threads and fork. The Rust suite checks
+ * everything else. Each rule runs on a loop and in a process of its own.
+ *
+ * The program is compiled twice: in the proposal's form and, with UV_UDP_V1, in libuv 1.x's form. Rules for both forms use
+ * send_to_peer() and its siblings below. A rule without a promise has its promise in the Rust rule of the same id.
  */
 #ifndef CONFORM_H
 #define CONFORM_H
@@ -15,82 +17,73 @@
 #include <unistd.h>
 #include <uv_udp.h>
 
-/* What a rule works with. */
+/* The parameters of a rule. */
 typedef struct {
   uv_loop_t loop;
   /* AF_INET or AF_INET6. */
   int family;
-} stage_t;
+} test_t;
 
 enum scope {
-  /* A rule for IPv4 and for IPv6. */
+  /* Runs for IPv4 and for IPv6. */
   EACH_FAMILY,
-  /* One that has nothing to do with the family. */
+  /* Runs once: addresses make no difference. */
   NO_FAMILY,
-  /* One that makes sense for IPv6 only. */
-  ONLY_V6,
-  /* One for both families, each in a network namespace of its own. */
-  IN_NAMESPACE,
-  /* The same for one that makes sense for IPv4 only. */
-  V4_IN_NAMESPACE
+  /* Runs for both families, each in a new network namespace. */
+  IN_NAMESPACE
 };
 
 typedef struct {
   const char* id;
-  /* NULL if it is the one in the Rust suite. */
-  const char* title;
+  /* NULL if the Rust suite has a rule of the same id, with the promise. */
+  const char* promise;
   enum scope scope;
-  void (*check)(stage_t* stage);
+  void (*check)(test_t* test);
 } rule_t;
 
-/* What the tables of rules are made of. */
+/* Entries of a rule table for promises of the Rust suite. */
 #define EACH(id, check) {id, NULL, EACH_FAMILY, check}
 #define ONCE(id, check) {id, NULL, NO_FAMILY, check}
-#define V6(id, check) {id, NULL, ONLY_V6, check}
 #define ISOLATED(id, check) {id, NULL, IN_NAMESPACE, check}
-#define ISOLATED_V4(id, check) {id, NULL, V4_IN_NAMESPACE, check}
 #define END {NULL, NULL, EACH_FAMILY, NULL}
 
-/* The rules of each file, up to one without an id. */
-extern const rule_t proposal_rules[], policy_rules[], transfer_rules[], callback_rules[], request_rules[], order_rules[];
-extern const rule_t peer_rules[], filter_rules[], local_rules[], error_rules[], report_rules[], option_rules[], socket_rules[];
-extern const rule_t multicast_rules[], memory_rules[], fairness_rules[], input_rules[], life_rules[], close_rules[];
-extern const rule_t fork_rules[], takeover_rules[], batch_rules[], route_rules[], pressure_rules[], loop_rules[], timer_rules[], thread_rules[], name_rules[];
+/* The rule tables, one per file; END is the last entry. */
+extern const rule_t call_rules[], payload_rules[], request_rules[], delivery_rules[], memory_rules[], option_rules[];
+extern const rule_t socket_rules[], multicast_rules[], close_rules[], life_rules[], loop_rules[], timer_rules[];
+extern const rule_t thread_rules[], fork_rules[], name_rules[];
 
-/* ---- verdicts ---- */
+/* ---- results ---- */
 
-/* Ends the rule: it does not hold. */
-void broken(const char* file, int line, const char* what);
-/* Ends the rule: it cannot be checked here. */
+/* Ends the rule as failed. */
+void fail(const char* file, int line, const char* what);
+/* Ends the rule as skipped. */
 void skip(const char* reason);
-/* Adds to what the report says beside the rule. */
+/* Adds a measurement to the report. */
 void note(const char* format, ...);
-/* What is being waited for, in case that it never comes. */
+/* Names the current wait for the report of a timeout. */
 void waiting(const char* file, int line, const char* what);
 
-#define FAIL(what) broken(__FILE__, __LINE__, what)
-#define ENSURE(condition)                                                                     \
+#define FAIL(what) fail(__FILE__, __LINE__, what)
+#define CHECK(condition)                                                                      \
   do {                                                                                        \
     if (!(condition)) FAIL(#condition);                                                       \
   } while (0)
 /* Runs the loop until the condition holds. */
-#define UNTIL(condition)                                                                      \
+#define RUN_UNTIL(condition)                                                                  \
   do {                                                                                        \
     waiting(__FILE__, __LINE__, #condition);                                                  \
     while (!(condition)) {                                                                    \
-      if (uv_run(&stage->loop, UV_RUN_ONCE) == 0 && !(condition)) FAIL("nothing is left to do, but not: " #condition); \
+      if (uv_run(&test->loop, UV_RUN_ONCE) == 0 && !(condition)) FAIL("the loop ended before: " #condition); \
     }                                                                                         \
   } while (0)
-/* Runs the loop in one go until nothing keeps it alive, or something stops it. */
-#define TO_THE_END()                                                                          \
+/* Runs the loop until it is not alive, or is stopped. */
+#define RUN_TO_END()                                                                          \
   do {                                                                                        \
-    waiting(__FILE__, __LINE__, "the loop comes to its end");                                 \
-    ENSURE(uv_run(&stage->loop, UV_RUN_DEFAULT) >= 0);                                        \
+    waiting(__FILE__, __LINE__, "the end of the loop");                                       \
+    CHECK(uv_run(&test->loop, UV_RUN_DEFAULT) >= 0);                                          \
   } while (0)
-/* Some more iterations, in which nothing of note should happen. */
-void settle(stage_t* stage);
-/* How often the loop turns in so many milliseconds. */
-int turns_in(stage_t* stage, unsigned ms);
+/* Runs 50 iterations without waiting, to catch late callbacks. */
+void run_iterations(test_t* test);
 
 /* ---- both forms ---- */
 
@@ -111,7 +104,7 @@ static inline int try_send_to(uv_udp_t* udp, const uv_buf_t* bufs, unsigned n, c
 static inline int disconnect(uv_udp_t* udp) {
   return uv_udp_connect(udp, NULL);
 }
-/* libuv 1.x wants a handle to be disconnected before it is connected anew. */
+/* libuv 1.x requires a disconnect before the next connect. */
 static inline int connect_anew(uv_udp_t* udp, const struct sockaddr* to) {
   int result = disconnect(udp);
   return result == 0 ? uv_udp_connect(udp, to) : result;
@@ -144,184 +137,152 @@ typedef struct {
   struct sockaddr_storage any;
 } address_t;
 
-/* An address as calls take it, good for the next few of these. */
+/* A pointer to a copy of the address, which the eighth call after this one overwrites. */
 const struct sockaddr* at(address_t address);
 socklen_t length_of(address_t address);
 
 address_t address_of(int family, const char* ip, int port);
-/* The loopback or the wildcard address of a family. */
 address_t loopback_of(int family, int port);
 address_t wildcard_of(int family, int port);
+/* The handle's local address and its peer; all zeros if it has none. */
 address_t local_of(const uv_udp_t* udp);
 address_t peer_of(const uv_udp_t* udp);
 int port_of(address_t address);
-address_t with_port(address_t address, int port);
-int is_wildcard(address_t address);
-int same_ip(address_t a, address_t b);
 int same_address(address_t a, address_t b);
-static inline int other_family(const stage_t* stage) {
-  return stage->family == AF_INET ? AF_INET6 : AF_INET;
+static inline int other_family(const test_t* test) {
+  return test->family == AF_INET ? AF_INET6 : AF_INET;
 }
 int has_family(int family);
 
 /* ---- handles ---- */
 
-/* A handle in memory that is given back in its close callback. */
-uv_udp_t* new_udp(stage_t* stage);
-uv_udp_t* new_udp_ex(stage_t* stage, unsigned flags);
-/* One that is bound to the loopback or to the wildcard address. */
-uv_udp_t* bound_udp(stage_t* stage);
-uv_udp_t* bound_udp_ex(stage_t* stage, unsigned flags);
-uv_udp_t* wildcard_udp(stage_t* stage);
-/* One that has a peer. */
-uv_udp_t* connected_udp(stage_t* stage, address_t peer);
-/* Closes a handle of new_udp(). */
+/* A handle in allocated memory, which close_udp() or the end of the rule frees. */
+uv_udp_t* new_udp(test_t* test);
+uv_udp_t* new_udp_ex(test_t* test, unsigned flags);
+/* Bound to the loopback address. */
+uv_udp_t* bound_udp(test_t* test);
+uv_udp_t* bound_udp_ex(test_t* test, unsigned flags);
+uv_udp_t* connected_udp(test_t* test, address_t peer);
 void close_udp(uv_udp_t* udp);
 int is_connected(const uv_udp_t* udp);
-int has_socket(const uv_udp_t* udp);
+/* The descriptor, or -1 without a socket. */
 int fd_of(const uv_udp_t* udp);
+static inline int has_socket(const uv_udp_t* udp) {
+  return fd_of(udp) >= 0;
+}
+/* A socket option that is an integer. */
+int option_of(const uv_udp_t* udp, int level, int name);
 
 static inline uv_buf_t text(const char* bytes) {
   return uv_buf_init((char*) bytes, (unsigned) strlen(bytes));
 }
-/* Tries to send a text: the number of bytes, or the error. */
-int say(uv_udp_t* udp, const char* words);
-int say_to(uv_udp_t* udp, const char* words, address_t to);
+/* Sends a text with a try_send call: its result. */
+int try_text(uv_udp_t* udp, const char* words);
+int try_text_to(uv_udp_t* udp, const char* words, address_t to);
 
-/* A datagram of so many bytes that begins with its number, good for the next few of these. */
+/* A datagram of len bytes that begins with its number; the second call after this one overwrites it. */
 const char* numbered(int number, int len);
 int number_in(const char* bytes);
 
 /* ---- receiving ---- */
 
-#define ROOM 256
+#define MAX_RECORDED 256
 #define TEXT 24
 
 typedef struct {
-  /* The beginning of each, as a string. */
+  /* The first bytes, as a string. */
   char text[TEXT];
   int len;
-  /* Of all of it, so that two are known to be the same. */
+  /* A checksum of all bytes (FNV-1a). */
   unsigned sum;
   address_t from;
-} letter_t;
+} datagram_t;
 
+/* The calls of a receive callback. */
 typedef struct {
-  /* The first so many datagrams. */
-  letter_t letters[ROOM];
+  datagram_t datagrams[MAX_RECORDED];
   int count;
-  /* Calls with nothing. */
-  int ends;
-  /* The last error, and how many there were. */
+  /* Calls with 0 bytes and no address. */
+  int empty_reads;
+  /* The last error, and the number of errors. */
   int error;
   int errors;
-  /* Buffers that are with the program's callbacks. */
+  /* Buffers that alloc_cb supplied and recv_cb has not returned. */
   int lent;
+  /* All flags, combined. */
   unsigned flags;
-} inbox_t;
+} received_t;
 
 unsigned sum_of(const char* bytes, int len);
-/* Receives into an inbox, whose address goes into udp->data; also with callbacks of the rule's own. */
-int receive(uv_udp_t* udp, inbox_t* inbox);
-int receive_with(uv_udp_t* udp, inbox_t* inbox, uv_alloc_cb alloc, uv_udp_recv_cb recv);
-void inbox_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
-void inbox_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags);
-/* For receive callbacks without an inbox: memory that they free, and memory that is the same each time. */
-void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
-void alloc_the_same(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
-/* Enters what a callback of the rule's own got. */
-void inbox_enter(inbox_t* inbox, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr);
-/* Whether an inbox has these texts, and no more. */
-int has_texts(const inbox_t* inbox, const char* const* texts);
-#define HAS(inbox, ...) has_texts(inbox, (const char* const[]){__VA_ARGS__, NULL})
-/* Whether its last text is this one. */
-int ends_with(const inbox_t* inbox, const char* last);
+/* Records into `received`, whose address goes into udp->data; optionally with other callbacks. */
+int start_receiving(uv_udp_t* udp, received_t* received);
+int start_receiving_with(uv_udp_t* udp, received_t* received, uv_alloc_cb alloc, uv_udp_recv_cb recv);
+void counting_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
+void recording_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags);
+/* Buffers for callbacks that record nothing: from malloc(), or always the same one. */
+void alloc_by_malloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
+void alloc_static(uv_handle_t* handle, size_t suggested, uv_buf_t* buf);
+/* Records one call. */
+void record(received_t* received, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr);
+int has_texts(const received_t* received, const char* const* texts);
+/* Whether these texts, and no others, were received in this order. */
+#define RECEIVED(received, ...) has_texts(received, (const char* const[]){__VA_ARGS__, NULL})
+/* Whether the last text is this one. */
+int ends_with_text(const received_t* received, const char* last);
 
 /* ---- sending ---- */
 
-/* Completions, in their order. */
+/* Completions, in the order of the callbacks. */
 typedef struct {
-  int order[ROOM];
-  int status[ROOM];
+  int order[MAX_RECORDED];
+  int status[MAX_RECORDED];
   int count;
-} outbox_t;
+} completions_t;
 
-typedef struct {
-  uv_udp_send_t req;
-  outbox_t* outbox;
-  int number;
-} mail_t;
-
-/* Sends with a request that is given back in its callback; number is noted in the outbox. */
-int mail(outbox_t* outbox, int number, uv_udp_t* udp, const char* bytes, int len, const struct sockaddr* to);
-int mail_to_peer(outbox_t* outbox, int number, uv_udp_t* udp, const char* words);
-int mail_to(outbox_t* outbox, int number, uv_udp_t* udp, const char* words, const struct sockaddr* to);
-/* Whether the completions are those of 0, 1, 2 and so on, so many, and all of them well. */
-int all_well(const outbox_t* outbox, int count);
-/* Whether they are in order, and each well or canceled; and how many were well. */
-int in_order(const outbox_t* outbox, int count);
-int count_well(const outbox_t* outbox);
+/* Sends with an allocated request, whose callback records the number and frees the request. */
+int queue_send(completions_t* completions, int number, uv_udp_t* udp, const char* bytes, int len, const struct sockaddr* to);
+int queue_text(completions_t* completions, int number, uv_udp_t* udp, const char* words);
+int queue_text_to(completions_t* completions, int number, uv_udp_t* udp, const char* words, const struct sockaddr* to);
+/* Whether requests 0 to count - 1 completed in this order, each with success or UV_ECANCELED. */
+int in_order(const completions_t* completions, int count);
+int count_succeeded(const completions_t* completions);
+/* The same, all with success. */
+int all_succeeded(const completions_t* completions, int count);
 
 /* ---- plain sockets ---- */
 
-/* A plain socket, as the other side. It waits, up to a deadline. */
+/* A blocking socket without the library, with a receive deadline. */
 typedef struct {
   int fd;
   address_t address;
 } raw_t;
 
 raw_t raw_at(address_t where);
-raw_t raw_socket(stage_t* stage);
+raw_t raw_socket(test_t* test);
 void raw_send(const raw_t* raw, const char* bytes, int len, address_t to);
-void raw_say(const raw_t* raw, const char* words, address_t to);
-/* The next datagram: its length, its beginning, and who sent it. */
-letter_t raw_recv(const raw_t* raw);
-/* The numbers of what is there now. */
-int raw_numbers(const raw_t* raw, int* numbers, int room);
-/* How many datagrams are there now, which are lost with that. */
-int raw_rest(const raw_t* raw);
-void raw_gets(const char* file, int line, const raw_t* raw, const char* const* texts);
-/* The next texts are these. */
-#define GETS(raw, ...) raw_gets(__FILE__, __LINE__, raw, (const char* const[]){__VA_ARGS__, NULL})
-/* And there are no others. */
-#define GETS_ONLY(raw, ...)                                                                   \
+void raw_send_text(const raw_t* raw, const char* words, address_t to);
+datagram_t raw_recv(const raw_t* raw);
+/* Discards the datagrams in the receive buffer, and counts them. */
+int raw_drain(const raw_t* raw);
+void expect_texts(const char* file, int line, const raw_t* raw, const char* const* texts);
+/* The next datagrams are these texts, and there are no others. */
+#define EXPECT_ONLY_TEXTS(raw, ...)                                                           \
   do {                                                                                        \
-    GETS(raw, __VA_ARGS__);                                                                   \
-    if (raw_rest(raw) != 0) FAIL(#raw " gets nothing else");                                  \
+    expect_texts(__FILE__, __LINE__, raw, (const char* const[]){__VA_ARGS__, NULL});          \
+    if (raw_drain(raw) != 0) FAIL(#raw " receives nothing else");                             \
   } while (0)
-/* What went well is what arrived: each datagram went where it was to go, or nowhere. */
-void there_or_nowhere(const char* file, int line, const outbox_t* outbox, int count, const raw_t* raw);
-#define THERE_OR_NOWHERE(outbox, count, raw) there_or_nowhere(__FILE__, __LINE__, outbox, count, raw)
 
-/* An address on loopback where nobody listens, and nobody else can come to listen by chance: a socket has the port, but is
- * connected to itself. */
-address_t dead_address(stage_t* stage);
-/* From now on somebody listens there. */
-raw_t revive(address_t dead);
+/* A loopback address that answers with "port unreachable". A socket that is connected to itself holds the port. */
+address_t refusing_address(test_t* test);
 
 /* ---- networks ---- */
 
-/* Moves this process into a network namespace with nothing but loopback, or skips the rule. */
+/* Moves this process into a network namespace that has only loopback, or skips the rule. */
 void enter_namespace(void);
-/* Runs `ip` here, or at the far end of the cable. */
 void ip(const char* arguments);
-void far_ip(const char* arguments);
-/* Gives this machine an address beside the loopback address, and waits until it is reached; that address. */
-void add_second_address(const stage_t* stage);
-address_t second_address(const stage_t* stage, int port);
-/* Lays a cable to a second namespace. */
-void cable(stage_t* stage);
-/* Makes a router of the far end, and sends everything there that has no other way. */
-void router(stage_t* stage);
-/* The near and the far end, and an address beyond the cable where nobody answers until wake(). */
+/* Adds a veth device `near` with the first of these addresses. The second one never answers. */
+void add_cable(test_t* test);
 address_t near_of(int family, int port);
-address_t far_of(int family, int port);
 address_t silent_of(int family, int port);
-raw_t far_raw(address_t where);
-/* The number of the far end, there. */
-unsigned far_index(void);
-void wake(stage_t* stage);
-/* Sends of this namespace that found no buffer space so far. */
-long sends_without_buffers(int family);
 
 #endif /* CONFORM_H */

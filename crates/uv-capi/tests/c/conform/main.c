@@ -1,10 +1,16 @@
 /*
- *     conform [--list] [WORD...]
+ *     conform [WORD...]           checks every rule whose id and family contain all the words
+ *     conform --list [WORD...]    prints these rules
  *
- * Checks every rule that has all the words in its name and family, and prints a line for each:
- * passed|failed|skipped, name, v4|v6|-, microseconds, promise, detail; with a tab between them. Fails if a rule does not hold.
+ * Both print a line per rule and family, with a tab between the fields. `-` is the family of a rule that needs none. A
+ * promise is empty if the Rust suite has a rule of the same id, whose promise it is.
  *
- * Each rule has a process of its own, which may change its network namespace, abort or hang without harm to the next one.
+ *     --list:  id, v4|v6|-, c|c-v1, promise
+ *     a check: passed|failed|skipped, id, v4|v6|-, microseconds, promise, detail
+ *
+ * The exit status is 1 if a rule does not hold.
+ *
+ * Each rule runs in a process of its own. It may change its network namespace, abort or hang without an effect on others.
  */
 #include <signal.h>
 #include <stdarg.h>
@@ -12,28 +18,31 @@
 
 #include "conform.h"
 
-/* Seconds after which a rule hangs, whatever it was waiting for; valgrind is slow. */
-#define PATIENCE 200
-/* How the process of a rule says what it found: beside 0, all well. */
-#define BROKEN 3
-#define SKIPPED 4
+/* Seconds until a rule is ended; valgrind slows rules down by a factor of 50. */
+#define TIME_LIMIT 200
+/* Exit statuses of a rule's process beside 0, success. */
+#define EXIT_FAILED 3
+#define EXIT_SKIPPED 4
+/* The form of the calls that this program is compiled for. */
+#ifdef UV_UDP_V1
+#define FORM "c-v1"
+#else
+#define FORM "c"
+#endif
 
 static const rule_t* const all[] = {
-    proposal_rules, policy_rules,    transfer_rules, callback_rules, request_rules, order_rules,  peer_rules,
-    filter_rules,   local_rules,     takeover_rules, error_rules,    report_rules,   option_rules,  socket_rules, multicast_rules,
-    memory_rules,   fairness_rules,  input_rules,    life_rules,     close_rules,   batch_rules,  route_rules,
-    pressure_rules, loop_rules,      timer_rules,    thread_rules,   name_rules,
-    fork_rules,
+    call_rules,  payload_rules, request_rules, delivery_rules, memory_rules, option_rules, socket_rules, multicast_rules,
+    close_rules, life_rules,    loop_rules,    timer_rules,    thread_rules, fork_rules,   name_rules,
 };
 
-/* Where the process of a rule says what it found. */
-static int teller = STDERR_FILENO;
+/* The pipe for the detail of the report. */
+static int detail_fd = STDERR_FILENO;
 static int notes;
-static char awaited[400] = "nothing of note";
+static char current_wait[400] = "nothing of note";
 
-static void tell(const char* words) {
-  /* The other end is there until this process is gone. */
-  if (write(teller, words, strlen(words)) < 0) abort();
+static void report(const char* words) {
+  /* The other end stays open until this process has ended. */
+  if (write(detail_fd, words, strlen(words)) < 0) abort();
 }
 
 static const char* base_of(const char* file) {
@@ -41,17 +50,17 @@ static const char* base_of(const char* file) {
   return slash == NULL ? file : slash + 1;
 }
 
-void broken(const char* file, int line, const char* what) {
+void fail(const char* file, int line, const char* what) {
   char words[600];
   snprintf(words, sizeof words, "%s%s (%s:%d)", notes > 0 ? "; " : "", what, base_of(file), line);
-  tell(words);
-  /* Without the handlers of exit(): what the rule left behind is no leak to be told. */
-  _exit(BROKEN);
+  report(words);
+  /* Without exit handlers: a leak check would report the memory of the failed rule. */
+  _exit(EXIT_FAILED);
 }
 
 void skip(const char* reason) {
-  tell(reason);
-  _exit(SKIPPED);
+  report(reason);
+  _exit(EXIT_SKIPPED);
 }
 
 void note(const char* format, ...) {
@@ -60,49 +69,49 @@ void note(const char* format, ...) {
   va_start(list, format);
   vsnprintf(words, sizeof words, format, list);
   va_end(list);
-  if (notes++ > 0) tell(", ");
-  tell(words);
+  if (notes++ > 0) report(", ");
+  report(words);
 }
 
 void waiting(const char* file, int line, const char* what) {
-  snprintf(awaited, sizeof awaited, "it hangs, waiting for: %s (%s:%d)", what, base_of(file), line);
+  snprintf(current_wait, sizeof current_wait, "timeout, waiting for: %s (%s:%d)", what, base_of(file), line);
 }
 
 static void on_alarm(int number) {
   (void) number;
-  tell(awaited);
-  _exit(BROKEN);
+  report(current_wait);
+  _exit(EXIT_FAILED);
 }
 
-static void free_left_over(uv_handle_t* handle) {
+static void free_handle(uv_handle_t* handle) {
   free(handle);
 }
 
-static void close_left_over(uv_handle_t* handle, void* arg) {
+static void close_open_handle(uv_handle_t* handle, void* arg) {
   (void) arg;
-  if (!uv_is_closing(handle)) uv_close(handle, handle->type == UV_UDP ? free_left_over : NULL);
+  if (!uv_is_closing(handle)) uv_close(handle, handle->type == UV_UDP ? free_handle : NULL);
 }
 
-/* The process of a rule. */
-static void perform(const rule_t* rule, int family) {
-  stage_t stage;
+/* The child process of a rule. */
+static void run_rule(const rule_t* rule, int family) {
+  test_t test;
   signal(SIGALRM, on_alarm);
-  alarm(PATIENCE);
-  if (!has_family(family)) skip("no loopback address of the family here");
-  if (rule->scope == IN_NAMESPACE || rule->scope == V4_IN_NAMESPACE) enter_namespace();
-  ENSURE(uv_loop_init(&stage.loop) == 0);
-  stage.family = family;
-  rule->check(&stage);
+  alarm(TIME_LIMIT);
+  if (!has_family(family)) skip("no loopback address of this family");
+  if (rule->scope == IN_NAMESPACE) enter_namespace();
+  CHECK(uv_loop_init(&test.loop) == 0);
+  test.family = family;
+  rule->check(&test);
   waiting(__FILE__, __LINE__, "every handle is closed");
-  uv_walk(&stage.loop, close_left_over, NULL);
-  ENSURE(uv_run(&stage.loop, UV_RUN_DEFAULT) == 0);
-  ENSURE(uv_loop_close(&stage.loop) == 0);
+  uv_walk(&test.loop, close_open_handle, NULL);
+  CHECK(uv_run(&test.loop, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&test.loop) == 0);
   exit(0);
 }
 
-/* Checks one rule for one family. */
+/* Checks one rule for one family, and prints its line. */
 static int check(const rule_t* rule, int family, const char* family_name) {
-  char said[1000] = "";
+  char detail[1000] = "";
   size_t len = 0;
   ssize_t more;
   int ends[2], ended;
@@ -113,29 +122,29 @@ static int check(const rule_t* rule, int family, const char* family_name) {
   if (process < 0) abort();
   if (process == 0) {
     close(ends[0]);
-    teller = ends[1];
-    perform(rule, family);
+    detail_fd = ends[1];
+    run_rule(rule, family);
   }
   close(ends[1]);
-  while (len < sizeof said - 1 && (more = read(ends[0], said + len, sizeof said - 1 - len)) > 0) len += (size_t) more;
+  while (len < sizeof detail - 1 && (more = read(ends[0], detail + len, sizeof detail - 1 - len)) > 0) len += (size_t) more;
   close(ends[0]);
-  said[len] = '\0';
-  for (char* each = said; *each != '\0'; each++) {
+  detail[len] = '\0';
+  for (char* each = detail; *each != '\0'; each++) {
     if (*each == '\t' || *each == '\n') *each = ' ';
   }
   while (waitpid(process, &ended, 0) < 0 && errno == EINTR) continue;
   int code = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-  const char* status = code == 0 ? "passed" : code == SKIPPED ? "skipped" : "failed";
-  /* What watches over it (valgrind, AddressSanitizer) ends it in a way of its own. */
+  const char* status = code == 0 ? "passed" : code == EXIT_SKIPPED ? "skipped" : "failed";
+  /* valgrind and AddressSanitizer have exit statuses of their own. */
   if (code < 0) {
-    snprintf(said + len, sizeof said - len, " [ended by signal %d]", WTERMSIG(ended));
-  } else if (code != 0 && code != SKIPPED && code != BROKEN) {
-    snprintf(said + len, sizeof said - len, " [ended with %d]", code);
+    snprintf(detail + len, sizeof detail - len, " [ended by signal %d]", WTERMSIG(ended));
+  } else if (code != 0 && code != EXIT_SKIPPED && code != EXIT_FAILED) {
+    snprintf(detail + len, sizeof detail - len, " [ended with %d]", code);
   }
   printf("%s\t%s\t%s\t%llu\t%s\t%s\n", status, rule->id, family_name, (unsigned long long) (uv_hrtime() - began) / 1000,
-         rule->title == NULL ? "" : rule->title, said);
+         rule->promise == NULL ? "" : rule->promise, detail);
   fflush(stdout);
-  return code == 0 || code == SKIPPED;
+  return code == 0 || code == EXIT_SKIPPED;
 }
 
 static int is_chosen(const rule_t* rule, const char* family_name, char** words) {
@@ -147,35 +156,34 @@ static int is_chosen(const rule_t* rule, const char* family_name, char** words) 
   return 1;
 }
 
-/* What every rule does, once before they are forked: tools that translate or bind code when it first runs do so once. */
-static void rehearse(void) {
-  static inbox_t inbox;
-  static outbox_t outbox;
-  stage_t stage_of_all, *stage = &stage_of_all;
-  if (!has_family(AF_INET) || uv_loop_init(&stage->loop) != 0) return;
-  stage->family = AF_INET;
-  uv_udp_t *udp = bound_udp(stage), *peer = connected_udp(stage, local_of(udp));
-  for (int i = 0; i < 5; i++) mail(&outbox, i, peer, numbered(i, 10 + i % 2), 10 + i % 2, NULL);
-  receive(udp, &inbox);
-  UNTIL(inbox.count == 5);
-  uv_walk(&stage->loop, close_left_over, NULL);
-  uv_run(&stage->loop, UV_RUN_DEFAULT);
-  uv_loop_close(&stage->loop);
+/* Runs the common code once before the forks: valgrind translates it once, and lazy symbols are bound once. */
+static void warm_up(void) {
+  static received_t received;
+  static completions_t completions;
+  test_t ipv4, *test = &ipv4;
+  if (!has_family(AF_INET) || uv_loop_init(&test->loop) != 0) return;
+  test->family = AF_INET;
+  uv_udp_t *udp = bound_udp(test), *peer = connected_udp(test, local_of(udp));
+  for (int i = 0; i < 5; i++) queue_send(&completions, i, peer, numbered(i, 10 + i % 2), 10 + i % 2, NULL);
+  start_receiving(udp, &received);
+  RUN_UNTIL(received.count == 5);
+  uv_walk(&test->loop, close_open_handle, NULL);
+  uv_run(&test->loop, UV_RUN_DEFAULT);
+  uv_loop_close(&test->loop);
 }
 
 int main(int argc, char** argv) {
   int list = argc > 1 && strcmp(argv[1], "--list") == 0, held = 1;
-  if (!list) rehearse();
+  if (!list) warm_up();
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
     for (const rule_t* rule = all[i]; rule->id != NULL; rule++) {
-      int one = rule->scope == NO_FAMILY || rule->scope == V4_IN_NAMESPACE;
-      for (int version = rule->scope == ONLY_V6; version < (one ? 1 : 2); version++) {
-        const char* name = rule->scope == NO_FAMILY ? "-" : version == 0 ? "v4" : "v6";
-        if (!is_chosen(rule, name, argv + 1 + list)) continue;
+      for (int version = 0; version < (rule->scope == NO_FAMILY ? 1 : 2); version++) {
+        const char* family = rule->scope == NO_FAMILY ? "-" : version == 0 ? "v4" : "v6";
+        if (!is_chosen(rule, family, argv + 1 + list)) continue;
         if (list) {
-          printf("listed\t%s\t%s\t0\t%s\t\n", rule->id, name, rule->title == NULL ? "" : rule->title);
+          printf("%s\t%s\t" FORM "\t%s\n", rule->id, family, rule->promise == NULL ? "" : rule->promise);
         } else {
-          held &= check(rule, version == 0 ? AF_INET : AF_INET6, name);
+          held &= check(rule, version == 0 ? AF_INET : AF_INET6, family);
         }
       }
     }

@@ -1,4 +1,4 @@
-/* What the rules work with: addresses, handles, and notebooks for callbacks. */
+/* Addresses, handles, and records of callbacks for the rules. */
 #include "conform.h"
 
 const struct sockaddr* at(address_t address) {
@@ -16,7 +16,7 @@ socklen_t length_of(address_t address) {
 address_t address_of(int family, const char* ip, int port) {
   address_t address;
   memset(&address, 0, sizeof address);
-  ENSURE(family == AF_INET ? uv_ip4_addr(ip, port, (struct sockaddr_in*) &address) == 0
+  CHECK(family == AF_INET ? uv_ip4_addr(ip, port, (struct sockaddr_in*) &address) == 0
                            : uv_ip6_addr(ip, port, (struct sockaddr_in6*) &address) == 0);
   return address;
 }
@@ -29,8 +29,8 @@ address_t wildcard_of(int family, int port) {
   return address_of(family, family == AF_INET ? "0.0.0.0" : "::", port);
 }
 
-/* What a call tells, or nothing but zeros. */
-static address_t told_by(int (*call)(const uv_udp_t*, struct sockaddr*, int*), const uv_udp_t* udp) {
+/* The address that the call stores, or all zeros. */
+static address_t stored_by(int (*call)(const uv_udp_t*, struct sockaddr*, int*), const uv_udp_t* udp) {
   address_t address;
   int len = sizeof address.any;
   memset(&address, 0, sizeof address);
@@ -39,34 +39,21 @@ static address_t told_by(int (*call)(const uv_udp_t*, struct sockaddr*, int*), c
 }
 
 address_t local_of(const uv_udp_t* udp) {
-  return told_by(uv_udp_getsockname, udp);
+  return stored_by(uv_udp_getsockname, udp);
 }
 
 address_t peer_of(const uv_udp_t* udp) {
-  return told_by(uv_udp_getpeername, udp);
+  return stored_by(uv_udp_getpeername, udp);
 }
 
 int port_of(address_t address) {
   return ntohs(((struct sockaddr_in*) &address)->sin_port);
 }
 
-address_t with_port(address_t address, int port) {
-  ((struct sockaddr_in*) &address)->sin_port = htons((uint16_t) port);
-  return address;
-}
-
-int same_ip(address_t a, address_t b) {
+int same_address(address_t a, address_t b) {
   char name_a[64] = "", name_b[64] = "";
   return uv_ip_name(at(a), name_a, sizeof name_a) == 0 && uv_ip_name(at(b), name_b, sizeof name_b) == 0 &&
-         strcmp(name_a, name_b) == 0;
-}
-
-int same_address(address_t a, address_t b) {
-  return same_ip(a, b) && port_of(a) == port_of(b);
-}
-
-int is_wildcard(address_t address) {
-  return same_ip(address, wildcard_of(address.any.ss_family, 0));
+         strcmp(name_a, name_b) == 0 && port_of(a) == port_of(b);
 }
 
 int has_family(int family) {
@@ -86,45 +73,38 @@ void close_udp(uv_udp_t* udp) {
   uv_close((uv_handle_t*) udp, free_handle);
 }
 
-uv_udp_t* new_udp_ex(stage_t* stage, unsigned flags) {
+uv_udp_t* new_udp_ex(test_t* test, unsigned flags) {
   uv_udp_t* udp = (uv_udp_t*) malloc(sizeof *udp);
   udp->data = NULL;
-  ENSURE(uv_udp_init_ex(&stage->loop, udp, flags) == 0);
+  CHECK(uv_udp_init_ex(&test->loop, udp, flags) == 0);
   return udp;
 }
 
-uv_udp_t* new_udp(stage_t* stage) {
-  return new_udp_ex(stage, 0);
+uv_udp_t* new_udp(test_t* test) {
+  return new_udp_ex(test, 0);
 }
 
-/* The buffers that sockets have by default, whatever net.core.rmem_default and net.core.wmem_default are. The kernel doubles them. */
+/* Sets the kernel's built-in default, in place of net.core.rmem_default and net.core.wmem_default. The kernel doubles it. */
 static void set_default_buffers(uv_udp_t* udp) {
   int recv_size = 106496, send_size = 106496;
-  ENSURE(uv_recv_buffer_size((uv_handle_t*) udp, &recv_size) == 0);
-  ENSURE(uv_send_buffer_size((uv_handle_t*) udp, &send_size) == 0);
+  CHECK(uv_recv_buffer_size((uv_handle_t*) udp, &recv_size) == 0);
+  CHECK(uv_send_buffer_size((uv_handle_t*) udp, &send_size) == 0);
 }
 
-uv_udp_t* bound_udp_ex(stage_t* stage, unsigned flags) {
-  uv_udp_t* udp = new_udp_ex(stage, flags);
-  ENSURE(uv_udp_bind(udp, at(loopback_of(stage->family, 0)), 0) == 0);
+uv_udp_t* bound_udp_ex(test_t* test, unsigned flags) {
+  uv_udp_t* udp = new_udp_ex(test, flags);
+  CHECK(uv_udp_bind(udp, at(loopback_of(test->family, 0)), 0) == 0);
   set_default_buffers(udp);
   return udp;
 }
 
-uv_udp_t* bound_udp(stage_t* stage) {
-  return bound_udp_ex(stage, 0);
+uv_udp_t* bound_udp(test_t* test) {
+  return bound_udp_ex(test, 0);
 }
 
-uv_udp_t* wildcard_udp(stage_t* stage) {
-  uv_udp_t* udp = new_udp(stage);
-  ENSURE(uv_udp_bind(udp, at(wildcard_of(stage->family, 0)), 0) == 0);
-  set_default_buffers(udp);
-  return udp;
-}
-
-uv_udp_t* connected_udp(stage_t* stage, address_t peer) {
-  uv_udp_t* udp = new_udp(stage);
-  ENSURE(uv_udp_connect(udp, at(peer)) == 0);
+uv_udp_t* connected_udp(test_t* test, address_t peer) {
+  uv_udp_t* udp = new_udp(test);
+  CHECK(uv_udp_connect(udp, at(peer)) == 0);
   set_default_buffers(udp);
   return udp;
 }
@@ -133,49 +113,30 @@ int is_connected(const uv_udp_t* udp) {
   return peer_of(udp).any.ss_family != 0;
 }
 
+int option_of(const uv_udp_t* udp, int level, int name) {
+  int value = -1;
+  socklen_t len = sizeof value;
+  CHECK(getsockopt(fd_of(udp), level, name, &value, &len) == 0);
+  return value;
+}
+
 int fd_of(const uv_udp_t* udp) {
   int fd;
   return uv_fileno((const uv_handle_t*) udp, &fd) == 0 ? fd : -1;
 }
 
-int has_socket(const uv_udp_t* udp) {
-  return fd_of(udp) >= 0;
-}
-
-int say(uv_udp_t* udp, const char* words) {
+int try_text(uv_udp_t* udp, const char* words) {
   uv_buf_t buf = text(words);
   return try_send_to_peer(udp, &buf, 1);
 }
 
-int say_to(uv_udp_t* udp, const char* words, address_t to) {
+int try_text_to(uv_udp_t* udp, const char* words, address_t to) {
   uv_buf_t buf = text(words);
   return try_send_to(udp, &buf, 1, at(to));
 }
 
-void settle(stage_t* stage) {
-  for (int i = 0; i < 50; i++) ENSURE(uv_run(&stage->loop, UV_RUN_NOWAIT) >= 0);
-}
-
-static void count_turn(uv_prepare_t* prepare) {
-  ++*(int*) prepare->data;
-}
-
-static void stop_loop(uv_timer_t* timer) {
-  uv_stop(timer->loop);
-}
-
-int turns_in(stage_t* stage, unsigned ms) {
-  int turns = 0;
-  uv_prepare_t* prepare = (uv_prepare_t*) malloc(sizeof *prepare);
-  uv_timer_t* timer = (uv_timer_t*) malloc(sizeof *timer);
-  ENSURE(uv_prepare_init(&stage->loop, prepare) == 0 && uv_prepare_start(prepare, count_turn) == 0);
-  prepare->data = &turns;
-  ENSURE(uv_timer_init(&stage->loop, timer) == 0 && uv_timer_start(timer, stop_loop, ms, 0) == 0);
-  TO_THE_END();
-  ENSURE(!uv_is_active((uv_handle_t*) timer));
-  uv_close((uv_handle_t*) prepare, free_handle);
-  uv_close((uv_handle_t*) timer, free_handle);
-  return turns;
+void run_iterations(test_t* test) {
+  for (int i = 0; i < 50; i++) CHECK(uv_run(&test->loop, UV_RUN_NOWAIT) >= 0);
 }
 
 const char* numbered(int number, int len) {
@@ -203,126 +164,132 @@ unsigned sum_of(const char* bytes, int len) {
   return sum;
 }
 
-void inbox_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
-  ((inbox_t*) handle->data)->lent++;
+void counting_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+  ((received_t*) handle->data)->lent++;
   buf->base = (char*) malloc(suggested);
   buf->len = suggested;
 }
 
-void inbox_enter(inbox_t* inbox, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr) {
+void record(received_t* received, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr) {
   if (nread < 0) {
-    ENSURE(addr == NULL);
-    inbox->error = (int) nread;
-    inbox->errors++;
+    CHECK(addr == NULL);
+    received->error = (int) nread;
+    received->errors++;
   } else if (addr == NULL) {
-    ENSURE(nread == 0);
-    inbox->ends++;
+    CHECK(nread == 0);
+    received->empty_reads++;
   } else {
-    if (inbox->count < ROOM) {
-      letter_t* letter = &inbox->letters[inbox->count];
-      memset(letter, 0, sizeof *letter);
-      letter->len = (int) nread;
-      letter->sum = sum_of(buf->base, letter->len);
-      memcpy(letter->text, buf->base, (size_t) (nread < TEXT - 1 ? nread : TEXT - 1));
-      memcpy(&letter->from, addr, addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    if (received->count < MAX_RECORDED) {
+      datagram_t* datagram = &received->datagrams[received->count];
+      memset(datagram, 0, sizeof *datagram);
+      datagram->len = (int) nread;
+      datagram->sum = sum_of(buf->base, datagram->len);
+      memcpy(datagram->text, buf->base, (size_t) (nread < TEXT - 1 ? nread : TEXT - 1));
+      memcpy(&datagram->from, addr, addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
     }
-    inbox->count++;
+    received->count++;
   }
 }
 
-void inbox_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
-  inbox_t* inbox = (inbox_t*) udp->data;
-  inbox->flags |= flags;
-  inbox_enter(inbox, nread, buf, addr);
+void recording_recv(uv_udp_t* udp, ssize_t nread, const uv_buf_t* buf, const struct sockaddr* addr, unsigned flags) {
+  received_t* received = (received_t*) udp->data;
+  received->flags |= flags;
+  record(received, nread, buf, addr);
   if (buf->base != NULL && !(flags & UV_UDP_MMSG_CHUNK)) {
-    inbox->lent--;
+    received->lent--;
     free(buf->base);
   }
 }
 
-int receive_with(uv_udp_t* udp, inbox_t* inbox, uv_alloc_cb alloc, uv_udp_recv_cb recv) {
-  udp->data = inbox;
+int start_receiving_with(uv_udp_t* udp, received_t* received, uv_alloc_cb alloc, uv_udp_recv_cb recv) {
+  udp->data = received;
   return uv_udp_recv_start(udp, alloc, recv);
 }
 
-int receive(uv_udp_t* udp, inbox_t* inbox) {
-  return receive_with(udp, inbox, inbox_alloc, inbox_recv);
+int start_receiving(uv_udp_t* udp, received_t* received) {
+  return start_receiving_with(udp, received, counting_alloc, recording_recv);
 }
 
-void alloc_some(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+void alloc_by_malloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   (void) handle;
   *buf = uv_buf_init((char*) malloc(suggested), (unsigned) suggested);
 }
 
-void alloc_the_same(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
+void alloc_static(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   static char memory[65536];
   (void) handle, (void) suggested;
   *buf = uv_buf_init(memory, sizeof memory);
 }
 
-int has_texts(const inbox_t* inbox, const char* const* texts) {
+int has_texts(const received_t* received, const char* const* texts) {
   int count = 0;
   for (; texts[count] != NULL; count++) {
-    if (count >= inbox->count || strcmp(inbox->letters[count].text, texts[count]) != 0) return 0;
+    if (count >= received->count || strcmp(received->datagrams[count].text, texts[count]) != 0) return 0;
   }
-  return inbox->count == count;
+  return received->count == count;
 }
 
-int ends_with(const inbox_t* inbox, const char* last) {
-  return inbox->count > 0 && inbox->count <= ROOM && strcmp(inbox->letters[inbox->count - 1].text, last) == 0;
+int ends_with_text(const received_t* received, const char* last) {
+  return received->count > 0 && received->count <= MAX_RECORDED && strcmp(received->datagrams[received->count - 1].text, last) == 0;
 }
 
 /* ---- sending ---- */
 
-static void on_mailed(uv_udp_send_t* req, int status) {
-  mail_t* mail = (mail_t*) req;
-  outbox_t* outbox = mail->outbox;
-  if (outbox->count < ROOM) {
-    outbox->order[outbox->count] = mail->number;
-    outbox->status[outbox->count] = status;
+typedef struct {
+  uv_udp_send_t req;
+  completions_t* completions;
+  int number;
+} queued_t;
+
+static void on_queued_sent(uv_udp_send_t* req, int status) {
+  queued_t* queued = (queued_t*) req;
+  completions_t* completions = queued->completions;
+  if (completions->count < MAX_RECORDED) {
+    completions->order[completions->count] = queued->number;
+    completions->status[completions->count] = status;
   }
-  outbox->count++;
-  free(mail);
+  completions->count++;
+  free(queued);
 }
 
-int mail(outbox_t* outbox, int number, uv_udp_t* udp, const char* bytes, int len, const struct sockaddr* to) {
-  mail_t* mail = (mail_t*) malloc(sizeof *mail);
-  /* The bytes are gone when the call returns. */
+int queue_send(completions_t* completions, int number, uv_udp_t* udp, const char* bytes, int len, const struct sockaddr* to) {
+  queued_t* queued = (queued_t*) malloc(sizeof *queued);
+  /* The copy is freed right after the call: payloads need not outlive it. */
   char* copy = (char*) malloc((size_t) len + 1);
   uv_buf_t buf = uv_buf_init(copy, (unsigned) len);
   memcpy(copy, bytes, (size_t) len);
-  mail->outbox = outbox;
-  mail->number = number;
-  int result = to == NULL ? send_to_peer(&mail->req, udp, &buf, 1, on_mailed)
-                          : send_to(&mail->req, udp, &buf, 1, to, on_mailed);
+  queued->completions = completions;
+  queued->number = number;
+  int result = to == NULL ? send_to_peer(&queued->req, udp, &buf, 1, on_queued_sent)
+                          : send_to(&queued->req, udp, &buf, 1, to, on_queued_sent);
   memset(copy, '#', (size_t) len);
   free(copy);
-  if (result != 0) free(mail);
+  if (result != 0) free(queued);
   return result;
 }
 
-int mail_to_peer(outbox_t* outbox, int number, uv_udp_t* udp, const char* words) {
-  return mail(outbox, number, udp, words, (int) strlen(words), NULL);
+int queue_text(completions_t* completions, int number, uv_udp_t* udp, const char* words) {
+  return queue_send(completions, number, udp, words, (int) strlen(words), NULL);
 }
 
-int mail_to(outbox_t* outbox, int number, uv_udp_t* udp, const char* words, const struct sockaddr* to) {
-  return mail(outbox, number, udp, words, (int) strlen(words), to);
+int queue_text_to(completions_t* completions, int number, uv_udp_t* udp, const char* words, const struct sockaddr* to) {
+  return queue_send(completions, number, udp, words, (int) strlen(words), to);
 }
 
-int in_order(const outbox_t* outbox, int count) {
-  if (outbox->count != count || count > ROOM) return 0;
+int in_order(const completions_t* completions, int count) {
+  if (completions->count != count || count > MAX_RECORDED) return 0;
   for (int i = 0; i < count; i++) {
-    if (outbox->order[i] != i || (outbox->status[i] != 0 && outbox->status[i] != UV_ECANCELED)) return 0;
+    if (completions->order[i] != i || (completions->status[i] != 0 && completions->status[i] != UV_ECANCELED)) return 0;
   }
   return 1;
 }
 
-int count_well(const outbox_t* outbox) {
-  int well = 0;
-  for (int i = 0; i < outbox->count && i < ROOM; i++) well += outbox->status[i] == 0;
-  return well;
+int count_succeeded(const completions_t* completions) {
+  int succeeded = 0;
+  for (int i = 0; i < completions->count && i < MAX_RECORDED; i++) succeeded += completions->status[i] == 0;
+  return succeeded;
 }
 
-int all_well(const outbox_t* outbox, int count) {
-  return in_order(outbox, count) && count_well(outbox) == count;
+int all_succeeded(const completions_t* completions, int count) {
+  return in_order(completions, count) && count_succeeded(completions) == count;
 }

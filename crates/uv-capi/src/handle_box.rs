@@ -1,19 +1,19 @@
-//! The box behind a handle: which of our handles it is, and what all of them can do.
+//! The box behind a handle: its kind, and the operations that all kinds share.
 
 use std::ptr;
 use std::rc::Rc;
 
 use uv_core::{Check, Idle, Prepare, Timer};
 
-use crate::hub::Async;
-use crate::pointers::Given;
+use crate::pointers::CPtr;
 use crate::types::{Handle, uv_handle_t};
 use crate::udp::state::UdpBox;
+use crate::wakeup::Async;
 
 /// Behind `uv_handle_t.inner`.
 #[derive(Debug)]
-pub struct Object {
-    /// The handle's place in the order in which the loop's handles were made.
+pub struct HandleBox {
+    /// The handle's position in the loop's order of creation.
     pub(crate) serial: u64,
     pub(crate) kind: Kind,
 }
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Udp(UdpBox),
 }
 
-/// Says the same of every kind of handle.
+/// Evaluates an expression for the handle of any kind.
 macro_rules! each {
     ($kind:expr, $handle:ident => $say:expr) => {
         match $kind {
@@ -65,38 +65,38 @@ impl Kind {
         }
     }
 
-    /// Closes the handle; `then` runs in its closing turn. Not on a handle that is closing already.
+    /// Closes the handle; `then` runs in the closing phase. The handle must not be closing.
     pub(crate) fn close(&self, then: impl FnOnce() + 'static) {
         if let Self::Udp(udp) = self {
             udp.receiver.close();
         }
-        // An error says that it is closing, which the caller saw to.
+        // The only error is a handle that is closing.
         let _ = each!(self, handle => handle.close(move |_| then()));
     }
 }
 
-/// The box of a handle; `None` for null, and once it is closed.
+/// The box of a handle; `None` for null and after closing.
 #[inline]
-pub(crate) fn object<T: Handle>(handle: &Given<T>) -> Option<&Object> {
-    let inner = handle.get()?.head().inner.get().cast::<Object>();
-    // SAFETY: `inner` is null or a box that `put` stored; only `take`, in the closing turn, takes it away.
+pub(crate) fn handle_box<T: Handle>(handle: &CPtr<T>) -> Option<&HandleBox> {
+    let inner = handle.get()?.head().inner.get().cast::<HandleBox>();
+    // SAFETY: `inner` is null or a box from `put`; only `take`, in the closing phase, removes it.
     unsafe { inner.as_ref() }
 }
 
 /// The box of a handle that is not closing.
-pub(crate) fn open(handle: &Given<uv_handle_t>) -> Option<&Kind> {
-    let object = object(handle)?;
-    (!object.kind.is_closing()).then_some(&object.kind)
+pub(crate) fn open(handle: &CPtr<uv_handle_t>) -> Option<&Kind> {
+    let boxed = handle_box(handle)?;
+    (!boxed.kind.is_closing()).then_some(&boxed.kind)
 }
 
 /// Stores the box of a handle that has none.
-pub(crate) fn put(handle: &uv_handle_t, object: Object) {
-    handle.inner.set(Box::into_raw(Box::new(object)).cast());
+pub(crate) fn put(handle: &uv_handle_t, boxed: HandleBox) {
+    handle.inner.set(Box::into_raw(Box::new(boxed)).cast());
 }
 
-/// Takes the box of a handle, in its closing turn: no reference into it is held.
-pub(crate) fn take(handle: &uv_handle_t) -> Option<Box<Object>> {
-    let inner = handle.inner.replace(ptr::null_mut()).cast::<Object>();
-    // SAFETY: what is not null came from a box in `put`, and was just replaced, so that it is taken once.
+/// Removes the box of a handle in the closing phase, when no reference into it is held.
+pub(crate) fn take(handle: &uv_handle_t) -> Option<Box<HandleBox>> {
+    let inner = handle.inner.replace(ptr::null_mut()).cast::<HandleBox>();
+    // SAFETY: a non-null pointer came from `put`, and was just replaced, so that it is taken once.
     (!inner.is_null()).then(|| unsafe { Box::from_raw(inner) })
 }

@@ -1,7 +1,7 @@
-//! What is behind async handles: an eventfd that all of a loop share, and one source for each.
+//! Wakes the loop for its async handles: one eventfd per loop, and one source per handle.
 //!
-//! [`uv_core::LoopProxy`] takes a lock and allocates, which a signal handler must not do. Here sending is one exchange of a flag
-//! and at most one write(2).
+//! [`uv_core::LoopProxy`] takes a lock and allocates, which a signal handler must not do. A send
+//! here is one atomic exchange and at most one write(2).
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -13,89 +13,90 @@ use std::sync::atomic::Ordering;
 use uv_core::{Handle, Interest, Loop, Phase, PollSource, Result, Source};
 use uv_sys::Errno;
 
-use crate::pointers::Given;
+use crate::pointers::CPtr;
 use crate::types::{Signal, uv_async_t};
 
-/// What the async handles of a loop share.
-pub(crate) struct Hub {
+/// The eventfd that the async handles of a loop share.
+pub(crate) struct AsyncWakeup {
     handle: Handle,
-    wakeup: OnceCell<PollSource>,
-    /// The open ones, in the order in which they were made.
-    open: RefCell<BTreeMap<u64, Given<uv_async_t>>>,
+    source: OnceCell<PollSource>,
+    /// The open handles, in order of creation.
+    open: RefCell<BTreeMap<u64, CPtr<uv_async_t>>>,
     entered: Cell<u64>,
 }
 
-/// A descriptor that wakes a loop.
+/// Creates the eventfd, non-blocking and close-on-exec.
 fn eventfd() -> Result<OwnedFd> {
     // SAFETY: no memory is involved.
     let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
     if fd < 0 {
         return Err(Errno::last());
     }
-    // SAFETY: just made, and nobody else's.
+    // SAFETY: eventfd(2) returned it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The eventfd that replaces the one which a forked child shares with its parent.
-pub(crate) struct NewWakeup {
-    hub: Rc<Hub>,
+/// The eventfd that replaces, after fork(2), the one shared with the parent process.
+pub(crate) struct ForkedWakeup {
+    wakeup: Rc<AsyncWakeup>,
     fd: OwnedFd,
 }
 
-impl NewWakeup {
-    pub(crate) fn new(hub: &Rc<Hub>) -> Result<Self> {
+impl ForkedWakeup {
+    pub(crate) fn new(wakeup: &Rc<AsyncWakeup>) -> Result<Self> {
         Ok(Self {
-            hub: Rc::clone(hub),
+            wakeup: Rc::clone(wakeup),
             fd: eventfd()?,
         })
     }
 
-    /// Puts it in the place of the shared one, under the same number, in this process. Wake-ups that the parent's handles had not
-    /// called back for stay the parent's, as in libuv.
+    /// Replaces the shared eventfd in this process, under the same descriptor number. Pending
+    /// wake-ups stay with the parent, as in libuv.
     pub(crate) fn install(self) -> Result<()> {
-        let Some(wakeup) = self.hub.wakeup.get() else {
+        let Some(source) = self.wakeup.source.get() else {
             return Ok(());
         };
-        wakeup.replace(self.fd).map_err(|(error, _)| error)?;
-        for handle in self.hub.open.borrow().values() {
+        source.replace(self.fd).map_err(|(error, _)| error)?;
+        for handle in self.wakeup.open.borrow().values() {
             if let Some(signal) = handle.signal() {
                 signal.pending.store(0, Ordering::SeqCst);
-                // The threads that were sending are not in the child.
+                // Threads of the parent that were sending do not exist in the child.
                 signal.busy.store(0, Ordering::SeqCst);
             }
         }
-        wakeup.set_interest(Interest::READABLE)
+        source.set_interest(Interest::READABLE)
     }
 }
 
-impl Hub {
+impl AsyncWakeup {
     pub(crate) fn new(event_loop: &Loop) -> Result<Rc<Self>> {
         let fd = eventfd()?;
-        let hub = Rc::new_cyclic(|this: &Weak<Self>| Self {
+        let wakeup = Rc::new_cyclic(|this: &Weak<Self>| Self {
             handle: Handle::new(event_loop, this.clone()),
-            wakeup: OnceCell::new(),
+            source: OnceCell::new(),
             open: RefCell::default(),
             entered: Cell::new(0),
         });
-        let wakeup = hub.handle.register(fd).map_err(|(errno, _)| errno)?;
-        wakeup.set_interest(Interest::READABLE)?;
-        let _ = hub.wakeup.set(wakeup);
-        Ok(hub)
+        let source = wakeup.handle.register(fd).map_err(|(errno, _)| errno)?;
+        source.set_interest(Interest::READABLE)?;
+        let _ = wakeup.source.set(source);
+        Ok(wakeup)
     }
 
     pub(crate) fn fd(&self) -> RawFd {
-        self.wakeup.get().map_or(-1, |fd| fd.as_fd().as_raw_fd())
+        self.source.get().map_or(-1, |fd| fd.as_fd().as_raw_fd())
     }
 }
 
-impl Source for Hub {
+impl Source for AsyncWakeup {
     fn handle(&self) -> &Handle {
         &self.handle
     }
 
     fn on_ready(self: Rc<Self>, _: Interest) {
         let mut count = 0_u64;
-        // SAFETY: `count` has the eight bytes that an eventfd gives. That it is not readable after all does no harm.
+        // SAFETY: `count` has the eight bytes that an eventfd stores. A read that fails with EAGAIN
+        // has no effect.
         unsafe { libc::read(self.fd(), (&raw mut count).cast(), size_of::<u64>()) };
         let (mut next, end) = (0, self.entered.get());
         loop {
@@ -120,31 +121,35 @@ impl Source for Hub {
     fn on_phase(self: Rc<Self>, _: Phase) {}
 }
 
-impl fmt::Debug for Hub {
+impl fmt::Debug for AsyncWakeup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub")
+        f.debug_struct("AsyncWakeup")
             .field("fd", &self.fd())
             .finish_non_exhaustive()
     }
 }
 
-/// One async handle: active from the beginning to `uv_close`.
+/// An async handle, active until `uv_close`.
 pub(crate) struct Async {
     handle: Handle,
-    hub: Rc<Hub>,
+    wakeup: Rc<AsyncWakeup>,
     key: u64,
-    this: Given<uv_async_t>,
+    this: CPtr<uv_async_t>,
     then: Cell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Async {
-    pub(crate) fn new(event_loop: &Loop, hub: &Rc<Hub>, this: Given<uv_async_t>) -> Rc<Self> {
-        let key = hub.entered.get();
-        hub.entered.set(key + 1);
-        hub.open.borrow_mut().insert(key, this);
+    pub(crate) fn new(
+        event_loop: &Loop,
+        wakeup: &Rc<AsyncWakeup>,
+        this: CPtr<uv_async_t>,
+    ) -> Rc<Self> {
+        let key = wakeup.entered.get();
+        wakeup.entered.set(key + 1);
+        wakeup.open.borrow_mut().insert(key, this);
         let made = Rc::new_cyclic(|weak: &Weak<Self>| Self {
             handle: Handle::new(event_loop, weak.clone()),
-            hub: Rc::clone(hub),
+            wakeup: Rc::clone(wakeup),
             key,
             this,
             then: Cell::new(None),
@@ -173,12 +178,12 @@ impl Async {
         self.handle.set_ref(false);
     }
 
-    /// Closes the handle. Threads that send to it meanwhile are waited for: they are between two instructions and a write(2)
-    /// that does not block.
+    /// Closes the handle, and waits for threads that are sending to it: they are between two
+    /// instructions and a write(2) that does not block.
     pub(crate) fn close(&self, then: impl FnOnce(()) + 'static) -> Result<()> {
         self.handle.close()?;
         self.then.set(Some(Box::new(move || then(()))));
-        self.hub.open.borrow_mut().remove(&self.key);
+        self.wakeup.open.borrow_mut().remove(&self.key);
         if let Some(signal) = self.this.signal() {
             signal.wakeup.store(-1, Ordering::SeqCst);
             while signal.busy.load(Ordering::SeqCst) > 0 {
@@ -211,7 +216,8 @@ impl fmt::Debug for Async {
 }
 
 impl Signal {
-    /// From any thread and from signal handlers: nothing here locks, allocates or waits.
+    /// Wakes the loop. Safe in any thread and in signal handlers: it does not lock, allocate or
+    /// block.
     pub(crate) fn send(&self) {
         if self.pending.load(Ordering::Relaxed) != 0 {
             return;
@@ -221,7 +227,8 @@ impl Signal {
             let fd = self.wakeup.load(Ordering::SeqCst);
             if fd >= 0 {
                 let one = 1_u64;
-                // SAFETY: `one` has the eight bytes that an eventfd takes. One that is full already wakes the loop as well.
+                // SAFETY: `one` has the eight bytes that an eventfd reads. A full eventfd wakes the
+                // loop, too.
                 unsafe { libc::write(fd, (&raw const one).cast(), size_of::<u64>()) };
             }
         }

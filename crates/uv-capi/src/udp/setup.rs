@@ -1,4 +1,4 @@
-//! From `uv_udp_init` to a bound handle.
+//! Initializing, binding, and adopting sockets.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
@@ -7,29 +7,31 @@ use std::ptr;
 
 use uv_udp::{BindOptions, Errno, Family, Udp};
 
+use super::access::udp_box;
 use super::flags::{
     UV_UDP_IPV6ONLY, UV_UDP_LINUX_RECVERR, UV_UDP_RECVMMSG, UV_UDP_REUSEADDR, UV_UDP_REUSEPORT,
 };
 use super::receiver::Receiver;
 use super::state::UdpBox;
-use super::{code, number, udp_box};
 use crate::address::Address;
-use crate::closing::init;
+use crate::handle_box::{Kind, handle_box};
+use crate::lifecycle::init;
 use crate::loop_box::loop_box;
-use crate::object::{Kind, object};
-use crate::pointers::{Given, Room};
+use crate::pointers::{CPtr, OutPtr};
+use crate::results::{code, number};
 use crate::types::{UV_UDP, uv_handle_t, uv_loop_t, uv_udp_t};
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_init(loop_: Given<uv_loop_t>, handle: Room<uv_udp_t>) -> c_int {
+pub extern "C" fn uvudp_udp_init(loop_: CPtr<uv_loop_t>, handle: OutPtr<uv_udp_t>) -> c_int {
     uvudp_udp_init_ex(loop_, handle, 0)
 }
 
-/// The lowest eight bits of the flags are an address family: with one, the socket is made now.
+/// The lowest eight bits of the flags are an address family. A family other than `AF_UNSPEC`
+/// creates the socket at once.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvudp_udp_init_ex(
-    loop_: Given<uv_loop_t>,
-    handle: Room<uv_udp_t>,
+    loop_: CPtr<uv_loop_t>,
+    handle: OutPtr<uv_udp_t>,
     flags: c_uint,
 ) -> c_int {
     if handle.is_null() || flags & !(0xff | UV_UDP_RECVMMSG) != 0 {
@@ -58,7 +60,7 @@ pub extern "C" fn uvudp_udp_init_ex(
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_bind(handle: Given<uv_udp_t>, addr: Address, flags: c_uint) -> c_int {
+pub extern "C" fn uvudp_udp_bind(handle: CPtr<uv_udp_t>, addr: Address, flags: c_uint) -> c_int {
     let known = UV_UDP_IPV6ONLY | UV_UDP_REUSEADDR | UV_UDP_LINUX_RECVERR | UV_UDP_REUSEPORT;
     if flags & !known != 0 {
         return -libc::EINVAL;
@@ -75,18 +77,18 @@ pub extern "C" fn uvudp_udp_bind(handle: Given<uv_udp_t>, addr: Address, flags: 
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_open(handle: Given<uv_udp_t>, sock: c_int) -> c_int {
+pub extern "C" fn uvudp_udp_open(handle: CPtr<uv_udp_t>, sock: c_int) -> c_int {
     uvudp_udp_open_ex(handle, sock, 0)
 }
 
-/// Gives the handle a socket that the program made. The descriptor is the handle's from then on. After an error it is the
-/// program's, open and as it was.
+/// Moves the program's socket into the handle. After an error the program still owns the
+/// descriptor, which is unchanged.
 #[unsafe(no_mangle)]
-pub extern "C" fn uvudp_udp_open_ex(handle: Given<uv_udp_t>, sock: c_int, flags: c_uint) -> c_int {
+pub extern "C" fn uvudp_udp_open_ex(handle: CPtr<uv_udp_t>, sock: c_int, flags: c_uint) -> c_int {
     code(udp_box(&handle).and_then(|udp| open(handle, udp, sock, flags)))
 }
 
-fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Result<(), c_int> {
+fn open(handle: CPtr<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Result<(), c_int> {
     if flags & !(UV_UDP_REUSEADDR | UV_UDP_REUSEPORT) != 0 {
         return Err(-libc::EINVAL);
     }
@@ -101,17 +103,18 @@ fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Re
     if unsafe { libc::fcntl(sock, libc::F_GETFD) } < 0 {
         return Err(-libc::EBADF);
     }
-    // SAFETY: it is open, as the kernel just said, and the program gives it away; where it is refused, it is let go of unclosed.
+    // SAFETY: fcntl(2) has found it open, and the program gives it away. After an error
+    // `into_raw_fd` returns it without closing.
     let fd = unsafe { OwnedFd::from_raw_fd(sock) };
     let refused = |(errno, fd): (Errno, OwnedFd)| {
-        // It stays the program's.
+        // The program still owns it.
         let _ = fd.into_raw_fd();
         number(errno)
     };
     match share(&fd, flags) {
         Ok(before) => {
             let opened = udp.udp.open(fd);
-            // It may be connected.
+            // The adopted socket may be connected.
             udp.peer_changed();
             opened.map_err(|(errno, fd)| {
                 before.restore(&fd);
@@ -122,14 +125,14 @@ fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Re
     }
 }
 
-/// The options for sharing an address that a socket had.
+/// The address-sharing options of a socket before it is adopted.
 struct Before {
     reuse_address: Option<bool>,
     reuse_port: Option<bool>,
 }
 
 impl Before {
-    /// Sets them again on a socket that is refused. What could be set before can be set back.
+    /// Restores the options of a refused socket. Both were writable before.
     fn restore(&self, fd: &OwnedFd) {
         if let Some(on) = self.reuse_address {
             let _ = uv_sys::option::set_reuse_address(fd, on);
@@ -140,7 +143,7 @@ impl Before {
     }
 }
 
-/// Sets the options that the flags name, or none of them.
+/// Sets the options of the flags: all or, after an error, none.
 fn share(fd: &OwnedFd, flags: c_uint) -> uv_sys::Result<Before> {
     let mut before = Before {
         reuse_address: None,
@@ -161,9 +164,9 @@ fn share(fd: &OwnedFd, flags: c_uint) -> uv_sys::Result<Before> {
     Ok(before)
 }
 
-/// The descriptor of a handle that has one.
-fn fd_of(handle: Given<uv_handle_t>) -> Option<c_int> {
-    match object(&handle).map(|object| &object.kind) {
+/// The descriptor of a UDP handle, if it has a socket.
+fn fd_of(handle: CPtr<uv_handle_t>) -> Option<c_int> {
+    match handle_box(&handle).map(|boxed| &boxed.kind) {
         Some(Kind::Udp(udp)) => udp.udp.fileno().ok(),
         _ => None,
     }
