@@ -1,6 +1,7 @@
 //! What every handle can be asked.
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 use crate::closing::close;
@@ -80,7 +81,7 @@ pub extern "C" fn uvudp_fileno(handle: Given<uv_handle_t>, fd: Room<c_int>) -> c
     let Some(Kind::Udp(udp)) = open(&handle) else {
         return -libc::EBADF;
     };
-    match udp.udp.fileno() {
+    match udp.udp.with_fd(|fd| fd.as_raw_fd()) {
         Ok(number) => {
             fd.store(number);
             0

@@ -193,7 +193,7 @@ fn serve(event_loop: &Loop) -> Result<SocketAddr> {
         ]
         .concat();
         // Whoever gets no answer asks again.
-        let _ = server.send_to(&answer, datagram.source, |_, _| ());
+        let _ = server.send_to(&answer, datagram.source, uv_udp::ignore);
     })?;
     server.local_addr()
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 
 use uv_udp::{BindOptions, Errno, Family, Udp};
@@ -90,7 +90,7 @@ fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Re
     if flags & !(UV_UDP_REUSEADDR | UV_UDP_REUSEPORT) != 0 {
         return Err(-libc::EINVAL);
     }
-    if udp.udp.fileno().is_ok() {
+    if udp.udp.with_fd(|_| ()).is_ok() {
         return Err(-libc::EBUSY);
     }
     let in_loop = handle.get().and_then(|handle| loop_box(&handle.base.loop_));
@@ -110,7 +110,7 @@ fn open(handle: Given<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Re
     };
     match share(&fd, flags) {
         Ok(before) => {
-            let opened = udp.udp.open(fd);
+            let opened = udp.udp.assign_fd(fd);
             // It may be connected.
             udp.peer_changed();
             opened.map_err(|(errno, fd)| {
@@ -164,7 +164,7 @@ fn share(fd: &OwnedFd, flags: c_uint) -> uv_sys::Result<Before> {
 /// The descriptor of a handle that has one.
 fn fd_of(handle: Given<uv_handle_t>) -> Option<c_int> {
     match object(&handle).map(|object| &object.kind) {
-        Some(Kind::Udp(udp)) => udp.udp.fileno().ok(),
+        Some(Kind::Udp(udp)) => udp.udp.with_fd(|fd| fd.as_raw_fd()).ok(),
         _ => None,
     }
 }

@@ -43,7 +43,7 @@ fn interface(address: Text) -> Result<(Interface, Option<Family>), c_int> {
 
 /// A handle without a socket gets one of the group's family, on a port of the kernel's choice.
 fn make_socket(udp: &UdpBox, group: IpAddr) -> Result<(), c_int> {
-    if udp.udp.fileno().is_ok() {
+    if udp.udp.with_fd(|_| ()).is_ok() {
         return Ok(());
     }
     let any = Family::of(&(group, 0).into()).unspecified();

@@ -156,7 +156,7 @@ fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
         ]);
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = Udp::adopt(&event_loop, raw(ip).0.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, raw(ip).0.into()).unwrap();
         let port = udp.local_addr().unwrap().port();
         udp.options().set_recv_tos(true).unwrap();
         udp.connect(address).unwrap();

@@ -231,7 +231,7 @@ fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
     udp.connect(address).unwrap();
     assert_eq!(udp.try_transmit_batch(&[]), Ok(0));
     for _ in 0..2 {
-        udp.send(b"queued", |_, _| ()).unwrap();
+        udp.send(b"queued", uv_udp::ignore).unwrap();
     }
     assert_eq!(udp.try_transmit_batch(&[]), Ok(0), "it overtakes nobody");
     udp.close(|_| ()).unwrap();

@@ -76,7 +76,7 @@ fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
             "sent", "sent", "sent", "drained", "more", "drained", "more", "drained",
         ];
         assert_eq!(log.get(), expected);
-        udp.send(b"x", |_, _| ()).unwrap();
+        udp.send(b"x", uv_udp::ignore).unwrap();
         udp.close(|_| ()).unwrap();
         settle(&event_loop);
         assert_eq!(log.len(), 8, "closing is not draining");
@@ -175,8 +175,8 @@ fn what_goes_wrong_is_counted_too() {
             udp.try_send(b"x").unwrap();
             settle(&event_loop);
         }
-        udp.send(b"x", |_, _| ()).unwrap();
-        udp.send(b"x", |_, _| ()).unwrap();
+        udp.send(b"x", uv_udp::ignore).unwrap();
+        udp.send(b"x", uv_udp::ignore).unwrap();
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EPERM)]);
         settle(&event_loop);
         let errors = udp.counters().errors;

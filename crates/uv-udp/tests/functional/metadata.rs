@@ -239,7 +239,7 @@ fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
             let mut expected = [false; 5];
             expected[index] = true;
             assert_eq!(on(&udp), expected);
-            let adopted = Udp::adopt(&event_loop, udp.into_fd().unwrap()).unwrap();
+            let adopted = Udp::from_fd(&event_loop, udp.into_fd().unwrap()).unwrap();
             assert_eq!(on(&adopted), expected);
             assert_eq!(set(&adopted, false), Ok(()));
             assert_eq!(on(&adopted), [false; 5]);

@@ -13,7 +13,7 @@ use super::network::with_router;
 fn watched(event_loop: &Loop, ip: IpAddr) -> (Udp, OwnedFd) {
     let fd = uv_sys::socket::socket(family(ip)).unwrap();
     let spy = fd.try_clone().unwrap();
-    (Udp::adopt(event_loop, fd).unwrap(), spy)
+    (Udp::from_fd(event_loop, fd).unwrap(), spy)
 }
 
 fn family(ip: IpAddr) -> Family {

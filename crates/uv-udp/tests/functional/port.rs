@@ -67,7 +67,7 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
             uv_sys::option::set_reuse_address(&socket, address_too).unwrap();
             uv_sys::option::set_reuse_port(&socket, port_too).unwrap();
             let address = socket.local_addr().unwrap();
-            let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+            let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (address_too, port_too));
         }
@@ -121,7 +121,7 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
         };
         assert_eq!(uv_sys::socket::owner(&socket), Ok(OTHER_USER));
         let event_loop = Loop::new().unwrap();
-        let udp = Udp::adopt(&event_loop, socket).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket).unwrap();
         let address = udp.local_addr().unwrap();
         connects_anew(&udp, ip, address);
         let owner = udp.with_fd(|fd| uv_sys::socket::owner(fd)).unwrap();
@@ -137,7 +137,7 @@ fn a_handle_of_a_former_user_connects_anew() {
         let socket = OwnedFd::from(raw(ip).0);
         let done = as_other_user(move || {
             let event_loop = Loop::new().unwrap();
-            let udp = Udp::adopt(&event_loop, socket).unwrap();
+            let udp = Udp::from_fd(&event_loop, socket).unwrap();
             let address = udp.local_addr().unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (false, false));

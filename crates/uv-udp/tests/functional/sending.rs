@@ -59,7 +59,7 @@ fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
     // The first goes at once, the second is queued.
     send_all(&udp, &numbered(2, 10));
     udp.set_send_queue_limit(Some(29));
-    assert_eq!(udp.send(&[2; 10], |_, _| ()), Err(Errno::ENOBUFS));
+    assert_eq!(udp.send(&[2; 10], uv_udp::ignore), Err(Errno::ENOBUFS));
     udp.set_send_queue_limit(None);
     udp.set_send_source(Some(
         "192.0.2.1".parse::<std::net::IpAddr>().unwrap().into(),
@@ -464,7 +464,7 @@ fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
             fault::clear();
             assert_eq!(results.len(), 0, "no callback runs inside {ends}");
             if ends == "connect" {
-                udp.send(b"for b", |_, _| ()).unwrap();
+                udp.send(b"for b", uv_udp::ignore).unwrap();
             }
             run_until(&event_loop, || results.len() == 19);
             settle(&event_loop);

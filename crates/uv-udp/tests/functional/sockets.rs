@@ -131,7 +131,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
         let udp = Udp::for_family(&event_loop, family).unwrap();
-        assert!(udp.fileno().is_ok());
+        assert!(udp.with_fd(|_| ()).is_ok());
         udp.options().set_ttl(7).unwrap();
         let other = if ip.is_ipv4() {
             "[::1]:0"
@@ -160,11 +160,11 @@ fn an_adopted_socket_is_recognised_as_what_it_is() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
-        let unbound = Udp::adopt(&event_loop, uv_sys::socket::socket(family).unwrap()).unwrap();
+        let unbound = Udp::from_fd(&event_loop, uv_sys::socket::socket(family).unwrap()).unwrap();
         assert_eq!(unbound.bind((ip, 0).into()), Ok(()));
 
         let (socket, address) = raw(ip);
-        let bound = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let bound = Udp::from_fd(&event_loop, socket.into()).unwrap();
         assert_eq!(bound.local_addr(), Ok(address));
         assert_eq!(bound.bind((ip, 0).into()), Err(Errno::EINVAL));
         assert_eq!(bound.peer_addr(), Err(Errno::ENOTCONN));
@@ -175,7 +175,7 @@ fn an_adopted_socket_is_recognised_as_what_it_is() {
         let ((socket, address), (peer, to_peer)) = (raw(ip), raw(ip));
         raw(ip).0.send_to(b"stranger", address).unwrap();
         socket.connect(to_peer).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         assert_eq!(udp.peer_addr(), Ok(to_peer));
         assert_eq!(udp.try_send_to(b"x", to_peer), Err(Errno::EISCONN));
         udp.try_send(b"ping").unwrap();
@@ -199,7 +199,7 @@ fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
         let socket = bind_by_number(|port| Ok(UdpSocket::bind((ip, port))?));
         let address = socket.local_addr().unwrap();
         socket.connect(dead(ip)).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         for _ in 0..2 {
             udp.connect(dead(ip)).unwrap();
             assert_eq!(udp.local_addr(), Ok(address));
@@ -211,7 +211,7 @@ fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
         let socket = UdpSocket::bind(wildcard).unwrap();
         let port = socket.local_addr().unwrap().port();
         socket.connect(dead(ip)).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr().unwrap().port(), port);
     }
@@ -227,7 +227,7 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
         uv_sys::option::set_gro(&socket, true).unwrap();
         let spy = socket.try_clone().unwrap();
         spy.set_nonblocking(false).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         let error = spy.recv(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
         let (log, errors) = (Log::new(), Log::new());
@@ -285,7 +285,7 @@ fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
     let fd = fd.into();
     uv_sys::socket::set_nonblocking(&fd, false).unwrap();
     let number = fd.as_raw_fd();
-    let (errno, fd) = udp.open(fd).unwrap_err();
+    let (errno, fd) = udp.assign_fd(fd).unwrap_err();
     assert_eq!(fd.as_raw_fd(), number, "{errno}");
     assert_eq!(uv_sys::socket::nonblocking(&fd), Ok(false), "{errno}");
     errno
@@ -301,7 +301,11 @@ fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
     assert_eq!(refusal(&empty, file), Errno::ENOTSOCK);
     let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
     assert_eq!(refusal(&empty, unix), Errno::EAFNOSUPPORT);
-    assert_eq!(empty.fileno(), Err(Errno::EBADF), "nothing was adopted");
+    assert_eq!(
+        empty.with_fd(|_| ()),
+        Err(Errno::EBADF),
+        "nothing was adopted"
+    );
     let ip = "127.0.0.1".parse().unwrap();
     let (udp, _) = bound(&event_loop, ip);
     assert_eq!(refusal(&udp, raw(ip).0), Errno::EALREADY);
@@ -315,7 +319,7 @@ fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
 fn a_descriptor_that_cannot_be_adopted_comes_back() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    let (errno, ours) = Udp::adopt(&event_loop, ours.into()).unwrap_err();
+    let (errno, ours) = Udp::from_fd(&event_loop, ours.into()).unwrap_err();
     assert_eq!(errno, Errno::EAFNOSUPPORT);
     let ours = std::os::unix::net::UnixDatagram::from(ours);
     theirs.send(b"hello").unwrap();
@@ -344,7 +348,7 @@ fn a_socket_is_given_back_with_all_that_it_is() {
         assert_eq!(heard.len(), 0);
         assert_eq!(all(&socket), [b"for the new owner".to_vec()]);
         assert_eq!(all(&peer), [b"one".to_vec(), b"two".to_vec()]);
-        let again = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let again = Udp::from_fd(&event_loop, socket.into()).unwrap();
         again.try_send(b"three").unwrap();
         assert_eq!(next(&peer), b"three");
     }
@@ -384,7 +388,7 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
         let (socket, address) = raw(if wildcard { any } else { ip });
         let address = SocketAddr::new(ip, address.port());
         let _copy = socket.try_clone().unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         let (peer, to_peer) = raw(ip);
         let heard = listen(&udp);
         udp.connect(to_peer).unwrap();

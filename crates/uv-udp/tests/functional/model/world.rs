@@ -102,7 +102,7 @@ impl World {
         let event_loop = Loop::new().unwrap();
         let (socket, local) = raw(ip);
         uv_sys::option::set_gro(&socket, coalesces).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         udp.options().set_recv_buffer_size(BUFFER).unwrap();
         let sockets: Vec<_> = (0..=PEERS).map(|_| raw(ip)).collect();
         for (socket, _) in &sockets {
