@@ -48,7 +48,6 @@ impl Udp {
     /// assert_eq!(udp.options().ttl(), Ok(3));
     /// # Ok::<(), uv_udp::Errno>(())
     /// ```
-    #[must_use]
     pub fn options(&self) -> Options<'_> {
         Options { inner: &self.inner }
     }

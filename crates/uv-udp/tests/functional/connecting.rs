@@ -1,61 +1,12 @@
 //! Connecting, disconnecting, connecting anew: what they keep, and what they must not let through.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 
 use uv_sys::fault::{self, Call, Fault};
 use uv_udp::{Errno, Family, Interface, Loop, Result, Udp};
 
 use super::harness::*;
 use super::network::with_device;
-
-#[test]
-fn a_connected_handle_sends_to_its_peer_and_hears_its_peer() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        assert_eq!(udp.peer_addr(), Ok(address));
-        let heard = listen(&udp);
-        assert_eq!(udp.try_send(b"ping"), Ok(4));
-        assert_eq!(next(&peer), b"ping");
-        peer.send_to(b"pong", udp.local_addr().unwrap()).unwrap();
-        run_until(&event_loop, || heard.len() == 1);
-        assert_eq!(heard.get(), [Ok((b"pong".to_vec(), address))]);
-    }
-}
-
-#[test]
-fn each_kind_of_send_is_refused_in_the_other_state() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (_peer, address) = raw(ip);
-        let udp = Udp::new(&event_loop);
-        let unconnected = |udp: &Udp| {
-            assert_eq!(
-                udp.send(b"x", |_, _| unreachable!()),
-                Err(Errno::EDESTADDRREQ)
-            );
-            assert_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ));
-            assert_eq!(udp.try_send_to(b"x", address), Ok(1));
-        };
-        unconnected(&udp);
-        udp.connect(address).unwrap();
-        for to in [
-            address,
-            "[::9]:9".parse().unwrap(),
-            "9.9.9.9:0".parse().unwrap(),
-        ] {
-            assert_eq!(
-                udp.send_to(b"x", to, |_, _| unreachable!()),
-                Err(Errno::EISCONN)
-            );
-            assert_eq!(udp.try_send_to(b"x", to), Err(Errno::EISCONN));
-        }
-        assert_eq!(udp.try_send(b"x"), Ok(1));
-        udp.disconnect().unwrap();
-        unconnected(&udp);
-    }
-}
 
 /// Every way to come by a local address.
 fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str, Udp)> {
@@ -74,81 +25,6 @@ fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str
         ("the wildcard address", wild),
         ("nothing: bound by connecting", Udp::new(event_loop)),
     ]
-}
-
-#[test]
-fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        for (how, udp) in local_addresses(&event_loop, ip) {
-            udp.connect(to_a).unwrap();
-            let port = udp.local_addr().unwrap().port();
-            let same_port = |when: &str| {
-                assert_eq!(
-                    udp.local_addr().unwrap().port(),
-                    port,
-                    "{when}, bound to {how}"
-                );
-            };
-            udp.connect(to_b).unwrap();
-            same_port("after reconnecting");
-            assert_eq!(udp.try_send(b"b"), Ok(1));
-            let mut buffer = [0; 8];
-            let (_, source) = b.recv_from(&mut buffer).unwrap();
-            assert_eq!(source.port(), port, "what the peer sees, bound to {how}");
-            udp.disconnect().unwrap();
-            same_port("after disconnecting");
-            udp.connect(to_a).unwrap();
-            same_port("after connecting again");
-            udp.connect(to_a).unwrap();
-            same_port("after connecting to the same peer");
-            udp.disconnect().unwrap();
-            same_port("after disconnecting again");
-            let heard = listen(&udp);
-            a.send_to(b"still here", SocketAddr::new(ip, port)).unwrap();
-            run_until(&event_loop, || heard.len() == 1);
-            assert_eq!(
-                heard.get(),
-                [Ok((b"still here".to_vec(), to_a))],
-                "bound to {how}"
-            );
-            udp.close(|_| ()).unwrap();
-        }
-    }
-}
-
-#[test]
-fn nobody_else_can_bind_the_port_that_was_kept() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        udp.connect(dead(ip)).unwrap();
-        udp.disconnect().unwrap();
-        assert_eq!(udp.local_addr(), Ok(address));
-        let taken = UdpSocket::bind(address).map_err(Errno::from);
-        assert_eq!(taken.err(), Some(Errno::EADDRINUSE));
-    }
-}
-
-#[test]
-fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&event_loop, ip);
-        stranger.send_to(b"stranger", address).unwrap();
-        peer.send_to(b"early", address).unwrap();
-        stranger.send_to(b"stranger", address).unwrap();
-        udp.connect(to_peer).unwrap();
-        stranger.send_to(b"stranger", address).unwrap();
-        peer.send_to(b"late", address).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 2);
-        settle(&event_loop);
-        let expected = [b"early".to_vec(), b"late".to_vec()].map(|data| Ok((data, to_peer)));
-        assert_eq!(heard.get(), expected);
-    }
 }
 
 /// A read that stops early may have stopped for an error, which a send is then told.
@@ -220,43 +96,6 @@ fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
 }
 
 #[test]
-fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&event_loop, ip);
-        udp.connect(to_a).unwrap();
-        a.send_to(b"from a", address).unwrap();
-        udp.connect(to_b).unwrap();
-        b.send_to(b"from b", address).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 1);
-        settle(&event_loop);
-        assert_eq!(heard.get(), [Ok((b"from b".to_vec(), to_b))]);
-    }
-}
-
-#[test]
-fn what_arrived_before_a_disconnect_is_delivered_after_it() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (other, to_other)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&event_loop, ip);
-        udp.connect(to_a).unwrap();
-        a.send_to(b"before", address).unwrap();
-        udp.disconnect().unwrap();
-        other.send_to(b"after", address).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 2);
-        let expected = [
-            Ok((b"before".to_vec(), to_a)),
-            Ok((b"after".to_vec(), to_other)),
-        ];
-        assert_eq!(heard.get(), expected);
-    }
-}
-
-#[test]
 fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
@@ -280,52 +119,6 @@ fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
         run_until(&event_loop, || heard.len() == 2);
         settle(&event_loop);
         assert_eq!(heard.get(), [b"a1", b"b1"]);
-    }
-}
-
-#[test]
-fn after_a_send_to_nobody_the_next_datagram_goes_out_and_the_error_is_heard_once() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let to_dead = dead(ip);
-        let udp = connected(&event_loop, to_dead);
-        let heard = listen(&udp);
-        assert_eq!(udp.try_send(b"to nobody"), Ok(9));
-        // The answer is pending now. Somebody comes to listen there after all.
-        let late = revive(to_dead);
-        assert_eq!(udp.try_send(b"to somebody"), Ok(11));
-        assert_eq!(next(&late), b"to somebody");
-        run_until(&event_loop, || heard.len() == 1);
-        settle(&event_loop);
-        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
-    }
-}
-
-#[test]
-fn a_network_error_that_nobody_sent_past_is_heard_once_too() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let udp = connected(&event_loop, dead(ip));
-        let sent = Log::<Result<()>>::new();
-        udp.send(b"x", note(&sent)).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 1 && sent.len() == 1);
-        settle(&event_loop);
-        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
-        assert_eq!(sent.get(), [Ok(())]);
-    }
-}
-
-#[test]
-fn an_error_found_by_a_send_waits_for_somebody_who_receives() {
-    let event_loop = Loop::new().unwrap();
-    for ip in loopbacks() {
-        let udp = with_two_errors(&event_loop, dead(ip));
-        settle(&event_loop);
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 2);
-        assert_eq!(heard.get(), vec![Err(Errno::ECONNREFUSED); 2]);
-        udp.close(|_| ()).unwrap();
     }
 }
 

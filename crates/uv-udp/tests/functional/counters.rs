@@ -8,48 +8,6 @@ use uv_udp::{Errno, Loop, Transmit, Udp};
 use super::harness::*;
 
 #[test]
-fn beyond_the_limit_nothing_is_accepted() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        assert_eq!(udp.send_queue_limit(), None);
-        udp.set_send_queue_limit(Some(25));
-        assert_eq!(udp.send_queue_limit(), Some(25));
-        let results = Log::new();
-        for _ in 0..2 {
-            udp.send(&[1; 10], note(&results)).unwrap();
-        }
-        // As long as those before, and shorter.
-        for length in [10, 6] {
-            let full = udp.send(&vec![2; length], |_, _| unreachable!());
-            assert_eq!(full, Err(Errno::ENOBUFS));
-        }
-        let full = udp.transmit(Transmit::new(&[2; 6]), |_, _, _| unreachable!());
-        assert_eq!(full, Err(Errno::ENOBUFS));
-        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (2, 20));
-        udp.send(&[3; 5], note(&results)).unwrap();
-        assert_eq!(udp.send_queue_size(), 25);
-        assert_eq!(
-            udp.send(b"", note(&results)),
-            Ok(()),
-            "empty datagrams always fit"
-        );
-        run_until(&event_loop, || results.len() == 4);
-        assert_eq!(
-            udp.send(&[0; 26], |_, _| unreachable!()),
-            Err(Errno::ENOBUFS)
-        );
-        assert_eq!(udp.try_send(&[0; 26]), Ok(26), "which queues nothing");
-        udp.set_send_queue_limit(None);
-        udp.send(&[4; 1000], note(&results)).unwrap();
-        run_until(&event_loop, || results.len() == 5);
-        let lengths: Vec<_> = all(&peer).iter().map(Vec::len).collect();
-        assert_eq!(lengths, [10, 10, 5, 0, 26, 1000]);
-    }
-}
-
-#[test]
 fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();

@@ -117,56 +117,6 @@ fn each_form(check: impl Fn(IpAddr, Form)) {
 }
 
 #[test]
-fn a_callback_that_answers_each_error_with_two_sends_to_a_dead_peer_does_not_stop_a_timer() {
-    each_form(|ip, form| {
-        for reports in [false, true] {
-            let event_loop = Loop::new().unwrap();
-            let udp = connected(&event_loop, dead(ip));
-            udp.options().set_recv_errors(reports).unwrap();
-            let pace = Pace::default();
-            let count = pace.clone();
-            start(&udp, form, move |udp| {
-                if count.call(udp) {
-                    // What they are refused with is reported to this callback.
-                    let _ = udp.try_send(b"again");
-                    let _ = udp.try_send(b"and again");
-                }
-            });
-            udp.try_send(b"first").unwrap();
-            pace.check(
-                &event_loop,
-                &format!("{ip} {form:?}, full reports: {reports}"),
-            );
-        }
-    });
-}
-
-#[test]
-fn a_callback_that_reconnects_per_datagram_does_not_stop_a_timer() {
-    each_form(|ip, form| {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let here = udp.local_addr().unwrap();
-        let pace = Pace::default();
-        let (count, sender) = (pace.clone(), peer.try_clone().unwrap());
-        start(&udp, form, move |udp| {
-            if count.call(udp) {
-                // The peer is always ahead of the handle: what the old socket still has is kept when it is given up.
-                let _ = sender.send_to(b"more", here);
-                let _ = sender.send_to(b"and more", here);
-                udp.disconnect().unwrap();
-                udp.connect(address).unwrap();
-            }
-        });
-        for _ in 0..10 {
-            peer.send_to(b"first", here).unwrap();
-        }
-        pace.check(&event_loop, &format!("{ip} {form:?}"));
-    });
-}
-
-#[test]
 fn a_callback_that_receives_what_it_sends_itself_does_not_stop_a_timer() {
     each_form(|ip, form| {
         let event_loop = Loop::new().unwrap();

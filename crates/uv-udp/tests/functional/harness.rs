@@ -41,25 +41,6 @@ thread_local! {
     static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Somebody who listens at an address of [`dead`] from now on.
-pub(super) fn revive(dead: SocketAddr) -> UdpSocket {
-    HOLDERS.with_borrow(|holders| {
-        let holder = holders
-            .iter()
-            .find(|holder| holder.local_addr().is_ok_and(|address| address == dead));
-        uv_sys::option::set_reuse_address(holder.expect("a dead address"), true).unwrap();
-    });
-    let socket = uv_sys::socket::socket(uv_sys::Family::of(&dead)).unwrap();
-    uv_sys::option::set_reuse_address(&socket, true).unwrap();
-    uv_sys::socket::bind(&socket, &dead).unwrap();
-    let socket = UdpSocket::from(socket);
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    socket.set_nonblocking(false).unwrap();
-    socket
-}
-
 /// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
 pub(super) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> Result<T>) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);

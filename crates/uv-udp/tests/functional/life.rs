@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::net::UdpSocket;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use uv_sys::fault::{self, Call, Fault};
@@ -21,29 +20,6 @@ impl Drop for Drops {
 }
 
 #[test]
-fn closing_completes_what_is_queued_before_the_close_callback() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (_peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let order = Log::new();
-        for name in ["first", "second"] {
-            let order = order.clone();
-            udp.send(b"x", move |_, result| order.add((name, result)))
-                .unwrap();
-        }
-        let log = order.clone();
-        udp.close(move |_| log.add(("closed", Ok(())))).unwrap();
-        assert_eq!(order.len(), 0, "no callback runs inside close");
-        assert!(!event_loop.run(RunMode::Default).unwrap());
-        assert_eq!(
-            order.get(),
-            [("first", Ok(())), ("second", Ok(())), ("closed", Ok(()))]
-        );
-    }
-}
-
-#[test]
 fn a_closed_handles_port_is_free_at_once() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
@@ -51,49 +27,6 @@ fn a_closed_handles_port_is_free_at_once() {
         udp.recv_start(|_, _| ()).unwrap();
         udp.close(|_| ()).unwrap();
         UdpSocket::bind(address).unwrap();
-    }
-}
-
-#[test]
-fn callbacks_may_close_their_own_handle_and_others() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (b, _)) = (bound(&event_loop, ip), bound(&event_loop, ip));
-        let closed = Log::new();
-        let (log, other) = (closed.clone(), b.clone());
-        a.recv_start(move |a, received| {
-            received.unwrap();
-            for udp in [a, &other] {
-                let log = log.clone();
-                udp.close(move |_| log.add(())).unwrap();
-            }
-        })
-        .unwrap();
-        b.recv_start(|_, _| panic!("closed handles hear nothing"))
-            .unwrap();
-        let (sender, _) = raw(ip);
-        sender.send_to(b"1", to_a).unwrap();
-        sender.send_to(b"2", to_a).unwrap();
-        sender.send_to(b"3", b.local_addr().unwrap()).unwrap();
-        // Whichever of the two is dispatched first, only `a` may be.
-        b.recv_stop().unwrap();
-        assert!(!event_loop.run(RunMode::Default).unwrap());
-        assert_eq!(closed.len(), 2);
-    }
-}
-
-#[test]
-fn an_active_handle_is_kept_alive_by_its_loop_and_an_inactive_one_by_its_holders() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        let heard = listen(&udp);
-        drop(udp);
-        raw(ip).0.send_to(b"x", address).unwrap();
-        run_until(&event_loop, || heard.len() == 1);
-        let (udp, address) = bound(&event_loop, ip);
-        drop(udp);
-        UdpSocket::bind(address).expect("dropping an inactive handle closes it");
     }
 }
 
@@ -110,27 +43,6 @@ fn a_send_under_way_keeps_its_handle_alive() {
         assert!(!event_loop.run(RunMode::Default).unwrap());
         assert_eq!(results.get(), [Ok(()); 2]);
         assert_eq!(all(&peer), [b"1", b"2"]);
-    }
-}
-
-#[test]
-fn the_last_reference_may_go_inside_a_callback() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let holder = Rc::new(Cell::new(Some(udp.clone())));
-        let (inside, done) = (Rc::clone(&holder), Log::new());
-        let log = done.clone();
-        udp.send(b"x", move |udp, _| {
-            drop(inside.take());
-            udp.recv_stop().unwrap();
-            log.add(());
-        })
-        .unwrap();
-        drop(udp);
-        assert!(!event_loop.run(RunMode::Default).unwrap());
-        assert_eq!((done.len(), next(&peer)), (1, b"x".to_vec()));
     }
 }
 
@@ -174,66 +86,6 @@ fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
         assert_eq!(udp.close(|_| unreachable!()), Err(Errno::EBADF));
         UdpSocket::bind(address).expect("the socket is closed");
     }
-}
-
-#[test]
-fn a_panic_reaches_the_caller_of_run_and_costs_only_that_call() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        let heard = Log::new();
-        let log = heard.clone();
-        udp.recv_start(move |_, received| {
-            let data = received.unwrap().data.to_vec();
-            log.add(data.clone());
-            assert_ne!(data, b"2", "as told");
-        })
-        .unwrap();
-        let results = Log::new();
-        let sender = connected(&event_loop, address);
-        for data in [b"1", b"2", b"3", b"4"] {
-            let results = results.clone();
-            sender
-                .send(data, move |_, result| {
-                    results.add(result);
-                    assert_ne!(data, b"3", "as told");
-                })
-                .unwrap();
-        }
-        let closed = Log::new();
-        let log = closed.clone();
-        let mut panics = 0;
-        while results.len() < 4 || heard.len() < 4 {
-            panics += usize::from(
-                catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::Once))).is_err(),
-            );
-        }
-        sender.close(move |_| log.add(())).unwrap();
-        udp.close(|_| panic!("as told")).unwrap();
-        panics += usize::from(
-            catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::Default))).is_err(),
-        );
-        assert!(!event_loop.run(RunMode::Default).unwrap());
-        assert_eq!(panics, 3);
-        assert_eq!(results.get(), [Ok(()); 4]);
-        assert_eq!(heard.get(), [b"1", b"2", b"3", b"4"]);
-        assert_eq!(closed.len(), 1);
-    }
-}
-
-#[test]
-fn running_the_loop_inside_a_callback_is_an_error() {
-    let event_loop = Loop::new().unwrap();
-    let (_peer, address) = raw("127.0.0.1".parse().unwrap());
-    let udp = connected(&event_loop, address);
-    let answers = Log::new();
-    let log = answers.clone();
-    udp.send(b"x", move |udp, _| {
-        log.add(udp.event_loop().unwrap().run(RunMode::NoWait))
-    })
-    .unwrap();
-    event_loop.run(RunMode::Default).unwrap();
-    assert_eq!(answers.get(), [Err(Errno::EDEADLK)]);
 }
 
 #[test]

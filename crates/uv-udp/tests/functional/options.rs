@@ -208,88 +208,6 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
     }
 }
 
-#[test]
-fn bad_values_have_named_errors_and_change_nothing() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
-        let huge = i32::MAX as usize + 1;
-        for (result, errno) in [
-            (udp.options().set_ttl(0), Errno::EINVAL),
-            (udp.options().set_ttl(256), Errno::EINVAL),
-            (udp.options().set_multicast_ttl(256), Errno::EINVAL),
-            (udp.options().set_send_buffer_size(huge), Errno::EINVAL),
-            (udp.options().set_recv_buffer_size(huge), Errno::EINVAL),
-            (udp.options().set_priority(u32::MAX), Errno::EINVAL),
-            (udp.options().set_incoming_cpu(u32::MAX), Errno::EINVAL),
-            (
-                udp.options().attach_reuseport_cpu_selector(0),
-                Errno::EINVAL,
-            ),
-            (
-                udp.options().attach_reuseport_cpu_selector(2),
-                Errno::EINVAL,
-            ),
-            (udp.options().path_mtu().map(drop), Errno::ENOTCONN),
-            (udp.join_multicast(ip, Interface::Any), Errno::EINVAL),
-            (udp.leave_multicast(ip, Interface::Any), Errno::EINVAL),
-            (udp.join_source(ip, ip, Interface::Any), Errno::EINVAL),
-            (udp.leave_source(ip, ip, Interface::Any), Errno::EINVAL),
-        ] {
-            assert_eq!(result, Err(errno));
-        }
-        assert_eq!(udp.options().ttl(), Ok(64));
-        let v6 = "::1".parse::<IpAddr>().unwrap();
-        let foreign = udp.set_send_source(Some(v6.into()));
-        let fits = ip.is_ipv6();
-        assert_eq!(
-            foreign,
-            if fits {
-                Ok(())
-            } else {
-                Err(Errno::EAFNOSUPPORT)
-            }
-        );
-    }
-}
-
-#[test]
-fn options_need_a_socket_and_an_open_handle() {
-    let event_loop = Loop::new().unwrap();
-    let udp = Udp::new(&event_loop);
-    for closed in [false, true] {
-        if closed {
-            udp.close(|_| ()).unwrap();
-        }
-        let group = "239.1.2.3".parse().unwrap();
-        for result in [
-            udp.options().set_ttl(1),
-            udp.options().set_tos(1),
-            udp.options().ttl().map(drop),
-            udp.options().set_broadcast(true),
-            udp.options().set_recv_tos(true),
-            udp.options().set_recv_packet_info(true),
-            udp.options().set_recv_errors(true),
-            udp.options().set_segment_size(None),
-            udp.options().set_txtime(TxTimeClock::Monotonic),
-            udp.options().bind_to_device(None),
-            udp.options().bound_device().map(drop),
-            udp.options().set_incoming_cpu(0),
-            udp.join_multicast(group, Interface::Any),
-            udp.options().set_multicast_interface(Interface::Any),
-            udp.options().attach_reuseport_cpu_selector(1),
-        ] {
-            assert_eq!(result, Err(Errno::EBADF));
-        }
-        let no_peer = if closed {
-            Errno::EBADF
-        } else {
-            Errno::ENOTCONN
-        };
-        assert_eq!(udp.options().path_mtu(), Err(no_peer));
-    }
-}
-
 /// A handle on any address, the addresses of a group and of the sender, and how to send to it.
 struct Group {
     udp: Udp,
@@ -433,27 +351,6 @@ fn groups_leave_by_the_interface_that_was_set() {
                 assert_eq!(result, Err(Errno::EAFNOSUPPORT));
             }
         }
-    }
-}
-
-#[test]
-fn broadcasts_need_permission() {
-    let event_loop = Loop::new().unwrap();
-    let udp = Udp::for_family(&event_loop, Family::V4).unwrap();
-    let everybody = "255.255.255.255:9".parse().unwrap();
-    assert_eq!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
-    udp.options().set_broadcast(true).unwrap();
-    assert_ne!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
-}
-
-#[test]
-fn a_connected_handle_knows_the_path_mtu() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let udp = connected(&event_loop, dead(ip));
-        let mtu = udp.options().path_mtu().unwrap();
-        assert_eq!(uv_sys::option::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
-        assert!(mtu >= 1280);
     }
 }
 

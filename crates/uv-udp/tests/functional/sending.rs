@@ -1,7 +1,7 @@
 //! The send queue: order, batches, completions, and what happens when the kernel refuses.
 
 use std::io::IoSlice;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use uv_sys::fault::{self, Call, Fault};
@@ -68,33 +68,6 @@ fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
     let results = send_all(&udp, &numbered(1, 10));
     run_until(&event_loop, || results.len() == 1);
     assert!(results.get()[0].is_err(), "that is no address of this host");
-}
-
-#[test]
-fn no_callback_runs_inside_send_and_every_one_runs_once_in_order() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (_peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let order = Log::new();
-        for number in 0..100 {
-            let order = order.clone();
-            udp.send(b"x", move |_, result| order.add((number, result)))
-                .unwrap();
-        }
-        assert_eq!(order.len(), 0);
-        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (100, 100));
-        run_until(&event_loop, || order.len() == 100);
-        assert_eq!(
-            order.get(),
-            (0..100).map(|number| (number, Ok(()))).collect::<Vec<_>>()
-        );
-        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (0, 0));
-        assert!(
-            !event_loop.run(RunMode::Default).unwrap(),
-            "nothing is left to do"
-        );
-    }
 }
 
 #[test]
@@ -194,28 +167,6 @@ fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
         let counters = udp.counters();
         assert_eq!(counters.datagrams_sent, 4_000);
         assert!(counters.segments > 3_000, "{counters:?}");
-    }
-}
-
-#[test]
-fn try_send_never_overtakes_what_is_queued() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let results = send_all(&udp, &numbered(2, 3));
-        assert_eq!(udp.try_send(b"fast"), Err(Errno::EAGAIN));
-        assert_eq!(
-            udp.try_transmit_batch(&[Transmit::new(b"fast")]),
-            Err(Errno::EAGAIN)
-        );
-        assert_eq!(
-            udp.try_transmit(&Transmit::new(b"fast").with_segment_size(NonZeroU16::MIN)),
-            Err(Errno::EAGAIN)
-        );
-        run_until(&event_loop, || results.len() == 2);
-        assert_eq!(udp.try_send(b"fast"), Ok(4));
-        assert_eq!(all(&peer), [vec![0; 3], vec![1; 3], b"fast".to_vec()]);
     }
 }
 
@@ -443,49 +394,6 @@ fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
 }
 
 #[test]
-fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
-    for ip in loopbacks() {
-        for ends in ["connect", "disconnect", "close"] {
-            let event_loop = Loop::new().unwrap();
-            let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-            let udp = connected(&event_loop, to_a);
-            // The first one goes; of the rest, which has no message in common, five do when they are offered once more.
-            let payloads: Vec<_> = (1..20)
-                .map(|length| vec![length; usize::from(length)])
-                .collect();
-            let results = send_all(&udp, &payloads);
-            fault::script(Call::Sendmmsg, [Fault::Partial(5)]);
-            fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN)]);
-            match ends {
-                "connect" => udp.connect(to_b).unwrap(),
-                "disconnect" => udp.disconnect().unwrap(),
-                _ => udp.close(|_| ()).unwrap(),
-            }
-            fault::clear();
-            assert_eq!(results.len(), 0, "no callback runs inside {ends}");
-            if ends == "connect" {
-                udp.send(b"for b", uv_udp::ignore).unwrap();
-            }
-            run_until(&event_loop, || results.len() == 19);
-            settle(&event_loop);
-            let mut expected = vec![Ok(()); 6];
-            expected.extend([Err(Errno::ECANCELED); 13]);
-            assert_eq!(results.get(), expected, "{ends}");
-            assert_eq!(all(&a), payloads[..6], "{ends}");
-            assert_eq!(
-                all(&b),
-                if ends == "connect" {
-                    vec![b"for b".to_vec()]
-                } else {
-                    vec![]
-                },
-                "{ends}"
-            );
-        }
-    }
-}
-
-#[test]
 fn a_sender_does_not_starve_a_receiver_on_its_loop() {
     for ip in loopbacks() {
         for size in [45, 1200] {
@@ -628,35 +536,6 @@ fn try_transmit_with_a_segment_size_puts_as_many_segments_into_a_message_as_the_
         );
         assert_eq!(calls() - before, 2, "{most} segments at a time");
         assert_eq!(all(&peer).concat(), data);
-    }
-}
-
-#[test]
-fn a_closed_port_costs_an_unconnected_handle_nothing() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((alive, to_alive), to_dead) = (raw(ip), dead(ip));
-        let udp = Udp::new(&event_loop);
-        let heard = {
-            udp.try_send_to(b"x", to_dead).unwrap();
-            listen(&udp)
-        };
-        let results = Log::new();
-        for number in 0..20 {
-            let to: SocketAddr = if number % 2 == 0 { to_dead } else { to_alive };
-            udp.send_to(&[number], to, note(&results)).unwrap();
-        }
-        run_until(&event_loop, || results.len() == 20);
-        settle(&event_loop);
-        assert_eq!(results.get(), [Ok(()); 20]);
-        assert_eq!(
-            all(&alive),
-            (0..20)
-                .filter(|n| n % 2 == 1)
-                .map(|n| vec![n])
-                .collect::<Vec<_>>()
-        );
-        assert_eq!(heard.get(), []);
     }
 }
 
