@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
@@ -496,15 +495,6 @@ impl Source for Inner {
             }
             Phase::Hook => {}
         }
-    }
-}
-
-impl fmt::Debug for Udp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Udp")
-            .field("state", &self.inner.state.get())
-            .field("handle", &self.inner.handle)
-            .finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Creating and closing a handle; its data, counters and sender.
 
 use std::any::Any;
+use std::fmt;
 use std::rc::Rc;
 
 use uv_core::Loop;
@@ -105,6 +106,15 @@ impl Udp {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.inner.stats.counters()
+    }
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp")
+            .field("state", &self.inner.state.get())
+            .field("handle", &self.inner.handle)
+            .finish()
     }
 }
 

@@ -6,21 +6,6 @@ use uv_sys::{Errno, PacketInfo, Payload, Result, Transmit};
 
 use crate::handle::Udp;
 
-/// Ignores the result of a send: pass it in place of a callback.
-///
-/// It needs no allocation. [`Counters::errors`](crate::Counters::errors) counts the errors.
-///
-/// ```
-/// use uv_udp::{Loop, RunMode, Udp, ignore};
-///
-/// let event_loop = Loop::new()?;
-/// let udp = Udp::new(&event_loop);
-/// udp.send_to(b"hello", "127.0.0.1:9".parse().unwrap(), ignore)?;
-/// event_loop.run(RunMode::Default)?;
-/// # Ok::<(), uv_udp::Errno>(())
-/// ```
-pub fn ignore(_: &Udp, _: Result<()>) {}
-
 /// Sending.
 ///
 /// A payload is a `&[u8]` or `&str`, or a list of slices that are sent as one datagram. A datagram has
@@ -62,9 +47,10 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `EISCONN` on a connected handle, whatever the destination; `EINVAL` for port 0 or an empty list
-    /// of slices; `EAFNOSUPPORT` for a destination of another family than the socket; `EMSGSIZE` and
-    /// `ENOBUFS` as in `send`; those of [`bind`](Self::bind).
+    /// - `EISCONN` on a connected handle, whatever the destination.
+    /// - `EINVAL` for port 0 or an empty list of slices.
+    /// - `EAFNOSUPPORT` for a destination of another family than the socket.
+    /// - `EMSGSIZE` and `ENOBUFS` as in `send`; those of [`bind`](Self::bind).
     #[doc(alias = "uv_udp_sendto")]
     #[inline]
     pub fn send_to<'a>(
@@ -102,9 +88,12 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// Those of `send` and `send_to`; `EINVAL` for a TTL of 0; `EAFNOSUPPORT` for a source address of
-    /// another family than the destination; `EOPNOTSUPP` for a segment size where the kernel does not
-    /// segment. The result of a send with a transmit time is `EINVAL` without
+    /// - Those of `send` and `send_to`.
+    /// - `EINVAL` for a TTL of 0.
+    /// - `EAFNOSUPPORT` for a source address of another family than the destination.
+    /// - `EOPNOTSUPP` for a segment size where the kernel does not segment.
+    ///
+    /// The result of a send with a transmit time is `EINVAL` without
     /// [`set_txtime`](crate::Options::set_txtime), and `ENOPROTOOPT` before Linux 4.19.
     #[inline]
     pub fn transmit(
@@ -270,3 +259,18 @@ impl Udp {
         Ok(())
     }
 }
+
+/// Ignores the result of a send: pass it in place of a callback.
+///
+/// It needs no allocation. [`Counters::errors`](crate::Counters::errors) counts the errors.
+///
+/// ```
+/// use uv_udp::{Loop, RunMode, Udp, ignore};
+///
+/// let event_loop = Loop::new()?;
+/// let udp = Udp::new(&event_loop);
+/// udp.send_to(b"hello", "127.0.0.1:9".parse().unwrap(), ignore)?;
+/// event_loop.run(RunMode::Default)?;
+/// # Ok::<(), uv_udp::Errno>(())
+/// ```
+pub fn ignore(_: &Udp, _: Result<()>) {}

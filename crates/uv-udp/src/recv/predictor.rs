@@ -131,7 +131,7 @@ impl ReadPredictor {
         });
     }
 
-    /// Whether so many reads in a row were successful that the poller need not watch. Each arrival at
+    /// Whether the last [`HOT`] reads were successful, so that the poller need not watch. Each arrival at
     /// a watched socket costs a twentieth of a small datagram.
     pub(crate) fn is_hot(&self) -> bool {
         self.hit_streak.get() >= HOT

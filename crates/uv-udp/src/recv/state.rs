@@ -105,8 +105,8 @@ impl RecvState {
 
     /// Ends the check for a backlog if the socket's buffer is empty. Called after a short read.
     ///
-    /// A short read alone proves nothing: an error ends it early, and before Linux 4.2 a datagram
-    /// with a bad checksum is an `EAGAIN` although more are behind it. poll(2) looks at the buffer.
+    /// A short read alone proves nothing: an error may have ended it. Before Linux 4.2, a datagram with
+    /// a bad checksum is an `EAGAIN` although more are behind it. poll(2) looks at the buffer.
     /// Once the buffer was empty after the connect, only the peer can fill it.
     pub(super) fn check_backlog(&self, socket: impl AsFd) {
         let filter = self.filter.get();

@@ -4,7 +4,7 @@
 //! [`SocketState`] does not know the handle. It reports each executed step to an [`Owner`], so that
 //! a plan that fails in the middle leaves the handle's state true.
 //!
-//! `execute.rs` carries out a plan. `disconnect.rs` dissolves a connection, `held_port.rs` keeps the
+//! `execute.rs` carries out a plan. `disconnect.rs` disconnects, `held_port.rs` keeps the
 //! port meanwhile, and `survivors.rs` holds the options that must be set again. `adopted.rs`
 //! recognizes sockets from elsewhere.
 

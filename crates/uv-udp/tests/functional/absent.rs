@@ -19,7 +19,7 @@ fn without(feature: Feature, test: impl Fn(std::net::IpAddr)) {
 const ABSENT: Result<()> = Err(Errno::ENOPROTOOPT);
 
 #[test]
-fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_one_by_one() {
+fn without_segmentation_a_segment_size_is_refused_and_bursts_are_sent_one_by_one() {
     without(Feature::Segmentation, |ip| {
         assert!(!capabilities().segmentation);
         assert_eq!(capabilities().max_segments, 1);
@@ -58,7 +58,7 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
 }
 
 #[test]
-fn without_coalescing_runs_are_refused_and_bursts_are_received_one_by_one() {
+fn without_coalescing_set_gro_is_refused_and_bursts_are_received_one_by_one() {
     without(Feature::Gro, |ip| {
         assert!(!capabilities().gro);
         let event_loop = Loop::new().unwrap();
@@ -108,7 +108,7 @@ fn without_transmit_times_a_clock_and_a_time_are_refused() {
 }
 
 #[test]
-fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
+fn without_a_kind_of_metadata_its_option_alone_is_refused() {
     type Switch = fn(&Udp, bool) -> Result<()>;
     let cases: [(Feature, Switch, Switch); 2] = [
         (
@@ -145,7 +145,7 @@ fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
 
 /// An IPv6 disconnect copies what the old socket has to a new one.
 #[test]
-fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
+fn without_all_of_these_a_handle_disconnects_and_is_adopted() {
     for ip in loopbacks() {
         fault::lack([
             Feature::Segmentation,

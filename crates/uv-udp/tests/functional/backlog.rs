@@ -57,7 +57,7 @@ fn start(udp: &Udp, form: Form) -> Log<(Vec<u8>, SocketAddr)> {
     log
 }
 
-/// Four datagrams of a stranger are in the buffer when the handle is connected; the reads that find them end as scripted.
+/// Connects a handle with four datagrams of another socket in its buffer. The reads end as scripted.
 fn check(ip: IpAddr, form: Form, script: &[Fault]) {
     let what = format!("{ip} {form:?} {script:?}");
     let event_loop = Loop::new().unwrap();
@@ -90,14 +90,14 @@ fn each_form(script: &[Fault]) {
 }
 
 #[test]
-fn an_eagain_that_is_none_does_not_let_a_stranger_pass_for_the_peer() {
+fn an_early_eagain_does_not_end_the_check_for_a_backlog() {
     let eagain = Fault::Errno(Errno::EAGAIN);
     each_form(&[eagain]);
     each_form(&[eagain, eagain, Fault::Pass, eagain]);
 }
 
 #[test]
-fn a_read_that_ends_early_does_not_let_a_stranger_pass_for_the_peer() {
+fn a_short_read_does_not_end_the_check_for_a_backlog() {
     each_form(&[Fault::Partial(1)]);
     each_form(&[
         Fault::Partial(2),

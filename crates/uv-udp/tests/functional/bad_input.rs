@@ -40,7 +40,7 @@ fn a_refused_first_send_makes_no_socket() {
 }
 
 #[test]
-fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
+fn an_empty_batch_sends_nothing_in_every_state_but_closed() {
     let event_loop = Loop::new().unwrap();
     let udp = Udp::new(&event_loop);
     assert_eq!(udp.try_transmit_batch(&[]), Ok(0));
@@ -61,7 +61,7 @@ fn an_empty_batch_is_nothing_to_send_in_every_state_but_closed() {
 }
 
 #[test]
-fn a_default_source_of_another_family_than_the_peer_is_refused_in_every_form_of_sending() {
+fn a_default_source_of_another_family_than_the_peer_is_refused_by_every_send() {
     let event_loop = Loop::new().unwrap();
     let udp = Udp::new(&event_loop);
     let source: std::net::IpAddr = "::1".parse().unwrap();

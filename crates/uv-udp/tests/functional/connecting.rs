@@ -27,9 +27,9 @@ fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str
     ]
 }
 
-/// A read that stops early may have stopped for an error, which a send is then told.
+/// An error may end a read early, and a send then returns it.
 #[test]
-fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
+fn others_datagrams_behind_an_error_that_a_send_returned_are_filtered() {
     for ip in loopbacks() {
         for queued in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -67,7 +67,7 @@ fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
 
 /// An IPv6 handle keeps what its old socket holds, whenever it disconnects.
 #[test]
-fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
+fn a_handle_that_never_receives_stores_a_bounded_number_of_datagrams() {
     const ROUNDS: usize = 70;
     for ip in loopbacks() {
         for length in [1, 60_000] {
@@ -96,7 +96,7 @@ fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
 }
 
 #[test]
-fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
+fn after_a_reconnect_in_a_callback_the_old_peer_is_filtered() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
@@ -122,7 +122,8 @@ fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
     }
 }
 
-/// Of two datagrams to nobody, one error was told to the second send and is kept, and the other one is pending in the kernel.
+/// Sends two datagrams to a closed port: the second send stored one error, the other is pending in
+/// the kernel.
 fn with_two_errors(event_loop: &Loop, to_dead: SocketAddr) -> Udp {
     let udp = connected(event_loop, to_dead);
     assert_eq!(udp.try_send(b"x"), Ok(1));
@@ -131,7 +132,7 @@ fn with_two_errors(event_loop: &Loop, to_dead: SocketAddr) -> Udp {
 }
 
 #[test]
-fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts() {
+fn errors_about_the_former_peer_are_counted_and_not_delivered() {
     for (ip, disconnects) in loopbacks()
         .into_iter()
         .flat_map(|ip| [(ip, false), (ip, true)])
@@ -154,7 +155,7 @@ fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts(
 }
 
 #[test]
-fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
+fn full_reports_about_the_former_peer_are_delivered() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (to_dead, (_peer, to_peer)) = (dead(ip), raw(ip));
@@ -178,7 +179,7 @@ fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
 }
 
 #[test]
-fn who_goes_on_to_the_next_server_for_each_error_passes_over_none() {
+fn a_client_that_connects_to_the_next_server_on_each_error_skips_none() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (server, to_server) = raw(ip);
@@ -260,7 +261,7 @@ fn a_bind_that_fails_changes_nothing() {
     }
 }
 
-/// Nobody else can come to share the handle's port.
+/// No other socket can share the handle's port.
 fn is_exclusive(udp: &Udp) {
     let address = udp.local_addr().unwrap();
     let other = uv_sys::socket::socket(uv_udp::Family::of(&address)).unwrap();
@@ -272,7 +273,7 @@ fn is_exclusive(udp: &Udp) {
 }
 
 #[test]
-fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
+fn a_handle_stays_connected_if_the_kernel_refuses_to_disconnect() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((peer, to_peer), (_other, to_other)) = (raw(ip), raw(ip));
@@ -311,7 +312,7 @@ fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
 }
 
 #[test]
-fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
+fn an_ipv6_socket_that_cannot_connect_to_itself_is_replaced() {
     for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -327,7 +328,7 @@ fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
 }
 
 #[test]
-fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
+fn a_handle_keeps_its_port_without_a_second_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
@@ -360,7 +361,7 @@ fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
 
 /// What the old socket has and a new one cannot have: here an interface that is gone.
 #[test]
-fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_its_port() {
+fn a_socket_that_cannot_be_replaced_stays_and_its_port_is_not_shared() {
     with_device(|remove| {
         for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
             let event_loop = Loop::new().unwrap();
@@ -383,7 +384,7 @@ fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_i
 }
 
 #[test]
-fn a_port_that_is_lost_is_lost_with_an_error_and_another_can_be_had() {
+fn losing_the_port_is_an_error_and_the_handle_can_be_bound_again() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);

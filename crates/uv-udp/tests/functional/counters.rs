@@ -8,7 +8,7 @@ use uv_udp::{Errno, Loop, Transmit, Udp};
 use super::harness::*;
 
 #[test]
-fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
+fn on_drained_is_called_after_the_callback_of_the_last_send() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
@@ -58,7 +58,7 @@ fn a_drained_callback_does_not_keep_its_handle_alive() {
 }
 
 #[test]
-fn the_counters_tell_what_was_done() {
+fn counters_count_datagrams_bytes_and_calls() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (receiver, address) = bound(&event_loop, ip);
@@ -102,7 +102,7 @@ fn the_counters_tell_what_was_done() {
 }
 
 #[test]
-fn what_goes_wrong_is_counted_too() {
+fn counters_count_errors_and_losses() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -166,7 +166,7 @@ fn switched_off_metadata_costs_no_more_calls() {
 }
 
 #[test]
-fn kept_datagrams_are_counted_once_in_every_form() {
+fn undelivered_datagrams_are_counted_once_in_every_form() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -200,7 +200,7 @@ fn kept_datagrams_are_counted_once_in_every_form() {
 }
 
 #[test]
-fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
+fn network_errors_are_counted_once_with_and_without_a_receiver() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
@@ -216,7 +216,7 @@ fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
 }
 
 #[test]
-fn what_another_threads_send_is_refused_with_is_counted() {
+fn errors_of_sends_from_other_threads_are_counted() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -238,7 +238,7 @@ fn what_another_threads_send_is_refused_with_is_counted() {
 }
 
 #[test]
-fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
+fn segments_are_counted_as_datagrams_by_every_send() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -268,7 +268,7 @@ fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
 }
 
 #[test]
-fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
+fn coalesced_datagrams_are_counted_one_by_one_in_every_form() {
     for ip in loopbacks() {
         for form in ["each", "batch", "into"] {
             let event_loop = Loop::new().unwrap();
@@ -301,7 +301,7 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
 }
 
 #[test]
-fn a_batch_is_counted_also_where_the_callback_stops_in_it() {
+fn a_batch_is_counted_if_the_callback_stops_in_it() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);

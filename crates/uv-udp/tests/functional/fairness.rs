@@ -1,4 +1,4 @@
-//! One budget for all that a handle delivers in a turn: a callback that keeps it supplied does not stop the rest of the loop.
+//! The budget of a receiving phase: a callback that causes more deliveries does not stop the loop.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -117,7 +117,7 @@ fn each_form(check: impl Fn(IpAddr, Form)) {
 }
 
 #[test]
-fn a_callback_that_receives_what_it_sends_itself_does_not_stop_a_timer() {
+fn a_callback_that_receives_its_own_sends_does_not_delay_a_timer() {
     each_form(|ip, form| {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -136,7 +136,7 @@ fn a_callback_that_receives_what_it_sends_itself_does_not_stop_a_timer() {
 }
 
 #[test]
-fn strangers_datagrams_count_against_the_budget_of_a_turn() {
+fn filtered_datagrams_count_against_the_budget_of_a_phase() {
     each_form(|ip, form| {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -155,7 +155,7 @@ fn strangers_datagrams_count_against_the_budget_of_a_turn() {
 }
 
 #[test]
-fn datagrams_are_delivered_also_where_each_error_causes_more() {
+fn datagrams_are_delivered_even_if_each_error_causes_more() {
     each_form(|ip, form| {
         for sends in [1, 2, 3] {
             let event_loop = Loop::new().unwrap();

@@ -28,7 +28,7 @@ pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
+/// A closed port, which stays closed until the thread ends: its socket is connected to itself, so that
 /// what others send there is refused.
 pub(super) fn dead(ip: IpAddr) -> SocketAddr {
     let (holder, address) = raw(ip);
@@ -81,7 +81,7 @@ pub(super) fn all(socket: &UdpSocket) -> Vec<Vec<u8>> {
     found
 }
 
-/// Runs the loop until `done`, which must come about within a minute.
+/// Runs the loop until `done`, for at most a minute.
 pub(super) fn run_until(event_loop: &Loop, mut done: impl FnMut() -> bool) {
     let deadline = Timer::new(event_loop);
     deadline
@@ -95,7 +95,7 @@ pub(super) fn run_until(event_loop: &Loop, mut done: impl FnMut() -> bool) {
     deadline.close(|_| ()).unwrap();
 }
 
-/// Runs the loop for as long as there is something to do at once.
+/// Runs the loop while it has work to do without waiting.
 pub(super) fn settle(event_loop: &Loop) {
     for _ in 0..50 {
         event_loop.run(RunMode::NoWait).unwrap();

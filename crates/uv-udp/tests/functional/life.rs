@@ -1,4 +1,4 @@
-//! The life of a handle: who keeps it alive, how it ends, and callbacks that do not behave.
+//! The life of a handle: references, closing, and panics in callbacks.
 
 use std::cell::Cell;
 use std::net::UdpSocket;
@@ -31,7 +31,7 @@ fn a_closed_handles_port_is_free_at_once() {
 }
 
 #[test]
-fn a_send_under_way_keeps_its_handle_alive() {
+fn a_pending_send_keeps_its_handle_alive() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -59,7 +59,7 @@ fn an_unreferenced_handle_does_not_keep_the_loop_running() {
 }
 
 #[test]
-fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
+fn dropping_the_loop_closes_handles_and_drops_callbacks_uncalled() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -89,7 +89,7 @@ fn when_the_loop_goes_handles_are_closed_and_callbacks_dropped_uncalled() {
 }
 
 #[test]
-fn a_handle_takes_nothing_while_its_loop_goes() {
+fn a_handle_accepts_nothing_while_its_loop_is_dropped() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
@@ -119,7 +119,7 @@ impl Drop for LastWill {
 }
 
 #[test]
-fn whoever_closes_a_handle_its_requests_complete_before_it_is_closed() {
+fn requests_complete_before_the_close_callback_however_the_handle_is_closed() {
     const SENDS: usize = 50;
     let ways: [fn(&Udp); 3] = [
         |udp| udp.close(|_| ()).unwrap(),
@@ -180,7 +180,7 @@ fn whoever_closes_a_handle_its_requests_complete_before_it_is_closed() {
 }
 
 #[test]
-fn a_socket_that_the_poller_refuses_for_a_while_is_heard_again() {
+fn a_socket_that_the_poller_refuses_for_a_while_receives_again() {
     let Some(ip) = loopbacks().into_iter().find(|ip| ip.is_ipv6()) else {
         return;
     };
@@ -196,7 +196,7 @@ fn a_socket_that_the_poller_refuses_for_a_while_is_heard_again() {
         })
         .unwrap();
         settle(&event_loop);
-        // Another socket takes the place of this one, which the poller must be told of.
+        // A new socket replaces this one, and must be registered with the poller.
         fault::script(Call::EpollCtl, vec![Fault::Errno(Errno::ENOSPC); refusals]);
         udp.disconnect().unwrap();
         raw(ip)

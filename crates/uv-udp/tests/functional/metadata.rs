@@ -50,7 +50,7 @@ type Switch = fn(&Udp, bool) -> Result<()>;
 type Look = fn(&Metadata) -> bool;
 
 #[test]
-fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
+fn each_kind_of_metadata_is_delivered_only_while_it_is_on() {
     let switches: [(Switch, Look); 5] = [
         (
             |udp: &Udp, on| udp.options().set_recv_tos(on),
@@ -114,7 +114,7 @@ fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
 }
 
 #[test]
-fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
+fn coalesced_datagrams_have_metadata_in_every_form() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -165,7 +165,7 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
 
 /// A port of the kernel's choice is held by another socket for the moment in which Linux throws it away.
 #[test]
-fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
+fn datagrams_that_arrive_during_a_disconnect_have_metadata() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
@@ -183,7 +183,7 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
                 let gone = Err(std::sync::mpsc::TryRecvError::Disconnected);
                 while stopped.try_recv() != gone {
                     sendmsg(&sender, &transmit).unwrap();
-                    // Once; afterwards nobody listens.
+                    // Once; the port is closed afterwards.
                     let _ = tell.send(());
                 }
             });
@@ -205,7 +205,7 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
 }
 
 #[test]
-fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
+fn requested_metadata_can_be_read_back_also_from_an_adopted_socket() {
     type Read = fn(&Udp) -> bool;
     let both: [(Switch, Read); 5] = [
         (
@@ -252,7 +252,7 @@ fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
 }
 
 #[test]
-fn the_descriptor_is_lent_while_there_is_one() {
+fn with_fd_lends_the_descriptor_of_an_open_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -272,7 +272,7 @@ fn the_descriptor_is_lent_while_there_is_one() {
 }
 
 #[test]
-fn drops_are_told_once_there_are_some() {
+fn kernel_drops_are_reported_after_the_first_drop() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -295,7 +295,7 @@ fn drops_are_told_once_there_are_some() {
 }
 
 #[test]
-fn drops_are_counted_on_when_the_socket_is_another_one() {
+fn kernel_drops_continue_when_the_socket_is_replaced() {
     for ip in loopbacks() {
         for into in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -346,7 +346,7 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
 }
 
 #[test]
-fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
+fn every_send_applies_the_options_of_a_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         for connects in [false, true] {
@@ -365,7 +365,7 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
                     transmit.with_destination(address)
                 }
             };
-            // As long as the other, so that nothing else tells them apart.
+            // As long as the other one: they differ only in the options.
             let plain = new("simple");
             let marked = new("marked").with_tos(0x40).with_ecn(Ecn::Ce).with_ttl(17);
             udp.try_transmit(&marked).unwrap();
@@ -396,7 +396,7 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
 }
 
 #[test]
-fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
+fn a_datagram_has_its_own_source_or_the_handles_default() {
     let event_loop = Loop::new().unwrap();
     let loopback_2: IpAddr = "127.0.0.2".parse().unwrap();
     let loopback_3: IpAddr = "127.0.0.3".parse().unwrap();
@@ -449,7 +449,7 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
 }
 
 #[test]
-fn an_answer_leaves_from_where_the_question_came_to() {
+fn an_answer_is_sent_from_the_destination_of_the_question() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -478,7 +478,7 @@ fn an_answer_leaves_from_where_the_question_came_to() {
 }
 
 #[test]
-fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
+fn a_payload_is_segmented_by_its_own_size_or_the_handles() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -519,7 +519,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
 }
 
 #[test]
-fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
+fn a_transmit_time_needs_a_clock_and_a_message_of_its_own() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -540,7 +540,7 @@ fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
 }
 
 #[test]
-fn what_a_datagram_cannot_say_is_known_before_anything_is_accepted() {
+fn invalid_options_of_a_datagram_are_errors_before_anything_is_accepted() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));

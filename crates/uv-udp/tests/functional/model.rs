@@ -195,7 +195,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, length, count, then)| Step::Hear { from, length, count, then }),
         8 => (1..4_usize).prop_map(Step::Run),
         6 => fail(),
-        // Seldom: a handle that was once told any of it looks at each datagram.
+        // Rarely: with metadata, a handle inspects each datagram.
         1 => setting(),
     ]
 }
@@ -208,7 +208,7 @@ proptest! {
     })]
 
     #[test]
-    fn whatever_happens_in_whatever_order_the_promises_hold(
+    fn random_calls_keep_the_promises(
         v6 in any::<bool>(),
         coalesces in any::<bool>(),
         steps in prop::collection::vec(step(), 1..40),

@@ -24,7 +24,7 @@ pub(super) enum Fate {
     NoHost,
     /// The router knows no way.
     NoNetwork,
-    /// The router is told to refuse.
+    /// The router rejects.
     Prohibited,
     /// A packet may have 1,280 bytes at most.
     Thin,
@@ -53,7 +53,7 @@ pub(super) fn beyond(v6: bool, fate: Fate) -> SocketAddr {
 const ROUTER: &[&str] = &[
     "addr add 192.0.2.2/24 dev far",
     "addr add 2001:db8::2/64 dev far nodad",
-    // Both ends of a cable, with nobody at the other one.
+    // Both ends of a cable, without a host at the other one.
     "link add empty type veth peer name end",
     "link set empty up",
     "link set end up",
@@ -165,7 +165,7 @@ fn warm_up(v6: bool) {
             .unwrap();
         socket.connect(beyond(v6, Fate::Arrives)).unwrap();
         let _ = socket.send(b"hello");
-        // Nobody listens there, and the router says so.
+        // The port is closed, and the router reports it.
         if matches!(socket.recv(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
         {
             return;

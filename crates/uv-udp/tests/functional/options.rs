@@ -1,4 +1,4 @@
-//! Options of the socket, as the kernel tells them through a second descriptor; and what becomes of them.
+//! Options of the socket, read through a second descriptor, and their survival.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -75,7 +75,7 @@ fn assert_everything(fd: impl AsFd) {
 }
 
 #[test]
-fn options_are_the_sockets() {
+fn options_set_and_read_those_of_the_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
@@ -119,7 +119,7 @@ fn options_are_the_sockets() {
 }
 
 #[test]
-fn options_survive_disconnecting_and_connecting_anew() {
+fn options_survive_disconnecting_and_reconnecting() {
     for ip in loopbacks() {
         for port in ["chosen", "the kernel's"] {
             let event_loop = Loop::new().unwrap();
@@ -141,7 +141,7 @@ fn options_survive_disconnecting_and_connecting_anew() {
 }
 
 #[test]
-fn a_handle_that_is_tied_to_a_device_stays_tied() {
+fn a_handle_stays_bound_to_its_device() {
     for ip in loopbacks() {
         for port in ["chosen", "the kernel's"] {
             let event_loop = Loop::new().unwrap();
@@ -186,7 +186,7 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
 }
 
 #[test]
-fn a_mark_is_the_sockets_where_it_is_allowed() {
+fn a_mark_is_set_on_the_socket_with_the_privilege() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
@@ -214,7 +214,7 @@ struct Group {
     heard: Log<Heard>,
     group: IpAddr,
     sender: IpAddr,
-    /// Somebody who sends nothing.
+    /// A peer that sends nothing.
     other: IpAddr,
     interface: Interface,
 }
@@ -261,7 +261,7 @@ impl Group {
 }
 
 #[test]
-fn a_member_of_a_group_receives_what_is_sent_to_it_also_after_a_disconnect() {
+fn a_member_of_a_group_receives_also_after_a_disconnect() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
@@ -283,7 +283,7 @@ fn a_member_of_a_group_receives_what_is_sent_to_it_also_after_a_disconnect() {
 }
 
 #[test]
-fn a_member_for_one_source_hears_that_source_alone_also_after_a_disconnect() {
+fn a_member_for_one_source_receives_only_from_it_also_after_a_disconnect() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
@@ -304,7 +304,7 @@ fn a_member_for_one_source_hears_that_source_alone_also_after_a_disconnect() {
 }
 
 #[test]
-fn a_handle_hears_of_other_members_groups_unless_it_says_otherwise() {
+fn multicast_all_decides_about_groups_of_other_sockets() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
@@ -321,7 +321,7 @@ fn a_handle_hears_of_other_members_groups_unless_it_says_otherwise() {
 }
 
 #[test]
-fn groups_leave_by_the_interface_that_was_set() {
+fn multicast_datagrams_leave_through_the_interface_that_was_set() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
@@ -355,7 +355,7 @@ fn groups_leave_by_the_interface_that_was_set() {
 }
 
 #[test]
-fn a_group_that_was_left_by_another_name_of_its_interface_stays_left() {
+fn a_group_left_under_another_name_of_its_interface_stays_left() {
     let group = "ff02::7:7".parse().unwrap();
     // Loopback, by its index and as whatever the kernel finds.
     let lo = Interface::Index(uv_udp::interface_index("lo").unwrap());

@@ -49,7 +49,7 @@ fn connects_anew(udp: &Udp, ip: IpAddr, address: SocketAddr) {
 }
 
 #[test]
-fn what_a_socket_shares_is_as_before_after_connecting_anew() {
+fn a_reconnect_restores_the_sharing_options() {
     for ip in loopbacks() {
         for (address_too, port_too) in [(false, false), (true, false), (false, true), (true, true)]
         {
@@ -75,7 +75,7 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
 }
 
 #[test]
-fn a_port_that_cannot_be_held_is_as_before() {
+fn a_port_that_cannot_be_held_is_unchanged() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -96,7 +96,7 @@ fn a_port_that_cannot_be_held_is_as_before() {
 }
 
 #[test]
-fn a_handle_that_shared_its_port_for_a_moment_belongs_to_no_group() {
+fn a_handle_that_held_its_port_belongs_to_no_reuse_port_group() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -132,7 +132,7 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
 
 /// As in a process that changed its user after it had made its sockets.
 #[test]
-fn a_handle_of_a_former_user_connects_anew() {
+fn a_handle_of_a_former_user_reconnects() {
     for ip in loopbacks() {
         let socket = OwnedFd::from(raw(ip).0);
         let done = as_other_user(move || {
@@ -156,7 +156,7 @@ fn a_handle_of_a_former_user_connects_anew() {
 
 /// A process that is being forked has copies of all sockets, until it executes another program.
 #[test]
-fn a_copy_of_the_former_socket_does_not_keep_the_port_from_the_next() {
+fn a_copy_of_the_former_socket_does_not_block_the_next_reconnect() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);

@@ -6,7 +6,7 @@ use super::harness::*;
 
 /// An IPv6 handle gets another socket when it disconnects, and keeps what the old one still holds.
 #[test]
-fn a_disconnect_in_a_receive_callback_keeps_the_order_of_what_came() {
+fn a_disconnect_in_a_receive_callback_keeps_the_order_of_datagrams() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);

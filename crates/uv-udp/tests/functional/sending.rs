@@ -52,7 +52,7 @@ fn a_callback_gets_the_token_of_its_send() {
 }
 
 #[test]
-fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
+fn limits_and_defaults_hold_for_coalesced_sends() {
     let event_loop = Loop::new().unwrap();
     let (_peer, address) = raw(loopbacks()[0]);
     let udp = connected(&event_loop, address);
@@ -71,7 +71,7 @@ fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
 }
 
 #[test]
-fn the_first_datagram_goes_at_once_and_the_others_together_at_the_end_of_the_iteration() {
+fn the_first_datagram_is_sent_at_once_and_the_others_together() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -93,7 +93,7 @@ fn the_first_datagram_goes_at_once_and_the_others_together_at_the_end_of_the_ite
 }
 
 #[test]
-fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
+fn mixed_sizes_and_destinations_arrive_whole_and_in_order() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let receivers = [raw(ip), raw(ip), raw(ip)];
@@ -118,7 +118,7 @@ fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
 }
 
 #[test]
-fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
+fn thousands_of_queued_datagrams_arrive_whole_and_in_order() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -187,7 +187,7 @@ fn a_full_socket_buffer_is_waited_out() {
 }
 
 #[test]
-fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
+fn a_partly_sent_batch_continues_with_the_next_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -210,7 +210,7 @@ fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn where_segmentation_is_refused_datagrams_go_one_by_one() {
+fn a_refused_gso_message_is_sent_one_by_one() {
     for refusal in [
         Errno::EIO,
         Errno::EINVAL,
@@ -236,7 +236,7 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
                 [],
                 "a refused segmentation is no news from the network"
             );
-            // What was learnt is kept: the same again is not refused again, for it is not tried.
+            // The learned segment size avoids a second refusal.
             let before = calls();
             let results = send_all(&udp, &payloads);
             run_until(&event_loop, || results.len() == 20);
@@ -258,7 +258,7 @@ fn refused_from_the_second_on(refusal: Errno) -> [Fault; 9] {
 }
 
 #[test]
-fn a_refused_segment_size_leaves_smaller_ones() {
+fn after_a_refused_segment_size_smaller_ones_are_tried() {
     let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&event_loop, address);
@@ -278,7 +278,7 @@ fn a_refused_segment_size_leaves_smaller_ones() {
 }
 
 #[test]
-fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
+fn a_segment_size_of_a_payload_precedes_the_sockets() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -313,14 +313,14 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
 }
 
 #[test]
-fn each_datagram_of_a_refused_batch_has_a_result_of_its_own() {
+fn each_datagram_of_a_refused_message_has_its_own_result() {
     let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&event_loop, address);
     let payloads = numbered(4, 10);
     fault::script(
         Call::Sendmsg,
-        // The first one; the run of three; then, each by itself, the second.
+        // The first one; the message of three; then the second, one by one.
         [Fault::Pass, Fault::Errno(Errno::EPERM)],
     );
     fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EPERM)]);
@@ -433,7 +433,7 @@ fn send_again(udp: &Udp, size: usize, sent: &Log<()>) {
 }
 
 #[test]
-fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
+fn try_transmit_batch_sends_to_each_destination() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
@@ -466,7 +466,7 @@ fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
 }
 
 #[test]
-fn try_send_batch_says_how_many_went() {
+fn try_transmit_batch_returns_the_number_sent() {
     let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&event_loop, address);
@@ -483,7 +483,7 @@ fn try_send_batch_says_how_many_went() {
 }
 
 #[test]
-fn try_transmit_with_a_segment_size_cuts_one_buffer_into_datagrams() {
+fn try_transmit_with_a_segment_size_sends_a_buffer_as_datagrams() {
     for ip in loopbacks() {
         for refuse in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -520,7 +520,7 @@ fn try_transmit_with_a_segment_size_cuts_one_buffer_into_datagrams() {
 }
 
 #[test]
-fn try_transmit_with_a_segment_size_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
+fn try_transmit_fills_messages_up_to_the_kernels_limit() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -568,7 +568,7 @@ fn errors_of_two_earlier_datagrams_cost_neither_a_later_one_nor_its_segments() {
 }
 
 #[test]
-fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
+fn an_error_of_the_datagrams_does_not_switch_segmentation_off() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
@@ -595,7 +595,7 @@ fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
 }
 
 #[test]
-fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
+fn a_refused_message_is_sent_one_by_one_also_after_eagain() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -613,7 +613,7 @@ fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
 }
 
 #[test]
-fn a_run_that_the_device_has_no_room_for_goes_datagram_by_datagram() {
+fn a_message_refused_with_enobufs_is_sent_one_by_one() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);

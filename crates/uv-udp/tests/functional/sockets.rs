@@ -17,7 +17,7 @@ fn v6() -> Option<IpAddr> {
 }
 
 #[test]
-fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
+fn an_address_is_shared_only_if_all_sockets_have_the_option() {
     for ip in loopbacks() {
         for shared in [options().reuse_address(true), options().reuse_port(true)] {
             let event_loop = Loop::new().unwrap();
@@ -37,7 +37,7 @@ fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
 }
 
 #[test]
-fn a_reuse_port_group_shares_the_flows() {
+fn a_reuse_port_group_distributes_flows() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (one, other) = (Udp::new(&event_loop), Udp::new(&event_loop));
@@ -85,7 +85,7 @@ fn a_member_of_a_group_disconnects_and_keeps_its_port() {
 }
 
 #[test]
-fn an_ipv6_only_handle_leaves_ipv4_alone() {
+fn an_ipv6_only_handle_receives_no_ipv4() {
     let Some(_) = v6() else { return };
     let event_loop = Loop::new().unwrap();
     for only in [false, true] {
@@ -156,7 +156,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
 }
 
 #[test]
-fn an_adopted_socket_is_recognised_as_what_it_is() {
+fn an_adopted_socket_keeps_its_state() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
@@ -193,7 +193,7 @@ fn an_adopted_socket_is_recognised_as_what_it_is() {
 }
 
 #[test]
-fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
+fn an_adopted_socket_keeps_a_port_chosen_by_number() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let socket = bind_by_number(|port| Ok(UdpSocket::bind((ip, port))?));
@@ -218,7 +218,7 @@ fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
 }
 
 #[test]
-fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
+fn an_adopted_socket_is_non_blocking_and_keeps_its_metadata_options() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (socket, address) = raw(ip);
@@ -259,7 +259,7 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
 }
 
 #[test]
-fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
+fn options_of_a_refused_descriptor_do_not_reach_the_handle() {
     with_device(|remove| {
         let sockets = loopbacks().into_iter().map(|ip| raw(ip).0);
         let sockets = Vec::from_iter(sockets.inspect(|socket| {
@@ -292,7 +292,7 @@ fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
 }
 
 #[test]
-fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
+fn a_refused_descriptor_is_returned_unchanged_with_every_error() {
     let event_loop = Loop::new().unwrap();
     let empty = Udp::new(&event_loop);
     let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -316,7 +316,7 @@ fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_adopted_comes_back() {
+fn a_refused_descriptor_is_returned() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
     let (errno, ours) = Udp::from_fd(&event_loop, ours.into()).unwrap_err();
@@ -327,7 +327,7 @@ fn a_descriptor_that_cannot_be_adopted_comes_back() {
 }
 
 #[test]
-fn a_socket_is_given_back_with_all_that_it_is() {
+fn into_fd_returns_the_socket_with_its_state() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
@@ -357,7 +357,7 @@ fn a_socket_is_given_back_with_all_that_it_is() {
 }
 
 #[test]
-fn a_socket_is_given_back_inside_its_own_callback_too() {
+fn into_fd_works_inside_the_handles_callback() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -378,7 +378,7 @@ fn a_socket_is_given_back_inside_its_own_callback_too() {
 
 /// A process that is being forked has copies of all sockets, until it executes another program.
 #[test]
-fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
+fn a_copy_of_the_former_socket_receives_nothing_after_a_disconnect() {
     for (ip, wildcard) in loopbacks()
         .into_iter()
         .flat_map(|ip| [(ip, false), (ip, true)])

@@ -105,7 +105,7 @@ fn a_buffer_is_filled_with_several_datagrams_by_one_system_call() {
 }
 
 #[test]
-fn bursts_come_as_runs_where_a_buffer_has_room_for_one_and_one_by_one_elsewhere() {
+fn bursts_are_coalesced_only_for_buffers_with_room() {
     for ip in loopbacks() {
         for room in [20, SLOT, 3 * SLOT] {
             let event_loop = Loop::new().unwrap();
@@ -136,7 +136,7 @@ fn bursts_come_as_runs_where_a_buffer_has_room_for_one_and_one_by_one_elsewhere(
 }
 
 #[test]
-fn a_run_that_waits_in_the_socket_is_split_for_buffers_that_are_too_short_for_it() {
+fn a_coalesced_message_in_the_socket_is_split_for_short_buffers() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -155,7 +155,7 @@ fn a_run_that_waits_in_the_socket_is_split_for_buffers_that_are_too_short_for_it
 }
 
 #[test]
-fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
+fn without_a_buffer_the_callback_gets_enobufs_and_nothing_is_lost() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -192,7 +192,7 @@ fn without_a_buffer_the_callback_hears_enobufs_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_supply_that_changes_the_peer_each_time_leaves_others_their_turn() {
+fn a_supply_that_changes_the_peer_each_time_leaves_time_for_others() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -219,7 +219,7 @@ fn a_supply_that_changes_the_peer_each_time_leaves_others_their_turn() {
 }
 
 #[test]
-fn strangers_leave_a_gap_and_a_network_error_costs_no_datagram() {
+fn filtered_datagrams_leave_a_gap_and_a_network_error_costs_no_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -262,7 +262,7 @@ fn restart_single(udp: &Udp, room: usize, heard: &Log<Vec<u8>>) {
 }
 
 #[test]
-fn a_supply_that_goes_over_to_another_form_loses_nothing() {
+fn a_supply_that_restarts_in_another_form_loses_nothing() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -286,7 +286,7 @@ fn a_supply_that_goes_over_to_another_form_loses_nothing() {
 }
 
 #[test]
-fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
+fn after_a_restart_with_short_buffers_nothing_is_coalesced() {
     for ip in loopbacks() {
         for many in [true, false] {
             let event_loop = Loop::new().unwrap();
@@ -321,7 +321,7 @@ fn whoever_goes_over_to_one_at_a_time_in_a_burst_gets_no_runs() {
 }
 
 #[test]
-fn strangers_are_counted_also_where_buffers_are_too_short_for_runs() {
+fn filtered_datagrams_are_counted_with_short_buffers() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -337,7 +337,7 @@ fn strangers_are_counted_also_where_buffers_are_too_short_for_runs() {
 }
 
 #[test]
-fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
+fn single_datagrams_do_not_switch_coalescing_on() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -356,7 +356,7 @@ fn datagrams_that_come_alone_are_no_bursts_to_a_buffer_for_one() {
 }
 
 #[test]
-fn an_arrival_is_taken_apart_in_the_buffer_that_it_came_with_and_in_no_shorter_one() {
+fn segments_of_a_message_need_its_whole_buffer() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -417,7 +417,7 @@ impl RecvBuffer for Fresh {
 }
 
 #[test]
-fn memory_that_is_not_initialised_is_filled_as_any_other() {
+fn uninitialized_memory_is_filled() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((one, to_one), (many, to_many)) = (bound(&event_loop, ip), bound(&event_loop, ip));
@@ -451,7 +451,7 @@ fn memory_that_is_not_initialised_is_filled_as_any_other() {
 }
 
 #[test]
-fn what_was_coalesced_for_another_form_is_split_into_the_users_buffers() {
+fn messages_coalesced_for_another_form_are_split_into_the_users_buffers() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -472,7 +472,7 @@ fn what_was_coalesced_for_another_form_is_split_into_the_users_buffers() {
 }
 
 #[test]
-fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_else() {
+fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused() {
     let rooms = [Some(SLOT), Some(16), Some(0), None];
     for (ip, room, close) in loopbacks()
         .into_iter()
@@ -592,7 +592,7 @@ fn a_panic_in_either_callback_costs_no_other_datagram() {
 }
 
 #[test]
-fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
+fn a_flooded_handle_with_user_memory_leaves_time_for_others() {
     let ip = "127.0.0.1".parse().unwrap();
     let event_loop = Loop::new().unwrap();
     let ((flooded, to_flooded), (quiet, to_quiet)) =
@@ -618,7 +618,7 @@ fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
 }
 
 #[test]
-fn runs_come_whole_to_those_who_ask_for_them() {
+fn with_set_gro_coalesced_messages_arrive_whole() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -648,7 +648,7 @@ fn runs_come_whole_to_those_who_ask_for_them() {
 }
 
 #[test]
-fn a_supply_without_a_buffer_that_changes_the_peer_is_asked_no_more_than_there_are_datagrams() {
+fn a_supply_that_changes_the_peer_without_a_buffer_is_called_once_per_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
