@@ -101,8 +101,8 @@ impl Lookup {
         self.timer.again()
     }
 
-    /// Asks the next server, because the message with this `id` gets no answer. An error about an older
-    /// message is ignored.
+    /// Asks the next server, because the message with this `id` gets no answer. An error about an
+    /// older message is ignored.
     fn fail(self: &Rc<Self>, id: [u8; 2], error: Errno) {
         if self.id.get() == id && !self.udp.is_closing() {
             println!("no answer: {error}");

@@ -1,5 +1,5 @@
-//! Network errors, and full reports of them (`IP_RECVERR`): the datagram, the reporting host, and the
-//! reason.
+//! Network errors, and full reports of them (`IP_RECVERR`): the datagram, the reporting host, and
+//! the reason.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +9,8 @@ use uv_sys::{Errno, ErrorOrigin, QueuedError};
 
 /// A network error about an earlier datagram, or an error of receiving itself.
 ///
-/// Typically `ECONNREFUSED`: the destination port is closed (ICMP port unreachable, reported to connected
-/// sockets, udp(7)). The handle goes on receiving and sending.
+/// Typically `ECONNREFUSED`: the destination port is closed (ICMP port unreachable, reported to
+/// connected sockets, udp(7)). The handle goes on receiving and sending.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkError {
     errno: Errno,
@@ -75,22 +75,22 @@ pub struct ErrorReport {
     pub icmp_type: u8,
     /// The code of the ICMP message.
     pub icmp_code: u8,
-    /// The MTU of the path in bytes, for [`ErrorKind::TooBig`]. A datagram may have 28 (IPv4) or 48 (IPv6)
-    /// bytes less.
+    /// The MTU of the path in bytes, for [`ErrorKind::TooBig`]. A datagram may have 28 (IPv4) or
+    /// 48 (IPv6) bytes less.
     pub mtu: Option<u32>,
     /// The destination of the datagram.
     pub destination: Option<SocketAddr>,
     /// The host that sent the ICMP message: the destination, or a router on the path.
     #[doc(alias = "SO_EE_OFFENDER")]
     pub offender: Option<IpAddr>,
-    /// The quoted start of the datagram's payload. Some routers quote 8 bytes, most a few hundred (a Linux
-    /// host 520, over IPv6 1,184); none if the router quoted only the header.
+    /// The quoted start of the datagram's payload. Some routers quote 8 bytes, most a few hundred
+    /// (a Linux host 520, over IPv6 1,184); none if the router quoted only the header.
     pub payload: Vec<u8>,
 }
 
 impl ErrorReport {
-    /// Converts an entry of the error queue; `None` unless it is an ICMP message. A local error is the
-    /// result of its send already.
+    /// Converts an entry of the error queue; `None` unless it is an ICMP message. A local error is
+    /// the result of its send already.
     pub(crate) fn from_queue(error: &QueuedError, quote: &[u8]) -> Option<Self> {
         let v6 = match error.origin {
             ErrorOrigin::Icmp => false,

@@ -2,14 +2,15 @@
 
 use std::cell::Cell;
 
-/// Datagrams that the handles of a loop flush in one iteration. A receiver on the same loop with a default buffer (208 KiB)
-/// has room for them: the smallest datagram takes 768 bytes, one of 1,500 bytes takes 2,304 (`SKB_TRUESIZE`).
+/// Datagrams that the handles of a loop flush in one iteration. A receiver on the same loop with a
+/// default buffer (208 KiB) has room for them: the smallest datagram takes 768 bytes, one of 1,500
+/// bytes takes 2,304 (`SKB_TRUESIZE`).
 pub(crate) const MAX_FLUSH_DATAGRAMS: usize = 64;
-/// Bytes that the handles of a loop flush in one iteration: one full GSO message. The first datagram
-/// of a flush may exceed the rest of the budget.
+/// Bytes that the handles of a loop flush in one iteration: one full GSO message. The first
+/// datagram of a flush may exceed the rest of the budget.
 pub(crate) const MAX_FLUSH_BYTES: usize = 64 * 1024;
-/// Bytes of receive buffer that may fill up between two polls: three quarters of a default buffer. The
-/// kernel releases up to a quarter only some time after a read (`udp_rmem_release`).
+/// Bytes of receive buffer that may fill up between two polls: three quarters of a default buffer.
+/// The kernel releases up to a quarter only some time after a read (`udp_rmem_release`).
 const MAX_UNREAD: usize = 150 * 1024;
 
 /// Datagrams and bytes that may still be sent.
@@ -57,9 +58,10 @@ pub(crate) enum Grant {
 /// Limits what the handles of one loop send, and forces a poll so that receivers on that loop read
 /// first.
 ///
-/// Invariant: in one iteration the handles flush at most [`Budget::FULL`], and between two polls they send at most
-/// [`MAX_UNREAD`] bytes (as a receive buffer counts them) while a receiver is driven only by the poller. So a receiver with a
-/// default buffer on the same loop loses nothing, even if it gets all datagrams.
+/// Invariant: in one iteration the handles flush at most [`Budget::FULL`], and between two polls
+/// they send at most [`MAX_UNREAD`] bytes (as a receive buffer counts them) while a receiver is
+/// driven only by the poller. So a receiver with a default buffer on the same loop loses nothing,
+/// even if it gets all datagrams.
 #[derive(Debug)]
 pub(crate) struct FlowControl {
     /// The iteration of the last flush, and the rest of its budget.
@@ -70,8 +72,8 @@ pub(crate) struct FlowControl {
     unread: Cell<usize>,
     /// The iteration of the last forced poll.
     forced_poll: Cell<Option<u64>>,
-    /// System calls of this loop's handles that sent several datagrams, modulo 2³². Receivers on the
-    /// loop read more after a burst.
+    /// System calls of this loop's handles that sent several datagrams, modulo 2³². Receivers on
+    /// the loop read more after a burst.
     bursts: Cell<u32>,
 }
 
@@ -139,8 +141,8 @@ impl FlowControl {
     }
 }
 
-/// Estimated bytes of receive buffer that the datagrams take: for each, a power of two with room for
-/// its headers, and the structure that describes it (`SKB_TRUESIZE`).
+/// Estimated bytes of receive buffer that the datagrams take: for each, a power of two with room
+/// for its headers, and the structure that describes it (`SKB_TRUESIZE`).
 #[inline]
 fn buffer_bytes(datagrams: usize, bytes: usize) -> usize {
     let each = bytes.checked_div(datagrams).unwrap_or(0);

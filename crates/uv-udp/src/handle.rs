@@ -29,8 +29,8 @@ use crate::stats::Stats;
 /// alive. Dropping the last reference closes an inactive one. Callbacks get the handle as an
 /// argument; a callback that captures a clone of it keeps it alive until it is closed.
 ///
-/// Every method returns `EBADF` once the handle is closed or its loop is dropped, in addition to the
-/// errors that it lists.
+/// Every method returns `EBADF` once the handle is closed or its loop is dropped, in addition to
+/// the errors that it lists.
 ///
 /// ```
 /// use uv_udp::{Errno, Loop, RunMode, Udp};
@@ -162,8 +162,8 @@ impl Inner {
         interest
     }
 
-    /// Updates the poller's interest. The loop retries where the system refuses, and reports an error
-    /// after a while.
+    /// Updates the poller's interest. The loop retries where the system refuses, and reports an
+    /// error after a while.
     fn request_interest(&self) {
         self.socket.request_interest(self.interest());
     }
@@ -199,7 +199,8 @@ impl Inner {
         self.watch_or_cancel();
     }
 
-    /// Sends the queue once more before the peer changes or the handle closes, and cancels the rest.
+    /// Sends the queue once more before the peer changes or the handle closes, and cancels the
+    /// rest.
     pub(crate) fn flush_or_cancel(&self) {
         let _ = self.with_send(|send, cx| {
             send.flush_or_cancel(cx);
@@ -208,8 +209,8 @@ impl Inner {
         self.watch_or_cancel();
     }
 
-    /// Updates the poller's interest. If the poller cannot watch for a writable socket, nothing would
-    /// end the wait: pending sends complete with the error.
+    /// Updates the poller's interest. If the poller cannot watch for a writable socket, nothing
+    /// would end the wait: pending sends complete with the error.
     fn watch_or_cancel(&self) {
         if self.handle.is_closing() {
             return;

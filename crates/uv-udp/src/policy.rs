@@ -1,5 +1,5 @@
-//! The connected-socket policy: the steps or the error of each call in each state. Pure, and the only
-//! place with these rules.
+//! The connected-socket policy: the steps or the error of each call in each state. Pure, and the
+//! only place with these rules.
 //!
 //! [`State`] returns the [`Plan`] of a call, or its error. `socket/` executes the plan, and reports
 //! the state after each step, so that a step that fails leaves the state true.
@@ -83,8 +83,9 @@ impl State {
         })
     }
 
-    /// A connected handle disconnects first. The proposal: "in some cases, the kernel returns `EINVAL` on consecutive
-    /// `connect()` calls"; on Linux the source address of the first connect sticks.
+    /// A connected handle disconnects first. The proposal: "in some cases, the kernel returns
+    /// `EINVAL` on consecutive `connect()` calls"; on Linux the source address of the first
+    /// connect sticks.
     pub(crate) fn connect(self, peer: SocketAddr) -> Result<Plan> {
         let create = match self {
             Self::NoSocket => Some(Family::of(&peer)),
@@ -147,8 +148,8 @@ impl State {
         }
     }
 
-    /// Checks a send of any form. Returns the steps that must precede it, if any. `max_segments` is 1
-    /// where the kernel does not segment.
+    /// Checks a send of any form. Returns the steps that must precede it, if any. `max_segments` is
+    /// 1 where the kernel does not segment.
     #[inline]
     pub(crate) fn transmit(
         self,
@@ -233,7 +234,8 @@ fn wildcard(family: Family) -> SocketAddr {
     SocketAddr::new(family.unspecified(), 0)
 }
 
-/// Returns no family to create for an address of the socket's family, and `EAFNOSUPPORT` for another.
+/// Returns no family to create for an address of the socket's family, and `EAFNOSUPPORT` for
+/// another.
 fn same_family(family: Family, address: &SocketAddr) -> Result<Option<Family>> {
     if Family::of(address) == family {
         Ok(None)

@@ -11,16 +11,17 @@ use crate::policy::has_port;
 
 /// The `Send + Sync` proxy of a [`Udp`] handle for other threads, from [`Udp::sender`].
 ///
-/// Closures and sends run on the handle's loop, in order. If the handle is closing, closed or dropped by
-/// then, nothing happens.
+/// Closures and sends run on the handle's loop, in order. If the handle is closing, closed or
+/// dropped by then, nothing happens.
 ///
-/// A sender keeps neither the handle nor the loop alive. An inactive handle lives as long as a [`Udp`]
-/// refers to it, and [`Loop::run`] returns when nothing is active: see [`keep_alive`](Self::keep_alive).
+/// A sender keeps neither the handle nor the loop alive. An inactive handle lives as long as a
+/// [`Udp`] refers to it, and [`Loop::run`] returns when nothing is active: see
+/// [`keep_alive`](Self::keep_alive).
 ///
-/// Posted sends count towards the [limit of the queue](Udp::set_send_queue_limit) once they run. One
-/// iteration runs all posted closures before it flushes the queue, so the limit needs room for the
-/// largest burst. A thread that sends faster than the network posts closures that send with a callback,
-/// and waits for the callbacks.
+/// Posted sends count towards the [limit of the queue](Udp::set_send_queue_limit) once they run.
+/// One iteration runs all posted closures before it flushes the queue, so the limit needs room for
+/// the largest burst. A thread that sends faster than the network posts closures that send with a
+/// callback, and waits for the callbacks.
 ///
 /// ```
 /// use uv_udp::{Loop, RunMode, Udp};
@@ -66,7 +67,8 @@ impl UdpSender {
         })
     }
 
-    /// Keeps [`Loop::run`] running until the returned guard is dropped, for threads that will send later.
+    /// Keeps [`Loop::run`] running until the returned guard is dropped, for threads that will send
+    /// later.
     ///
     /// It does not keep the handle alive. See [`LoopProxy::keep_alive`].
     #[must_use = "the loop is kept alive until this is dropped"]
@@ -76,19 +78,21 @@ impl UdpSender {
 
     /// Sends a datagram to the peer, as [`Udp::send`] does.
     ///
-    /// [`Counters::errors`](crate::Counters::errors) counts errors that only the handle detects, such as
-    /// `EDESTADDRREQ` without a peer or `ENOBUFS` beyond the limit of the queue. To get the result,
-    /// [`post`](Self::post) a closure that sends with a callback.
+    /// [`Counters::errors`](crate::Counters::errors) counts errors that only the handle detects,
+    /// such as `EDESTADDRREQ` without a peer or `ENOBUFS` beyond the limit of the queue. To get
+    /// the result, [`post`](Self::post) a closure that sends with a callback.
     ///
     /// # Errors
     ///
-    /// Nothing was posted: `EMSGSIZE` for more than 65,507 bytes; `ECANCELED` if the loop was dropped.
+    /// Nothing was posted: `EMSGSIZE` for more than 65,507 bytes; `ECANCELED` if the loop was
+    /// dropped.
     pub fn send(&self, payload: Vec<u8>) -> Result<()> {
         Payload::from(&payload).check()?;
         self.post(move |udp| count(udp, udp.send(&payload, ignore)))
     }
 
-    /// Sends a datagram to `destination`, as [`Udp::send_to`] does, and otherwise as [`send`](Self::send).
+    /// Sends a datagram to `destination`, as [`Udp::send_to`] does, and otherwise as
+    /// [`send`](Self::send).
     ///
     /// # Errors
     ///

@@ -36,13 +36,14 @@ pub struct Counters {
     /// Datagrams that were longer than their receive buffer.
     pub truncated: u64,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full, modulo 2³².
-    /// Counted with [`set_recv_drops`](crate::Options::set_recv_drops), up to the last received datagram.
+    /// Counted with [`set_recv_drops`](crate::Options::set_recv_drops), up to the last received
+    /// datagram.
     pub kernel_drops: u64,
-    /// Whether [`kernel_drops`](Self::kernel_drops) may be too low: the kernel counts a coalesced buffer
-    /// (`UDP_GRO`) as one, whatever its number of datagrams.
+    /// Whether [`kernel_drops`](Self::kernel_drops) may be too low: the kernel counts a coalesced
+    /// buffer (`UDP_GRO`) as one, whatever its number of datagrams.
     pub kernel_drops_coalesced: bool,
-    /// Datagrams of others that a [connect](crate::Udp::connect) dropped: they arrived between the bind
-    /// and the connect.
+    /// Datagrams of others that a [connect](crate::Udp::connect) dropped: they arrived between the
+    /// bind and the connect.
     pub filtered: u64,
     /// Errors and their numbers of occurrences, ordered by first occurrence:
     ///
@@ -157,7 +158,8 @@ impl Stats {
         add(&self.rare().filtered, count);
     }
 
-    /// Updates the socket's own count, which only grows. `coalescing`: it may count coalesced buffers.
+    /// Updates the socket's own count, which only grows. `coalescing`: it may count coalesced
+    /// buffers.
     pub(crate) fn kernel_drops(&self, drops: u32, coalescing: bool) {
         let rare = self.rare();
         let before = rare.drops_before.get();

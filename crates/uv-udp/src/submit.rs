@@ -10,8 +10,8 @@ use crate::handle::{Completion, Inner, SendCallback};
 use crate::policy::Plan;
 
 impl Inner {
-    /// Accepts a datagram, or returns the reason. Inlined into the caller, where the compiler removes
-    /// the branches for unused fields of the datagram.
+    /// Accepts a datagram, or returns the reason. Inlined into the caller, where the compiler
+    /// removes the branches for unused fields of the datagram.
     #[inline(always)]
     pub(crate) fn send(&self, transmit: Transmit<'_>, callback: SendCallback) -> Result<()> {
         let completion = Completion {

@@ -1,6 +1,8 @@
-//! What a datagram costs the heap in the long run: nothing, or the box of a callback that captures something.
+//! What a datagram costs the heap in the long run: nothing, or the box of a callback that captures
+//! something.
 //!
-//! Every test counts the allocations of its own thread. It is a binary of its own because counting takes a global allocator.
+//! Every test counts the allocations of its own thread. It is a binary of its own because counting
+//! takes a global allocator.
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, UdpSocket};
@@ -10,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use uv_udp::{Errno, Loop, Result, RunMode, Transmit, Udp};
 
-/// Repetitions before anything is counted: until every queue has had its greatest length, and every guess is settled.
+/// Repetitions before anything is counted: until every queue has had its greatest length, and every
+/// guess is settled.
 const WARM_UP: usize = 100;
 /// What has not come by then never will.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -97,7 +100,8 @@ fn a_direct_send_allocates_nothing() {
     assert_eq!(count, 0, "try_transmit with segments");
 }
 
-/// Sends so many datagrams of each of these lengths in turn, and runs the loop until all are called back.
+/// Sends so many datagrams of each of these lengths in turn, and runs the loop until all are called
+/// back.
 fn send(
     event_loop: &Loop,
     count: usize,

@@ -1,5 +1,5 @@
-//! A loop that has nothing to do asks the kernel once, and sleeps: shown by strace(1). A step of `cargo xtask ci` runs the test,
-//! where a missing tool is a failure.
+//! A loop that has nothing to do asks the kernel once, and sleeps: shown by strace(1). A step of
+//! `cargo xtask ci` runs the test, where a missing tool is a failure.
 
 use std::env;
 use std::fs;
@@ -17,11 +17,12 @@ const IDLE: &str = "UV_UDP_TEST_IDLE";
 const AT_REST: &str = "at rest";
 /// How long it then has nothing to do.
 const REST: Duration = Duration::from_millis(500);
-/// System calls that it may take from there to the end of the rest, however long that is. It takes two: a read that finds nothing
-/// more, and a wait. Before Linux 5.11 one wait is several.
+/// System calls that it may take from there to the end of the rest, however long that is. It takes
+/// two: a read that finds nothing more, and a wait. Before Linux 5.11 one wait is several.
 const MOST: usize = 7;
 
-/// Receives, with a timer that is far away, until a datagram says that it is to rest, and another one wakes it.
+/// Receives, with a timer that is far away, until a datagram says that it is to rest, and another
+/// one wakes it.
 #[test]
 fn the_program_that_idles() {
     if env::var_os(IDLE).is_none() {

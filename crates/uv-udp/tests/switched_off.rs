@@ -1,5 +1,6 @@
-//! Metadata that is switched off costs nothing: the handle makes the system calls that it makes without it, with the same
-//! control messages or none. Shown by strace(1), in a step of `cargo xtask ci`, where a missing tool is a failure.
+//! Metadata that is switched off costs nothing: the handle makes the system calls that it makes
+//! without it, with the same control messages or none. Shown by strace(1), in a step of `cargo
+//! xtask ci`, where a missing tool is a failure.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -156,7 +157,8 @@ fn trace(workload: &str) -> Vec<(String, Vec<String>)> {
     phases
 }
 
-/// The system call and the kinds of control messages that it had: what tells one way of sending or receiving from another.
+/// The system call and the kinds of control messages that it had: what tells one way of sending or
+/// receiving from another.
 fn shape(line: &str) -> String {
     let call = line.split('(').next().unwrap_or_default();
     let call = call.split_whitespace().last().unwrap_or_default();
@@ -179,7 +181,8 @@ fn shapes(lines: &[String]) -> BTreeSet<String> {
 #[ignore = "a step of `cargo xtask ci`: strace"]
 fn ping_pong_takes_the_plain_calls_before_and_after() {
     let phases = trace("pingpong");
-    // Calls without a header have no room for control messages. Now and then the handle looks whether there is more than one.
+    // Calls without a header have no room for control messages. Now and then the handle looks
+    // whether there is more than one.
     let plain = BTreeSet::from(["recvfrom", "recvmmsg", "sendto"].map(str::to_owned));
     for (name, lines) in &phases {
         let made = |call: &str| {

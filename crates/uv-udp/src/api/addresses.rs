@@ -11,13 +11,14 @@ impl Udp {
     /// Binds to a local address. With port 0, the kernel chooses one.
     ///
     /// From now on the socket receives from everybody. A later [`connect`](Self::connect) drops
-    /// undelivered datagrams of others, and [`Counters::filtered`](crate::Counters::filtered) counts them.
-    /// To receive them, start receiving and run the loop first.
+    /// undelivered datagrams of others, and [`Counters::filtered`](crate::Counters::filtered)
+    /// counts them. To receive them, start receiving and run the loop first.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the handle has a local address already: from `bind`, `connect`, `send_to` or
-    /// `recv_start`. `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` as in bind(2); the handle is unchanged.
+    /// `recv_start`. `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` as in bind(2); the handle is
+    /// unchanged.
     #[doc(alias = "uv_udp_bind")]
     pub fn bind(&self, address: SocketAddr) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -25,26 +26,28 @@ impl Udp {
         self.inner.execute(plan)
     }
 
-    /// Connects to a peer: the handle sends only to it, and delivers only its datagrams. Nothing is sent.
+    /// Connects to a peer: the handle sends only to it, and delivers only its datagrams. Nothing is
+    /// sent.
     ///
-    /// - **Datagrams of others** that arrived since the bind are dropped without a callback, and counted in
-    ///   [`Counters::filtered`](crate::Counters::filtered). That suits a client. A server that connects a
-    ///   socket on its own address loses datagrams of other clients.
+    /// - **Datagrams of others** that arrived since the bind are dropped without a callback, and
+    ///   counted in [`Counters::filtered`](crate::Counters::filtered). That suits a client. A
+    ///   server that connects a socket on its own address loses datagrams of other clients.
     /// - **A connected handle** disconnects first, and keeps its local port: see
-    ///   [`disconnect`](Self::disconnect). If the connect fails after that, the handle is unconnected. If
-    ///   the disconnect fails, the handle is as `disconnect` leaves it.
-    /// - **Pending sends** are offered to the kernel once more, and complete with `ECANCELED` if it does
-    ///   not take them.
-    /// - **Errors about datagrams to the former peer** are counted and discarded. Full reports, which name
-    ///   their destination, are still delivered ([`set_recv_errors`](crate::Options::set_recv_errors)).
-    /// - **A handle bound to the wildcard address** has one address while it is connected. Sockets of any
-    ///   user can then bind its port on other addresses of this host, and for IPv4 the port of an IPv6
-    ///   handle. A later disconnect or reconnect then returns `EADDRINUSE`.
+    ///   [`disconnect`](Self::disconnect). If the connect fails after that, the handle is
+    ///   unconnected. If the disconnect fails, the handle is as `disconnect` leaves it.
+    /// - **Pending sends** are offered to the kernel once more, and complete with `ECANCELED` if it
+    ///   does not take them.
+    /// - **Errors about datagrams to the former peer** are counted and discarded. Full reports,
+    ///   which name their destination, are still delivered
+    ///   ([`set_recv_errors`](crate::Options::set_recv_errors)).
+    /// - **A handle bound to the wildcard address** has one address while it is connected. Sockets
+    ///   of any user can then bind its port on other addresses of this host, and for IPv4 the port
+    ///   of an IPv6 handle. A later disconnect or reconnect then returns `EADDRINUSE`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for port 0; `EAFNOSUPPORT` for a peer of another family than the socket; `ENETUNREACH`,
-    /// `EACCES`, `EADDRNOTAVAIL` and others as in connect(2).
+    /// `EINVAL` for port 0; `EAFNOSUPPORT` for a peer of another family than the socket;
+    /// `ENETUNREACH`, `EACCES`, `EADDRNOTAVAIL` and others as in connect(2).
     #[doc(alias = "uv_udp_connect")]
     pub fn connect(&self, peer: SocketAddr) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -55,32 +58,35 @@ impl Udp {
 
     /// Disconnects from the peer, and keeps the local address.
     ///
-    /// No other process can take the port meanwhile: where the kernel would drop it, a second socket holds
-    /// it. Exceptions:
+    /// No other process can take the port meanwhile: where the kernel would drop it, a second
+    /// socket holds it. Exceptions:
     ///
-    /// - A process of the same user that sets `SO_REUSEPORT` can share the port while one of the two
-    ///   sockets binds, or while a forked process has a copy of the former socket.
+    /// - A process of the same user that sets `SO_REUSEPORT` can share the port while one of the
+    ///   two sockets binds, or while a forked process has a copy of the former socket.
     /// - Before Linux 3.9, so can other users with `SO_REUSEADDR`.
-    /// - Holding the port of a socket that belongs to another user than the process needs `CAP_CHOWN`:
-    ///   an adopted socket, or one from before a setuid(2). Without it, the port is free for a moment
-    ///   with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::socket::owner).
+    /// - Holding the port of a socket that belongs to another user than the process needs
+    ///   `CAP_CHOWN`: an adopted socket, or one from before a setuid(2). Without it, the port is
+    ///   free for a moment with IPv6, and with IPv4 if the kernel chose it. See
+    ///   [`owner`](uv_sys::socket::owner).
     ///
-    /// Pending sends are offered to the kernel once more, and complete with `ECANCELED` if it does not take
-    /// them. Errors about datagrams to the former peer are discarded as by [`connect`](Self::connect).
+    /// Pending sends are offered to the kernel once more, and complete with `ECANCELED` if it does
+    /// not take them. Errors about datagrams to the former peer are discarded as by
+    /// [`connect`](Self::connect).
     ///
     /// # Errors
     ///
     /// - `ENOTCONN` on an unconnected handle.
     /// - The kernel's error if it refuses to disconnect. The handle stays connected.
     ///
-    /// After any other error the handle is unconnected ([`is_connected`](Self::is_connected)), and a
-    /// property was not kept:
+    /// After any other error the handle is unconnected ([`is_connected`](Self::is_connected)), and
+    /// a property was not kept:
     ///
     /// - `EADDRINUSE` if another socket took the local port, `EACCES` for a privileged one.
     /// - `ENODEV`, `EPERM` for the device; `ENODEV` for a multicast group whose interface is gone.
-    /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if an IPv6 handle gets no new socket; `EPERM` for a mark
-    ///   or a priority without the privilege, `ENODEV` for a multicast interface that is gone. The handle
-    ///   then keeps the old socket, which receives only from the former peer's address.
+    /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if an IPv6 handle gets no new socket; `EPERM` for
+    ///   a mark or a priority without the privilege, `ENODEV` for a multicast interface that is
+    ///   gone. The handle then keeps the old socket, which receives only from the former peer's
+    ///   address.
     #[doc(alias = "uv_udp_disconnect")]
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -100,7 +106,8 @@ impl Udp {
         uv_sys::socket::local_addr(&*self.inner.socket.get()?)
     }
 
-    /// The address of the peer, as the kernel reports it: after a connect to the wildcard address, loopback.
+    /// The address of the peer, as the kernel reports it: after a connect to the wildcard address,
+    /// loopback.
     ///
     /// # Errors
     ///

@@ -43,8 +43,9 @@ impl BindOptions {
 
     /// Lets several sockets bind this address and port, if all of them have this option.
     ///
-    /// The socket that was bound last receives unicast datagrams, and all of them multicast ones. Programs
-    /// of any user can take over the port this way; [`reuse_port`](Self::reuse_port) excludes other users.
+    /// The socket that was bound last receives unicast datagrams, and all of them multicast ones.
+    /// Programs of any user can take over the port this way; [`reuse_port`](Self::reuse_port)
+    /// excludes other users.
     #[doc(alias = "UV_UDP_REUSEADDR")]
     #[doc(alias = "SO_REUSEADDR")]
     pub fn reuse_address(mut self, on: bool) -> Self {
@@ -52,18 +53,18 @@ impl BindOptions {
         self
     }
 
-    /// Adds the handle to a group that shares its address and port. All members need this option and the
-    /// same user. The kernel distributes flows over the group.
+    /// Adds the handle to a group that shares its address and port. All members need this option
+    /// and the same user. The kernel distributes flows over the group.
     ///
-    /// **Bind all members before the first of them connects, or connect none.** Once a member is connected,
-    /// the kernel may put a member that is bound later into a second group. One of the two groups then gets
-    /// all datagrams that are not from a member's peer:
+    /// **Bind all members before the first of them connects, or connect none.** Once a member is
+    /// connected, the kernel may put a member that is bound later into a second group. One of
+    /// the two groups then gets all datagrams that are not from a member's peer:
     ///
     /// - with IPv4 the later group, if the connected member was bound last;
     /// - with IPv6 the earlier group, if the connected member was bound first.
     ///
-    /// A [selector](crate::Options::attach_reuseport_cpu_selector) of the other group has no effect (Linux
-    /// 6.18).
+    /// A [selector](crate::Options::attach_reuseport_cpu_selector) of the other group has no effect
+    /// (Linux 6.18).
     #[doc(alias = "UV_UDP_REUSEPORT")]
     #[doc(alias = "SO_REUSEPORT")]
     pub fn reuse_port(mut self, on: bool) -> Self {
@@ -123,8 +124,8 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// Those of `bind`; `EINVAL` also for an option that does not apply to the address. If binding fails on
-    /// a handle that has a socket, the options stay set.
+    /// Those of `bind`; `EINVAL` also for an option that does not apply to the address. If binding
+    /// fails on a handle that has a socket, the options stay set.
     #[doc(alias = "uv_udp_bind")]
     pub fn bind_with(&self, address: SocketAddr, options: BindOptions) -> Result<()> {
         let inner = &self.inner;

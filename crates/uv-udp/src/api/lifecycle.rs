@@ -14,6 +14,7 @@ use crate::stats::Counters;
 /// Creating, closing, user data, counters.
 impl Udp {
     /// Creates a handle without a socket.
+    #[must_use = "dropping the last reference closes the handle"]
     #[doc(alias = "uv_udp_init")]
     pub fn new(event_loop: &Loop) -> Self {
         let inner = Inner::new(event_loop);
@@ -22,9 +23,9 @@ impl Udp {
 
     /// Closes the handle and its socket.
     ///
-    /// Pending sends are offered to the kernel once more, and complete with `ECANCELED` if it does not
-    /// take them. The receive callback is not called again. The loop calls `callback` after the last
-    /// completion, in its closing phase.
+    /// Pending sends are offered to the kernel once more, and complete with `ECANCELED` if it does
+    /// not take them. The receive callback is not called again. The loop calls `callback` after
+    /// the last completion, in its closing phase.
     ///
     /// # Errors
     ///
@@ -40,8 +41,8 @@ impl Udp {
 
     /// Stores user data in the handle, for its callbacks. Replaces earlier data.
     ///
-    /// A callback that captures nothing needs no allocation, and finds its state here. The data is dropped
-    /// when the handle is closed or dropped.
+    /// A callback that captures nothing needs no allocation, and finds its state here. The data is
+    /// dropped when the handle is closed or dropped.
     ///
     /// ```
     /// use std::cell::Cell;

@@ -10,17 +10,18 @@ use crate::socket::Membership;
 
 /// Multicast.
 ///
-/// Memberships need a socket, and survive disconnecting and reconnecting, as the options do. An interface
-/// is given by index, on IPv4 also by address; [`interface_index`](crate::interface_index) finds the index of
-/// a name.
+/// Memberships need a socket, and survive disconnecting and reconnecting, as the options do. An
+/// interface is given by index, on IPv4 also by address;
+/// [`interface_index`](crate::interface_index) finds the index of a name.
 impl Udp {
-    /// Joins a group: the handle receives datagrams to it on that interface, to the port it is bound to.
+    /// Joins a group: the handle receives datagrams to it on that interface, to the port it is
+    /// bound to.
     ///
     /// # Errors
     ///
     /// - `EINVAL` if `group` is not a multicast address.
-    /// - `EAFNOSUPPORT` if it is of another family than the socket, or if the interface is given by address
-    ///   on IPv6.
+    /// - `EAFNOSUPPORT` if it is of another family than the socket, or if the interface is given by
+    ///   address on IPv6.
     /// - `EADDRINUSE` if the handle is a member already.
     /// - `ENODEV` without such an interface, or without a route to find one.
     /// - `ENOBUFS` beyond `net.ipv4.igmp_max_memberships`.
@@ -60,9 +61,9 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// As [`join_multicast`](Self::join_multicast); `EINVAL` also if the group was joined without a source;
-    /// `EADDRNOTAVAIL` if this source was joined already; `EAFNOSUPPORT` also if group and source differ in
-    /// family.
+    /// As [`join_multicast`](Self::join_multicast); `EINVAL` also if the group was joined without a
+    /// source; `EADDRNOTAVAIL` if this source was joined already; `EAFNOSUPPORT` also if group
+    /// and source differ in family.
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     #[doc(alias = "uv_udp_set_source_membership")]

@@ -53,10 +53,12 @@ impl Udp {
     }
 }
 
-/// The options of a handle's socket, from [`Udp::options`]. The names are those of `uv_sys::option`.
+/// The options of a handle's socket, from [`Udp::options`]. The names are those of
+/// `uv_sys::option`.
 ///
-/// They need a socket: after [`bind`](Udp::bind), [`connect`](Udp::connect) or [`Udp::for_family`]. Without
-/// one, and on a closed handle, they return `EBADF`. They survive disconnecting and reconnecting.
+/// They need a socket: after [`bind`](Udp::bind), [`connect`](Udp::connect) or [`Udp::for_family`].
+/// Without one, and on a closed handle, they return `EBADF`. They survive disconnecting and
+/// reconnecting.
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Options<'a> {
@@ -198,8 +200,9 @@ impl Options<'_> {
         self.inner.with_socket(|socket| uv_sys::option::tos(socket))
     }
 
-    /// The known MTU of the path to the peer, in bytes of an IP packet. The largest datagram without
-    /// fragmentation has 28 (IPv4) or 48 (IPv6) bytes less. It falls when a router reports "too big".
+    /// The known MTU of the path to the peer, in bytes of an IP packet. The largest datagram
+    /// without fragmentation has 28 (IPv4) or 48 (IPv6) bytes less. It falls when a router
+    /// reports "too big".
     ///
     /// # Errors
     ///
@@ -214,8 +217,8 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::path_mtu(socket))
     }
 
-    /// Binds the handle to an interface by name, or removes the binding. The handle then receives and sends
-    /// only through that interface.
+    /// Binds the handle to an interface by name, or removes the binding. The handle then receives
+    /// and sends only through that interface.
     ///
     /// # Errors
     ///
@@ -236,7 +239,8 @@ impl Options<'_> {
     ///
     /// # Errors
     ///
-    /// `EBADMSG` if the name is not UTF-8; `ENODEV` if the interface is gone. `EBADF` also without a socket.
+    /// `EBADMSG` if the name is not UTF-8; `ENODEV` if the interface is gone. `EBADF` also without
+    /// a socket.
     ///
     /// See [`bind_to_device`](Self::bind_to_device).
     #[doc(alias = "SO_BINDTODEVICE")]
@@ -245,10 +249,10 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::bound_device(socket))
     }
 
-    /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for datagrams that
-    /// the given CPU processes. As with
-    /// [`attach_reuseport_cpu_selector`](Self::attach_reuseport_cpu_selector), that holds until a member of
-    /// the group is connected.
+    /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for
+    /// datagrams that the given CPU processes. As with
+    /// [`attach_reuseport_cpu_selector`](Self::attach_reuseport_cpu_selector), that holds until a
+    /// member of the group is connected.
     ///
     /// # Errors
     ///
@@ -276,17 +280,20 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::incoming_cpu(socket))
     }
 
-    /// Selects the receiver within the handle's [reuse-port group](crate::BindOptions::reuse_port) by CPU: the
-    /// member at position `cpu % group_len`, in the order of binding.
+    /// Selects the receiver within the handle's [reuse-port group](crate::BindOptions::reuse_port)
+    /// by CPU: the member at position `cpu % group_len`, in the order of binding.
     ///
-    /// Call it on one member. A handle that disconnects from an IPv6 peer joins again at another position.
+    /// Call it on one member. A handle that disconnects from an IPv6 peer joins again at another
+    /// position.
     ///
-    /// Attach it before a member connects. After that, members that are bound later may be in a second group
-    /// without the selector: see [`BindOptions::reuse_port`](crate::BindOptions::reuse_port).
+    /// Attach it before a member connects. After that, members that are bound later may be in a
+    /// second group without the selector: see
+    /// [`BindOptions::reuse_port`](crate::BindOptions::reuse_port).
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `group_len` is 0, or the handle belongs to no group. `EBADF` also without a socket.
+    /// `EINVAL` if `group_len` is 0, or the handle belongs to no group. `EBADF` also without a
+    /// socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_ATTACH_REUSEPORT_CBPF")]
@@ -306,20 +313,21 @@ impl Options<'_> {
 
 /// Segmentation and transmit times.
 impl Options<'_> {
-    /// Segments each payload into datagrams of this many bytes; the last may be shorter. `None` switches it
-    /// off.
+    /// Segments each payload into datagrams of this many bytes; the last may be shorter. `None`
+    /// switches it off.
     ///
     /// It also applies to queued sends. For a single buffer, see
     /// [`Transmit::segment_size`](crate::Transmit::segment_size), which takes precedence.
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` without segmentation ([`Capabilities::segmentation`](crate::Capabilities::segmentation),
-    /// Linux 4.18). `EBADF` also without a socket.
+    /// `ENOPROTOOPT` without segmentation
+    /// ([`Capabilities::segmentation`](crate::Capabilities::segmentation), Linux 4.18). `EBADF`
+    /// also without a socket.
     ///
     /// Later sends complete with `EINVAL` for more segments than
-    /// [`Capabilities::max_segments`](crate::Capabilities::max_segments), and with `EINVAL` or `EMSGSIZE` for
-    /// segments that exceed the path MTU.
+    /// [`Capabilities::max_segments`](crate::Capabilities::max_segments), and with `EINVAL` or
+    /// `EMSGSIZE` for segments that exceed the path MTU.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     #[doc(alias = "UDP_SEGMENT")]
@@ -346,16 +354,16 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::segment_size(socket))
     }
 
-    /// Allows [`Transmit::with_transmit_time`](crate::Transmit::with_transmit_time), in the time of this clock.
-    /// It cannot be switched off.
+    /// Allows [`Transmit::with_transmit_time`](crate::Transmit::with_transmit_time), in the time of
+    /// this clock. It cannot be switched off.
     ///
-    /// Without it, a datagram with a transmit time is `EINVAL`. Only the queueing disciplines `fq` and `etf`
-    /// wait for the time; others send at once.
+    /// Without it, a datagram with a transmit time is `EINVAL`. Only the queueing disciplines `fq`
+    /// and `etf` wait for the time; others send at once.
     ///
     /// # Errors
     ///
-    /// `EPERM` for another clock than [`TxTimeClock::Monotonic`] without `CAP_NET_ADMIN`; `ENOPROTOOPT` before Linux 4.19.
-    /// `EBADF` also without a socket.
+    /// `EPERM` for another clock than [`TxTimeClock::Monotonic`] without `CAP_NET_ADMIN`;
+    /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also without a socket.
     ///
     /// See [tc-etf(8)](https://man7.org/linux/man-pages/man8/tc-etf.8.html).
     #[doc(alias = "SO_TXTIME")]

@@ -66,16 +66,17 @@ impl Udp {
     /// Gives an existing socket, unbound, bound or connected, to a handle without one.
     ///
     /// The descriptor becomes non-blocking, for all its copies. The handle does not observe changes
-    /// through a copy. It recognizes the addresses, the peer and most options of the socket, except:
+    /// through a copy. It recognizes the addresses, the peer and most options of the socket,
+    /// except:
     ///
     /// - **Multicast groups.** Memberships of the socket work, and
     ///   [`leave_multicast`](Self::leave_multicast) can leave them. But when the handle disconnects
-    ///   from an IPv6 peer, a new socket replaces this one and joins only the groups that the handle
-    ///   joined. Join groups through the handle.
+    ///   from an IPv6 peer, a new socket replaces this one and joins only the groups that the
+    ///   handle joined. Join groups through the handle.
     /// - **Options without a getter in this crate**, on the same occasion: the incoming CPU, socket
     ///   filters, the place in a reuse-port group, and options that this crate does not know.
-    /// - **The bound address.** A connected IPv6 socket keeps its current local address, even if the
-    ///   kernel chose that for the peer.
+    /// - **The bound address.** A connected IPv6 socket keeps its current local address, even if
+    ///   the kernel chose that for the peer.
     ///
     /// An unconnected socket, an IPv4 socket, and one that never disconnects lose nothing.
     ///
@@ -87,8 +88,8 @@ impl Udp {
     /// - `ENOTSOCK` if the descriptor is not a socket, `EINVAL` for a stream socket.
     /// - `EAFNOSUPPORT` for a family other than IPv4 and IPv6.
     /// - `EPROTONOSUPPORT` for datagrams of another protocol, such as ICMP or UDP-Lite.
-    /// - `ENODEV` if its interface (`SO_BINDTODEVICE`) is gone, `EBADMSG` if the name of that is not
-    ///   UTF-8.
+    /// - `ENODEV` if its interface (`SO_BINDTODEVICE`) is gone, `EBADMSG` if the name of that is
+    ///   not UTF-8.
     ///
     /// ```
     /// use std::net::UdpSocket;
@@ -148,10 +149,10 @@ impl Udp {
     /// Lends the handle's descriptor for system calls that this crate does not wrap, such as socket
     /// filters.
     ///
-    /// Reading, writing, binding, connecting and the error queue remain the handle's. An IPv6 handle
-    /// that disconnects gets another socket under the same number (under another one where
-    /// `RLIMIT_NOFILE` was lowered below it). The new socket has only the options that this crate
-    /// knows, and is not registered in other epoll instances.
+    /// Reading, writing, binding, connecting and the error queue remain the handle's. An IPv6
+    /// handle that disconnects gets another socket under the same number (under another one
+    /// where `RLIMIT_NOFILE` was lowered below it). The new socket has only the options that
+    /// this crate knows, and is not registered in other epoll instances.
     ///
     /// A TOS byte set through a copy of the descriptor, after this call, is missing in datagrams
     /// with [ECN bits](crate::Transmit::with_ecn) of their own.

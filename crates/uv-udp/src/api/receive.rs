@@ -11,12 +11,13 @@ use crate::shared::RECV_SLOT;
 impl Udp {
     /// Calls `callback` with each received datagram, and with network errors.
     ///
-    /// The callback borrows the datagram. A handle without a socket gets one, bound to the IPv4 wildcard
-    /// address. A connected handle delivers only its peer's datagrams.
+    /// The callback borrows the datagram. A handle without a socket gets one, bound to the IPv4
+    /// wildcard address. A connected handle delivers only its peer's datagrams.
     ///
     /// # Errors
     ///
-    /// `EALREADY` if the handle is receiving already; those of [`bind`](Self::bind) on an unbound handle.
+    /// `EALREADY` if the handle is receiving already; those of [`bind`](Self::bind) on an unbound
+    /// handle.
     #[doc(alias = "uv_udp_recv_start")]
     pub fn recv_start(
         &self,
@@ -39,13 +40,14 @@ impl Udp {
     /// Calls `callback` with the datagrams of one system call, as a [`Batch`]. Otherwise as
     /// [`recv_start`](Self::recv_start).
     ///
-    /// Datagrams that the callback leaves in the batch return to the handle when the batch is dropped.
-    /// They are delivered again before all others, each in a batch of its own, and counted once. To
-    /// discard the rest of a batch, take it: `batch.for_each(drop)`. The next delivery is:
+    /// Datagrams that the callback leaves in the batch return to the handle when the batch is
+    /// dropped. They are delivered again before all others, each in a batch of its own, and
+    /// counted once. To discard the rest of a batch, take it: `batch.for_each(drop)`. The next
+    /// delivery is:
     ///
-    /// - In the next iteration, if the callback continues receiving. The loop does not wait meanwhile: a
-    ///   callback that takes nothing is called once per iteration, and keeps a processor busy. To pause,
-    ///   stop receiving.
+    /// - In the next iteration, if the callback continues receiving. The loop does not wait
+    ///   meanwhile: a callback that takes nothing is called once per iteration, and keeps a
+    ///   processor busy. To pause, stop receiving.
     /// - After the next start, if the callback stops receiving.
     /// - Restricted to the new peer, if the callback disconnects or connects to another peer.
     ///   [`Counters::filtered`](crate::Counters::filtered) counts the others.
@@ -64,31 +66,35 @@ impl Udp {
         self.start(Receiver::Batches(Box::new(callback)))
     }
 
-    /// Receives into the user's memory: `supply` returns a buffer for a read, and `callback` gets it back
-    /// with the received messages. Otherwise as [`recv_start`](Self::recv_start).
+    /// Receives into the user's memory: `supply` returns a buffer for a read, and `callback` gets
+    /// it back with the received messages. Otherwise as [`recv_start`](Self::recv_start).
     ///
-    /// The argument of `supply` is the number of bytes that every message fits into (65,536). A buffer is
-    /// any [`RecvBuffer`]: a `Vec<u8>`, a boxed slice, uninitialized memory. Its length decides the read:
+    /// The argument of `supply` is the number of bytes that every message fits into (65,536). A
+    /// buffer is any [`RecvBuffer`]: a `Vec<u8>`, a boxed slice, uninitialized memory. Its
+    /// length decides the read:
     ///
     /// - Less than 65,536 bytes: one datagram. A longer one is truncated ([`RecvMeta::truncated`]).
-    /// - 65,536 bytes: one message, which may be several coalesced datagrams ([`RecvMeta::segments`]).
-    /// - A multiple of that: as many messages with one system call, at offsets that are multiples of
-    ///   65,536.
+    /// - 65,536 bytes: one message, which may be several coalesced datagrams
+    ///   ([`RecvMeta::segments`]).
+    /// - A multiple of that: as many messages with one system call, at offsets that are multiples
+    ///   of 65,536.
     ///
     /// Each buffer comes back once:
     ///
     /// - With `Ok` and the received messages. There are none if the read found none, or if `supply`
     ///   stopped receiving, changed the peer or closed the handle.
-    /// - With `Err` and a network error, or an error of receiving. An error may come without a buffer.
+    /// - With `Err` and a network error, or an error of receiving. An error may come without a
+    ///   buffer.
     ///
-    /// Nothing is copied and nothing allocated per datagram, with one exception. On a socket that coalesces
-    /// (after bursts in another form, or adopted so), datagrams are copied into buffers shorter than 65,536
-    /// bytes.
+    /// Nothing is copied and nothing allocated per datagram, with one exception. On a socket that
+    /// coalesces (after bursts in another form, or adopted so), datagrams are copied into
+    /// buffers shorter than 65,536 bytes.
     ///
-    /// If `supply` returns `None` or an empty buffer, `callback` gets `ENOBUFS`, and no datagram is lost.
-    /// While the socket has datagrams, the loop calls `supply` again in every iteration without waiting, as
-    /// libuv does. So stop receiving while all buffers are in use. There is no `ENOBUFS` if `supply` itself
-    /// stopped receiving, changed the peer or closed the handle.
+    /// If `supply` returns `None` or an empty buffer, `callback` gets `ENOBUFS`, and no datagram is
+    /// lost. While the socket has datagrams, the loop calls `supply` again in every iteration
+    /// without waiting, as libuv does. So stop receiving while all buffers are in use. There is
+    /// no `ENOBUFS` if `supply` itself stopped receiving, changed the peer or closed the
+    /// handle.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
@@ -142,8 +148,8 @@ impl Udp {
 
     /// Stops receiving, and drops the callback.
     ///
-    /// Later datagrams stay in the socket's buffer, and undelivered ones in the handle, until the next
-    /// start. On a handle that is not receiving, nothing happens.
+    /// Later datagrams stay in the socket's buffer, and undelivered ones in the handle, until the
+    /// next start. On a handle that is not receiving, nothing happens.
     ///
     /// # Errors
     ///

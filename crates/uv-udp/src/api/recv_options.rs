@@ -8,11 +8,12 @@ use crate::recv::Kind;
 
 /// [`Metadata`](crate::Metadata) of received datagrams, coalescing, network errors.
 ///
-/// Each kind of metadata is off by default, and costs nothing while it is off. The kernel adds metadata when
-/// it returns a datagram, also to those that are in the socket's buffer already; only a timestamp may be
-/// missing.
+/// Each kind of metadata is off by default, and costs nothing while it is off. The kernel adds
+/// metadata when it returns a datagram, also to those that are in the socket's buffer already; only
+/// a timestamp may be missing.
 impl Options<'_> {
-    /// Reports the TOS byte or traffic class, with the ECN bits: [`Metadata::tos`](crate::Metadata::tos).
+    /// Reports the TOS byte or traffic class, with the ECN bits:
+    /// [`Metadata::tos`](crate::Metadata::tos).
     ///
     /// # Errors
     ///
@@ -74,7 +75,8 @@ impl Options<'_> {
         self.request(Kind::PacketInfo, on, set)
     }
 
-    /// Whether the destination is reported: see [`set_recv_packet_info`](Self::set_recv_packet_info).
+    /// Whether the destination is reported: see
+    /// [`set_recv_packet_info`](Self::set_recv_packet_info).
     #[must_use]
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
@@ -97,22 +99,24 @@ impl Options<'_> {
         })
     }
 
-    /// Whether the time of reception is reported: see [`set_recv_timestamps`](Self::set_recv_timestamps).
+    /// Whether the time of reception is reported: see
+    /// [`set_recv_timestamps`](Self::set_recv_timestamps).
     #[must_use]
     #[doc(alias = "SO_TIMESTAMPNS")]
     pub fn recv_timestamps(&self) -> bool {
         self.inner.recv.requested().has(Kind::Timestamp)
     }
 
-    /// Reports the number of datagrams that the kernel dropped because the socket's receive buffer was full:
-    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
+    /// Reports the number of datagrams that the kernel dropped because the socket's receive buffer
+    /// was full: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
     ///
     /// A handle that disconnects from an IPv6 peer gets another socket, which counts from 0;
     /// [`Counters::kernel_drops`](crate::Counters::kernel_drops) continues.
     ///
-    /// The kernel counts a coalesced buffer (`UDP_GRO`) as one, whatever its number of datagrams. So while
-    /// this option is on, bursts do not switch coalescing on, and cost more system calls. Coalescing that is
-    /// on already stays on, after [`set_gro`](Self::set_gro), bursts, or on an adopted socket;
+    /// The kernel counts a coalesced buffer (`UDP_GRO`) as one, whatever its number of datagrams.
+    /// So while this option is on, bursts do not switch coalescing on, and cost more system
+    /// calls. Coalescing that is on already stays on, after [`set_gro`](Self::set_gro), bursts,
+    /// or on an adopted socket;
     /// [`Counters::kernel_drops_coalesced`](crate::Counters::kernel_drops_coalesced) is then set.
     ///
     /// # Errors
@@ -127,7 +131,8 @@ impl Options<'_> {
         })
     }
 
-    /// Whether the number of dropped datagrams is reported: see [`set_recv_drops`](Self::set_recv_drops).
+    /// Whether the number of dropped datagrams is reported: see
+    /// [`set_recv_drops`](Self::set_recv_drops).
     #[must_use]
     #[doc(alias = "SO_RXQ_OVFL")]
     pub fn recv_drops(&self) -> bool {
@@ -147,13 +152,15 @@ impl Options<'_> {
 
     /// Lets the kernel coalesce datagrams of one source and size (`UDP_GRO`), or prevents it.
     ///
-    /// By default, two bursts switch coalescing on, if coalesced messages fit into the receive buffers.
+    /// By default, two bursts switch coalescing on, if coalesced messages fit into the receive
+    /// buffers.
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` if the kernel cannot coalesce ([`Capabilities::gro`](crate::Capabilities::gro), Linux
-    /// 5.0). `EBUSY` to prevent it once it is on: coalesced datagrams in the socket's buffer would lose their
-    /// boundaries. `EBADF` also without a socket.
+    /// `ENOPROTOOPT` if the kernel cannot coalesce
+    /// ([`Capabilities::gro`](crate::Capabilities::gro), Linux 5.0). `EBUSY` to prevent it once
+    /// it is on: coalesced datagrams in the socket's buffer would lose their boundaries.
+    /// `EBADF` also without a socket.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     #[doc(alias = "UDP_GRO")]
@@ -170,11 +177,12 @@ impl Options<'_> {
         self.inner.recv.coalesces()
     }
 
-    /// Switches on full reports of network errors: [`NetworkError::report`](crate::NetworkError::report). Off
-    /// by default.
+    /// Switches on full reports of network errors:
+    /// [`NetworkError::report`](crate::NetworkError::report). Off by default.
     ///
-    /// An unconnected handle gets errors about unreachable peers only with this option. They cost no datagram
-    /// to or from another peer. See also [`BindOptions::recv_errors`](crate::BindOptions::recv_errors).
+    /// An unconnected handle gets errors about unreachable peers only with this option. They cost
+    /// no datagram to or from another peer. See also
+    /// [`BindOptions::recv_errors`](crate::BindOptions::recv_errors).
     ///
     /// # Errors
     ///

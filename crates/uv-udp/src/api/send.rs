@@ -8,15 +8,15 @@ use crate::handle::Udp;
 
 /// Sending.
 ///
-/// A payload is a `&[u8]` or `&str`, or a list of slices that are sent as one datagram. A datagram has
-/// at most 65,507 bytes (the limit of IPv4) in 1 to 1,024 slices.
+/// A payload is a `&[u8]` or `&str`, or a list of slices that are sent as one datagram. A datagram
+/// has at most 65,507 bytes (the limit of IPv4) in 1 to 1,024 slices.
 impl Udp {
     /// Sends a datagram to the peer. The loop calls `callback` with the result.
     ///
     /// With an empty queue, the datagram goes to the kernel at once. Later datagrams of the same
-    /// iteration are copied, and are sent together at its end. Success means that the kernel took the
-    /// datagram, not that it arrived. If the handle is closed, disconnected or connected to another
-    /// peer before that, the result is `ECANCELED`.
+    /// iteration are copied, and are sent together at its end. Success means that the kernel took
+    /// the datagram, not that it arrived. If the handle is closed, disconnected or connected to
+    /// another peer before that, the result is `ECANCELED`.
     ///
     /// To ignore the result, pass [`ignore`].
     ///
@@ -67,9 +67,9 @@ impl Udp {
     /// Sends a [`Transmit`]: with a destination as [`send_to`](Self::send_to), without one as
     /// [`send`](Self::send). `callback` gets [`Transmit::token`] and the result.
     ///
-    /// A payload with a segment size is several datagrams in one buffer, with one result: all of them
-    /// leave or none. The handle itself combines equally long datagrams into GSO messages, without a
-    /// segment size.
+    /// A payload with a segment size is several datagrams in one buffer, with one result: all of
+    /// them leave or none. The handle itself combines equally long datagrams into GSO messages,
+    /// without a segment size.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Transmit, Udp};
@@ -108,8 +108,8 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if the socket buffer is full, or earlier datagrams are queued; `ENOBUFS` if the device's
-    /// queue is full; those of [`send`](Self::send); others as in send(2).
+    /// `EAGAIN` if the socket buffer is full, or earlier datagrams are queued; `ENOBUFS` if the
+    /// device's queue is full; those of [`send`](Self::send); others as in send(2).
     #[doc(alias = "uv_udp_try_send")]
     pub fn try_send<'a>(&self, payload: impl Into<Payload<'a>>) -> Result<usize> {
         self.inner.try_send(Transmit::new(payload))
@@ -132,11 +132,12 @@ impl Udp {
 
     /// Sends a [`Transmit`] now, or returns an error. Returns the number of bytes sent.
     ///
-    /// With a segment size, the payload may be a buffer of any length, which is sent as datagrams of
-    /// that size; the last may be shorter. The result is the whole length, or a multiple of the segment
-    /// size if the kernel had no room for more. An empty buffer is one empty datagram, and the result
-    /// is 0. Where the kernel or the path refuses segmentation, the datagrams are sent one by one.
-    /// Several slices with a segment size are one message: all of it is sent, or nothing.
+    /// With a segment size, the payload may be a buffer of any length, which is sent as datagrams
+    /// of that size; the last may be shorter. The result is the whole length, or a multiple of
+    /// the segment size if the kernel had no room for more. An empty buffer is one empty
+    /// datagram, and the result is 0. Where the kernel or the path refuses segmentation, the
+    /// datagrams are sent one by one. Several slices with a segment size are one message: all
+    /// of it is sent, or nothing.
     ///
     /// # Errors
     ///
@@ -150,16 +151,18 @@ impl Udp {
         }
     }
 
-    /// Sends several datagrams now, each to its own destination or to the peer. Returns the number sent:
-    /// the first ones of `batch`.
+    /// Sends several datagrams now, each to its own destination or to the peer. Returns the number
+    /// sent: the first ones of `batch`.
     ///
-    /// Equally long datagrams to one destination are combined as in [`send`](Self::send). No payload is
-    /// copied. A handle with a [default source](Self::set_send_source) copies the list.
+    /// Equally long datagrams to one destination are combined as in [`send`](Self::send). No
+    /// payload is copied. A handle with a [default source](Self::set_send_source) copies the
+    /// list.
     ///
     /// # Errors
     ///
     /// If the first datagram was not sent: as in [`try_send`](Self::try_send) and
-    /// [`send_to`](Self::send_to). Bad input anywhere in `batch` is an error before anything is sent.
+    /// [`send_to`](Self::send_to). Bad input anywhere in `batch` is an error before anything is
+    /// sent.
     #[doc(alias = "uv_udp_try_send2")]
     #[doc(alias = "sendmmsg")]
     pub fn try_transmit_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
@@ -204,9 +207,9 @@ impl Udp {
     ///
     /// `EAFNOSUPPORT` for an IPv6 address on an IPv4 socket.
     ///
-    /// Later sends return `EAFNOSUPPORT` if the address is of another family than their destination.
-    /// They complete with `ENETUNREACH` (IPv4) or `EINVAL` (IPv6) if the address is not local, and with
-    /// `ENODEV` without such an interface.
+    /// Later sends return `EAFNOSUPPORT` if the address is of another family than their
+    /// destination. They complete with `ENETUNREACH` (IPv4) or `EINVAL` (IPv6) if the address
+    /// is not local, and with `ENODEV` without such an interface.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     #[doc(alias = "IP_UNICAST_IF")]
@@ -229,12 +232,13 @@ impl Udp {
         self.inner.send.defaults().source()
     }
 
-    /// Limits [`send_queue_size`](Self::send_queue_size) to a number of bytes; `None`, the default, is no
-    /// limit.
+    /// Limits [`send_queue_size`](Self::send_queue_size) to a number of bytes; `None`, the default,
+    /// is no limit.
     ///
     /// A send beyond the limit returns `ENOBUFS`, and nothing is accepted. The `try_…` calls queue
-    /// nothing, and have no limit. The bytes of a send count until its callback is called, so the limit
-    /// needs room for the largest burst of one callback or one [`UdpSender`](crate::UdpSender).
+    /// nothing, and have no limit. The bytes of a send count until its callback is called, so the
+    /// limit needs room for the largest burst of one callback or one
+    /// [`UdpSender`](crate::UdpSender).
     pub fn set_send_queue_limit(&self, bytes: Option<usize>) {
         self.inner.send.defaults().set_limit(bytes);
     }
@@ -245,9 +249,11 @@ impl Udp {
         self.inner.send.defaults().limit()
     }
 
-    /// Calls `callback` each time the send queue becomes empty, after the callback of the last send.
+    /// Calls `callback` each time the send queue becomes empty, after the callback of the last
+    /// send.
     ///
-    /// The loop calls it. It replaces an earlier callback, and is dropped when the handle is closed.
+    /// The loop calls it. It replaces an earlier callback, and is dropped when the handle is
+    /// closed.
     ///
     /// # Errors
     ///

@@ -18,18 +18,18 @@ pub struct Datagram<'a> {
     /// Whether the payload was longer than the receive buffer, and `data` is only its start.
     #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
-    /// The metadata of the message. With a [`segment_size`](Metadata::segment_size), this datagram was
-    /// split from a coalesced message.
+    /// The metadata of the message. With a [`segment_size`](Metadata::segment_size), this datagram
+    /// was split from a coalesced message.
     pub metadata: &'a Metadata,
 }
 
 /// The datagrams of one system call, in order: an iterator over [`Datagram`].
 ///
-/// Datagrams that the callback leaves in the batch return to the handle when the batch is dropped, and
-/// are delivered again before all others: see
-/// [`recv_batch_start`](crate::Udp::recv_batch_start). [`next_segments`](Self::next_segments) takes a
-/// whole message, and `mem::forget` takes everything. A clone is a view of the same datagrams: taking
-/// them from the clone does not take them from the batch.
+/// Datagrams that the callback leaves in the batch return to the handle when the batch is dropped,
+/// and are delivered again before all others: see
+/// [`recv_batch_start`](crate::Udp::recv_batch_start). [`next_segments`](Self::next_segments) takes
+/// a whole message, and `mem::forget` takes everything. A clone is a view of the same datagrams:
+/// taking them from the clone does not take them from the batch.
 #[must_use = "iterators are lazy; the handle delivers the rest of a dropped batch again"]
 pub struct Batch<'a> {
     /// The messages, the index of the next one, and their number.
@@ -43,8 +43,8 @@ pub struct Batch<'a> {
 
 /// The datagrams of one message, in order: an iterator over [`Datagram`].
 ///
-/// The kernel coalesces datagrams of one source and size with the same metadata (`UDP_GRO`, udp(7));
-/// only the last may be shorter. A message that is not coalesced is one datagram.
+/// The kernel coalesces datagrams of one source and size with the same metadata (`UDP_GRO`,
+/// udp(7)); only the last may be shorter. A message that is not coalesced is one datagram.
 ///
 /// ```
 /// use uv_udp::{Loop, RunMode, Udp};
@@ -182,8 +182,8 @@ impl RecvMeta {
         }
     }
 
-    /// The datagrams of the message, several if the kernel coalesced them. `buffer` is the one that the
-    /// callback got with this value; a buffer too short for it yields no datagram.
+    /// The datagrams of the message, several if the kernel coalesced them. `buffer` is the one that
+    /// the callback got with this value; a buffer too short for it yields no datagram.
     ///
     /// ```no_run
     /// # fn print(buffer: &[u8], meta: uv_udp::RecvMeta) {
@@ -258,8 +258,8 @@ impl Filter {
     }
 }
 
-/// Whether `source` is the peer. Flow labels are not compared, and scopes only if both addresses have
-/// one.
+/// Whether `source` is the peer. Flow labels are not compared, and scopes only if both addresses
+/// have one.
 pub(crate) fn same_peer(peer: &SocketAddr, source: &SocketAddr) -> bool {
     let scopes = match (peer, source) {
         (SocketAddr::V6(peer), SocketAddr::V6(source)) => (peer.scope_id(), source.scope_id()),
@@ -297,7 +297,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes the rest of the current message, or the next one. Its datagrams share source and metadata.
+    /// Takes the rest of the current message, or the next one. Its datagrams share source and
+    /// metadata.
     #[doc(alias = "UDP_GRO")]
     pub fn next_segments(&mut self) -> Option<Segments<'a>> {
         let current = mem::replace(&mut self.current, Segments::SPENT);

@@ -15,13 +15,13 @@ const PROBE: usize = 2;
 /// Messages to ask for after a single datagram, while a burst is still likely. Preparing memory for
 /// more costs a twentieth of a datagram.
 const FEW: usize = 4;
-/// Successful reads in a row after which the handle leaves the poller. Leaving and returning are two
-/// system calls, a small fraction of these reads.
+/// Successful reads in a row after which the handle leaves the poller. Leaving and returning are
+/// two system calls, a small fraction of these reads.
 const HOT: u16 = 256;
 /// Messages to ask for at most while messages are coalesced.
 const PACKED: usize = 4;
-/// Datagrams in one read that are a burst. Two bursts in a row switch coalescing on; earlier, it would
-/// cost each single datagram a message header, which recvfrom(2) does not need.
+/// Datagrams in one read that are a burst. Two bursts in a row switch coalescing on; earlier, it
+/// would cost each single datagram a message header, which recvfrom(2) does not need.
 const BURST: usize = 4;
 /// Unsuccessful speculative reads in a row after which the handle waits for the poller.
 const MAX_MISSES: u8 = 2;
@@ -77,7 +77,8 @@ impl ReadPredictor {
         let new_burst = self.seen.replace(sent) != sent;
         let packed = self.packed.get();
         if packed > 0 {
-            // One more than last time: a short read then proves the socket empty without another call.
+            // One more than last time: a short read then proves the socket empty without another
+            // call.
             PACKED.min(packed + 1)
         } else if streak == 0 {
             RECV_SLOTS
@@ -131,8 +132,8 @@ impl ReadPredictor {
         });
     }
 
-    /// Whether the last [`HOT`] reads were successful, so that the poller need not watch. Each arrival at
-    /// a watched socket costs a twentieth of a small datagram.
+    /// Whether the last [`HOT`] reads were successful, so that the poller need not watch. Each
+    /// arrival at a watched socket costs a twentieth of a small datagram.
     pub(crate) fn is_hot(&self) -> bool {
         self.hit_streak.get() >= HOT
     }

@@ -1,5 +1,5 @@
-//! The metadata that a handle requests from the kernel for each datagram. All of it is off by default,
-//! and costs nothing then.
+//! The metadata that a handle requests from the kernel for each datagram. All of it is off by
+//! default, and costs nothing then.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;

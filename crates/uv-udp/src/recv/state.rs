@@ -105,9 +105,9 @@ impl RecvState {
 
     /// Ends the check for a backlog if the socket's buffer is empty. Called after a short read.
     ///
-    /// A short read alone proves nothing: an error may have ended it. Before Linux 4.2, a datagram with
-    /// a bad checksum is an `EAGAIN` although more are behind it. poll(2) looks at the buffer.
-    /// Once the buffer was empty after the connect, only the peer can fill it.
+    /// A short read alone proves nothing: an error may have ended it. Before Linux 4.2, a datagram
+    /// with a bad checksum is an `EAGAIN` although more are behind it. poll(2) looks at the
+    /// buffer. Once the buffer was empty after the connect, only the peer can fill it.
     pub(super) fn check_backlog(&self, socket: impl AsFd) {
         let filter = self.filter.get();
         if filter.backlog && uv_sys::socket::is_readable(socket) == Ok(false) {

@@ -102,8 +102,8 @@ pub(super) struct Buffer<'b> {
     header: Transmit<'b>,
     left: &'b [u8],
     size: NonZeroU16,
-    /// Whether the socket itself segments everything: each message then needs its own segment size,
-    /// and has no fallback.
+    /// Whether the socket itself segments everything: each message then needs its own segment
+    /// size, and has no fallback.
     socket_segments: bool,
     sent: bool,
 }

@@ -9,8 +9,8 @@ use std::mem;
 
 use uv_sys::{Errno, Result};
 
-/// Repetitions of one send. Each clears one pending error, and only earlier datagrams cause new ones:
-/// more than two were never observed.
+/// Repetitions of one send. Each clears one pending error, and only earlier datagrams cause new
+/// ones: more than two were never observed.
 const MAX_TRIES: u32 = 16;
 /// Equal errors in a row that count as the datagram's own. In a flood of ICMP messages that another
 /// CPU handles, one in twenty sends meets the next pending error.
@@ -32,8 +32,8 @@ impl PendingErrorFilter {
         again
     }
 
-    /// Returns the result of the send, or `None` to repeat it. `report` gets errors that turn out to
-    /// be an earlier datagram's.
+    /// Returns the result of the send, or `None` to repeat it. `report` gets errors that turn out
+    /// to be an earlier datagram's.
     pub(crate) fn classify<T>(
         &mut self,
         result: Result<T>,
@@ -44,8 +44,8 @@ impl PendingErrorFilter {
             return Some(result);
         };
         if matches!(error, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) {
-            // The kernel did not try to route the message: the last error stays in doubt, unless only
-            // an earlier datagram can have caused it.
+            // The kernel did not try to route the message: the last error stays in doubt, unless
+            // only an earlier datagram can have caused it.
             if matches!(self.suspect, Some((Errno::ECONNREFUSED, _))) {
                 self.take_suspect().give_up(&mut report);
             }

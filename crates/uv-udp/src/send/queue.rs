@@ -1,4 +1,5 @@
-//! The header of a queued datagram: everything but its payload. Datagrams with equal headers may share a message.
+//! The header of a queued datagram: everything but its payload. Datagrams with equal headers may
+//! share a message.
 
 use std::net::SocketAddr;
 

@@ -74,8 +74,8 @@ pub(super) trait Datagrams {
     /// Bytes in the first datagram; 0 if there is none.
     fn first_len(&self) -> usize;
 
-    /// The next messages within `limits`; at least one if there are datagrams. Once the iterator has
-    /// returned a message, `shares` has its share.
+    /// The next messages within `limits`; at least one if there are datagrams. Once the iterator
+    /// has returned a message, `shares` has its share.
     fn messages<'a>(
         &'a mut self,
         limits: Limits,

@@ -17,7 +17,8 @@ use crate::flow_control::Budget;
 
 /// Messages in the next system call after sendmmsg(2) took fewer than it got.
 ///
-/// sendmmsg(2) hides the error that stopped it, and a pending ICMP error is lost; sendmsg(2) returns it.
+/// sendmmsg(2) hides the error that stopped it, and a pending ICMP error is lost; sendmsg(2)
+/// returns it.
 pub(super) const SINGLE: usize = 1;
 
 /// A GSO message that the kernel refused.

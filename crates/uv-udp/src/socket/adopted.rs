@@ -24,7 +24,8 @@ impl Adopted {
         }
         let family = uv_sys::socket::family(fd)?;
         if !uv_sys::socket::is_udp(fd)? {
-            // The kernel ignores a segment size on UDP-Lite: a GSO message would leave as one datagram.
+            // The kernel ignores a segment size on UDP-Lite: a GSO message would leave as one
+            // datagram.
             return Err(Errno::EPROTONOSUPPORT);
         }
         let local = uv_sys::socket::local_addr(fd)?;
@@ -66,8 +67,8 @@ impl SocketState {
             self.survivors().set_device(found.device.as_deref());
         }
         if found.local.port() != 0 {
-            // The kernel does not report whether the port was chosen by number. Restoring it is safe in
-            // both cases.
+            // The kernel does not report whether the port was chosen by number. Restoring it is
+            // safe in both cases.
             let address = SocketAddr::new(found.local.ip(), 0);
             self.bound_to.set(Some(address));
         }

@@ -22,8 +22,8 @@ use crate::policy::State;
 
 impl SocketState {
     /// Disconnects. If the kernel refuses, the handle stays connected. After any other error it is
-    /// unconnected, and the address or an option was not kept. `reconnecting`: another peer follows at
-    /// once.
+    /// unconnected, and the address or an option was not kept. `reconnecting`: another peer follows
+    /// at once.
     pub(super) fn disconnect(
         &self,
         owner: &dyn Owner,
@@ -56,7 +56,8 @@ impl SocketState {
         self.disconnect_beside(owner, &socket, address, held)
     }
 
-    /// Disconnects the socket while a second one holds its port, and stores the datagrams of the second.
+    /// Disconnects the socket while a second one holds its port, and stores the datagrams of the
+    /// second.
     fn disconnect_beside(
         &self,
         owner: &dyn Owner,
@@ -69,7 +70,8 @@ impl SocketState {
             // If this fails, the kernel still prefers the socket that was bound last.
             let _ = connect_to_self(&fd);
             if owner.requests_metadata() {
-                // The kernel adds metadata when a datagram is read. On an error, datagrams come without.
+                // The kernel adds metadata when a datagram is read. On an error, datagrams come
+                // without.
                 let _ = uv_sys::copy_options(socket, &fd);
             }
             owner.drain(fd.as_fd());
@@ -88,7 +90,8 @@ impl SocketState {
     ) -> Result<()> {
         uv_sys::socket::disconnect(socket)?;
         let rebound = self.survivors().rebind_device(socket);
-        // The kernel keeps a port that was chosen by number; on an adopted socket only this shows it.
+        // The kernel keeps a port that was chosen by number; on an adopted socket only this shows
+        // it.
         let (bound, own) = match uv_sys::socket::local_addr(socket) {
             Ok(local) if local.port() != 0 => (Ok(()), local),
             _ => {
@@ -166,8 +169,8 @@ impl SocketState {
         Err(error)
     }
 
-    /// A socket with the options of the old one, which belongs to another user. Sockets of two users
-    /// never share a port: it is free between the close and the bind.
+    /// A socket with the options of the old one, which belongs to another user. Sockets of two
+    /// users never share a port: it is free between the close and the bind.
     fn unbound_replacement(&self, socket: &PollSource, address: SocketAddr) -> Result<OwnedFd> {
         let fd = held_port::unbound(socket, Family::of(&address), self.survivors())?;
         if !held_port::has_other_owner(&fd, socket) {

@@ -18,7 +18,8 @@ impl SocketState {
         options: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
         if let Some(family) = plan.create {
-            // A new socket becomes the handle's after all steps: a first call that fails changes nothing.
+            // A new socket becomes the handle's after all steps: a first call that fails changes
+            // nothing.
             let fd = uv_sys::socket::socket(family)?;
             options(fd.as_fd())?;
             let state = self.bind_and_connect(&fd, family, plan)?;

@@ -99,9 +99,9 @@ impl HeldPort {
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE` if `socket` belongs to another user and this process lacks `CAP_CHOWN`, or another
-    /// socket bound an overlapping address; `EACCES` for a privileged port; those of socket(2), and of
-    /// `SO_BINDTODEVICE`.
+    /// `EADDRINUSE` if `socket` belongs to another user and this process lacks `CAP_CHOWN`, or
+    /// another socket bound an overlapping address; `EACCES` for a privileged port; those of
+    /// socket(2), and of `SO_BINDTODEVICE`.
     pub(super) fn new(
         socket: impl AsFd,
         address: SocketAddr,
@@ -140,7 +140,8 @@ pub(super) fn unbound(socket: impl AsFd, family: Family, survivors: &Survivors) 
     Ok(fd)
 }
 
-/// Whether the sockets belong to different users: the process changed its user, or adopted a socket.
+/// Whether the sockets belong to different users: the process changed its user, or adopted a
+/// socket.
 pub(super) fn has_other_owner(fd: impl AsFd, socket: impl AsFd) -> bool {
     matches!((uv_sys::socket::owner(fd), uv_sys::socket::owner(socket)), (Ok(own), Ok(other)) if own != other)
 }

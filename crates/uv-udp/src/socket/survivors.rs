@@ -1,5 +1,5 @@
-//! Options that the kernel does not report: a handle sets them again when Linux loses them, and on a
-//! socket that replaces the old one. All others are copied from socket to socket.
+//! Options that the kernel does not report: a handle sets them again when Linux loses them, and on
+//! a socket that replaces the old one. All others are copied from socket to socket.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -35,7 +35,8 @@ impl Membership {
 /// The options of one handle that must be set again.
 #[derive(Debug, Default)]
 pub(crate) struct Survivors {
-    /// The interface of `SO_BINDTODEVICE`. The kernel also reports the interface of a link-local peer.
+    /// The interface of `SO_BINDTODEVICE`. The kernel also reports the interface of a link-local
+    /// peer.
     device: RefCell<Option<String>>,
     /// The preferred CPU. The kernel reports the CPU of the last datagram instead.
     incoming_cpu: Cell<Option<u32>>,

@@ -1,4 +1,5 @@
-//! What a handle says and does on a kernel that lacks something: one that refuses the option, as an old one would.
+//! What a handle says and does on a kernel that lacks something: one that refuses the option, as an
+//! old one would.
 
 use std::num::NonZeroU16;
 

@@ -1,4 +1,5 @@
-//! What filtered sent before a handle was connected is not delivered as the peer's, however the reads end that find it.
+//! What filtered sent before a handle was connected is not delivered as the peer's, however the
+//! reads end that find it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,7 +58,8 @@ fn start(udp: &Udp, form: Form) -> Log<(Vec<u8>, SocketAddr)> {
     log
 }
 
-/// Connects a handle with four datagrams of another socket in its buffer. The reads end as scripted.
+/// Connects a handle with four datagrams of another socket in its buffer. The reads end as
+/// scripted.
 fn check(ip: IpAddr, form: Form, script: &[Fault]) {
     let what = format!("{ip} {form:?} {script:?}");
     let event_loop = Loop::new().unwrap();

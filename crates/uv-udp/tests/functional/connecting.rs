@@ -291,7 +291,8 @@ fn a_handle_stays_connected_if_the_kernel_refuses_to_disconnect() {
             };
             fault::script(Call::Connect, [Fault::Errno(Errno::EIO)]);
             stays(udp.connect(to_other));
-            // On IPv6 that is a matter of the socket which takes the old one's place, if there is one.
+            // On IPv6 that is a matter of the socket which takes the old one's place, if there is
+            // one.
             if ip.is_ipv6() {
                 fault::script(Call::Bind, [Fault::Errno(Errno::EMFILE)]);
             }

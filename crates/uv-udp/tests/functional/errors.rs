@@ -185,7 +185,8 @@ fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, E
     if connected {
         udp.connect(to).unwrap();
     }
-    // Again and again: Linux says nothing to a host that it has known for less than a second (`ip_error`).
+    // Again and again: Linux says nothing to a host that it has known for less than a second
+    // (`ip_error`).
     let (timer, sender) = (Timer::new(&event_loop), udp.clone());
     let every = Duration::from_millis(50);
     timer

@@ -9,8 +9,8 @@ use uv_udp::{Loop, RunMode, Timer, Udp};
 
 use super::harness::*;
 
-/// Receive callbacks between two ticks of a timer that is due in every iteration. The budget of a turn is 128 datagrams, and a
-/// handle has at most a few turns in an iteration.
+/// Receive callbacks between two ticks of a timer that is due in every iteration. The budget of a
+/// turn is 128 datagrams, and a handle has at most a few turns in an iteration.
 const MANY: usize = 1000;
 /// Ticks that a test waits for.
 const TICKS: usize = 20;

@@ -1,4 +1,5 @@
-//! What the tests share: addresses of both families, raw sockets, and running the loop until something is so.
+//! What the tests share: addresses of both families, raw sockets, and running the loop until
+//! something is so.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -28,8 +29,8 @@ pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// A closed port, which stays closed until the thread ends: its socket is connected to itself, so that
-/// what others send there is refused.
+/// A closed port, which stays closed until the thread ends: its socket is connected to itself, so
+/// that what others send there is refused.
 pub(super) fn dead(ip: IpAddr) -> SocketAddr {
     let (holder, address) = raw(ip);
     holder.connect(address).unwrap();
@@ -41,7 +42,8 @@ thread_local! {
     static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+/// Binds a port that the kernel did not choose: the first one that is free, of those that the
+/// kernel does not give to others.
 pub(super) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> Result<T>) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
@@ -176,7 +178,8 @@ pub(super) fn connected(event_loop: &Loop, peer: SocketAddr) -> Udp {
     udp
 }
 
-/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as
+/// it does `eprintln!`.
 pub(crate) fn skipped(reason: impl std::fmt::Display) {
     use std::io::Write;
     let thread = std::thread::current();

@@ -1,4 +1,5 @@
-//! What comes beside received datagrams, and what goes beside sent ones: against raw sockets on the other side.
+//! What comes beside received datagrams, and what goes beside sent ones: against raw sockets on the
+//! other side.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -163,7 +164,8 @@ fn coalesced_datagrams_have_metadata_in_every_form() {
     }
 }
 
-/// A port of the kernel's choice is held by another socket for the moment in which Linux throws it away.
+/// A port of the kernel's choice is held by another socket for the moment in which Linux throws it
+/// away.
 #[test]
 fn datagrams_that_arrive_during_a_disconnect_have_metadata() {
     for ip in loopbacks() {

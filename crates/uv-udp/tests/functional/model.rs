@@ -1,5 +1,5 @@
-//! Any interleaving of calls, arrivals and refusals by the kernel, against a model: what a handle promises of callbacks,
-//! order, peers and filtered holds in all of them.
+//! Any interleaving of calls, arrivals and refusals by the kernel, against a model: what a handle
+//! promises of callbacks, order, peers and filtered holds in all of them.
 
 use proptest::prelude::*;
 use uv_sys::fault::{Call, Fault};
@@ -16,8 +16,8 @@ const PEERS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// As many equal datagrams in a row, to the peer or else there; but for one of them, perhaps. In the last one's callback
-    /// something more is done.
+    /// As many equal datagrams in a row, to the peer or else there; but for one of them, perhaps.
+    /// In the last one's callback something more is done.
     Send {
         to: usize,
         length: usize,
@@ -41,7 +41,8 @@ enum Step {
     Disconnect,
     RecvStart(Form),
     RecvStop,
-    /// As many datagrams that come in. In the callback that gets one in their middle something more is done.
+    /// As many datagrams that come in. In the callback that gets one in their middle something more
+    /// is done.
     Hear {
         from: usize,
         length: usize,
@@ -137,8 +138,8 @@ fn form() -> impl Strategy<Value = Form> {
     ]
 }
 
-/// What the kernel may answer to a call. It says that there is nothing to receive, or little, only when that is so: the handle
-/// relies on it.
+/// What the kernel may answer to a call. It says that there is nothing to receive, or little, only
+/// when that is so: the handle relies on it.
 fn fail() -> impl Strategy<Value = Step> {
     let errno = |errno| Just(Fault::Errno(errno));
     let send = prop_oneof![

@@ -1,7 +1,9 @@
-//! A network with a router in it, in network namespaces: what is sent beyond the router comes to grief there in a known way.
+//! A network with a router in it, in network namespaces: what is sent beyond the router comes to
+//! grief there in a known way.
 //!
-//! The test's thread has a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the router has .2 and ::2 there, and everything
-//! else is sent to it. Without the privilege to make namespaces a test is skipped, and says so.
+//! The test's thread has a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the router has .2
+//! and ::2 there, and everything else is sent to it. Without the privilege to make namespaces a
+//! test is skipped, and says so.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -195,7 +197,8 @@ pub(super) fn with_router(test: fn(v6: bool)) {
     }
 }
 
-/// Runs a test in a network of its own, which has a device `gone` beside loopback until the test calls `remove`.
+/// Runs a test in a network of its own, which has a device `gone` beside loopback until the test
+/// calls `remove`.
 pub(super) fn with_device(test: fn(remove: &dyn Fn())) {
     apart(move || {
         namespace()?;

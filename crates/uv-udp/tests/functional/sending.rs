@@ -224,7 +224,8 @@ fn a_refused_gso_message_is_sent_one_by_one() {
             let udp = connected(&event_loop, address);
             let heard = listen(&udp);
             let payloads = numbered(20, 500);
-            // The first datagram, and the run; again and again, if the error might have been an earlier datagram's.
+            // The first datagram, and the run; again and again, if the error might have been an
+            // earlier datagram's.
             fault::script(Call::Sendmsg, refused_from_the_second_on(refusal));
             let results = send_all(&udp, &payloads);
             run_until(&event_loop, || results.len() == 20);
@@ -539,7 +540,8 @@ fn try_transmit_fills_messages_up_to_the_kernels_limit() {
     }
 }
 
-/// How many datagrams of a burst leave in segments: all but the first one, unless the handle was taught otherwise.
+/// How many datagrams of a burst leave in segments: all but the first one, unless the handle was
+/// taught otherwise.
 fn segmented(event_loop: &Loop, udp: &Udp) -> u64 {
     let before = udp.counters().segments;
     let results = send_all(udp, &numbered(32, 1_000));

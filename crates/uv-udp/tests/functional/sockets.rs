@@ -53,7 +53,8 @@ fn a_reuse_port_group_distributes_flows() {
         }
         run_until(&event_loop, || at_one.len() + at_other.len() == 64);
         assert!(at_one.len() > 0 && at_other.len() > 0);
-        // One processor at most is told apart from others here, and it is processor 0 or another one.
+        // One processor at most is told apart from others here, and it is processor 0 or another
+        // one.
         one.options().attach_reuseport_cpu_selector(1).unwrap();
         let before = at_other.len();
         for _ in 0..64 {
@@ -403,7 +404,8 @@ fn a_copy_of_the_former_socket_receives_nothing_after_a_disconnect() {
     }
 }
 
-/// The second socket, which holds the port meanwhile, is of the group too, and must take nothing with it when it goes.
+/// The second socket, which holds the port meanwhile, is of the group too, and must take nothing
+/// with it when it goes.
 #[test]
 fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
     const COUNT: u8 = 200;
@@ -442,4 +444,23 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             udp.close(|_| ()).unwrap();
         }
     }
+}
+
+#[test]
+fn a_socket_of_the_standard_library_becomes_a_handle_and_back() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (socket, address) = raw(ip);
+        let udp = Udp::from_std(&event_loop, socket).unwrap();
+        assert_eq!(udp.local_addr(), Ok(address));
+        let socket = udp.into_std().unwrap();
+        assert_eq!(socket.local_addr().unwrap(), address);
+    }
+    let event_loop = Loop::new().unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let ours = UdpSocket::from(std::os::fd::OwnedFd::from(ours));
+    let (errno, ours) = Udp::from_std(&event_loop, ours).unwrap_err();
+    assert_eq!(errno, Errno::EAFNOSUPPORT);
+    theirs.send(b"hello").unwrap();
+    assert_eq!(ours.recv(&mut [0; 8]).unwrap(), 5, "it is returned");
 }

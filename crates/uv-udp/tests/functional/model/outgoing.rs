@@ -94,7 +94,8 @@ impl World {
         });
     }
 
-    /// Whether the kernel was made to refuse a datagram so. `EAGAIN` is waited out, and `ECONNREFUSED` is another datagram's.
+    /// Whether the kernel was made to refuse a datagram so. `EAGAIN` is waited out, and
+    /// `ECONNREFUSED` is another datagram's.
     pub(super) fn may_be_refused(&self, error: Errno) -> bool {
         let own = ![Errno::EAGAIN, Errno::ECONNREFUSED].contains(&error);
         own && self.injected.borrow().contains(&error)

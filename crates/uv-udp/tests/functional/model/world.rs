@@ -11,14 +11,17 @@ use uv_udp::{Errno, Loop, Result, RunMode, Udp};
 use super::super::harness::{all, raw};
 use super::{Form, PEERS, Step};
 
-/// Bytes that a receiver has room for, as asked for. The kernel doubles that, and grants everybody so much.
+/// Bytes that a receiver has room for, as asked for. The kernel doubles that, and grants everybody
+/// so much.
 const BUFFER: usize = 212_992;
-/// Bytes that may be under way at once, by the kernel's way of counting: with room to spare in a receiver that nobody reads
-/// meanwhile.
+/// Bytes that may be under way at once, by the kernel's way of counting: with room to spare in a
+/// receiver that nobody reads meanwhile.
 pub(super) const MAX_UNDER_WAY: usize = 300_000;
-/// Datagrams that come in altogether, of 500 bytes at most: there is room in the handle's socket for all of them.
+/// Datagrams that come in altogether, of 500 bytes at most: there is room in the handle's socket
+/// for all of them.
 pub(super) const MAX_HEARD: usize = 200;
-/// Injected answers of a kind that the handle gives up on if there are too many in a row, or waits longer each time.
+/// Injected answers of a kind that the handle gives up on if there are too many in a row, or waits
+/// longer each time.
 const MAX_PATIENCE: usize = 4;
 /// When something that must come has not come by then it never will.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -109,7 +112,8 @@ impl World {
             uv_sys::option::set_recv_buffer_size(socket, BUFFER).unwrap();
             socket.set_read_timeout(Some(LATEST)).unwrap();
         }
-        // It hears nobody but itself, and to others the port is a dead one; nobody else can take it.
+        // It hears nobody but itself, and to others the port is a dead one; nobody else can take
+        // it.
         sockets[PEERS].0.connect(sockets[PEERS].1).unwrap();
         let world = Rc::new(Self {
             event_loop,
@@ -238,7 +242,8 @@ impl World {
     pub(super) fn run_until(&self, done: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !done(self) && self.broken.borrow().is_empty() {
-            // While a send waits something is certain to happen: the end of a pause, or room in the socket.
+            // While a send waits something is certain to happen: the end of a pause, or room in the
+            // socket.
             let waits = !self.closing.get() && self.udp.send_queue_count() > 0;
             self.run(if waits {
                 RunMode::Once
