@@ -58,10 +58,10 @@ pub(crate) enum Grant {
 /// Limits what the handles of one loop send, and forces a poll so that receivers on that loop read
 /// first.
 ///
-/// Invariant: in one iteration the handles flush at most [`Budget::FULL`], and between two polls
-/// they send at most [`MAX_UNREAD`] bytes (as a receive buffer counts them) while a receiver is
-/// driven only by the poller. So a receiver with a default buffer on the same loop loses nothing,
-/// even if it gets all datagrams.
+/// Invariant: in one iteration, the handles flush at most [`Budget::FULL`]. While a receiver is
+/// driven only by the poller, they send at most [`MAX_UNREAD`] bytes of receive buffer between two
+/// polls. So a receiver with a default buffer on the same loop loses nothing, even if it gets all
+/// datagrams.
 #[derive(Debug)]
 pub(crate) struct FlowControl {
     /// The iteration of the last flush, and the rest of its budget.

@@ -29,8 +29,7 @@ use crate::stats::Stats;
 /// alive. Dropping the last reference closes an inactive one. Callbacks get the handle as an
 /// argument; a callback that captures a clone of it keeps it alive until it is closed.
 ///
-/// Every method returns `EBADF` once the handle is closed or its loop is dropped, in addition to
-/// the errors that it lists.
+/// Every method also returns `EBADF` once the handle is closed or its loop is dropped.
 ///
 /// ```
 /// use uv_udp::{Errno, Loop, RunMode, Udp};

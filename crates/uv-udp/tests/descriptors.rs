@@ -1,4 +1,5 @@
-//! A process that may not have the descriptors that it has: alone, for the limit is the process's.
+//! A process whose limit of descriptors is below those it has open. A binary of its own, because
+//! the limit is the process's.
 
 use std::net::{Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;

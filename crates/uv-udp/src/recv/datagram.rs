@@ -26,10 +26,10 @@ pub struct Datagram<'a> {
 /// The datagrams of one system call, in order: an iterator over [`Datagram`].
 ///
 /// Datagrams that the callback leaves in the batch return to the handle when the batch is dropped,
-/// and are delivered again before all others: see
-/// [`recv_batch_start`](crate::Udp::recv_batch_start). [`next_segments`](Self::next_segments) takes
-/// a whole message, and `mem::forget` takes everything. A clone is a view of the same datagrams:
-/// taking them from the clone does not take them from the batch.
+/// and are delivered again: see [`recv_batch_start`](crate::Udp::recv_batch_start).
+/// [`next_segments`](Self::next_segments) takes a whole message, and `mem::forget` takes
+/// everything. A clone is a view of the same datagrams: taking them from it leaves the batch
+/// unchanged.
 #[must_use = "iterators are lazy; the handle delivers the rest of a dropped batch again"]
 pub struct Batch<'a> {
     /// The messages, the index of the next one, and their number.

@@ -1,4 +1,4 @@
-//! Values for everything that a handle sends, unless a datagram has its own; and the queue's limit.
+//! Default values for sent datagrams, and the limit of the queue.
 
 use std::cell::Cell;
 

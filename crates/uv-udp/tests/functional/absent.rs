@@ -1,5 +1,4 @@
-//! What a handle says and does on a kernel that lacks something: one that refuses the option, as an
-//! old one would.
+//! Handles on a kernel that lacks a feature: one that refuses the option, as an old kernel does.
 
 use std::num::NonZeroU16;
 
@@ -36,7 +35,7 @@ fn without_segmentation_a_segment_size_is_refused_and_bursts_are_sent_one_by_one
         let batch = [Transmit::new(b"x"), cut];
         assert_eq!(udp.try_transmit_batch(&batch), Err(Errno::EOPNOTSUPP));
         assert!(all(&peer).is_empty());
-        // Now or never, the datagrams leave one by one.
+        // The datagrams leave one by one.
         assert_eq!(
             udp.try_transmit(&Transmit::new(b"aabbc").with_segment_size(size)),
             Ok(5)
@@ -144,7 +143,7 @@ fn without_a_kind_of_metadata_its_option_alone_is_refused() {
     }
 }
 
-/// An IPv6 disconnect copies what the old socket has to a new one.
+/// An IPv6 disconnect copies the options of the old socket to a new one.
 #[test]
 fn without_all_of_these_a_handle_disconnects_and_is_adopted() {
     for ip in loopbacks() {

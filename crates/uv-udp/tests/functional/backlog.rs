@@ -1,5 +1,5 @@
-//! What filtered sent before a handle was connected is not delivered as the peer's, however the
-//! reads end that find it.
+//! Datagrams of others from before the connect are never delivered as the peer's, however the reads
+//! end that find them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -78,7 +78,7 @@ fn check(ip: IpAddr, form: Form, script: &[Fault]) {
     settle(&event_loop);
     assert_eq!(heard.get(), [(b"peer".to_vec(), to_peer)], "{what}");
     assert_eq!(udp.counters().filtered, 4, "{what}");
-    // It is over, and the next datagrams are known to be the peer's.
+    // The backlog is empty: the next datagrams are the peer's.
     peer.send_to(b"more", here).unwrap();
     run_until(&event_loop, || heard.len() == 2);
     assert_eq!(heard.get()[1], (b"more".to_vec(), to_peer), "{what}");

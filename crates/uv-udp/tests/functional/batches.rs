@@ -1,4 +1,4 @@
-//! Batches that the callback does not take to their end.
+//! Batches whose callback leaves datagrams.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -72,7 +72,7 @@ fn datagrams_left_of_a_coalesced_message_are_delivered_again() {
         let count = Rc::clone(&calls);
         udp.recv_batch_start(move |_, batch| {
             count.set(count.get() + 1);
-            // Now and then one, or a run as a whole.
+            // Sometimes one datagram, or a message as a whole.
             let mut batch = batch.unwrap();
             if count.get() % 2 == 0 {
                 take(&mut batch, 2, &log);
@@ -261,7 +261,7 @@ fn after_a_close_in_a_callback_nothing_is_delivered_again() {
         .unwrap();
         assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         assert_eq!(taken.get(), numbers(0..3));
-        // One that is still lent when the handle closes.
+        // One that is lent when the handle closes.
         let (udp, ..) = ten(&event_loop, ip);
         udp.recv_batch_start(move |udp, batch| {
             let _lent = batch.unwrap();

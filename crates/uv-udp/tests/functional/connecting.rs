@@ -1,4 +1,5 @@
-//! Connecting, disconnecting, connecting anew: what they keep, and what they must not let through.
+//! Connecting, disconnecting, reconnecting: the address and options they keep, and the datagrams
+//! and errors they filter.
 
 use std::net::SocketAddr;
 
@@ -8,7 +9,7 @@ use uv_udp::{Errno, Family, Interface, Loop, Result, Udp};
 use super::harness::*;
 use super::network::with_device;
 
-/// Every way to come by a local address.
+/// Handles with a local address from every call that binds one.
 fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str, Udp)> {
     let wildcard = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let chosen = {
@@ -65,7 +66,7 @@ fn others_datagrams_behind_an_error_that_a_send_returned_are_filtered() {
     }
 }
 
-/// An IPv6 handle keeps what its old socket holds, whenever it disconnects.
+/// An IPv6 handle stores the datagrams of its old socket at each disconnect.
 #[test]
 fn a_handle_that_never_receives_stores_a_bounded_number_of_datagrams() {
     const ROUNDS: usize = 70;
@@ -291,8 +292,7 @@ fn a_handle_stays_connected_if_the_kernel_refuses_to_disconnect() {
             };
             fault::script(Call::Connect, [Fault::Errno(Errno::EIO)]);
             stays(udp.connect(to_other));
-            // On IPv6 that is a matter of the socket which takes the old one's place, if there is
-            // one.
+            // On IPv6, this concerns the new socket, if there is one.
             if ip.is_ipv6() {
                 fault::script(Call::Bind, [Fault::Errno(Errno::EMFILE)]);
             }
@@ -336,7 +336,7 @@ fn a_handle_keeps_its_port_without_a_second_socket() {
         for (how, udp) in local_addresses(&event_loop, ip) {
             udp.connect(to_peer).unwrap();
             let port = udp.local_addr().unwrap().port();
-            // Only the one that is to hold the port is bound where the port was chosen by number.
+            // With a port chosen by number, only the second socket is bound.
             fault::script(Call::Bind, [Fault::Errno(Errno::EADDRINUSE)]);
             let result = udp.disconnect();
             fault::clear();
@@ -348,7 +348,7 @@ fn a_handle_keeps_its_port_without_a_second_socket() {
             is_exclusive(&udp);
             assert_eq!(udp.try_send_to(b"x", to_peer), Ok(1));
             assert_eq!(peer.recv_from(&mut [0]).unwrap().1.port(), port);
-            // And the next time there is one.
+            // The next disconnect succeeds.
             udp.connect(to_peer).unwrap();
             assert_eq!(udp.disconnect(), Ok(()));
             assert_eq!(udp.local_addr().unwrap().port(), port, "bound to {how}");
@@ -360,7 +360,7 @@ fn a_handle_keeps_its_port_without_a_second_socket() {
     }
 }
 
-/// What the old socket has and a new one cannot have: here an interface that is gone.
+/// An option that a new socket cannot have: an interface that is gone.
 #[test]
 fn a_socket_that_cannot_be_replaced_stays_and_its_port_is_not_shared() {
     with_device(|remove| {

@@ -1,4 +1,4 @@
-//! The limit of the queue, the word that it is empty, and the counters.
+//! Counters, and the callback of an empty queue.
 
 use std::num::NonZeroU16;
 
@@ -118,7 +118,7 @@ fn counters_count_errors_and_losses() {
         let counted = udp.counters();
         assert_eq!((counted.filtered, counted.truncated), (3, 1));
         assert_eq!((counted.datagrams_received, counted.bytes_received), (1, 4));
-        // No segmentation: each datagram goes by itself.
+        // No segmentation: each datagram is a message.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
         let size = NonZeroU16::new(2).unwrap();
         assert_eq!(
@@ -207,7 +207,7 @@ fn network_errors_are_counted_once_with_and_without_a_receiver() {
         for _ in 0..5 {
             udp.try_send(b"x").unwrap();
         }
-        // Each send but the first one met the answer to the one before.
+        // Each send after the first one meets the error of the one before.
         assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 4)]);
         let heard = listen(&udp);
         run_until(&event_loop, || heard.len() == 5);
@@ -274,7 +274,7 @@ fn coalesced_datagrams_are_counted_one_by_one_in_every_form() {
             let event_loop = Loop::new().unwrap();
             let (udp, address) = bound(&event_loop, ip);
             udp.options().set_gro(true).unwrap();
-            // From here on the kernel may put datagrams together, for the other forms too.
+            // From here on the kernel may coalesce, also for the other forms.
             udp.recv_into_start(|_, _| Some(vec![0; 65_536]), |_, _, _| ())
                 .unwrap();
             if form != "into" {

@@ -1,4 +1,4 @@
-//! What the network says of datagrams that did not arrive.
+//! Network errors and full reports.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn unreachable_peers_cost_an_unconnected_handle_no_datagram_of_another_peer() {
             }
             udp.send_to(&[round], to_peer, note(&results)).unwrap();
             settle(&event_loop);
-            // At once, past the errors that have just come.
+            // At once, past the pending errors.
             udp.try_send_to(&[round], nobody[0]).unwrap();
             assert_eq!(udp.try_send_to(&[100 + round], to_peer), Ok(1));
         }
@@ -177,7 +177,7 @@ fn recv_into_start_delivers_full_reports() {
     }
 }
 
-/// Sends towards each fate, and expects the router's word on it.
+/// Sends to each destination, and expects the router's report.
 fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, ErrorKind)) {
     let event_loop = Loop::new().unwrap();
     let (udp, heard) = hearing(&event_loop, wildcard(v6));
@@ -185,7 +185,7 @@ fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, E
     if connected {
         udp.connect(to).unwrap();
     }
-    // Again and again: Linux says nothing to a host that it has known for less than a second
+    // Repeatedly: Linux limits its ICMP messages to a host that it has known for less than a second
     // (`ip_error`).
     let (timer, sender) = (Timer::new(&event_loop), udp.clone());
     let every = Duration::from_millis(50);

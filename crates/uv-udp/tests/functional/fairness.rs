@@ -10,7 +10,7 @@ use uv_udp::{Loop, RunMode, Timer, Udp};
 use super::harness::*;
 
 /// Receive callbacks between two ticks of a timer that is due in every iteration. The budget of a
-/// turn is 128 datagrams, and a handle has at most a few turns in an iteration.
+/// phase is 128 datagrams, and a handle has at most a few phases in an iteration.
 const MANY: usize = 1000;
 /// Ticks that a test waits for.
 const TICKS: usize = 20;
@@ -28,7 +28,7 @@ struct Counts {
 }
 
 impl Pace {
-    /// Counts a callback; stops the handle once it has had too many in a row.
+    /// Counts a callback, and stops the handle after too many in a row.
     fn call(&self, udp: &Udp) -> bool {
         let counts = &self.0;
         counts.calls.set(counts.calls.get() + 1);
@@ -83,7 +83,7 @@ enum Form {
 
 const FORMS: [Form; 4] = [Form::Each, Form::Batch, Form::Into, Form::BatchInto];
 
-/// Starts receiving in a form; the callback gets to know only whether something came.
+/// Starts receiving in a form. The callback gets only whether there were datagrams.
 fn start(udp: &Udp, form: Form, mut callback: impl FnMut(&Udp) + 'static) {
     let started = match form {
         Form::Each => udp.recv_start(move |udp, _| callback(udp)),
@@ -167,7 +167,7 @@ fn datagrams_are_delivered_even_if_each_error_causes_more() {
             start(&udp, form, move |udp| {
                 count.set(count.get() + 1);
                 for _ in 0..sends {
-                    // Each of them is answered with an error, sooner or later.
+                    // Each of them causes an error.
                     let _ = udp.try_send_to(b"again", nobody);
                 }
             });

@@ -99,8 +99,7 @@ fn a_handle_accepts_nothing_while_its_loop_is_dropped() {
         ];
         let answers = Log::new();
         for (udp, other) in [(&udps[0], &udps[1]), (&udps[1], &udps[0])] {
-            // Whichever of them goes first, the other one still has something queued like what it
-            // is then given.
+            // Whichever completes first, the other one still has an equal datagram queued.
             udp.send(b"at once", uv_udp::ignore).unwrap();
             let last_will = LastWill(other.clone(), answers.clone());
             udp.send(b"queued", move |_, _| drop(last_will)).unwrap();

@@ -1,5 +1,4 @@
-//! What comes beside received datagrams, and what goes beside sent ones: against raw sockets on the
-//! other side.
+//! Metadata of received datagrams, and options of sent ones, against raw sockets.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -12,7 +11,7 @@ use uv_udp::{Ecn, Errno, Family, Loop, Metadata, PacketInfo, Result, Transmit, T
 
 use super::harness::*;
 
-/// Receives into a log of what came beside each datagram.
+/// Logs the metadata of each received datagram.
 fn listen_beside(udp: &Udp) -> Log<Metadata> {
     let log = Log::new();
     let entries = log.clone();
@@ -21,7 +20,7 @@ fn listen_beside(udp: &Udp) -> Log<Metadata> {
     log
 }
 
-/// Asks for all that can come beside a datagram on a raw socket.
+/// Switches on all metadata on a raw socket.
 fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let (socket, address) = raw(ip);
     uv_sys::option::set_recv_tos(&socket, true).unwrap();
@@ -30,7 +29,7 @@ fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// What the next datagram has, its source, and what came beside it.
+/// The payload, the source and the metadata of the next datagram.
 fn observe(socket: &UdpSocket) -> (Vec<u8>, SocketAddr, Metadata) {
     socket
         .peek(&mut [0; 9])
@@ -164,8 +163,7 @@ fn coalesced_datagrams_have_metadata_in_every_form() {
     }
 }
 
-/// A port of the kernel's choice is held by another socket for the moment in which Linux throws it
-/// away.
+/// A second socket holds a port of the kernel's choice while Linux drops it.
 #[test]
 fn datagrams_that_arrive_during_a_disconnect_have_metadata() {
     for ip in loopbacks() {
@@ -262,7 +260,7 @@ fn with_fd_lends_the_descriptor_of_an_open_socket() {
         udp.connect(dead(ip)).unwrap();
         let ttl = udp.with_fd(|fd| uv_sys::option::set_ttl(fd, 9)).unwrap();
         assert_eq!((ttl, udp.options().ttl()), (Ok(()), Ok(9)));
-        // What it lends is the handle's even if it is let go of meanwhile.
+        // The lent descriptor stays valid if the last reference is dropped meanwhile.
         let name = udp.with_fd(|fd| {
             udp.disconnect().unwrap();
             uv_sys::option::ttl(fd)
@@ -328,12 +326,12 @@ fn kernel_drops_continue_when_the_socket_is_replaced() {
                 settle(&event_loop);
                 let arrived = seen.len();
                 expected += 50 - arrived as u64;
-                // The count comes with the next datagram that there is room for.
+                // The next received datagram has the count.
                 sender.send_to(b"x", address).unwrap();
                 run_until(&event_loop, || seen.len() == arrived + 1);
                 assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
                 udp.recv_stop().unwrap();
-                // What is still in the old socket then has its count.
+                // The datagrams left in the old socket have its count.
                 sender.send_to(b"y", address).unwrap();
                 udp.connect(to_sender).unwrap();
                 udp.disconnect().unwrap();
@@ -433,7 +431,7 @@ fn a_datagram_has_its_own_source_or_the_handles_default() {
     let mut expected = vec![loopback_3; 8];
     (expected[0], expected[3]) = (loopback_2, loopback_2);
     assert_eq!(from(8), expected);
-    // It holds for what is sent from then on, also among datagrams that are alike otherwise.
+    // It applies to later sends, also between datagrams that are equal otherwise.
     let sources = [None, None, None, Some(loopback_3), Some(loopback_3), None];
     for source in sources {
         udp.set_send_source(source.map(PacketInfo::from)).unwrap();
@@ -535,7 +533,7 @@ fn a_transmit_time_needs_a_clock_and_a_message_of_its_own() {
             udp.transmit(timed, note_any(&results)).unwrap();
         }
         run_until(&event_loop, || results.len() == 5);
-        // Loopback has no queueing discipline that would wait.
+        // Loopback has no queueing discipline that waits.
         assert_eq!((results.get(), all(&peer).len()), (vec![Ok(()); 5], 5));
         assert_eq!(udp.counters().segmented_messages, 0);
     }

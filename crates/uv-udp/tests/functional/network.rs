@@ -1,8 +1,7 @@
-//! A network with a router in it, in network namespaces: what is sent beyond the router comes to
-//! grief there in a known way.
+//! A network with a router, in network namespaces: datagrams beyond the router cause a known error.
 //!
 //! The test's thread has a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the router has .2
-//! and ::2 there, and everything else is sent to it. Without the privilege to make namespaces a
+//! and ::2 there, and is the default route. Without the privilege to make namespaces a
 //! test is skipped, and says so.
 
 use std::fs;
@@ -17,14 +16,14 @@ use nix::unistd::gettid;
 
 use super::harness::skipped;
 
-/// What becomes of datagrams at the router, by where they go.
+/// The fate of datagrams at the router, by destination.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
-    /// They arrive: the router itself.
+    /// Delivered: the router itself.
     Arrives,
-    /// There is no such host in a network that the router reaches.
+    /// A missing host in a network of the router.
     NoHost,
-    /// The router knows no way.
+    /// No route.
     NoNetwork,
     /// The router rejects.
     Prohibited,
@@ -79,7 +78,7 @@ const NEAR: &[&str] = &[
     "-6 route add default via 2001:db8::2",
 ];
 
-/// The router talks as much as it likes.
+/// Removes the router's limits of ICMP messages.
 const SYSTEM: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
     ("ipv6/conf/all/forwarding", "1"),

@@ -9,7 +9,7 @@ use uv_udp::{Loop, RunMode, Udp};
 
 use super::harness::*;
 
-/// In which form the handle receives.
+/// The form of receiving.
 const FORMS: [&str; 4] = ["each", "batch", "into", "batch into"];
 
 fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
@@ -39,8 +39,8 @@ fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
     count
 }
 
-/// Queues `each` datagrams of `size` bytes on each of so many handles, all at once, three times,
-/// and checks that all arrive.
+/// Queues `each` datagrams of `size` bytes on each handle at once, three times, and checks that all
+/// arrive.
 fn all_arrive(ip: IpAddr, form: &str, senders: usize, each: usize, size: usize) {
     let event_loop = Loop::new().unwrap();
     let (udp, address) = bound(&event_loop, ip);

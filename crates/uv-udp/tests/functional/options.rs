@@ -24,7 +24,7 @@ fn loopback_index() -> u32 {
     uv_udp::interface_index("lo").unwrap()
 }
 
-/// Sets all there is.
+/// Sets all options.
 fn set_everything(udp: &Udp) {
     udp.options().set_ttl(9).unwrap();
     udp.options().set_tos(0xb8).unwrap();
@@ -50,7 +50,7 @@ fn set_everything(udp: &Udp) {
     udp.options().set_txtime(TxTimeClock::Monotonic).unwrap();
 }
 
-/// Asks the kernel whether all of it is so.
+/// Reads all options from the kernel.
 fn assert_everything(fd: impl AsFd) {
     let fd = fd.as_fd();
     assert_eq!(uv_sys::option::ttl(fd), Ok(9));
@@ -208,7 +208,7 @@ fn a_mark_is_set_on_the_socket_with_the_privilege() {
     }
 }
 
-/// A handle on any address, the addresses of a group and of the sender, and how to send to it.
+/// A handle on the wildcard address, the addresses of a group and of the sender, and a sender.
 struct Group {
     udp: Udp,
     heard: Log<Heard>,
@@ -357,7 +357,7 @@ fn multicast_datagrams_leave_through_the_interface_that_was_set() {
 #[test]
 fn a_group_left_under_another_name_of_its_interface_stays_left() {
     let group = "ff02::7:7".parse().unwrap();
-    // Loopback, by its index and as whatever the kernel finds.
+    // Loopback, by its index, and by the kernel's choice.
     let lo = Interface::Index(uv_udp::interface_index("lo").unwrap());
     for ip in loopbacks().into_iter().filter(std::net::IpAddr::is_ipv6) {
         let event_loop = Loop::new().unwrap();
@@ -372,7 +372,7 @@ fn a_group_left_under_another_name_of_its_interface_stays_left() {
         reconnect(&udp);
         let left = udp.leave_multicast(group, lo);
         assert_eq!(left, Err(Errno::EADDRNOTAVAIL), "it was joined again");
-        // Left as a whole, it is left for single hosts too.
+        // Leaving the group as a whole also leaves it for single sources.
         for source in ["fe80::9", "fe80::8"] {
             let source = source.parse().unwrap();
             assert_eq!(udp.join_source(group, source, lo), Ok(()));

@@ -1,4 +1,4 @@
-//! The port of a handle while it disconnects and connects anew, and the options that share it.
+//! The port of a handle during a disconnect or reconnect, and the options that share it.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -12,12 +12,12 @@ use super::harness::*;
 /// The user "nobody".
 const OTHER_USER: u32 = 65_534;
 
-/// Does something on a thread whose sockets are another user's; `None` without the privilege.
+/// Runs a closure on a thread whose sockets belong to another user; `None` without the privilege.
 fn as_other_user<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let thread = thread::spawn(|| {
         let other = Uid::from_raw(OTHER_USER);
         setfsuid(other);
-        // The call answers with the user before it.
+        // The call returns the previous user.
         (setfsuid(other) == other).then(job)
     });
     let result = thread.join().unwrap();
@@ -62,7 +62,7 @@ fn a_reconnect_restores_the_sharing_options() {
             let address = udp.local_addr().unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (address_too, port_too));
-            // The same for one whose owner set them once it was bound.
+            // The same for options that were set after the bind.
             let socket = UdpSocket::bind((ip, 0)).unwrap();
             uv_sys::option::set_reuse_address(&socket, address_too).unwrap();
             uv_sys::option::set_reuse_port(&socket, port_too).unwrap();
@@ -108,7 +108,7 @@ fn a_handle_that_held_its_port_belongs_to_no_reuse_port_group() {
     }
 }
 
-/// A socket of another user, as a process has one that was given it.
+/// A socket of another user, as passed from another process.
 fn of_other_user(ip: IpAddr) -> Option<OwnedFd> {
     as_other_user(move || OwnedFd::from(UdpSocket::bind((ip, 0)).unwrap()))
 }
@@ -130,7 +130,7 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
     }
 }
 
-/// As in a process that changed its user after it had made its sockets.
+/// A process that changed its user after it created its sockets.
 #[test]
 fn a_handle_of_a_former_user_reconnects() {
     for ip in loopbacks() {
@@ -154,7 +154,7 @@ fn a_handle_of_a_former_user_reconnects() {
     }
 }
 
-/// A process that is being forked has copies of all sockets, until it executes another program.
+/// A forked process has copies of all sockets until it calls execve(2).
 #[test]
 fn a_copy_of_the_former_socket_does_not_block_the_next_reconnect() {
     for ip in loopbacks() {

@@ -1,4 +1,4 @@
-//! Receiving: boundaries, coalesced buffers, stopping half-way, fairness.
+//! Receiving: boundaries, coalesced messages, stops, fairness.
 
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
@@ -195,7 +195,7 @@ fn a_flooded_handle_leaves_time_for_others() {
     flooded
         .recv_start(move |_, _| {
             log.add(());
-            // A full buffer ends it for the moment; the next datagram revives it.
+            // A full socket buffer stops the flood until the next datagram.
             let _ = echo.send_to(b"flood", address);
             let _ = echo.send_to(b"flood", address);
         })
@@ -288,7 +288,7 @@ fn without_a_receiver_datagrams_stay_in_the_socket() {
     }
 }
 
-/// A handle that got one datagram at a time for long asks for one at a time.
+/// After many single datagrams, a handle reads one at a time.
 #[test]
 fn a_batch_of_the_same_loop_is_read_with_one_call_by_every_send() {
     for (ip, queued) in loopbacks()
@@ -304,7 +304,7 @@ fn a_batch_of_the_same_loop_is_read_with_one_call_by_every_send() {
             run_until(&event_loop, || heard.len() == single);
         }
         let before = udp.counters().recv_calls;
-        // Of two sizes, so that it is no run.
+        // Of two sizes, so that they are not coalesced.
         let batch = ["x", "yyy"].map(Transmit::new).repeat(5);
         if queued {
             let mut sends = batch.into_iter();

@@ -1,4 +1,4 @@
-//! The send queue: order, batches, completions, and what happens when the kernel refuses.
+//! The send queue: order, batches, completions, and errors of the kernel.
 
 use std::io::IoSlice;
 use std::net::IpAddr;
@@ -56,7 +56,7 @@ fn limits_and_defaults_hold_for_coalesced_sends() {
     let event_loop = Loop::new().unwrap();
     let (_peer, address) = raw(loopbacks()[0]);
     let udp = connected(&event_loop, address);
-    // The first goes at once, the second is queued.
+    // The first is sent at once, the second is queued.
     send_all(&udp, &numbered(2, 10));
     udp.set_send_queue_limit(Some(29));
     assert_eq!(udp.send(&[2; 10], uv_udp::ignore), Err(Errno::ENOBUFS));
@@ -124,7 +124,7 @@ fn thousands_of_queued_datagrams_arrive_whole_and_in_order() {
         let (peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
         let lengths = (0..4_000).map(|number| match number % 500 {
-            // A run ends with a shorter one, with an empty one, and before a longer one.
+            // A message ends with a shorter or empty datagram, and before a longer one.
             100 => 44,
             200 | 201 => 0,
             300 => 1_200,
@@ -140,7 +140,7 @@ fn thousands_of_queued_datagrams_arrive_whole_and_in_order() {
             payload
         };
         let payloads: Vec<_> = lengths.enumerate().map(payload).collect();
-        // What the kernel has no room for, or says of an earlier datagram, costs none of them.
+        // A full socket buffer and errors of earlier datagrams cost none of them.
         let script = [
             Fault::Pass,
             Fault::Pass,
@@ -224,8 +224,8 @@ fn a_refused_gso_message_is_sent_one_by_one() {
             let udp = connected(&event_loop, address);
             let heard = listen(&udp);
             let payloads = numbered(20, 500);
-            // The first datagram, and the run; again and again, if the error might have been an
-            // earlier datagram's.
+            // The first datagram, and the message; repeated, if the error may be an earlier
+            // datagram's.
             fault::script(Call::Sendmsg, refused_from_the_second_on(refusal));
             let results = send_all(&udp, &payloads);
             run_until(&event_loop, || results.len() == 20);
@@ -251,7 +251,8 @@ fn a_refused_gso_message_is_sent_one_by_one() {
     }
 }
 
-/// Answers to sendmsg(2): one datagram goes, and what comes then is refused until that is believed.
+/// Results of sendmsg(2): one datagram is sent, and then an error repeats until it counts as the
+/// datagram's own.
 fn refused_from_the_second_on(refusal: Errno) -> [Fault; 9] {
     let mut answers = [Fault::Errno(refusal); 9];
     answers[0] = Fault::Pass;
@@ -297,7 +298,7 @@ fn a_segment_size_of_a_payload_precedes_the_sockets() {
             let lengths = all(&peer).iter().map(Vec::len).collect::<Vec<_>>();
             assert_eq!(lengths, expected);
         }
-        // Nor are they where the path refuses them, and what is sent later is cut as before.
+        // The same if the path refuses them; later sends are segmented as before.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EMSGSIZE); 8]);
         let size = NonZeroU16::new(10).unwrap();
         let refused = udp.try_transmit(&Transmit::new(&[7; 30]).with_segment_size(size));
@@ -385,7 +386,7 @@ fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
         waited >= 255_000_000,
         "1 + 2 + … + 128 ms were waited, not {waited} ns"
     );
-    // A queue that drains in time costs nothing but time.
+    // A queue that drains in time costs no datagram.
     fault::script(Call::Sendmsg, [full; 3]);
     let payloads = numbered(5, 10);
     let results = send_all(&udp, &payloads);
@@ -420,7 +421,7 @@ fn a_sender_does_not_starve_a_receiver_on_its_loop() {
     }
 }
 
-/// Keeps one send under way until 20,000 were made.
+/// Keeps one send pending until 20,000 were made.
 fn send_again(udp: &Udp, size: usize, sent: &Log<()>) {
     let next = sent.clone();
     sent.add(());
@@ -540,8 +541,8 @@ fn try_transmit_fills_messages_up_to_the_kernels_limit() {
     }
 }
 
-/// How many datagrams of a burst leave in segments: all but the first one, unless the handle was
-/// taught otherwise.
+/// The number of segments in a burst: all datagrams but the first one, unless a refusal taught the
+/// handle otherwise.
 fn segmented(event_loop: &Loop, udp: &Udp) -> u64 {
     let before = udp.counters().segments;
     let results = send_all(udp, &numbered(32, 1_000));
@@ -576,7 +577,7 @@ fn an_error_of_the_datagrams_does_not_switch_segmentation_off() {
         let (_peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
         assert_eq!(segmented(&event_loop, &udp), 31);
-        // A source address that is not this host's.
+        // A source address of another host.
         let elsewhere: IpAddr = if ip.is_ipv4() {
             "192.0.2.77"
         } else {

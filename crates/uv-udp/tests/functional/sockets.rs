@@ -1,4 +1,4 @@
-//! Where sockets come from and go to.
+//! Binding with options, adopting sockets, and giving them back.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -53,8 +53,7 @@ fn a_reuse_port_group_distributes_flows() {
         }
         run_until(&event_loop, || at_one.len() + at_other.len() == 64);
         assert!(at_one.len() > 0 && at_other.len() > 0);
-        // One processor at most is told apart from others here, and it is processor 0 or another
-        // one.
+        // The selector distinguishes processor 0 from all others.
         one.options().attach_reuseport_cpu_selector(1).unwrap();
         let before = at_other.len();
         for _ in 0..64 {
@@ -143,7 +142,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         udp.bind((ip, 0).into()).unwrap();
         assert_eq!(udp.options().ttl(), Ok(7));
         assert_eq!(udp.bind((ip, 0).into()), Err(Errno::EINVAL));
-        // Sending binds one that is not bound.
+        // Sending binds an unbound handle.
         let udp = Udp::for_family(&event_loop, family).unwrap();
         let (peer, to) = raw(ip);
         udp.try_send_to(b"x", to).unwrap();
@@ -207,7 +206,7 @@ fn an_adopted_socket_keeps_a_port_chosen_by_number() {
         }
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr(), Ok(address));
-        // A wildcard address stays one with IPv4; IPv6 does not tell that it was one.
+        // With IPv4 the wildcard address is known; with IPv6 it is not.
         let wildcard = SocketAddr::new(Family::of(&address).unspecified(), 0);
         let socket = UdpSocket::bind(wildcard).unwrap();
         let port = socket.local_addr().unwrap().port();
@@ -281,7 +280,8 @@ fn options_of_a_refused_descriptor_do_not_reach_the_handle() {
     });
 }
 
-/// Offers a descriptor that is refused: why, once it is known to have come back as it was.
+/// Assigns a descriptor that is refused. Returns the error, after checking that the descriptor is
+/// unchanged.
 fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
     let fd = fd.into();
     uv_sys::socket::set_nonblocking(&fd, false).unwrap();
@@ -377,7 +377,7 @@ fn into_fd_works_inside_the_handles_callback() {
     }
 }
 
-/// A process that is being forked has copies of all sockets, until it executes another program.
+/// A forked process has copies of all sockets until it calls execve(2).
 #[test]
 fn a_copy_of_the_former_socket_receives_nothing_after_a_disconnect() {
     for (ip, wildcard) in loopbacks()
@@ -404,8 +404,8 @@ fn a_copy_of_the_former_socket_receives_nothing_after_a_disconnect() {
     }
 }
 
-/// The second socket, which holds the port meanwhile, is of the group too, and must take nothing
-/// with it when it goes.
+/// The second socket, which holds the port, is in the group too, and its datagrams must not be
+/// lost.
 #[test]
 fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
     const COUNT: u8 = 200;
@@ -416,7 +416,7 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             let udp = Udp::new(&event_loop);
             udp.bind_with((ip, 0).into(), options().reuse_port(true))
                 .unwrap();
-            // Whatever net.core.rmem_default is.
+            // Independent of net.core.rmem_default.
             udp.options().set_recv_buffer_size(212_992).unwrap();
             let address = udp.local_addr().unwrap();
             let heard = listen(&udp);
