@@ -70,8 +70,8 @@ impl From<NetworkError> for Errno {
 pub struct ErrorReport {
     /// The reason.
     pub kind: ErrorKind,
-    /// The type of the ICMP message ([RFC 792](https://www.rfc-editor.org/rfc/rfc792)) or, on an IPv6 path, of the ICMPv6 message
-    /// ([RFC 4443](https://www.rfc-editor.org/rfc/rfc4443)).
+    /// The type of the ICMP message ([RFC 792](https://www.rfc-editor.org/rfc/rfc792)) or, on an
+    /// IPv6 path, of the ICMPv6 message ([RFC 4443](https://www.rfc-editor.org/rfc/rfc4443)).
     pub icmp_type: u8,
     /// The code of the ICMP message.
     pub icmp_code: u8,

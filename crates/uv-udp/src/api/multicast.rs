@@ -27,7 +27,8 @@ impl Udp {
     /// - `ENOBUFS` beyond `net.ipv4.igmp_max_memberships`.
     /// - `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "uv_udp_set_membership")]
     #[doc(alias = "UV_JOIN_GROUP")]
     #[doc(alias = "IP_ADD_MEMBERSHIP")]
@@ -116,14 +117,15 @@ impl Options<'_> {
         ///
         /// `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_multicast_loop;
         /// Whether members on this host receive sent multicast datagrams.
         multicast_loop;
 
         bool, "IP_MULTICAST_ALL" "IPV6_MULTICAST_ALL";
-        /// Also delivers datagrams to groups that only other sockets of this host joined, if the handle is
-        /// bound to the wildcard address. On by default on Linux.
+        /// Also delivers datagrams to groups that only other sockets of this host joined, if the
+        /// handle is bound to the wildcard address. On by default on Linux.
         ///
         /// # Errors
         ///
@@ -135,14 +137,15 @@ impl Options<'_> {
         multicast_all;
 
         u32, "uv_udp_set_multicast_ttl" "IP_MULTICAST_TTL" "IPV6_MULTICAST_HOPS";
-        /// Sets the time to live or hop limit of multicast datagrams: 0 (this host) to 255. The default is 1,
-        /// the local network.
+        /// Sets the time to live or hop limit of multicast datagrams: 0 (this host) to 255. The
+        /// default is 1, the local network.
         ///
         /// # Errors
         ///
         /// `EINVAL` above 255. `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_multicast_ttl;
         /// The time to live or hop limit of multicast datagrams.
         multicast_ttl;
@@ -152,13 +155,14 @@ impl Options<'_> {
         ///
         /// # Errors
         ///
-        /// `ENODEV`, `EADDRNOTAVAIL` without such an interface; `EAFNOSUPPORT` for one given by address on IPv6. `EBADF` also
-        /// while there is no socket yet.
+        /// `ENODEV`, `EADDRNOTAVAIL` without such an interface; `EAFNOSUPPORT` for one given by
+        /// address on IPv6. `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_multicast_interface;
-        /// The interface for sending multicast datagrams. On IPv4, Linux returns the address that was set, and
-        /// [`Interface::Any`] for an interface that was set by index.
+        /// The interface for sending multicast datagrams. On IPv4, Linux returns the address that
+        /// was set, and [`Interface::Any`] for an interface that was set by index.
         multicast_interface;
     }
 }

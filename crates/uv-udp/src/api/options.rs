@@ -74,14 +74,15 @@ impl fmt::Debug for Options<'_> {
 impl Options<'_> {
     options! { option:
         u32, "uv_udp_set_ttl" "IP_TTL" "IPV6_UNICAST_HOPS";
-        /// Sets the time to live (IPv4) or hop limit (IPv6) of unicast datagrams: 1 to 255. For a single
-        /// datagram, see [`Transmit::with_ttl`](crate::Transmit::with_ttl).
+        /// Sets the time to live (IPv4) or hop limit (IPv6) of unicast datagrams: 1 to 255. For a
+        /// single datagram, see [`Transmit::with_ttl`](crate::Transmit::with_ttl).
         ///
         /// # Errors
         ///
         /// `EINVAL` for 0 and above 255. `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_ttl;
         /// The time to live or hop limit; by default the system's, typically 64.
         ttl;
@@ -99,10 +100,11 @@ impl Options<'_> {
         broadcast;
 
         usize, "uv_send_buffer_size" "SO_SNDBUF";
-        /// Sets the size of the send buffer in bytes. While it is full, sends stay in the handle's queue.
+        /// Sets the size of the send buffer in bytes. While it is full, sends stay in the handle's
+        /// queue.
         ///
-        /// **Linux doubles the value** for its overhead, and the getter returns the doubled one. Before that,
-        /// it limits the value to `net.core.wmem_max`; it also applies a minimum.
+        /// **Linux doubles the value** for its overhead, and the getter returns the doubled one.
+        /// Before that, it limits the value to `net.core.wmem_max`; it also applies a minimum.
         ///
         /// # Errors
         ///
@@ -114,11 +116,11 @@ impl Options<'_> {
         send_buffer_size;
 
         usize, "uv_recv_buffer_size" "SO_RCVBUF";
-        /// Sets the size of the receive buffer in bytes. While it is full, the kernel drops datagrams. A small
-        /// datagram takes at least 768 bytes of it.
+        /// Sets the size of the receive buffer in bytes. While it is full, the kernel drops
+        /// datagrams. A small datagram takes at least 768 bytes of it.
         ///
-        /// **Linux doubles the value** for its overhead, and the getter returns the doubled one. Before that,
-        /// it limits the value to `net.core.rmem_max`; it also applies a minimum.
+        /// **Linux doubles the value** for its overhead, and the getter returns the doubled one.
+        /// Before that, it limits the value to `net.core.rmem_max`; it also applies a minimum.
         ///
         /// # Errors
         ///
@@ -130,14 +132,15 @@ impl Options<'_> {
         recv_buffer_size;
 
         PathMtuDiscovery, "IP_MTU_DISCOVER" "IPV6_MTU_DISCOVER" "IP_DONTFRAG";
-        /// Sets the mode of path MTU discovery. A send that exceeds the MTU may complete with `EMSGSIZE`;
-        /// [`path_mtu`](Self::path_mtu) returns the limit.
+        /// Sets the mode of path MTU discovery. A send that exceeds the MTU may complete with
+        /// `EMSGSIZE`; [`path_mtu`](Self::path_mtu) returns the limit.
         ///
         /// # Errors
         ///
         /// `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_path_mtu_discovery;
         /// The mode of path MTU discovery. `EINVAL` for one that [`PathMtuDiscovery`] lacks.
         path_mtu_discovery;
@@ -155,11 +158,13 @@ impl Options<'_> {
         mark;
 
         u32, "SO_PRIORITY";
-        /// Sets the priority in the device's queue: 0 to 6. On IPv4, [`set_tos`](Self::set_tos) also sets it.
+        /// Sets the priority in the device's queue: 0 to 6. On IPv4, [`set_tos`](Self::set_tos)
+        /// also sets it.
         ///
         /// # Errors
         ///
-        /// `EINVAL` above `i32::MAX`; `EPERM` above 6 without `CAP_NET_ADMIN` or `CAP_NET_RAW`. `EBADF` also without a socket.
+        /// `EINVAL` above `i32::MAX`; `EPERM` above 6 without `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+        /// `EBADF` also without a socket.
         ///
         /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
         set_priority;
@@ -176,7 +181,8 @@ impl Options<'_> {
     ///
     /// `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     #[doc(alias = "DSCP")]
@@ -208,7 +214,8 @@ impl Options<'_> {
     ///
     /// `ENOTCONN` on an unconnected handle.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_MTU")]
     #[doc(alias = "IPV6_MTU")]
     pub fn path_mtu(&self) -> Result<usize> {

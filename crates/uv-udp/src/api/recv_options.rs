@@ -42,7 +42,8 @@ impl Options<'_> {
     ///
     /// `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_RECVTTL")]
     #[doc(alias = "IPV6_RECVHOPLIMIT")]
     pub fn set_recv_ttl(&self, on: bool) -> Result<()> {
@@ -67,7 +68,8 @@ impl Options<'_> {
     ///
     /// `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
     pub fn set_recv_packet_info(&self, on: bool) -> Result<()> {

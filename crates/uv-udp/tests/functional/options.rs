@@ -245,7 +245,16 @@ impl Group {
         socket.send_to(data, (self.group, port)).unwrap();
     }
 
-    fn hears(&self, event_loop: &Loop, data: &[u8]) -> bool {
+    /// Sends, and waits until the handle has received.
+    fn receives(&self, event_loop: &Loop, data: &[u8]) -> bool {
+        let before = self.heard.len();
+        self.send(data);
+        run_until(event_loop, || self.heard.len() > before);
+        true
+    }
+
+    /// Sends, and returns whether the handle receives without waiting.
+    fn receives_at_once(&self, event_loop: &Loop, data: &[u8]) -> bool {
         let before = self.heard.len();
         self.send(data);
         settle(event_loop);
@@ -266,19 +275,19 @@ fn a_member_of_a_group_receives_also_after_a_disconnect() {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
         let (udp, address, interface) = (&group.udp, group.group, group.interface);
-        assert!(!group.hears(&event_loop, b"early"));
+        assert!(!group.receives_at_once(&event_loop, b"early"));
         udp.join_multicast(address, interface).unwrap();
         let again = udp.join_multicast(address, interface);
         assert_eq!(again, Err(Errno::EADDRINUSE));
-        assert!(group.hears(&event_loop, b"joined"));
+        assert!(group.receives(&event_loop, b"joined"));
         group.reconnect();
-        assert!(group.hears(&event_loop, b"after a disconnect"));
+        assert!(group.receives(&event_loop, b"after a disconnect"));
         udp.leave_multicast(address, interface).unwrap();
         let again = udp.leave_multicast(address, interface);
         assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
-        assert!(!group.hears(&event_loop, b"left"));
+        assert!(!group.receives_at_once(&event_loop, b"left"));
         group.reconnect();
-        assert!(!group.hears(&event_loop, b"still out"));
+        assert!(!group.receives_at_once(&event_loop, b"still out"));
     });
 }
 
@@ -289,17 +298,17 @@ fn a_member_for_one_source_receives_only_from_it_also_after_a_disconnect() {
         let group = Group::new(&event_loop, v6);
         let (udp, address, interface) = (&group.udp, group.group, group.interface);
         udp.join_source(address, group.other, interface).unwrap();
-        assert!(!group.hears(&event_loop, b"from a stranger"));
+        assert!(!group.receives_at_once(&event_loop, b"from a stranger"));
         udp.join_source(address, group.sender, interface).unwrap();
         let again = udp.join_source(address, group.sender, interface);
         assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
-        assert!(group.hears(&event_loop, b"one"));
+        assert!(group.receives(&event_loop, b"one"));
         group.reconnect();
-        assert!(group.hears(&event_loop, b"two"));
+        assert!(group.receives(&event_loop, b"two"));
         udp.leave_source(address, group.sender, interface).unwrap();
-        assert!(!group.hears(&event_loop, b"left"));
+        assert!(!group.receives_at_once(&event_loop, b"left"));
         group.reconnect();
-        assert!(!group.hears(&event_loop, b"still out"));
+        assert!(!group.receives_at_once(&event_loop, b"still out"));
     });
 }
 
@@ -311,12 +320,12 @@ fn multicast_all_decides_about_groups_of_other_sockets() {
         let other = Udp::for_family(&event_loop, if v6 { Family::V6 } else { Family::V4 }).unwrap();
         other.join_multicast(group.group, group.interface).unwrap();
         group.udp.options().set_multicast_all(true).unwrap();
-        assert!(group.hears(&event_loop, b"other's"));
+        assert!(group.receives(&event_loop, b"other's"));
         group.udp.options().set_multicast_all(false).unwrap();
         assert_eq!(group.udp.options().multicast_all(), Ok(false));
-        assert!(!group.hears(&event_loop, b"other's"));
+        assert!(!group.receives_at_once(&event_loop, b"other's"));
         group.reconnect();
-        assert!(!group.hears(&event_loop, b"other's"));
+        assert!(!group.receives_at_once(&event_loop, b"other's"));
     });
 }
 
