@@ -84,7 +84,7 @@ fn echo_server(event_loop: &Loop, served: &Rc<Cell<u64>>) -> Result<Udp> {
         if let Ok(datagram) = received {
             served.set(served.get() + 1);
             // If it does not go, the client waits for it in vain, and says so.
-            let _ = server.send_to(datagram.data, datagram.source, |_, _| ());
+            let _ = server.send_to(datagram.data, datagram.source, uv_udp::ignore);
         }
     })?;
     Ok(server)
@@ -100,7 +100,7 @@ struct Client {
 
 impl Client {
     fn send(&self, udp: &Udp, data: &[u8]) {
-        if udp.send(data, |_, _| ()).is_ok() {
+        if udp.send(data, uv_udp::ignore).is_ok() {
             self.sent.set(self.sent.get() + 1);
         }
     }
@@ -283,7 +283,7 @@ fn story(tale: &mut Tale) -> Result<()> {
             Err(error) => error.errno().name().to_owned(),
         });
     })?;
-    tale.step("send", "ok", word(client.send(b"hello", |_, _| ())));
+    tale.step("send", "ok", word(client.send(b"hello", uv_udp::ignore)));
     tale.step(
         "the answer",
         format_args!("hello from {one}"),
@@ -292,7 +292,7 @@ fn story(tale: &mut Tale) -> Result<()> {
     tale.step(
         "send_to, while connected",
         "EISCONN",
-        word(client.send_to(b"hello", one, |_, _| ())),
+        word(client.send_to(b"hello", one, uv_udp::ignore)),
     );
 
     tale.step(
@@ -301,7 +301,11 @@ fn story(tale: &mut Tale) -> Result<()> {
         word(client.connect(other)),
     );
     tale.step("its local address", mine, client.local_addr()?);
-    tale.step("send", "ok", word(client.send(b"hello again", |_, _| ())));
+    tale.step(
+        "send",
+        "ok",
+        word(client.send(b"hello again", uv_udp::ignore)),
+    );
     tale.step(
         "the answer",
         format_args!("hello again from {other}"),
@@ -313,7 +317,7 @@ fn story(tale: &mut Tale) -> Result<()> {
         "ok",
         word(client.connect(dead.address())),
     );
-    tale.step("send", "ok", word(client.send(b"anybody?", |_, _| ())));
+    tale.step("send", "ok", word(client.send(b"anybody?", uv_udp::ignore)));
     tale.step(
         "the network's answer",
         "ECONNREFUSED",
@@ -326,12 +330,12 @@ fn story(tale: &mut Tale) -> Result<()> {
     tale.step(
         "send, while unconnected",
         "EDESTADDRREQ",
-        word(client.send(b"hello", |_, _| ())),
+        word(client.send(b"hello", uv_udp::ignore)),
     );
     tale.step(
         "send_to",
         "ok",
-        word(client.send_to(b"goodbye", one, |_, _| ())),
+        word(client.send_to(b"goodbye", one, uv_udp::ignore)),
     );
     tale.step(
         "the answer",

@@ -271,7 +271,7 @@ fn pingpong(params: &Params) -> Outcome {
     let counters = meter.borrow().counters();
     right.recv_start(|right, received| {
         if let Ok(ball) = received {
-            let _ = right.send(ball.data, |_, _| ());
+            let _ = right.send(ball.data, uv_udp::ignore);
         }
     })?;
     let lap = Rc::clone(&meter);
@@ -281,10 +281,10 @@ fn pingpong(params: &Params) -> Outcome {
             if !lap.borrow_mut().lap() {
                 stop(left.event_loop());
             }
-            let _ = left.send(ball.data, |_, _| ());
+            let _ = left.send(ball.data, uv_udp::ignore);
         }
     })?;
-    left.send(&payload(SMALL), |_, _| ())?;
+    left.send(&payload(SMALL), uv_udp::ignore)?;
     event_loop.run(RunMode::Default)?;
     meter.borrow_mut().finish()
 }

@@ -1,6 +1,7 @@
 //! Functions of all handles.
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 use crate::handle_box::{Kind, handle_box, open};
@@ -81,7 +82,7 @@ pub extern "C" fn uvudp_fileno(handle: CPtr<uv_handle_t>, fd: OutPtr<c_int>) -> 
     let Some(Kind::Udp(udp)) = open(&handle) else {
         return -libc::EBADF;
     };
-    match udp.udp.fileno() {
+    match udp.udp.with_fd(|fd| fd.as_raw_fd()) {
         Ok(number) => {
             fd.store(number);
             0

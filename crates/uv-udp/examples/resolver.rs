@@ -1,11 +1,12 @@
-//! A stub resolver for DNS: it asks one server after another over a connected handle, until one of them answers.
+//! A stub resolver for DNS: it asks one server after another over a connected handle, until one
+//! answers.
 //!
 //! ```text
 //! cargo run -p uv-udp --example resolver
 //! cargo run -p uv-udp --example resolver -- example.org 9.9.9.9:53 1.1.1.1:53
 //! ```
 //!
-//! Without servers to ask it has two of its own: one that is dead, and one that answers.
+//! Without arguments it asks two local servers: a closed port, and one that answers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,20 +18,20 @@ use std::time::Duration;
 
 use uv_udp::{Errno, Loop, Result, RunMode, Timer, Udp};
 
-/// How long a server has for its answer.
+/// The time that a server has for its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Type A, class IN.
 const ADDRESS: [u8; 4] = [0, 1, 0, 1];
 
-/// One question. Whoever asked holds it. The callbacks of its handles have weak references: with others it would keep itself
+/// One question. The callbacks of its handles have weak references to it: strong ones would keep it
 /// alive.
 struct Lookup {
     udp: Udp,
     timer: Timer,
     servers: RefCell<VecDeque<SocketAddr>>,
-    /// The message that goes out, but for the two bytes of its id.
+    /// The message, without the two bytes of its id.
     question: Vec<u8>,
-    /// That of the message that went out last.
+    /// The id of the last message.
     id: Cell<[u8; 2]>,
     done: RefCell<Option<Done>>,
 }
@@ -53,7 +54,7 @@ impl Lookup {
             id: Cell::default(),
             done: RefCell::new(Some(done)),
         });
-        // The first time at once, but not inside this call, which may end in `done`.
+        // The timer asks the first server, because this call must not call `done`.
         let this = Rc::downgrade(&lookup);
         lookup.timer.start(Duration::ZERO, TIMEOUT, move |_| {
             if let Some(lookup) = this.upgrade() {
@@ -63,7 +64,7 @@ impl Lookup {
         Ok(lookup)
     }
 
-    /// Asks the next server; without one the lookup ends with the `last` error.
+    /// Asks the next server. After the last one, the lookup ends with the `last` error.
     fn ask_next(self: &Rc<Self>, last: Errno) {
         let next = self.servers.borrow_mut().pop_front();
         let Some(server) = next else {
@@ -79,14 +80,14 @@ impl Lookup {
         let [id @ .., _, _, _, _, _, _] = RandomState::new().build_hasher().finish().to_be_bytes();
         self.id.set(id);
         self.udp.recv_stop()?;
-        // From here on this server alone is heard.
+        // From here on only this server's datagrams are delivered.
         self.udp.connect(server)?;
         let this = Rc::downgrade(self);
         self.udp.recv_start(move |_, received| {
             let Some(lookup) = this.upgrade() else { return };
             match received {
-                Ok(datagram) => lookup.hear(datagram.data),
-                // Mostly `ECONNREFUSED`: nobody listens there, and that is known long before the timeout.
+                Ok(datagram) => lookup.on_answer(datagram.data),
+                // Typically `ECONNREFUSED`: the port is closed, known long before the timeout.
                 Err(error) => lookup.fail(id, error.errno()),
             }
         })?;
@@ -100,7 +101,8 @@ impl Lookup {
         self.timer.again()
     }
 
-    /// The message with this `id` will have no answer. Where another one went out since, that is not news.
+    /// Asks the next server, because the message with this `id` gets no answer. An error about an
+    /// older message is ignored.
     fn fail(self: &Rc<Self>, id: [u8; 2], error: Errno) {
         if self.id.get() == id && !self.udp.is_closing() {
             println!("no answer: {error}");
@@ -108,8 +110,8 @@ impl Lookup {
         }
     }
 
-    fn hear(&self, message: &[u8]) {
-        // Whoever pretends to be the server has to guess the id. What has another one is passed over.
+    fn on_answer(&self, message: &[u8]) {
+        // The id is random: a forged answer would have to guess it.
         if let Some(answer) = message.strip_prefix(&self.id.get()) {
             self.finish(address_in(answer, &self.question).ok_or(Errno::ENOENT));
         }
@@ -117,14 +119,14 @@ impl Lookup {
 
     fn finish(&self, result: Result<Ipv4Addr>) {
         self.close();
-        // Nothing is borrowed while a callback runs: it may use the lookup.
+        // Borrowed no longer while the callback runs: it may use the lookup.
         let done = self.done.take();
         if let Some(done) = done {
             done(result);
         }
     }
 
-    /// Handles that wait for something keep the loop running until they are closed. A second close is `EBADF`.
+    /// Closes the handles, which would keep the loop running. A second close is `EBADF`.
     fn close(&self) {
         let _ = self.udp.close(|_| ());
         let _ = self.timer.close(|_| ());
@@ -137,7 +139,7 @@ impl Drop for Lookup {
     }
 }
 
-/// A message that asks for the address of `name`, without its id. `EINVAL` if that is not a name.
+/// A question for the address of `name`, without its id. `EINVAL` for an invalid name.
 fn question(name: &str) -> Result<Vec<u8>> {
     // "Recursion desired"; one question.
     let mut message = vec![1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -173,7 +175,7 @@ fn address_in(answer: &[u8], question: &[u8]) -> Option<Ipv4Addr> {
     None
 }
 
-/// A server that gives every name the same address. It is no reason for the loop to go on.
+/// Starts a server with the same address for every name. It does not keep the loop running.
 fn serve(event_loop: &Loop) -> Result<SocketAddr> {
     let server = Udp::new(event_loop);
     server.bind((Ipv4Addr::LOCALHOST, 0).into())?;
@@ -192,8 +194,8 @@ fn serve(event_loop: &Loop) -> Result<SocketAddr> {
             &record,
         ]
         .concat();
-        // Whoever gets no answer asks again.
-        let _ = server.send_to(&answer, datagram.source, |_, _| ());
+        // After an error, the client's timeout ends the wait.
+        let _ = server.send_to(&answer, datagram.source, uv_udp::ignore);
     })?;
     server.local_addr()
 }
@@ -207,7 +209,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     if servers.is_empty() {
         let dead = Udp::new(&event_loop);
         dead.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        // The handle goes at the end of this block, and its port is nobody's then.
+        // Dropped at the end of this block, which closes the port.
         servers.extend([dead.local_addr()?, serve(&event_loop)?]);
     }
     let done = |result: Result<_>| match result {

@@ -1,9 +1,5 @@
-//! What the network says of datagrams that did not arrive: the error, and with full reports which datagram, who says so and
-//! why.
-//!
-//! Without full reports the kernel keeps one pending error for the next system call. With them (`IP_RECVERR`) it also queues
-//! each one with what the ICMP message quoted, and an unconnected socket hears of them too. The queue makes the socket ready
-//! for as long as it is not empty: it is emptied wherever the handle comes to know of it.
+//! Network errors, and full reports of them (`IP_RECVERR`): the datagram, the reporting host, and
+//! the reason.
 
 use std::error::Error;
 use std::fmt;
@@ -11,10 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use uv_sys::{Errno, ErrorOrigin, QueuedError};
 
-/// The network's answer to an earlier datagram, or an error of receiving itself.
+/// A network error about an earlier datagram, or an error of receiving itself.
 ///
-/// Typically `ECONNREFUSED`: nobody listens where a datagram was sent (ICMP port unreachable, reported to connected
-/// sockets, udp(7)). It is no fault of the handle, which goes on receiving and sending.
+/// Typically `ECONNREFUSED`: the destination port is closed (ICMP port unreachable, reported to
+/// connected sockets, udp(7)). The handle goes on receiving and sending.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkError {
     errno: Errno,
@@ -36,13 +32,15 @@ impl NetworkError {
         }
     }
 
-    /// The error as the kernel names it.
+    /// The error number of the kernel.
+    #[must_use]
     pub fn errno(&self) -> Errno {
         self.errno
     }
 
-    /// What the network said in full, where the handle asked for that with [`crate::Options::set_recv_errors`], and the kernel had room
-    /// to keep it.
+    /// The full report, if the handle asked for reports with
+    /// [`set_recv_errors`](crate::Options::set_recv_errors) and the error queue had room for it.
+    #[must_use]
     pub fn report(&self) -> Option<&ErrorReport> {
         self.report.as_deref()
     }
@@ -70,28 +68,29 @@ impl From<NetworkError> for Errno {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ErrorReport {
-    /// What is wrong.
+    /// The reason.
     pub kind: ErrorKind,
-    /// The type of the ICMP message ([RFC 792](https://www.rfc-editor.org/rfc/rfc792)) or, on an IPv6 path, of the ICMPv6 message
-    /// ([RFC 4443](https://www.rfc-editor.org/rfc/rfc4443)).
+    /// The type of the ICMP message ([RFC 792](https://www.rfc-editor.org/rfc/rfc792)) or, on an
+    /// IPv6 path, of the ICMPv6 message ([RFC 4443](https://www.rfc-editor.org/rfc/rfc4443)).
     pub icmp_type: u8,
     /// The code of the ICMP message.
     pub icmp_code: u8,
-    /// The size in bytes of a packet that would do, for [`ErrorKind::TooBig`]: 28 (IPv4) or 48 (IPv6) more than the datagram.
+    /// The MTU of the path in bytes, for [`ErrorKind::TooBig`]. A datagram may have 28 (IPv4) or
+    /// 48 (IPv6) bytes less.
     pub mtu: Option<u32>,
-    /// Where the datagram was going.
+    /// The destination of the datagram.
     pub destination: Option<SocketAddr>,
-    /// Who says so: the destination itself, or a router on the way there.
+    /// The host that sent the ICMP message: the destination, or a router on the path.
     #[doc(alias = "SO_EE_OFFENDER")]
     pub offender: Option<IpAddr>,
-    /// The start of the datagram: what the message quoted of it, which is 8 bytes with some routers and a few hundred with most
-    /// (520 from a Linux host, 1,184 over IPv6); none where the router quoted only its header.
+    /// The quoted start of the datagram's payload. Some routers quote 8 bytes, most a few hundred
+    /// (a Linux host 520, over IPv6 1,184); none if the router quoted only the header.
     pub payload: Vec<u8>,
 }
 
 impl ErrorReport {
-    /// The report in what the error queue holds; `None` for what is not an ICMP message. An error of this host's own making is
-    /// the result of the send that it is about, and not told twice.
+    /// Converts an entry of the error queue; `None` unless it is an ICMP message. A local error is
+    /// the result of its send already.
     pub(crate) fn from_queue(error: &QueuedError, quote: &[u8]) -> Option<Self> {
         let v6 = match error.origin {
             ErrorOrigin::Icmp => false,
@@ -110,7 +109,7 @@ impl ErrorReport {
         })
     }
 
-    /// Whether it is the destination itself that says so, and not a router.
+    /// Whether the destination itself sent the ICMP message, not a router.
     #[must_use]
     pub fn is_from_destination(&self) -> bool {
         match (self.offender, self.destination) {
@@ -124,35 +123,35 @@ impl fmt::Display for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
         if let Some(mtu) = self.mtu {
-            write!(f, " ({mtu} bytes would do)")?;
+            write!(f, " (path MTU {mtu})")?;
         }
         if let Some(destination) = self.destination {
             write!(f, ", sent to {destination}")?;
         }
         if let Some(offender) = self.offender {
-            write!(f, ", says {offender}")?;
+            write!(f, ", reported by {offender}")?;
         }
         Ok(())
     }
 }
 
-/// What is wrong, for IPv4 and IPv6 alike.
+/// The reason of a network error, for IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The host is there, and nobody on it listens.
+    /// The port of the destination is closed.
     PortUnreachable,
-    /// The host does not answer in its network.
+    /// The destination's network has no such host.
     HostUnreachable,
-    /// There is no way to the network.
+    /// There is no route to the destination's network.
     NetworkUnreachable,
-    /// A firewall or a policy forbids it.
+    /// A firewall or a policy rejects the datagram.
     Prohibited,
-    /// The datagram is larger than the path allows, and must not be fragmented.
+    /// The datagram exceeds the path MTU, and must not be fragmented.
     TooBig,
-    /// The datagram passed as many routers as its time to live allowed.
+    /// The datagram's time to live reached 0.
     TtlExceeded,
-    /// Something else: see [`ErrorReport::icmp_type`] and [`ErrorReport::icmp_code`].
+    /// Another reason: see [`ErrorReport::icmp_type`] and [`ErrorReport::icmp_code`].
     Other,
 }
 
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn icmp_and_icmpv6_say_the_same_things_by_other_numbers() {
+    fn icmp_and_icmpv6_types_map_to_the_same_kinds() {
         for (kind, v4, v6) in [
             (ErrorKind::PortUnreachable, (3, 3), (1, 4)),
             (ErrorKind::HostUnreachable, (3, 1), (1, 3)),
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_reads_as_a_sentence() {
+    fn an_error_displays_its_report() {
         let error = NetworkError {
             errno: Errno::EMSGSIZE,
             report: Some(Box::new(ErrorReport {
@@ -231,7 +230,7 @@ mod tests {
             })),
         };
         let text = error.to_string();
-        let end = "too big (1280 bytes would do), sent to 192.0.2.1:53, says 198.51.100.7";
+        let end = "too big (path MTU 1280), sent to 192.0.2.1:53, reported by 198.51.100.7";
         assert!(text.ends_with(end), "{text}");
     }
 }

@@ -2,14 +2,15 @@
 
 use std::cell::Cell;
 
-/// Datagrams that the handles of a loop flush in one iteration. A receiver on the same loop with a default buffer (208 KiB)
-/// has room for them: the smallest datagram takes 768 bytes of it, one of 1,500 bytes 2,304 (`SKB_TRUESIZE`).
+/// Datagrams that the handles of a loop flush in one iteration. A receiver on the same loop with a
+/// default buffer (208 KiB) has room for them: the smallest datagram takes 768 bytes, one of 1,500
+/// bytes takes 2,304 (`SKB_TRUESIZE`).
 pub(crate) const MAX_FLUSH_DATAGRAMS: usize = 64;
-/// Bytes that the handles of a loop flush in one iteration: one full GSO message. The first datagram of a flush may exceed
-/// what is left.
+/// Bytes that the handles of a loop flush in one iteration: one full GSO message. The first
+/// datagram of a flush may exceed the rest of the budget.
 pub(crate) const MAX_FLUSH_BYTES: usize = 64 * 1024;
-/// Bytes of receive buffer that may fill up between two polls: three quarters of a default buffer. The kernel keeps up to a
-/// quarter accounted for a while after it was read (`udp_rmem_release`).
+/// Bytes of receive buffer that may fill up between two polls: three quarters of a default buffer.
+/// The kernel releases up to a quarter only some time after a read (`udp_rmem_release`).
 const MAX_UNREAD: usize = 150 * 1024;
 
 /// Datagrams and bytes that may still be sent.
@@ -37,7 +38,7 @@ impl Budget {
         self.datagrams == 0 || self.bytes == 0
     }
 
-    /// Whether the rest is not worth a system call of its own.
+    /// Whether the rest is too small for a system call of its own.
     pub(crate) fn is_spent(self) -> bool {
         self.datagrams < MAX_FLUSH_DATAGRAMS / 4 || self.bytes < MAX_FLUSH_BYTES / 4
     }
@@ -46,7 +47,7 @@ impl Budget {
 /// The answer to a handle that asks to flush its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// It may send this much.
+    /// The handle may send this much.
     Send(Budget),
     /// The budget of this iteration is spent.
     NextIteration,
@@ -54,11 +55,13 @@ pub(crate) enum Grant {
     AfterPoll,
 }
 
-/// Decides how much the handles of one loop may send, and when receivers on that loop read first.
+/// Limits what the handles of one loop send, and forces a poll so that receivers on that loop read
+/// first.
 ///
-/// Invariant: in one iteration the handles flush at most [`Budget::FULL`], and between two polls they send at most
-/// [`MAX_UNREAD`] bytes (as a receive buffer counts them) while a receiver is driven only by the poller. So a receiver with a
-/// default buffer on the same loop loses nothing, even if all of it goes to that one.
+/// Invariant: in one iteration, the handles flush at most [`Budget::FULL`]. While a receiver is
+/// driven only by the poller, they send at most [`MAX_UNREAD`] bytes of receive buffer between two
+/// polls. So a receiver with a default buffer on the same loop loses nothing, even if it gets all
+/// datagrams.
 #[derive(Debug)]
 pub(crate) struct FlowControl {
     /// The iteration of the last flush, and the rest of its budget.
@@ -69,7 +72,8 @@ pub(crate) struct FlowControl {
     unread: Cell<usize>,
     /// The iteration of the last forced poll.
     forced_poll: Cell<Option<u64>>,
-    /// Wraps: system calls of this loop's handles that sent more than one datagram. Tells receivers on the loop of a burst.
+    /// System calls of this loop's handles that sent several datagrams, modulo 2³². Receivers on
+    /// the loop read more after a burst.
     bursts: Cell<u32>,
 }
 
@@ -105,7 +109,7 @@ impl FlowControl {
         Grant::Send(left)
     }
 
-    /// A granted flush left this much of the budget that it was given.
+    /// Records a granted flush, and the rest of its budget.
     pub(crate) fn flushed(&self, iteration: u64, granted: Budget, left: Budget) {
         self.budget.set((iteration, left));
         self.sent(
@@ -114,7 +118,7 @@ impl FlowControl {
         );
     }
 
-    /// Counts datagrams that may be unread now.
+    /// Counts sent datagrams as unread.
     #[inline]
     pub(crate) fn sent(&self, datagrams: usize, bytes: usize) {
         let unread = self.unread.get();
@@ -122,7 +126,7 @@ impl FlowControl {
             .set(unread.saturating_add(buffer_bytes(datagrams, bytes)));
     }
 
-    /// Counts a receiver as driven only by the poller, or no longer.
+    /// Adds or removes a receiver that is driven only by the poller.
     pub(crate) fn set_poll_driven(&self, on: bool) {
         let others = self.poll_driven.get() - usize::from(!on);
         self.poll_driven.set(others + usize::from(on));
@@ -137,8 +141,8 @@ impl FlowControl {
     }
 }
 
-/// Estimated bytes of receive buffer that the datagrams take: for each, a power of two with room for its headers, and the
-/// structure that describes it (`SKB_TRUESIZE`).
+/// Estimated bytes of receive buffer that the datagrams take: for each, a power of two with room
+/// for its headers, and the structure that describes it (`SKB_TRUESIZE`).
 #[inline]
 fn buffer_bytes(datagrams: usize, bytes: usize) -> usize {
     let each = bytes.checked_div(datagrams).unwrap_or(0);
@@ -181,7 +185,7 @@ mod tests {
             .count();
         assert!(flushes >= 1);
         assert!(flushes * buffer_bytes(54, 54 * 1200) <= MAX_UNREAD);
-        // Having polled, the handles send again.
+        // After the poll, the handles send again.
         let next = flushes as u64 + 2;
         assert_eq!(flow.grant(next, LARGE), Grant::Send(Budget::FULL));
     }

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
@@ -21,15 +20,16 @@ use crate::shared::Shared;
 use crate::socket::{Owner, SocketState};
 use crate::stats::Stats;
 
-/// A UDP handle on a [`Loop`], connected to one peer or not.
+/// A UDP handle on a [`Loop`], connected to one peer or unconnected.
 ///
-/// The socket is made by the first call that needs one, for the family of the address in that call. A clone is another
-/// reference to the same handle. While it receives or has sends under way it is active, and its loop keeps it alive; otherwise
-/// dropping the last reference closes it. Callbacks get the handle as an argument; one that captures a clone of it instead
-/// keeps it alive until it is closed.
+/// The first call that needs a socket creates it, for the family of the address in that call. A
+/// clone is another reference to the same handle.
 ///
-/// Every method answers `EBADF` once the handle is closed or its loop is gone; the errors that a method names are beside
-/// that one.
+/// A handle is active while it receives or has pending sends, and its loop keeps an active handle
+/// alive. Dropping the last reference closes an inactive one. Callbacks get the handle as an
+/// argument; a callback that captures a clone of it keeps it alive until it is closed.
+///
+/// Every method also returns `EBADF` once the handle is closed or its loop is dropped.
 ///
 /// ```
 /// use uv_udp::{Errno, Loop, RunMode, Udp};
@@ -39,13 +39,14 @@ use crate::stats::Stats;
 /// server.bind("127.0.0.1:0".parse().unwrap())?;
 /// server.recv_start(|server, received| {
 ///     if let Ok(datagram) = received {
-///         server.send_to(datagram.data, datagram.source, |_, _| ()).unwrap();
+///         server.send_to(datagram.data, datagram.source, uv_udp::ignore).unwrap();
 ///     }
 /// })?;
 ///
 /// let client = Udp::new(&event_loop);
 /// client.connect(server.local_addr()?)?;
-/// assert_eq!(client.send_to(b"ping", server.local_addr()?, |_, _| ()), Err(Errno::EISCONN));
+/// let refused = client.send_to(b"ping", server.local_addr()?, uv_udp::ignore);
+/// assert_eq!(refused, Err(Errno::EISCONN));
 /// client.send(b"ping", |_, result| result.unwrap())?;
 /// client.recv_start(move |client, received| {
 ///     assert_eq!(received.unwrap().data, b"ping");
@@ -63,7 +64,7 @@ pub struct Udp {
 
 type CloseCallback = Box<dyn FnOnce(&Udp)>;
 
-/// The callback of a send; it gets the token and the result.
+/// The callback of a send, which gets the token and the result.
 pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, usize, Result<()>)>;
 
 type BatchCallback = Box<dyn FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>)>;
@@ -78,19 +79,19 @@ pub(crate) enum Receiver {
     Buffers(Box<dyn Buffers>),
 }
 
-/// The two callbacks of [`Udp::recv_into_start`], and the buffer that is on its way between them.
+/// The two callbacks of [`Udp::recv_into_start`], and the buffer between them.
 pub(crate) trait Buffers {
-    /// Asks for a buffer; `false` if there is none, or one without room.
+    /// Asks for a buffer; `false` for none, and for an empty one.
     fn supply(&mut self, udp: &Udp) -> bool;
     /// The memory of the buffer.
     fn memory(&mut self) -> &mut UninitSlice;
-    /// Gives the buffer back with an outcome. Does nothing where there is neither a buffer nor an outcome.
+    /// Gives the buffer back with an outcome. Without both, nothing happens.
     fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>);
-    /// An empty list, whose memory is used again and again.
+    /// An empty list, whose memory is reused.
     fn list(&mut self) -> &mut Vec<RecvMeta>;
 }
 
-/// What a send keeps for its completion.
+/// The callback of a send, and the token that it gets.
 pub(crate) struct Completion {
     pub(crate) callback: SendCallback,
     pub(crate) token: usize,
@@ -103,7 +104,7 @@ pub(crate) struct Inner {
     pub(crate) send: SendState<Completion>,
     pub(crate) recv: RecvState,
     receiver: Callback<Receiver>,
-    /// Called when the send queue has become empty.
+    /// Called after the callback of the last pending send.
     pub(crate) drained: LazyBox<DrainedCallback>,
     pub(crate) stats: Stats,
     pub(crate) shared: Rc<Shared>,
@@ -144,7 +145,7 @@ impl Inner {
         self.execute_with(plan, |_| Ok(()))
     }
 
-    /// The same, with options for a socket that is to be bound.
+    /// Executes a plan, and sets options before the socket is bound.
     pub(crate) fn execute_with(
         &self,
         plan: Plan,
@@ -160,12 +161,13 @@ impl Inner {
         interest
     }
 
-    /// Updates what the poller watches for. The loop retries what the system refuses, and reports it if that takes long.
+    /// Updates the poller's interest. The loop retries where the system refuses, and reports an
+    /// error after a while.
     fn request_interest(&self) {
         self.socket.request_interest(self.interest());
     }
 
-    /// Active while there is a callback to wait for.
+    /// Makes the handle active while a callback is pending.
     fn update_active(&self) {
         let has_sends = self.send.queue().count() > 0;
         self.handle.set_active(self.recv.is_started() || has_sends);
@@ -196,7 +198,8 @@ impl Inner {
         self.watch_or_cancel();
     }
 
-    /// Offers the queue once more before the peer changes or the handle closes, and cancels the rest.
+    /// Sends the queue once more before the peer changes or the handle closes, and cancels the
+    /// rest.
     pub(crate) fn flush_or_cancel(&self) {
         let _ = self.with_send(|send, cx| {
             send.flush_or_cancel(cx);
@@ -205,7 +208,8 @@ impl Inner {
         self.watch_or_cancel();
     }
 
-    /// Updates what the poller watches for. If it cannot watch for a writable socket, nothing would end that wait.
+    /// Updates the poller's interest. If the poller cannot watch for a writable socket, nothing
+    /// would end the wait: pending sends complete with the error.
     fn watch_or_cancel(&self) {
         if self.handle.is_closing() {
             return;
@@ -223,7 +227,7 @@ impl Inner {
         }
     }
 
-    /// Calls the callbacks of the sends that are completed by now.
+    /// Calls the callbacks of completed sends. Sends that complete meanwhile get the next phase.
     fn complete(self: &Rc<Self>) {
         let udp = Udp {
             inner: Rc::clone(self),
@@ -297,7 +301,7 @@ impl Inner {
                     let callback = &mut |received: std::result::Result<Batch<'_>, _>| {
                         callback(&udp, received);
                     };
-                    // Free: no callback runs inside another one's.
+                    // Free: callbacks never nest.
                     let memory = self.shared.recv.borrow_mut();
                     recv.receive(cx, &mut LoopMemory { memory, callback }, reason);
                 }
@@ -312,7 +316,7 @@ impl Inner {
         });
     }
 
-    /// Ends the use of a closing handle, once, whoever closed it.
+    /// Ends the use of a closing handle, once.
     pub(crate) fn end(&self) {
         if self.state.get() != State::Closed {
             self.flush_or_cancel();
@@ -321,7 +325,7 @@ impl Inner {
         }
     }
 
-    /// Drops everything that may not be called or delivered any more, and closes the socket.
+    /// Drops callbacks and undelivered datagrams, and closes the socket.
     fn release(&self) {
         self.recv.release();
         self.receiver.clear();
@@ -333,7 +337,7 @@ impl Inner {
     }
 }
 
-/// The user's buffers, with the handle that their callbacks get.
+/// The user's buffers, with the handle for their callbacks.
 struct BoundBuffers<'a> {
     udp: &'a Udp,
     buffers: &'a mut dyn Buffers,
@@ -369,7 +373,7 @@ impl Drop for ReceiveGuard<'_> {
     }
 }
 
-/// Schedules the completions that are left after a phase, also after a panic in it.
+/// Schedules the remaining completions after a phase, also after a panic in it.
 struct CompletionGuard<'a>(&'a Inner);
 
 impl Drop for CompletionGuard<'_> {
@@ -444,11 +448,11 @@ impl Source for Inner {
 
     fn on_ready(self: Rc<Self>, readiness: Interest) {
         if readiness.contains(Interest::WRITABLE) && self.send.unblock() {
-            // An error queue that is not empty makes the socket look writable, too.
+            // A non-empty error queue also makes the socket writable.
             self.with_recv(RecvState::drain_error_queue);
             self.flush();
         }
-        // A scheduled phase of receiving comes right after the reports.
+        // A scheduled phase of receiving follows in this iteration.
         if readiness.contains(Interest::READABLE) && self.recv.waits_for_poller(&self.handle) {
             self.receive(ReadReason::Ready);
         }
@@ -495,11 +499,34 @@ impl Source for Inner {
     }
 }
 
-impl fmt::Debug for Udp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Udp")
-            .field("state", &self.inner.state.get())
-            .field("handle", &self.inner.handle)
-            .finish()
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use uv_core::RunMode;
+
+    use super::*;
+
+    #[test]
+    fn a_connected_handle_asks_for_no_sources_once_the_backlog_is_read() {
+        let event_loop = Loop::new().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let udp = Udp::new(&event_loop);
+        udp.connect(peer.local_addr().unwrap()).unwrap();
+        udp.recv_start(|_, _| ()).unwrap();
+        let recv = &udp.inner.recv;
+        assert!(recv.asks_for_source());
+        // Once by a short read, and once by a read that finds nothing.
+        for datagrams in [1, 0] {
+            recv.set_peer(udp.peer_addr().ok());
+            for _ in 0..datagrams {
+                peer.send_to(b"x", udp.local_addr().unwrap()).unwrap();
+            }
+            udp.inner.handle.schedule(Phase::Dispatch);
+            event_loop.run(RunMode::NoWait).unwrap();
+            assert!(!recv.asks_for_source(), "after {datagrams} datagrams");
+        }
+        udp.disconnect().unwrap();
+        assert!(recv.asks_for_source(), "an unconnected handle");
     }
 }

@@ -1,31 +1,32 @@
-//! The connected-socket policy: what each call does in each state. Pure; the only place that knows these rules.
+//! The connected-socket policy: the steps or the error of each call in each state. Pure, and the
+//! only place with these rules.
 //!
-//! [`State`] answers a call with the [`Plan`] for it, or with the error. Whoever carries out the plan tells the state of
-//! each step that was done, so that a step that fails leaves the state true.
+//! [`State`] returns the [`Plan`] of a call, or its error. `socket/` executes the plan, and reports
+//! the state after each step, so that a step that fails leaves the state true.
 
 use std::net::SocketAddr;
 
-use uv_sys::{Errno, Family, Result};
+use uv_sys::{Errno, Family, Result, Transmit};
 
-/// Where a handle is in its life.
+/// The state of a handle's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// No socket yet: the first call that needs one decides the family.
+    /// No socket: the first call that needs one decides the family.
     NoSocket,
     /// A socket without a peer.
     Unconnected { family: Family, bound: bool },
-    /// A socket with a peer, and so with a local address.
+    /// A socket with a peer, and therefore with a local address.
     Connected { family: Family, peer: SocketAddr },
     /// Closing or closed.
     Closed,
 }
 
-/// The steps of a call, in the order of the fields.
+/// The steps of a call, executed in the order of the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Make a socket of this family.
+    /// Create a socket of this family.
     pub(crate) create: Option<Family>,
-    /// Let go of the peer, and keep the local address.
+    /// Disconnect from the peer, and keep the local address.
     pub(crate) disconnect: bool,
     /// Bind to this address.
     pub(crate) bind: Option<SocketAddr>,
@@ -34,7 +35,7 @@ pub(crate) struct Plan {
 }
 
 impl State {
-    /// The state of a socket that somebody else made. One without a local port is not bound.
+    /// The state of an adopted socket. Without a local port, it is not bound.
     pub(crate) fn of_socket(family: Family, local: &SocketAddr, peer: Option<SocketAddr>) -> Self {
         match peer {
             Some(peer) => Self::Connected { family, peer },
@@ -45,8 +46,8 @@ impl State {
         }
     }
 
-    /// For a socket that somebody else made: `EALREADY` if the handle has one.
-    pub(crate) fn open(self) -> Result<()> {
+    /// Adopting a socket: `EALREADY` if the handle has one.
+    pub(crate) fn adopt(self) -> Result<()> {
         match self {
             Self::NoSocket => Ok(()),
             Self::Unconnected { .. } | Self::Connected { .. } => Err(Errno::EALREADY),
@@ -54,15 +55,15 @@ impl State {
         }
     }
 
-    /// A socket and nothing else.
+    /// Creating a socket, without binding it.
     pub(crate) fn create(self, family: Family) -> Result<Plan> {
-        self.open().map(|()| Plan {
+        self.adopt().map(|()| Plan {
             create: Some(family),
             ..Plan::default()
         })
     }
 
-    /// `EINVAL` if the handle is bound already, which it also is once it connected or sent.
+    /// `EINVAL` if the handle is bound already, also by an earlier connect, send or receive.
     pub(crate) fn bind(self, address: SocketAddr) -> Result<Plan> {
         let create = match self {
             Self::NoSocket => Some(Family::of(&address)),
@@ -82,8 +83,9 @@ impl State {
         })
     }
 
-    /// A connected handle disconnects first. The proposal: "in some cases, the kernel returns `EINVAL` on consecutive
-    /// `connect()` calls"; on Linux the source address of the first connect sticks.
+    /// A connected handle disconnects first. The proposal: "in some cases, the kernel returns
+    /// `EINVAL` on consecutive `connect()` calls"; on Linux the source address of the first
+    /// connect sticks.
     pub(crate) fn connect(self, peer: SocketAddr) -> Result<Plan> {
         let create = match self {
             Self::NoSocket => Some(Family::of(&peer)),
@@ -124,7 +126,7 @@ impl State {
             Self::NoSocket => Plan::first(Family::of(&destination)),
             Self::Unconnected { family, bound } => Plan {
                 create: same_family(family, &destination)?,
-                // The kernel would bind it as well, but nobody would know.
+                // The kernel would bind it as well, but the state would not record it.
                 bind: (!bound).then(|| wildcard(family)),
                 ..Plan::default()
             },
@@ -135,7 +137,7 @@ impl State {
         Ok(plan)
     }
 
-    /// The state once a plan of `send_to` is carried out, which makes a socket, binds it, or both.
+    /// The state after a plan of `send_to`, which creates a socket, binds it, or both.
     pub(crate) fn after_sending(self, plan: &Plan) -> Self {
         match plan.create.or(self.family()) {
             Some(family) => Self::Unconnected {
@@ -144,6 +146,34 @@ impl State {
             },
             None => self,
         }
+    }
+
+    /// Checks a send of any form. Returns the steps that must precede it, if any. `max_segments` is
+    /// 1 where the kernel does not segment.
+    #[inline]
+    pub(crate) fn transmit(
+        self,
+        transmit: &Transmit<'_>,
+        max_segments: usize,
+    ) -> Result<Option<Plan>> {
+        let plan = match transmit.destination {
+            None => self.send().map(|()| None)?,
+            Some(destination) => Some(self.send_to(destination)?),
+        };
+        transmit.payload.check()?;
+        if !transmit.is_plain() {
+            self.check_header(transmit, max_segments)?;
+        }
+        Ok(plan.filter(|plan| !plan.is_nothing()))
+    }
+
+    fn check_header(self, transmit: &Transmit<'_>, max_segments: usize) -> Result<()> {
+        if transmit.segment_size.is_some() && max_segments == 1 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut transmit = *transmit;
+        transmit.destination = transmit.destination.or(self.peer().ok());
+        transmit.check()
     }
 
     pub(crate) fn recv_start(self) -> Result<Plan> {
@@ -182,12 +212,12 @@ impl State {
 }
 
 impl Plan {
-    /// Whether there is nothing to do first.
+    /// Whether there are no steps.
     pub(crate) fn is_nothing(&self) -> bool {
         self.create.is_none() && !self.disconnect && self.bind.is_none() && self.connect.is_none()
     }
 
-    /// A first socket for a call that names no local address.
+    /// A first socket, for a call without a local address.
     fn first(family: Family) -> Self {
         Self {
             create: Some(family),
@@ -197,12 +227,13 @@ impl Plan {
     }
 }
 
-/// Any local address, and a port of the kernel's choice.
+/// The wildcard address, and port 0: the kernel chooses one.
 fn wildcard(family: Family) -> SocketAddr {
     SocketAddr::new(family.unspecified(), 0)
 }
 
-/// Nothing is to be created for an address of the socket's own family, and nothing can be done with another.
+/// Returns no family to create for an address of the socket's family, and `EAFNOSUPPORT` for
+/// another.
 fn same_family(family: Family, address: &SocketAddr) -> Result<Option<Family>> {
     if Family::of(address) == family {
         Ok(None)
@@ -211,7 +242,7 @@ fn same_family(family: Family, address: &SocketAddr) -> Result<Option<Family>> {
     }
 }
 
-/// `EINVAL` for port 0, which is nobody's.
+/// Returns `EINVAL` for port 0, which no socket has.
 pub(crate) fn has_port(address: &SocketAddr) -> Result<()> {
     if address.port() == 0 {
         Err(Errno::EINVAL)
@@ -251,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn every_call_in_every_state_does_what_the_table_says() {
+    fn every_call_in_every_state_has_the_steps_of_the_policy_table() {
         for state in states() {
             let (family, connected) = (state.family(), state.is_connected());
             for (text, own) in [(V4, Family::V4), (V6, Family::V6)] {
@@ -350,14 +381,14 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_taken_once_and_recognised_by_its_addresses() {
+    fn a_handle_adopts_one_socket_and_derives_the_state_from_its_addresses() {
         for state in states() {
             let expected = match state {
                 State::NoSocket => Ok(()),
                 State::Closed => Err(Errno::EBADF),
                 _ => Err(Errno::EALREADY),
             };
-            assert_eq!(state.open(), expected, "open in {state:?}");
+            assert_eq!(state.adopt(), expected, "adopt in {state:?}");
             let created = Plan {
                 create: Some(Family::V6),
                 ..Plan::default()
@@ -381,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn receiving_binds_whatever_is_not_bound_to_the_wildcard_address() {
+    fn receiving_binds_an_unbound_handle_to_the_wildcard_address() {
         let any4 = Some(address("0.0.0.0:0"));
         let first = Plan {
             create: Some(Family::V4),
@@ -409,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn port_0_is_nobodys_peer_but_on_a_connected_handle_eisconn_comes_first() {
+    fn port_0_is_einval_but_on_a_connected_handle_eisconn_precedes_it() {
         for state in states() {
             let zero = address(if state.family() == Some(Family::V6) {
                 "[::1]:0"

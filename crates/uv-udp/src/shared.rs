@@ -1,4 +1,4 @@
-//! Memory that all UDP handles of a loop share: one of them uses it at a time.
+//! Memory and flow control that all UDP handles of a loop share.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,18 +8,18 @@ use uv_sys::{RecvBatch, SendBatch};
 
 use crate::flow_control::FlowControl;
 
-/// Messages that one system call may receive.
+/// Messages that one system call receives at most.
 pub(crate) const RECV_SLOTS: usize = 32;
-/// Bytes for each: what the kernel coalesces at most, and more than any datagram has.
+/// Bytes for each message: the kernel coalesces at most this much, and no datagram is longer.
 pub(crate) const RECV_SLOT: usize = 64 * 1024;
 
+/// The shared state of one loop. One handle uses it at a time.
 pub(crate) struct Shared {
     /// Borrowed while datagrams in it are lent to a callback.
     pub(crate) recv: RefCell<RecvBatch>,
     pub(crate) send: RefCell<SendBatch>,
-    /// How many segments one message may have; 1 where the kernel does not segment.
+    /// Segments in one message at most; 1 where the kernel does not segment.
     pub(crate) max_segments: usize,
-    /// What the handles of the loop may send.
     pub(crate) flow: FlowControl,
     pool: Rc<Pool>,
 }

@@ -1,4 +1,4 @@
-//! What a handle has done so far, in numbers.
+//! Counters of a handle.
 
 use std::cell::{Cell, RefCell};
 
@@ -6,50 +6,55 @@ use uv_sys::Errno;
 
 use crate::lazy::LazyBox;
 
-/// What a handle has done since it was made. A copy: it does not go on counting.
+/// A snapshot of a handle's counters, from [`Udp::counters`](crate::Udp::counters).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Datagrams that the kernel took. Those that it was to cut by a [default size](crate::Options::set_segment_size) count as one.
+    /// Datagrams that the kernel took. A buffer that the socket segments by its
+    /// [default size](crate::Options::set_segment_size) counts as one.
     pub datagrams_sent: u64,
-    /// Bytes in them.
+    /// Payload bytes of [`datagrams_sent`](Self::datagrams_sent).
     pub bytes_sent: u64,
-    /// Datagrams that were delivered to a receive callback.
+    /// Datagrams that a receive callback got and did not leave in its batch.
     pub datagrams_received: u64,
-    /// Bytes in them.
+    /// Payload bytes of [`datagrams_received`](Self::datagrams_received).
     pub bytes_received: u64,
-    /// System calls that were to send.
+    /// System calls to send, also those that failed.
     pub send_calls: u64,
-    /// System calls that were to receive.
+    /// System calls to receive, also those that found nothing.
     pub recv_calls: u64,
     /// System calls that sent more than one datagram.
     pub batches_sent: u64,
     /// System calls that received more than one datagram.
     pub batches_received: u64,
-    /// Messages that the kernel cut into datagrams.
+    /// GSO messages (`UDP_SEGMENT`), which the kernel segmented into datagrams.
     pub segmented_messages: u64,
-    /// Datagrams in those messages.
+    /// Datagrams in [`segmented_messages`](Self::segmented_messages).
     pub segments: u64,
-    /// Messages that the kernel would not cut, and whose datagrams were sent one by one instead.
+    /// Refused GSO messages, whose datagrams were sent one by one.
     pub fallbacks: u64,
-    /// Datagrams that were longer than the memory they were received into.
+    /// Datagrams that were longer than their receive buffer.
     pub truncated: u64,
-    /// Datagrams that the kernel dropped for want of room in the socket's buffer, as far as
-    /// [`set_recv_drops`](crate::Options::set_recv_drops) has told: modulo 2³².
+    /// Datagrams that the kernel dropped because the socket's receive buffer was full, modulo 2³².
+    /// Counted with [`set_recv_drops`](crate::Options::set_recv_drops), up to the last received
+    /// datagram.
     pub kernel_drops: u64,
-    /// Whether some of [`kernel_drops`](Self::kernel_drops) may be coalesced buffers (`UDP_GRO`), which the kernel counts as
-    /// one each, whatever the number of datagrams in them: more were lost then.
+    /// Whether [`kernel_drops`](Self::kernel_drops) may be too low: the kernel counts a coalesced
+    /// buffer (`UDP_GRO`) as one, whatever its number of datagrams.
     pub kernel_drops_coalesced: bool,
-    /// Datagrams of filtered that were dropped: they came after the handle was bound, or began to connect, and before it was
-    /// [connected](crate::Udp::connect).
+    /// Datagrams of others that a [connect](crate::Udp::connect) dropped: they arrived between the
+    /// bind and the connect.
     pub filtered: u64,
-    /// Errors by name, and how often, in the order of their first time: of the network, also where nobody receives to be told
-    /// them, of sends that completed with one, of those that a [`UdpSender`](crate::UdpSender) asked for and the handle
-    /// refused; and `ENOBUFS` each time that a [supply](crate::Udp::recv_into_start) had no buffer.
+    /// Errors and their numbers of occurrences, ordered by first occurrence:
+    ///
+    /// - network errors, also while the handle does not receive;
+    /// - results of sends;
+    /// - errors of sends through a [`UdpSender`](crate::UdpSender);
+    /// - `ENOBUFS` for each missing buffer in [`recv_into_start`](crate::Udp::recv_into_start).
     pub errors: Vec<(Errno, u64)>,
 }
 
-/// The counters while they count.
+/// The live counters of a handle.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     datagrams_sent: Cell<u64>,
@@ -65,15 +70,15 @@ pub(crate) struct Stats {
     rare: LazyBox<RareStats>,
 }
 
-/// What does not happen to most handles.
+/// Counters that most handles never use.
 #[derive(Debug, Default)]
 struct RareStats {
     fallbacks: Cell<u64>,
     truncated: Cell<u64>,
     kernel_drops: Cell<u64>,
-    /// Of them, those of sockets that the handle had before.
+    /// Those of former sockets of the handle.
     drops_before: Cell<u64>,
-    /// Whether the count rose while the kernel put datagrams together.
+    /// Whether the count rose while the kernel coalesced.
     drops_coalesced: Cell<bool>,
     filtered: Cell<u64>,
     errors: RefCell<Vec<(Errno, u64)>>,
@@ -85,21 +90,21 @@ fn add(counter: &Cell<u64>, count: usize) {
 }
 
 impl Stats {
-    /// The kernel took so many datagrams.
+    /// Counts datagrams that the kernel took.
     #[inline]
     pub(crate) fn sent(&self, datagrams: usize, bytes: usize) {
         add(&self.datagrams_sent, datagrams);
         add(&self.bytes_sent, bytes);
     }
 
-    /// One message of so many segments was taken.
+    /// Counts a GSO message.
     #[inline]
     pub(crate) fn segmented(&self, segments: usize) {
         add(&self.segmented_messages, 1);
         add(&self.segments, segments);
     }
 
-    /// One call took more than one datagram.
+    /// Counts a system call that sent several datagrams.
     #[inline]
     pub(crate) fn sent_batch(&self) {
         add(&self.batches_sent, 1);
@@ -115,14 +120,14 @@ impl Stats {
         add(&self.recv_calls, 1);
     }
 
-    /// So many datagrams were delivered.
+    /// Counts delivered datagrams.
     #[inline]
     pub(crate) fn received(&self, datagrams: usize, bytes: usize) {
         add(&self.datagrams_received, datagrams);
         add(&self.bytes_received, bytes);
     }
 
-    /// So many of them were not taken, and are delivered again.
+    /// Subtracts datagrams that a callback left in its batch.
     pub(crate) fn returned(&self, datagrams: usize, bytes: usize) {
         for (counter, count) in [
             (&self.datagrams_received, datagrams),
@@ -153,7 +158,8 @@ impl Stats {
         add(&self.rare().filtered, count);
     }
 
-    /// The kernel's own count for the socket, which only grows, and whether it may count coalesced buffers.
+    /// Updates the socket's own count, which only grows. `coalescing`: it may count coalesced
+    /// buffers.
     pub(crate) fn kernel_drops(&self, drops: u32, coalescing: bool) {
         let rare = self.rare();
         let before = rare.drops_before.get();
@@ -163,7 +169,7 @@ impl Stats {
         }
     }
 
-    /// Another socket takes the place of the old one, and counts from 0.
+    /// Continues the count with another socket, which starts from 0.
     pub(crate) fn socket_replaced(&self) {
         if let Some(rare) = self.rare.get() {
             rare.drops_before.set(rare.kernel_drops.get());

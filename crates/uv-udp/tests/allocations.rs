@@ -1,6 +1,7 @@
-//! What a datagram costs the heap in the long run: nothing, or the box of a callback that captures something.
+//! Heap allocations per datagram: none, or the box of a callback that captures variables.
 //!
-//! Every test counts the allocations of its own thread. It is a binary of its own because counting takes a global allocator.
+//! Every test counts the allocations of its own thread. It is a binary of its own because counting
+//! takes a global allocator.
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, UdpSocket};
@@ -10,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use uv_udp::{Errno, Loop, Result, RunMode, Transmit, Udp};
 
-/// Repetitions before anything is counted: until every queue has had its greatest length, and every guess is settled.
+/// Repetitions before the count: all queues have their greatest length, and the predictors are
+/// stable.
 const WARM_UP: usize = 100;
-/// What has not come by then never will.
+/// The deadline of a test.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Repetitions that are counted.
 const COUNTED: u64 = 100;
 
-/// Allocations in so many repetitions of `work`.
+/// Allocations in a number of repetitions of `work`.
 fn allocations(mut work: impl FnMut()) -> u64 {
     (0..WARM_UP).for_each(|_| work());
     allocation_counter::measure(|| (0..COUNTED).for_each(|_| work())).count_total
@@ -32,7 +34,7 @@ fn bound(event_loop: &Loop) -> (Udp, SocketAddr) {
     (udp, address)
 }
 
-/// A receiver that reads nothing: what it has no room for is dropped.
+/// A receiver that reads nothing: the kernel drops datagrams that do not fit.
 fn sink() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(ANY).unwrap();
     let address = socket.local_addr().unwrap();
@@ -97,7 +99,7 @@ fn a_direct_send_allocates_nothing() {
     assert_eq!(count, 0, "try_transmit with segments");
 }
 
-/// Sends so many datagrams of each of these lengths in turn, and runs the loop until all are called back.
+/// Sends a number of datagrams of each length, and runs the loop until all callbacks were called.
 fn send(
     event_loop: &Loop,
     count: usize,
@@ -159,7 +161,7 @@ fn a_send_with_a_callback_that_captures_something_allocates_its_box() {
     assert_eq!(completed.get(), (WARM_UP + COUNTED as usize) * 65);
 }
 
-/// How a sender on the same loop sends so many datagrams.
+/// Sends a number of datagrams from the same loop.
 type Sending = fn(&Udp, usize);
 
 fn singles(sender: &Udp, count: usize) {
@@ -186,7 +188,7 @@ fn receive(start: impl FnOnce(&Udp, Rc<Cell<usize>>), count: usize, sending: Sen
         received.set(0);
         sending(&sender, count);
         run_until(&event_loop, || received.get() == count);
-        // Also what a handle does when nothing more comes.
+        // Includes the reads after the last datagram.
         run_idly(&event_loop);
     });
     receiver.close(|_| ()).unwrap();

@@ -1,4 +1,5 @@
-//! A process that may not have the descriptors that it has: alone, for the limit is the process's.
+//! A process whose limit of descriptors is below those it has open. A binary of its own, because
+//! the limit is the process's.
 
 use std::net::{Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -17,7 +18,10 @@ fn an_ipv6_handle_disconnects_also_where_the_limit_was_lowered_below_its_descrip
     let udp = Udp::new(&event_loop);
     udp.bind((Ipv6Addr::LOCALHOST, 0).into()).unwrap();
     udp.connect(peer.local_addr().unwrap()).unwrap();
-    let (address, number) = (udp.local_addr().unwrap(), udp.fileno().unwrap());
+    let (address, number) = (
+        udp.local_addr().unwrap(),
+        udp.with_fd(|fd| fd.as_raw_fd()).unwrap(),
+    );
     let limit = others[32].as_raw_fd();
     assert!(limit < number);
     // Room below it for the new socket.

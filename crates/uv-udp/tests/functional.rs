@@ -22,6 +22,5 @@ mod functional {
     mod sending;
     mod sockets;
     mod threads;
-    mod user_batches;
     mod user_memory;
 }

@@ -1,5 +1,5 @@
-//! A loop that has nothing to do asks the kernel once, and sleeps: shown by strace(1). A step of `cargo xtask ci` runs the test,
-//! where a missing tool is a failure.
+//! An idle loop makes one read and sleeps, as strace(1) shows. A step of
+//! `cargo xtask ci` runs the test, where a missing tool is a failure.
 
 use std::env;
 use std::fs;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use uv_udp::{Loop, RunMode, Timer, Udp};
 
-/// In its presence the test binary is the program that idles.
+/// With this variable, the test binary is the program that idles.
 const IDLE: &str = "UV_UDP_TEST_IDLE";
-/// What is written when the program comes to rest.
+/// The line that the program prints when it becomes idle.
 const AT_REST: &str = "at rest";
-/// How long it then has nothing to do.
+/// The duration of the idle time.
 const REST: Duration = Duration::from_millis(500);
-/// System calls that it may take from there to the end of the rest, however long that is. It takes two: a read that finds nothing
-/// more, and a wait. Before Linux 5.11 one wait is several.
+/// System calls that the idle time may take, whatever its duration. It takes two: a read that finds
+/// nothing, and a wait. Before Linux 5.11 one wait is several.
 const MOST: usize = 7;
 
-/// Receives, with a timer that is far away, until a datagram says that it is to rest, and another one wakes it.
+/// Receives with a timer in the far future: one datagram starts the idle time, another ends it.
 #[test]
 fn the_program_that_idles() {
     if env::var_os(IDLE).is_none() {
@@ -90,7 +90,7 @@ fn an_idle_loop_makes_no_system_calls() {
         .skip_while(|line| !line.contains(AT_REST))
         .skip(1);
     let calls = calls.take_while(|line| !line.contains("\"end\""));
-    // A call that was interrupted by a line about another thread has two lines.
+    // strace splits a call in two lines if another thread interrupts it.
     let calls: Vec<_> = calls.filter(|line| !line.contains("resumed>")).collect();
     assert!(calls.len() <= MOST, "{}", calls.join("\n"));
     assert!(

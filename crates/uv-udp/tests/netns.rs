@@ -1,5 +1,5 @@
-//! A path that takes smaller packets than the datagrams that are sent: two network namespaces, and between them a cable with an
-//! MTU of 1,280 bytes. Without the privilege to make that, the test is skipped and says so.
+//! Datagrams larger than the path MTU: two network namespaces, connected by a cable with an MTU of
+//! 1,280 bytes. Without the privilege for namespaces, the test is skipped with a message.
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};
@@ -45,7 +45,8 @@ fn end(name: &str, host: u8) -> Attempt<()> {
     ip(&format!("addr add 2001:db8::{host}/64 dev {name} nodad"))
 }
 
-/// Puts this thread at the near end of the cable, and answers with sockets at the far one. They keep their namespace alive.
+/// Moves this thread to the near end of the cable, and returns sockets at the far end, which keep
+/// their namespace alive.
 fn network() -> Attempt<Vec<UdpSocket>> {
     namespace()?;
     let (tell, told) = mpsc::channel();
@@ -94,8 +95,8 @@ fn warm_up(receiver: &UdpSocket, to: SocketAddr) {
     panic!("nothing gets through to {to}");
 }
 
-/// Sends a burst, and checks that all of it arrives as it was sent. Says how many system calls it took: those that carry one
-/// message, and those that carry several.
+/// Sends a burst, and checks that all of it arrives as it was sent. Returns the number of system
+/// calls with one message, and with several.
 fn burst(event_loop: &Loop, udp: &Udp, receiver: &UdpSocket, length: usize) -> (usize, usize) {
     let deadline = Timer::new(event_loop);
     let late = |_: &Timer| panic!("not within a minute");
@@ -143,9 +144,10 @@ fn check(receiver: &UdpSocket) {
         several > 0,
         "the datagrams of a refused message go by themselves"
     );
-    // What was learnt is kept: after the first datagram, the others are two turns' worth, and no segments are tried.
+    // The learned segment size stays: after the first datagram, two flushes send the others without
+    // segments.
     assert_eq!(burst(&event_loop, &udp, receiver, 1_400), (1, 2));
-    // Smaller segments still are segments: the first datagram goes by itself, the others as one or two messages.
+    // Smaller datagrams are still segmented: the first one is a message, the others one or two.
     for _ in 0..3 {
         let (one, several) = burst(&event_loop, &udp, receiver, 1_200);
         assert!(
@@ -162,7 +164,8 @@ fn check(receiver: &UdpSocket) {
     assert!(udp.counters().fallbacks >= 1);
 }
 
-/// Datagrams that must not be fragmented, some of them larger than the path allows: each has its own result.
+/// Datagrams that must not be fragmented, some of them larger than the path allows: each has its
+/// own result.
 fn too_large_ones_among_others(event_loop: &Loop, udp: &Udp, receiver: &UdpSocket) {
     udp.options()
         .set_path_mtu_discovery(PathMtuDiscovery::Do)
@@ -202,11 +205,12 @@ fn datagrams_larger_than_the_path_allows_are_fragmented_and_smaller_ones_still_s
     }
 }
 
-/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as
+/// it does `eprintln!`.
 fn skipped(reason: impl std::fmt::Display) {
     use std::io::Write;
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    // Without a standard error output there is nobody to read it.
+    // Without a standard error output, nothing is printed.
     let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

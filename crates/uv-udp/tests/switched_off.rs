@@ -1,5 +1,6 @@
-//! Metadata that is switched off costs nothing: the handle makes the system calls that it makes without it, with the same
-//! control messages or none. Shown by strace(1), in a step of `cargo xtask ci`, where a missing tool is a failure.
+//! Metadata that is switched off costs nothing: the handle makes the system calls that it makes
+//! without it, with the same control messages or none. Shown by strace(1), in a step of `cargo
+//! xtask ci`, where a missing tool is a failure.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 
 use uv_udp::{Loop, Result, RunMode, Udp};
 
-/// In its presence the test binary is the program that is traced, and does this workload.
+/// With this variable, the test binary is the traced program, with this workload.
 const WORKLOAD: &str = "UV_UDP_TEST_SWITCHED_OFF";
 /// Round trips, or bursts, in each phase.
 const ROUNDS: usize = 20;
@@ -18,7 +19,7 @@ const BURST: usize = 64;
 
 type Switch = fn(&Udp, bool) -> Result<()>;
 
-/// Everything that can come beside a datagram without a router's help.
+/// All kinds of metadata that need no router.
 const METADATA: [(&str, Switch); 5] = [
     ("tos", |udp: &Udp, on| udp.options().set_recv_tos(on)),
     ("ttl", |udp: &Udp, on| udp.options().set_recv_ttl(on)),
@@ -31,7 +32,7 @@ const METADATA: [(&str, Switch); 5] = [
     ("drops", |udp: &Udp, on| udp.options().set_recv_drops(on)),
 ];
 
-/// Runs the loop until so many datagrams were received since the last time.
+/// Runs the loop until this number of datagrams was received since the last call.
 fn run_until(event_loop: &Loop, received: &Cell<usize>, count: usize) {
     while received.get() < count {
         event_loop.run(RunMode::NoWait).unwrap();
@@ -50,7 +51,7 @@ fn pair(event_loop: &Loop) -> [Udp; 2] {
     pair
 }
 
-/// One datagram there and back, again and again.
+/// Single datagrams there and back.
 fn pingpong(event_loop: &Loop) -> ([Udp; 2], impl Fn()) {
     let [one, other] = pair(event_loop);
     let received = Rc::new(Cell::new(0));
@@ -69,12 +70,12 @@ fn pingpong(event_loop: &Loop) -> ([Udp; 2], impl Fn()) {
             run_until(&event_loop, &received, 1);
         }
     };
-    // The handles learn that datagrams come one by one.
+    // The predictors adapt to single datagrams.
     rounds();
     ([one, other], rounds)
 }
 
-/// Many datagrams of one size at once, one way.
+/// Bursts of datagrams of one size, one way.
 fn burst(event_loop: &Loop) -> ([Udp; 2], impl Fn()) {
     let [one, other] = pair(event_loop);
     let received = Rc::new(Cell::new(0));
@@ -91,7 +92,7 @@ fn burst(event_loop: &Loop) -> ([Udp; 2], impl Fn()) {
             run_until(&event_loop, &received, BURST);
         }
     };
-    // The handles learn that there are bursts.
+    // The predictors adapt to bursts.
     bursts();
     ([one, other], bursts)
 }
@@ -156,7 +157,7 @@ fn trace(workload: &str) -> Vec<(String, Vec<String>)> {
     phases
 }
 
-/// The system call and the kinds of control messages that it had: what tells one way of sending or receiving from another.
+/// The system call and its kinds of control messages, which identify a way of sending or receiving.
 fn shape(line: &str) -> String {
     let call = line.split('(').next().unwrap_or_default();
     let call = call.split_whitespace().last().unwrap_or_default();
@@ -179,7 +180,7 @@ fn shapes(lines: &[String]) -> BTreeSet<String> {
 #[ignore = "a step of `cargo xtask ci`: strace"]
 fn ping_pong_takes_the_plain_calls_before_and_after() {
     let phases = trace("pingpong");
-    // Calls without a header have no room for control messages. Now and then the handle looks whether there is more than one.
+    // Calls without a header have no control messages. The probes of the predictor have one.
     let plain = BTreeSet::from(["recvfrom", "recvmmsg", "sendto"].map(str::to_owned));
     for (name, lines) in &phases {
         let made = |call: &str| {
@@ -206,7 +207,7 @@ fn bursts_take_the_same_calls_with_the_same_control_messages_before_and_after() 
     let calls = |lines: &[String]| lines.iter().filter(|line| !line.contains("EAGAIN")).count();
     for (name, lines) in &phases {
         if name.starts_with("with") {
-            // The kernel says nothing of drops while there are none.
+            // The kernel reports no drops while the count is 0.
             let differs = shapes(lines) != before;
             assert!(differs || name == "with drops", "{name}: {before:?}");
         } else {

@@ -46,7 +46,7 @@ fn interface(address: CText) -> Result<(Interface, Option<Family>), c_int> {
 
 /// Binds a handle without a socket to the wildcard address of the group's family.
 fn make_socket(udp: &UdpBox, group: IpAddr) -> Result<(), c_int> {
-    if udp.udp.fileno().is_ok() {
+    if udp.udp.with_fd(|_| ()).is_ok() {
         return Ok(());
     }
     let any = Family::of(&(group, 0).into()).unspecified();

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 
 use uv_udp::{BindOptions, Errno, Family, Udp};
@@ -92,7 +92,7 @@ fn open(handle: CPtr<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Res
     if flags & !(UV_UDP_REUSEADDR | UV_UDP_REUSEPORT) != 0 {
         return Err(-libc::EINVAL);
     }
-    if udp.udp.fileno().is_ok() {
+    if udp.udp.with_fd(|_| ()).is_ok() {
         return Err(-libc::EBUSY);
     }
     let in_loop = handle.get().and_then(|handle| loop_box(&handle.base.loop_));
@@ -113,7 +113,7 @@ fn open(handle: CPtr<uv_udp_t>, udp: &UdpBox, sock: c_int, flags: c_uint) -> Res
     };
     match share(&fd, flags) {
         Ok(before) => {
-            let opened = udp.udp.open(fd);
+            let opened = udp.udp.assign_fd(fd);
             // The adopted socket may be connected.
             udp.peer_changed();
             opened.map_err(|(errno, fd)| {
@@ -167,7 +167,7 @@ fn share(fd: &OwnedFd, flags: c_uint) -> uv_sys::Result<Before> {
 /// The descriptor of a UDP handle, if it has a socket.
 fn fd_of(handle: CPtr<uv_handle_t>) -> Option<c_int> {
     match handle_box(&handle).map(|boxed| &boxed.kind) {
-        Some(Kind::Udp(udp)) => udp.udp.fileno().ok(),
+        Some(Kind::Udp(udp)) => udp.udp.with_fd(|fd| fd.as_raw_fd()).ok(),
         _ => None,
     }
 }

@@ -8,16 +8,17 @@ use crate::handle::Udp;
 
 /// Addresses.
 impl Udp {
-    /// Binds to a local address; port 0 lets the kernel choose one.
+    /// Binds to a local address. With port 0, the kernel chooses one.
     ///
-    /// From now on anybody can send to the handle. What arrives before [`connect`](Self::connect) and is not from the peer is
-    /// dropped there, and counted in [`Counters::filtered`](crate::Counters::filtered): to receive it, start receiving and run
-    /// the loop first.
+    /// From now on the socket receives from everybody. A later [`connect`](Self::connect) drops
+    /// undelivered datagrams of others, and [`Counters::filtered`](crate::Counters::filtered)
+    /// counts them. To receive them, start receiving and run the loop first.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the handle has a local address already: from `bind`, `connect`, `send_to` or `recv_start`.
-    /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` as in bind(2); the handle is then as before.
+    /// `EINVAL` if the handle has a local address already: from `bind`, `connect`, `send_to` or
+    /// `recv_start`. `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` as in bind(2); the handle is
+    /// unchanged.
     #[doc(alias = "uv_udp_bind")]
     pub fn bind(&self, address: SocketAddr) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -25,26 +26,28 @@ impl Udp {
         self.inner.execute(plan)
     }
 
-    /// Connects to a peer: from here on the handle sends to it alone, and delivers only its datagrams.
+    /// Connects to a peer: the handle sends only to it, and delivers only its datagrams. Nothing is
+    /// sent.
     ///
-    /// What others sent before, since the handle was bound, is dropped without a callback, also if it arrived while the handle
-    /// was meant to receive from everybody: [`Counters::filtered`](crate::Counters::filtered) counts it. That suits a client; a
-    /// server that connects a socket on its own address drops what other clients sent to that socket in between.
-    ///
-    /// A handle that was bound to the wildcard address has one address while it is connected. Other sockets, also of other
-    /// users, can bind its port on this host's other addresses then, and an IPv6 handle's port for IPv4; disconnecting and
-    /// connecting anew are `EADDRINUSE` where that happened.
-    ///
-    /// Nothing is sent. A connected handle disconnects first, and keeps its local port: see
-    /// [`disconnect`](Self::disconnect). If connecting then fails, the handle is unconnected; if disconnecting does, it is as
-    /// `disconnect` leaves it. Sends accepted for other destinations are offered to the kernel once more; what it does not take
-    /// completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, but for full reports, which
-    /// say whom they are about ([`set_recv_errors`](crate::Options::set_recv_errors)); [`counters`](Self::counters) counts them all.
+    /// - **Datagrams of others** that arrived since the bind are dropped without a callback, and
+    ///   counted in [`Counters::filtered`](crate::Counters::filtered). That suits a client. A
+    ///   server that connects a socket on its own address loses datagrams of other clients.
+    /// - **A connected handle** disconnects first, and keeps its local port: see
+    ///   [`disconnect`](Self::disconnect). If the connect fails after that, the handle is
+    ///   unconnected. If the disconnect fails, the handle is as `disconnect` leaves it.
+    /// - **Pending sends** are offered to the kernel once more, and complete with `ECANCELED` if it
+    ///   does not take them.
+    /// - **Errors about datagrams to the former peer** are counted and discarded. Full reports,
+    ///   which name their destination, are still delivered
+    ///   ([`set_recv_errors`](crate::Options::set_recv_errors)).
+    /// - **A handle bound to the wildcard address** has one address while it is connected. Sockets
+    ///   of any user can then bind its port on other addresses of this host, and for IPv4 the port
+    ///   of an IPv6 handle. A later disconnect or reconnect then returns `EADDRINUSE`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for port 0; `EAFNOSUPPORT` for an IPv6 peer on an IPv4 socket, or the reverse; `ENETUNREACH`, `EACCES`,
-    /// `EADDRNOTAVAIL` and others as in connect(2).
+    /// `EINVAL` for port 0; `EAFNOSUPPORT` for a peer of another family than the socket;
+    /// `ENETUNREACH`, `EACCES`, `EADDRNOTAVAIL` and others as in connect(2).
     #[doc(alias = "uv_udp_connect")]
     pub fn connect(&self, peer: SocketAddr) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -53,24 +56,37 @@ impl Udp {
         self.inner.execute(plan)
     }
 
-    /// Dissolves the connection and keeps the local address. Nobody can take the port meanwhile: where the kernel would give it
-    /// up, a second socket has it. Only a process of the same user that sets `SO_REUSEPORT` can join it, in the moment in which
-    /// one of the two sockets binds, or while a process that was just forked has a copy of the former socket; and before Linux 3.9 also other users, with `SO_REUSEADDR`. A socket that belongs to another
-    /// user than the process, adopted or older than a setuid(2), needs `CAP_CHOWN` for that: without it the port is free for a
-    /// moment with IPv6, and with IPv4 if the kernel chose it. See [`owner`](uv_sys::socket::owner).
+    /// Disconnects from the peer, and keeps the local address.
     ///
-    /// Sends that are queued are offered to the kernel once more;
-    /// what it does not take completes with `ECANCELED`. Errors about datagrams for the former peer are heard no more, as after
+    /// No other process can take the port meanwhile: where the kernel would drop it, a second
+    /// socket holds it. Exceptions:
+    ///
+    /// - A process of the same user that sets `SO_REUSEPORT` can share the port while one of the
+    ///   two sockets binds, or while a forked process has a copy of the former socket.
+    /// - Before Linux 3.9, so can other users with `SO_REUSEADDR`.
+    /// - Holding the port of a socket that belongs to another user than the process needs
+    ///   `CAP_CHOWN`: an adopted socket, or one from before a setuid(2). Without it, the port is
+    ///   free for a moment with IPv6, and with IPv4 if the kernel chose it. See
+    ///   [`owner`](uv_sys::socket::owner).
+    ///
+    /// Pending sends are offered to the kernel once more, and complete with `ECANCELED` if it does
+    /// not take them. Errors about datagrams to the former peer are discarded as by
     /// [`connect`](Self::connect).
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` when the handle has no peer. Where the kernel refuses to let go of the peer, its error: the handle stays
-    /// connected. After any other error the handle is unconnected, as [`is_connected`](Self::is_connected) tells, and something
-    /// was not kept: `EADDRINUSE` for the local port if another socket took it, `EACCES` for a privileged one; `ENODEV`, `EPERM`
-    /// for the device; `ENODEV` for a group whose interface is gone. An IPv6 handle needs another socket (`EMFILE`, `ENFILE`,
-    /// `ENOBUFS`, `ENOMEM`, `EPERM` for a mark or a priority whose privilege is gone, and `ENODEV` for a multicast interface that
-    /// is): without it it keeps the old one, which hears the former peer's address alone.
+    /// - `ENOTCONN` on an unconnected handle.
+    /// - The kernel's error if it refuses to disconnect. The handle stays connected.
+    ///
+    /// After any other error the handle is unconnected ([`is_connected`](Self::is_connected)), and
+    /// a property was not kept:
+    ///
+    /// - `EADDRINUSE` if another socket took the local port, `EACCES` for a privileged one.
+    /// - `ENODEV`, `EPERM` for the device; `ENODEV` for a multicast group whose interface is gone.
+    /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if an IPv6 handle gets no new socket; `EPERM` for
+    ///   a mark or a priority without the privilege, `ENODEV` for a multicast interface that is
+    ///   gone. The handle then keeps the old socket, which receives only from the former peer's
+    ///   address.
     #[doc(alias = "uv_udp_disconnect")]
     pub fn disconnect(&self) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -83,26 +99,27 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     #[doc(alias = "uv_udp_getsockname")]
     pub fn local_addr(&self) -> Result<SocketAddr> {
         self.inner.handle.check_open()?;
         uv_sys::socket::local_addr(&*self.inner.socket.get()?)
     }
 
-    /// The peer that the handle is connected to, as the kernel names it: a connect to the wildcard address is one to
+    /// The address of the peer, as the kernel reports it: after a connect to the wildcard address,
     /// loopback.
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` when the handle has no peer.
+    /// `ENOTCONN` on an unconnected handle.
     #[doc(alias = "uv_udp_getpeername")]
     pub fn peer_addr(&self) -> Result<SocketAddr> {
         self.inner.handle.check_open()?;
         self.inner.state.get().peer()
     }
 
-    /// Whether the handle has a peer.
+    /// Whether the handle is connected to a peer.
+    #[must_use]
     pub fn is_connected(&self) -> bool {
         self.inner.state.get().is_connected()
     }

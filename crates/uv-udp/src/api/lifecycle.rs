@@ -1,7 +1,7 @@
-//! The life of a handle.
+//! Creating and closing a handle; its data, counters and sender.
 
 use std::any::Any;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::fmt;
 use std::rc::Rc;
 
 use uv_core::Loop;
@@ -11,22 +11,25 @@ use crate::handle::{Inner, Udp};
 use crate::sender::UdpSender;
 use crate::stats::Counters;
 
-/// The life of a handle.
+/// Creating, closing, user data, counters.
 impl Udp {
-    /// A handle without a socket.
+    /// Creates a handle without a socket.
+    #[must_use = "dropping the last reference closes the handle"]
     #[doc(alias = "uv_udp_init")]
     pub fn new(event_loop: &Loop) -> Self {
         let inner = Inner::new(event_loop);
         Self { inner }
     }
 
-    /// Closes the handle and its socket. What is queued is offered to the kernel once more; what it does not take completes
-    /// with `ECANCELED`. The receive callback is not called again. `callback` runs after the last completion, in the
-    /// closing phase of the loop, never inside this call.
+    /// Closes the handle and its socket.
+    ///
+    /// Pending sends are offered to the kernel once more, and complete with `ECANCELED` if it does
+    /// not take them. The receive callback is not called again. The loop calls `callback` after
+    /// the last completion, in its closing phase.
     ///
     /// # Errors
     ///
-    /// `EBADF` when the handle is closed already; `callback` is then dropped.
+    /// `EBADF` if the handle is closed already; `callback` is dropped.
     #[doc(alias = "uv_close")]
     pub fn close(&self, callback: impl FnOnce(&Udp) + 'static) -> Result<()> {
         let inner = &self.inner;
@@ -36,10 +39,10 @@ impl Udp {
         Ok(())
     }
 
-    /// Gives the handle something to keep for its callbacks, in the place of what it had.
+    /// Stores user data in the handle, for its callbacks. Replaces earlier data.
     ///
-    /// A callback that captures nothing costs no allocation: what a send's callback needs can be kept here instead. It
-    /// is dropped when the handle is closed or dropped.
+    /// A callback that captures nothing needs no allocation, and finds its state here. The data is
+    /// dropped when the handle is closed or dropped.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -60,12 +63,13 @@ impl Udp {
     /// ```
     #[doc(alias = "uv_handle_set_data")]
     pub fn set_data(&self, data: Option<Rc<dyn Any>>) {
-        // Dropped after the borrow: it may use this handle when it goes.
+        // Dropped after the borrow: its destructor may use this handle.
         let old = self.inner.data.replace(data);
         drop(old);
     }
 
-    /// What [`set_data`](Self::set_data) gave the handle, if that is a `T`.
+    /// The data of [`set_data`](Self::set_data), if it is a `T`.
+    #[must_use]
     #[doc(alias = "uv_handle_get_data")]
     #[inline]
     pub fn data<T: Any>(&self) -> Option<Rc<T>> {
@@ -73,36 +77,21 @@ impl Udp {
         data.downcast().ok()
     }
 
-    /// The end of this handle that other threads may hold. It keeps neither the handle nor its loop alive: hold the `Udp`
-    /// while they use it, and what [`UdpSender::keep_alive`] answers.
+    /// Creates a proxy for other threads, which sends through this handle.
+    ///
+    /// It keeps neither the handle nor its loop alive: keep the `Udp`, and the guard of
+    /// [`UdpSender::keep_alive`].
     ///
     /// # Errors
     ///
-    /// `EBADF`, see the type.
+    /// `EBADF` on a closed handle.
     pub fn sender(&self) -> Result<UdpSender> {
         self.inner.handle.check_open()?;
         let event_loop = self.event_loop().ok_or(Errno::EBADF)?;
         Ok(UdpSender::new(event_loop.proxy(), self.inner.handle.id()?))
     }
 
-    /// The number of the handle's descriptor, for system calls that this crate does not wrap. It is the handle's until that is
-    /// closed: do not close it. [`with_fd`](Self::with_fd) lends it in safe code.
-    ///
-    /// An IPv6 handle that disconnects gets another socket, under the same number (where `RLIMIT_NOFILE` was lowered below it,
-    /// under another): what only the old socket knew of is gone, as a registration in another epoll instance, and options that
-    /// this crate has no name for.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` also while there is no socket yet.
-    #[doc(alias = "uv_fileno")]
-    pub fn fileno(&self) -> Result<RawFd> {
-        self.inner.handle.check_open()?;
-        self.inner.send.forget_tos();
-        Ok(self.inner.socket.get()?.as_fd().as_raw_fd())
-    }
-
-    /// What the handle has done so far. Also after it was closed.
+    /// A snapshot of the handle's counters, also of a closed handle.
     ///
     /// ```
     /// use uv_udp::{Loop, Udp};
@@ -119,31 +108,14 @@ impl Udp {
     pub fn counters(&self) -> Counters {
         self.inner.stats.counters()
     }
+}
 
-    /// Lends the handle's descriptor for what this crate does not wrap: options of other crates, filters. To read, write, bind
-    /// or connect is the handle's own business, and so is the error queue, which it empties. The socket may be another one after
-    /// `disconnect`, to which only the options are copied that this crate knows. A TOS byte that is set by a copy of the
-    /// descriptor, after this call, is not in datagrams which have [ECN bits](crate::Transmit::with_ecn) of their own.
-    ///
-    /// ```
-    /// use uv_udp::{Loop, Udp};
-    ///
-    /// let event_loop = Loop::new()?;
-    /// let udp = Udp::new(&event_loop);
-    /// udp.bind("127.0.0.1:0".parse().unwrap())?;
-    /// let copy = udp.with_fd(|fd| fd.try_clone_to_owned())?.unwrap();
-    /// # Ok::<(), uv_udp::Errno>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` also while there is no socket yet.
-    #[doc(alias = "uv_fileno")]
-    #[doc(alias = "AsFd")]
-    pub fn with_fd<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
-        let result = self.inner.with_socket(|socket| Ok(with(socket.as_fd())));
-        self.inner.send.forget_tos();
-        result
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp")
+            .field("state", &self.inner.state.get())
+            .field("handle", &self.inner.handle)
+            .finish()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Groups of a handle, and how what is sent to them goes.
+//! Multicast memberships and options.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,25 @@ use crate::socket::Membership;
 
 /// Multicast.
 ///
-/// It needs a socket, as the options do, and survives disconnecting and connecting anew as they do. An interface is given by
-/// index, on IPv4 by address as well; [`interface_index`](crate::interface_index) finds one by its name.
+/// Memberships need a socket, and survive disconnecting and reconnecting, as the options do. An
+/// interface is given by index, on IPv4 also by address;
+/// [`interface_index`](crate::interface_index) finds the index of a name.
 impl Udp {
-    /// Joins a group: what is sent to it on that interface is received, if the handle is bound to its port.
+    /// Joins a group: the handle receives datagrams to it on that interface, to the port it is
+    /// bound to.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `group` is no multicast address; `EAFNOSUPPORT` if it is of another family than the socket, or the interface
-    /// is given by address on IPv6; `EADDRINUSE` if the handle is a member already; `ENODEV` without such an interface, or
-    /// without a route to find one; `ENOBUFS` beyond `net.ipv4.igmp_max_memberships`. `EBADF` also while there is no socket yet.
+    /// - `EINVAL` if `group` is not a multicast address.
+    /// - `EAFNOSUPPORT` if it is of another family than the socket, or if the interface is given by
+    ///   address on IPv6.
+    /// - `EADDRINUSE` if the handle is a member already.
+    /// - `ENODEV` without such an interface, or without a route to find one.
+    /// - `ENOBUFS` beyond `net.ipv4.igmp_max_memberships`.
+    /// - `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "uv_udp_set_membership")]
     #[doc(alias = "UV_JOIN_GROUP")]
     #[doc(alias = "IP_ADD_MEMBERSHIP")]
@@ -38,7 +45,7 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// `EADDRNOTAVAIL` if the handle is no member; otherwise as `join_multicast`.
+    /// `EADDRNOTAVAIL` if the handle is not a member; otherwise as `join_multicast`.
     #[doc(alias = "uv_udp_set_membership")]
     #[doc(alias = "UV_LEAVE_GROUP")]
     #[doc(alias = "IP_DROP_MEMBERSHIP")]
@@ -51,12 +58,13 @@ impl Udp {
         })
     }
 
-    /// Joins a group for what one host sends to it; to be repeated for further hosts.
+    /// Joins a group for the datagrams of one source. Repeat it for more sources.
     ///
     /// # Errors
     ///
-    /// As [`join_multicast`](Self::join_multicast); `EINVAL` too if the group was joined without a source; `EADDRNOTAVAIL` if
-    /// this source was joined already; `EAFNOSUPPORT` too if group and source differ in family.
+    /// As [`join_multicast`](Self::join_multicast); `EINVAL` also if the group was joined without a
+    /// source; `EADDRNOTAVAIL` if this source was joined already; `EAFNOSUPPORT` also if group
+    /// and source differ in family.
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     #[doc(alias = "uv_udp_set_source_membership")]
@@ -70,7 +78,7 @@ impl Udp {
         })
     }
 
-    /// Undoes [`join_source`](Self::join_source).
+    /// Leaves a group that [`join_source`](Self::join_source) joined for this source.
     ///
     /// # Errors
     ///
@@ -99,59 +107,62 @@ impl Udp {
     }
 }
 
-/// Multicast options. They survive disconnecting and connecting anew.
+/// Multicast.
 impl Options<'_> {
     options! { multicast:
         bool, "uv_udp_set_multicast_loop" "IP_MULTICAST_LOOP" "IPV6_MULTICAST_LOOP";
-        /// Hands what is sent to a group to this host's own members too. On by default.
+        /// Delivers sent multicast datagrams to members on this host, too. On by default.
         ///
         /// # Errors
         ///
-        /// `EBADF` also while there is no socket yet.
+        /// `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_multicast_loop;
-        /// Whether this host's own members get what is sent to a group.
+        /// Whether members on this host receive sent multicast datagrams.
         multicast_loop;
 
         bool, "IP_MULTICAST_ALL" "IPV6_MULTICAST_ALL";
-        /// Delivers what is sent to groups that other sockets of this host joined, too, if the handle is bound to the wildcard
-        /// address. On by default, surprisingly, on Linux; off, the handle hears of its own groups only.
+        /// Also delivers datagrams to groups that only other sockets of this host joined, if the
+        /// handle is bound to the wildcard address. On by default on Linux.
         ///
         /// # Errors
         ///
-        /// `ENOPROTOOPT` on IPv6 before Linux 4.20. `EBADF` also while there is no socket yet.
+        /// `ENOPROTOOPT` on IPv6 before Linux 4.20. `EBADF` also without a socket.
         ///
         /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
         set_multicast_all;
-        /// Whether groups that others joined are delivered too.
+        /// Whether datagrams to groups of other sockets are delivered.
         multicast_all;
 
         u32, "uv_udp_set_multicast_ttl" "IP_MULTICAST_TTL" "IPV6_MULTICAST_HOPS";
-        /// Sets how far what is sent to a group goes: time to live or hop limit, 0 (not beyond this host) to 255; 1 by default,
-        /// this network.
+        /// Sets the time to live or hop limit of multicast datagrams: 0 (this host) to 255. The
+        /// default is 1, the local network.
         ///
         /// # Errors
         ///
-        /// `EINVAL` above 255. `EBADF` also while there is no socket yet.
+        /// `EINVAL` above 255. `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_multicast_ttl;
-        /// How far what is sent to a group goes.
+        /// The time to live or hop limit of multicast datagrams.
         multicast_ttl;
 
         Interface, "uv_udp_set_multicast_interface" "IP_MULTICAST_IF" "IPV6_MULTICAST_IF";
-        /// Sets the interface by which datagrams to groups leave.
+        /// Sets the interface for sending multicast datagrams.
         ///
         /// # Errors
         ///
-        /// `ENODEV`, `EADDRNOTAVAIL` without such an interface; `EAFNOSUPPORT` for one given by address on IPv6. `EBADF` also
-        /// while there is no socket yet.
+        /// `ENODEV`, `EADDRNOTAVAIL` without such an interface; `EAFNOSUPPORT` for one given by
+        /// address on IPv6. `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_multicast_interface;
-        /// The interface by which datagrams to groups leave. Of an IPv4 socket, Linux tells the address that it was set by, and
-        /// [`Interface::Any`] for one that was set by index.
+        /// The interface for sending multicast datagrams. On IPv4, Linux returns the address that
+        /// was set, and [`Interface::Any`] for an interface that was set by index.
         multicast_interface;
     }
 }

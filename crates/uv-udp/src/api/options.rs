@@ -7,7 +7,7 @@ use uv_sys::{Errno, PathMtuDiscovery, Result, TxTimeClock};
 
 use crate::handle::{Inner, Udp};
 
-/// A setter and a getter, each told about by its own sentences. The aliases find both.
+/// Defines a setter and a getter, each with its own docs, and with the same aliases.
 macro_rules! options {
     ($module:ident: $(
         $type:ty, $($alias:literal)*;
@@ -26,7 +26,7 @@ macro_rules! options {
         ///
         /// # Errors
         ///
-        /// `EBADF` also while there is no socket yet.
+        /// `EBADF` also without a socket.
         $(#[doc(alias = $alias)])*
         pub fn $get(&self) -> Result<$type> {
             self.inner.with_socket(|socket| uv_sys::$module::$get(socket))
@@ -48,17 +48,19 @@ impl Udp {
     /// assert_eq!(udp.options().ttl(), Ok(3));
     /// # Ok::<(), uv_udp::Errno>(())
     /// ```
-    #[must_use]
     pub fn options(&self) -> Options<'_> {
         Options { inner: &self.inner }
     }
 }
 
-/// The options of a handle's socket, from [`Udp::options`]. They have the names that they have in `uv_sys`.
+/// The options of a handle's socket, from [`Udp::options`]. The names are those of
+/// `uv_sys::option`.
 ///
-/// They need a socket: one that [`bind`](Udp::bind) or [`connect`](Udp::connect) made, or [`Udp::for_family`]. Without one, and
-/// on a closed handle, they return `EBADF`. They survive disconnecting and reconnecting.
+/// They need a socket: after [`bind`](Udp::bind), [`connect`](Udp::connect) or [`Udp::for_family`].
+/// Without one, and on a closed handle, they return `EBADF`. They survive disconnecting and
+/// reconnecting.
 #[derive(Clone, Copy)]
+#[must_use]
 pub struct Options<'a> {
     pub(super) inner: &'a Inner,
 }
@@ -72,140 +74,148 @@ impl fmt::Debug for Options<'_> {
 impl Options<'_> {
     options! { option:
         u32, "uv_udp_set_ttl" "IP_TTL" "IPV6_UNICAST_HOPS";
-        /// Sets the time to live (IPv4) or hop limit (IPv6) of what is sent to single hosts: 1 to 255. For one datagram alone,
-        /// see [`Transmit::with_ttl`](crate::Transmit::with_ttl).
+        /// Sets the time to live (IPv4) or hop limit (IPv6) of unicast datagrams: 1 to 255. For a
+        /// single datagram, see [`Transmit::with_ttl`](crate::Transmit::with_ttl).
         ///
         /// # Errors
         ///
-        /// `EINVAL` for 0 and above 255. `EBADF` also while there is no socket yet.
+        /// `EINVAL` for 0 and above 255. `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_ttl;
-        /// The time to live or hop limit: the system's default (64, mostly) if none was set.
+        /// The time to live or hop limit; by default the system's, typically 64.
         ttl;
 
         bool, "uv_udp_set_broadcast" "SO_BROADCAST";
-        /// Allows sending to broadcast addresses, which is `EACCES` otherwise. IPv4 only; harmless on IPv6.
+        /// Allows sending to broadcast addresses, which is `EACCES` otherwise. No effect on IPv6.
         ///
         /// # Errors
         ///
-        /// `EBADF` also while there is no socket yet.
+        /// `EBADF` also without a socket.
         ///
         /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
         set_broadcast;
-        /// Whether broadcasts may be sent.
+        /// Whether sending to broadcast addresses is allowed.
         broadcast;
 
         usize, "uv_send_buffer_size" "SO_SNDBUF";
-        /// Sets how many bytes may be on their way out of the socket, before sends wait in the handle's own queue.
+        /// Sets the size of the send buffer in bytes. While it is full, sends stay in the handle's
+        /// queue.
         ///
-        /// **Linux doubles the value**, for its own book-keeping, and the getter reports the doubled one; it is cut to
-        /// `net.core.wmem_max` before that and raised to a minimum silently. Ask what it became.
+        /// **Linux doubles the value** for its overhead, and the getter returns the doubled one.
+        /// Before that, it limits the value to `net.core.wmem_max`; it also applies a minimum.
         ///
         /// # Errors
         ///
-        /// `EINVAL` above `i32::MAX`. `EBADF` also while there is no socket yet.
+        /// `EINVAL` above `i32::MAX`. `EBADF` also without a socket.
         ///
         /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
         set_send_buffer_size;
-        /// Bytes of the send buffer, as the kernel counts them: on Linux twice what was set.
+        /// The size of the send buffer in bytes: on Linux twice the value that was set.
         send_buffer_size;
 
         usize, "uv_recv_buffer_size" "SO_RCVBUF";
-        /// Sets how many bytes of datagrams the socket holds until they are received; more are dropped. A small datagram takes
-        /// 768 bytes and more of it.
+        /// Sets the size of the receive buffer in bytes. While it is full, the kernel drops
+        /// datagrams. A small datagram takes at least 768 bytes of it.
         ///
-        /// **Linux doubles the value**, for its own book-keeping, and the getter reports the doubled one; it is cut to
-        /// `net.core.rmem_max` before that and raised to a minimum silently. Ask what it became.
+        /// **Linux doubles the value** for its overhead, and the getter returns the doubled one.
+        /// Before that, it limits the value to `net.core.rmem_max`; it also applies a minimum.
         ///
         /// # Errors
         ///
-        /// `EINVAL` above `i32::MAX`. `EBADF` also while there is no socket yet.
+        /// `EINVAL` above `i32::MAX`. `EBADF` also without a socket.
         ///
         /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
         set_recv_buffer_size;
-        /// Bytes of the receive buffer, as the kernel counts them: on Linux twice what was set.
+        /// The size of the receive buffer in bytes: on Linux twice the value that was set.
         recv_buffer_size;
 
         PathMtuDiscovery, "IP_MTU_DISCOVER" "IPV6_MTU_DISCOVER" "IP_DONTFRAG";
-        /// Sets how the handle finds out, and minds, the size of packets that the path takes. The send of a datagram that is too
-        /// large then completes with `EMSGSIZE`, and [`path_mtu`](Self::path_mtu) says what would do.
+        /// Sets the mode of path MTU discovery. A send that exceeds the MTU may complete with
+        /// `EMSGSIZE`; [`path_mtu`](Self::path_mtu) returns the limit.
         ///
         /// # Errors
         ///
-        /// `EBADF` also while there is no socket yet.
+        /// `EBADF` also without a socket.
         ///
-        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+        /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+        /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
         set_path_mtu_discovery;
-        /// How the size of packets is found out. `EINVAL` for a way that [`PathMtuDiscovery`] has no name for.
+        /// The mode of path MTU discovery. `EINVAL` for one that [`PathMtuDiscovery`] lacks.
         path_mtu_discovery;
 
         u32, "SO_MARK";
-        /// Marks what is sent, for routing rules and firewalls.
+        /// Sets the mark of sent packets, for routing rules and firewalls.
         ///
         /// # Errors
         ///
-        /// `EPERM` without `CAP_NET_ADMIN` or `CAP_NET_RAW`. `EBADF` also while there is no socket yet.
+        /// `EPERM` without `CAP_NET_ADMIN` or `CAP_NET_RAW`. `EBADF` also without a socket.
         ///
         /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
         set_mark;
-        /// The mark.
+        /// The mark of sent packets.
         mark;
 
         u32, "SO_PRIORITY";
-        /// Sets the priority for queueing at the device: 0 to 6. On IPv4, [`set_tos`](Self::set_tos) sets this too.
+        /// Sets the priority in the device's queue: 0 to 6. On IPv4, [`set_tos`](Self::set_tos)
+        /// also sets it.
         ///
         /// # Errors
         ///
-        /// `EINVAL` above `i32::MAX`; `EPERM` above 6 without `CAP_NET_ADMIN` or `CAP_NET_RAW`. `EBADF` also while there is no
-        /// socket yet.
+        /// `EINVAL` above `i32::MAX`; `EPERM` above 6 without `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+        /// `EBADF` also without a socket.
         ///
         /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
         set_priority;
-        /// The priority.
+        /// The priority in the device's queue.
         priority;
     }
 
-    /// Sets the whole byte of type of service (IPv4) or traffic class (IPv6) of what is sent: `DSCP << 2 | ECN`. For one datagram
-    /// alone, see [`Transmit::with_tos`](crate::Transmit::with_tos), and [`Transmit::with_ecn`](crate::Transmit::with_ecn),
-    /// which keeps the DSCP of this byte.
+    /// Sets the TOS byte (IPv4) or traffic class (IPv6) of sent packets: `DSCP << 2 | ECN`.
+    ///
+    /// For a single datagram, see [`Transmit::with_tos`](crate::Transmit::with_tos), and
+    /// [`Transmit::with_ecn`](crate::Transmit::with_ecn), which keeps the DSCP of this byte.
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     #[doc(alias = "DSCP")]
     #[doc(alias = "ECN")]
     pub fn set_tos(&self, value: u8) -> Result<()> {
-        self.inner.send.forget_tos();
+        self.inner.send.defaults().forget_tos();
         self.inner
             .with_socket(|socket| uv_sys::option::set_tos(socket, value))
     }
 
-    /// The byte of type of service or traffic class.
+    /// The TOS byte or traffic class.
     ///
     /// See [`set_tos`](Self::set_tos).
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     #[doc(alias = "IP_TOS")]
     #[doc(alias = "IPV6_TCLASS")]
     pub fn tos(&self) -> Result<u8> {
         self.inner.with_socket(|socket| uv_sys::option::tos(socket))
     }
 
-    /// The known path MTU towards the peer, in bytes of IP packet: 28 more (IPv4) or 48 more (IPv6) than the largest datagram
-    /// that needs no fragmentation. It falls when a router reports "too big".
+    /// The known MTU of the path to the peer, in bytes of an IP packet. The largest datagram
+    /// without fragmentation has 28 (IPv4) or 48 (IPv6) bytes less. It falls when a router
+    /// reports "too big".
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` when the handle has no peer.
+    /// `ENOTCONN` on an unconnected handle.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_MTU")]
     #[doc(alias = "IPV6_MTU")]
     pub fn path_mtu(&self) -> Result<usize> {
@@ -214,12 +224,14 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::path_mtu(socket))
     }
 
-    /// Ties the handle to an interface by its name, or unties it: only what comes by it is received, and all is sent by it.
+    /// Binds the handle to an interface by name, or removes the binding. The handle then receives
+    /// and sends only through that interface.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an interface; `EPERM` on a
-    /// handle that is rebound already, without `CAP_NET_RAW`. `EBADF` also while there is no socket yet.
+    /// `EINVAL` for a name that is empty, has a NUL or more than 15 bytes; `ENODEV` without such an
+    /// interface; `EPERM` on a handle that is bound to an interface already, without `CAP_NET_RAW`.
+    /// `EBADF` also without a socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_BINDTODEVICE")]
@@ -230,11 +242,12 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// The name of the interface that the handle is rebound to.
+    /// The name of the interface that the handle is bound to.
     ///
     /// # Errors
     ///
-    /// `EBADMSG` if the name is not UTF-8; `ENODEV` if the interface is gone. `EBADF` also while there is no socket yet.
+    /// `EBADMSG` if the name is not UTF-8; `ENODEV` if the interface is gone. `EBADF` also without
+    /// a socket.
     ///
     /// See [`bind_to_device`](Self::bind_to_device).
     #[doc(alias = "SO_BINDTODEVICE")]
@@ -243,13 +256,14 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::bound_device(socket))
     }
 
-    /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for datagrams that the given CPU
-    /// processes. As with [`attach_reuseport_cpu_selector`](Self::attach_reuseport_cpu_selector), that holds until one of the
-    /// group is connected.
+    /// Prefers this handle, within its [reuse-port group](crate::BindOptions::reuse_port), for
+    /// datagrams that the given CPU processes. As with
+    /// [`attach_reuseport_cpu_selector`](Self::attach_reuseport_cpu_selector), that holds until a
+    /// member of the group is connected.
     ///
     /// # Errors
     ///
-    /// `EINVAL` above `i32::MAX`. `EBADF` also while there is no socket yet.
+    /// `EINVAL` above `i32::MAX`. `EBADF` also without a socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_INCOMING_CPU")]
@@ -260,11 +274,11 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// The CPU that last processed a datagram for this handle, or was set; `None` before.
+    /// The CPU that last processed a datagram for this handle, or that was set; `None` before.
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_INCOMING_CPU")]
@@ -273,16 +287,20 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::incoming_cpu(socket))
     }
 
-    /// Makes the handle's [reuse-port group](crate::BindOptions::reuse_port) choose the receiver by CPU: the one that joined at
-    /// position `cpu % group_len` gets what that CPU processes. To be called on one handle of the group; a handle that
-    /// disconnects from an IPv6 peer joins anew, at another position.
+    /// Selects the receiver within the handle's [reuse-port group](crate::BindOptions::reuse_port)
+    /// by CPU: the member at position `cpu % group_len`, in the order of binding.
     ///
-    /// Attach it before any of the group connects: once one is connected, handles that are bound later may be in a second group,
-    /// where the selector is ignored. See [`BindOptions::reuse_port`](crate::BindOptions::reuse_port).
+    /// Call it on one member. A handle that disconnects from an IPv6 peer joins again at another
+    /// position.
+    ///
+    /// Attach it before a member connects. After that, members that are bound later may be in a
+    /// second group without the selector: see
+    /// [`BindOptions::reuse_port`](crate::BindOptions::reuse_port).
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `group_len` is 0, or the handle belongs to no group. `EBADF` also while there is no socket yet.
+    /// `EINVAL` if `group_len` is 0, or the handle belongs to no group. `EBADF` also without a
+    /// socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_ATTACH_REUSEPORT_CBPF")]
@@ -291,7 +309,7 @@ impl Options<'_> {
             return Err(Errno::EINVAL);
         }
         self.inner.with_socket(|socket| {
-            // The kernel also takes one for a handle whose port was shared while it connected anew.
+            // The kernel also accepts it for a handle whose port was shared during a reconnect.
             if !uv_sys::option::reuse_port(socket)? {
                 return Err(Errno::EINVAL);
             }
@@ -302,21 +320,27 @@ impl Options<'_> {
 
 /// Segmentation and transmit times.
 impl Options<'_> {
-    /// Cuts everything that is sent into datagrams of so many bytes, of which the last may be shorter; `None` for not. That goes
-    /// for what is queued already, too, as it does for the options of the socket. For one buffer alone, see
+    /// Segments each payload into datagrams of this many bytes; the last may be shorter. `None`
+    /// switches it off.
+    ///
+    /// It also applies to queued sends. For a single buffer, see
     /// [`Transmit::segment_size`](crate::Transmit::segment_size), which takes precedence.
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` without segmentation ([`Capabilities::segmentation`](crate::Capabilities::segmentation), Linux 4.18). Sends complete with `EINVAL` for more
-    /// segments than [`Capabilities::max_segments`](crate::Capabilities::max_segments), and with `EINVAL` or `EMSGSIZE` for
-    /// segments that the path does not take. `EBADF` also while there is no socket yet.
+    /// `ENOPROTOOPT` without segmentation
+    /// ([`Capabilities::segmentation`](crate::Capabilities::segmentation), Linux 4.18). `EBADF`
+    /// also without a socket.
+    ///
+    /// Later sends complete with `EINVAL` for more segments than
+    /// [`Capabilities::max_segments`](crate::Capabilities::max_segments), and with `EINVAL` or
+    /// `EMSGSIZE` for segments that exceed the path MTU.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     #[doc(alias = "UDP_SEGMENT")]
     pub fn set_segment_size(&self, size: Option<NonZeroU16>) -> Result<()> {
         self.inner.with_socket(|socket| {
-            // Some kernels take the option and ignore it, and a sandbox may refuse it.
+            // Some kernels accept the option without effect, and a sandbox may refuse it.
             if size.is_some() && !uv_sys::capabilities().segmentation {
                 return Err(Errno::ENOPROTOOPT);
             }
@@ -326,26 +350,27 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// Bytes of each datagram that sends are cut into.
+    /// The segment size of [`set_segment_size`](Self::set_segment_size), in bytes.
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` where the kernel has no segmentation. `EBADF` also while there is no socket yet.
+    /// `ENOPROTOOPT` if the kernel has no segmentation. `EBADF` also without a socket.
     #[doc(alias = "UDP_SEGMENT")]
     pub fn segment_size(&self) -> Result<Option<NonZeroU16>> {
         self.inner
             .with_socket(|socket| uv_sys::option::segment_size(socket))
     }
 
-    /// Allows [`Transmit::with_transmit_time`](crate::Transmit::with_transmit_time), in the time of this clock. There is no way to take it back.
+    /// Allows [`Transmit::with_transmit_time`](crate::Transmit::with_transmit_time), in the time of
+    /// this clock. It cannot be switched off.
     ///
-    /// Without it, a datagram with a time is `EINVAL`. Only the queueing disciplines `fq` and `etf` mind the time; the others
-    /// send at once.
+    /// Without it, a datagram with a transmit time is `EINVAL`. Only the queueing disciplines `fq`
+    /// and `etf` wait for the time; others send at once.
     ///
     /// # Errors
     ///
-    /// `EPERM` for another clock than [`TxTimeClock::Monotonic`] without `CAP_NET_ADMIN`; `ENOPROTOOPT` before Linux 4.19.
-    /// `EBADF` also while there is no socket yet.
+    /// `EPERM` for another clock than [`TxTimeClock::Monotonic`] without `CAP_NET_ADMIN`;
+    /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also without a socket.
     ///
     /// See [tc-etf(8)](https://man7.org/linux/man-pages/man8/tc-etf.8.html).
     #[doc(alias = "SO_TXTIME")]
@@ -354,11 +379,11 @@ impl Options<'_> {
             .with_socket(|socket| uv_sys::option::set_txtime(socket, clock))
     }
 
-    /// The clock that [`set_txtime`](Self::set_txtime) chose.
+    /// The clock of [`set_txtime`](Self::set_txtime).
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also while there is no socket yet.
+    /// `ENOPROTOOPT` before Linux 4.19. `EBADF` also without a socket.
     #[doc(alias = "SO_TXTIME")]
     pub fn txtime(&self) -> Result<Option<TxTimeClock>> {
         self.inner

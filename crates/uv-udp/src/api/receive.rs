@@ -1,4 +1,4 @@
-//! Receiving into the loop's memory or the user's.
+//! Receiving, into the loop's memory or the user's.
 
 use uv_sys::{Errno, RecvBuffer, Result, UninitSlice};
 
@@ -9,14 +9,15 @@ use crate::shared::RECV_SLOT;
 
 /// Receiving.
 impl Udp {
-    /// Calls `callback` with each datagram that arrives, and with errors that the network reports.
+    /// Calls `callback` with each received datagram, and with network errors.
     ///
-    /// The datagram is lent for the call: copy what must outlive it. A handle without a socket gets one, bound to the IPv4
-    /// wildcard address. A connected handle delivers its peer's datagrams only.
+    /// The callback borrows the datagram. A handle without a socket gets one, bound to the IPv4
+    /// wildcard address. A connected handle delivers only its peer's datagrams.
     ///
     /// # Errors
     ///
-    /// `EALREADY` when the handle is receiving already; those of [`bind`](Self::bind) where a socket is made here.
+    /// `EALREADY` if the handle is receiving already; those of [`bind`](Self::bind) on an unbound
+    /// handle.
     #[doc(alias = "uv_udp_recv_start")]
     pub fn recv_start(
         &self,
@@ -36,19 +37,20 @@ impl Udp {
         })
     }
 
-    /// Calls `callback` with the datagrams that one system call received, together. Otherwise as
+    /// Calls `callback` with the datagrams of one system call, as a [`Batch`]. Otherwise as
     /// [`recv_start`](Self::recv_start).
     ///
-    /// Datagrams that the callback does not take from the batch are not lost: they go back to the handle when the batch is dropped,
-    /// and come again before all others, each in a batch of its own. [`counters`](Self::counters) counts a datagram once it is
-    /// taken. To discard the rest of a batch, take it: `batch.for_each(drop)`.
+    /// Datagrams that the callback leaves in the batch return to the handle when the batch is
+    /// dropped. They are delivered again before all others, each in a batch of its own, and
+    /// counted once. To discard the rest of a batch, take it: `batch.for_each(drop)`. The next
+    /// delivery is:
     ///
-    /// - In the next iteration, if the callback goes on receiving. The loop does not wait meanwhile, but everything else on it has
-    ///   its turn: a callback that takes nothing is called once in an iteration, and keeps a processor busy. Stop receiving to
-    ///   pause.
-    /// - From the next start on, if the callback stops receiving, or panics and the loop is run no more.
-    /// - If the callback disconnects or connects to another peer: as far as the new peer sent them. The others are counted in
-    ///   [`Counters::filtered`](crate::Counters::filtered).
+    /// - In the next iteration, if the callback continues receiving. The loop does not wait
+    ///   meanwhile: a callback that takes nothing is called once per iteration, and keeps a
+    ///   processor busy. To pause, stop receiving.
+    /// - After the next start, if the callback stops receiving.
+    /// - Restricted to the new peer, if the callback disconnects or connects to another peer.
+    ///   [`Counters::filtered`](crate::Counters::filtered) counts the others.
     /// - Never, if the callback closes the handle.
     ///
     /// # Errors
@@ -64,29 +66,35 @@ impl Udp {
         self.start(Receiver::Batches(Box::new(callback)))
     }
 
-    /// Receives into memory of the caller: `supply` is asked for a buffer before a read, and `callback` gets it back with what was
-    /// stored in it. Otherwise as [`recv_start`](Self::recv_start).
+    /// Receives into the user's memory: `supply` returns a buffer for a read, and `callback` gets
+    /// it back with the received messages. Otherwise as [`recv_start`](Self::recv_start).
     ///
-    /// `supply` gets the number of bytes that every message fits into (65,536). A buffer may be anything that lends its bytes
-    /// ([`RecvBuffer`]): a `Vec<u8>`, a boxed slice, memory that is not initialised. Its length decides what is read:
+    /// The argument of `supply` is the number of bytes that every message fits into (65,536). A
+    /// buffer is any [`RecvBuffer`]: a `Vec<u8>`, a boxed slice, uninitialized memory. Its
+    /// length decides the read:
     ///
-    /// - Less than 65,536 bytes: one datagram. The rest of a longer datagram is lost, and [`RecvMeta::truncated`] says so.
-    /// - 65,536 bytes: one message, which may be several coalesced datagrams: see [`RecvMeta::segments`].
-    /// - A multiple of that: as many messages with one system call, each 65,536 bytes after the one before.
+    /// - Less than 65,536 bytes: one datagram. A longer one is truncated ([`RecvMeta::truncated`]).
+    /// - 65,536 bytes: one message, which may be several coalesced datagrams
+    ///   ([`RecvMeta::segments`]).
+    /// - A multiple of that: as many messages with one system call, at offsets that are multiples
+    ///   of 65,536.
     ///
-    /// Each buffer comes back once, whatever happens:
+    /// Each buffer comes back once:
     ///
-    /// - `Ok` with what was stored in it. That is nothing if there was no datagram after all, or if `supply` stopped receiving,
-    ///   changed the peer or closed the handle.
-    /// - `Err` with an error that the network reports, or one of receiving itself. It may come without a buffer.
+    /// - With `Ok` and the received messages. There are none if the read found none, or if `supply`
+    ///   stopped receiving, changed the peer or closed the handle.
+    /// - With `Err` and a network error, or an error of receiving. An error may come without a
+    ///   buffer.
     ///
-    /// Nothing is copied and nothing allocated per datagram. Only if a buffer is shorter than 65,536 bytes on a socket that coalesces
-    /// (it received bursts in another form, or was adopted so), datagrams are copied into buffers one by one.
+    /// Nothing is copied and nothing allocated per datagram, with one exception. On a socket that
+    /// coalesces (after bursts in another form, or adopted so), datagrams are copied into
+    /// buffers shorter than 65,536 bytes.
     ///
-    /// If `supply` has no buffer, or an empty one, `callback` gets `ENOBUFS` and nothing is lost. While there is something to read,
-    /// `supply` is asked again in every iteration, and the loop does not wait meanwhile, as in libuv. So stop receiving when all
-    /// buffers are lent, and start again when one is back. A `supply` that returns none and stops receiving, changes the peer or
-    /// closes the handle causes no `ENOBUFS`.
+    /// If `supply` returns `None` or an empty buffer, `callback` gets `ENOBUFS`, and no datagram is
+    /// lost. While the socket has datagrams, the loop calls `supply` again in every iteration
+    /// without waiting, as libuv does. So stop receiving while all buffers are in use. There is
+    /// no `ENOBUFS` if `supply` itself stopped receiving, changed the peer or closed the
+    /// handle.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Udp};
@@ -138,13 +146,14 @@ impl Udp {
         inner.start_receiving(receiver)
     }
 
-    /// Stops receiving, and drops the callback. What arrives from now on waits in the socket for the next
-    /// [`recv_start`](Self::recv_start), and what was received but not delivered yet waits in the handle. On a handle that
-    /// is not receiving, nothing happens.
+    /// Stops receiving, and drops the callback.
+    ///
+    /// Later datagrams stay in the socket's buffer, and undelivered ones in the handle, until the
+    /// next start. On a handle that is not receiving, nothing happens.
     ///
     /// # Errors
     ///
-    /// `EBADF`, see the type.
+    /// `EBADF` on a closed handle.
     #[doc(alias = "uv_udp_recv_stop")]
     pub fn recv_stop(&self) -> Result<()> {
         self.inner.handle.check_open()?;
@@ -153,7 +162,7 @@ impl Udp {
     }
 }
 
-/// The two callbacks of [`Udp::recv_into_start`], and the buffer that is on its way between them.
+/// The two callbacks of [`Udp::recv_into_start`], and the buffer between them.
 struct Pair<B, S, C> {
     supply: S,
     callback: C,

@@ -1,4 +1,4 @@
-//! Options that decide what comes with received datagrams: metadata, coalescing, network errors.
+//! Options for receiving: metadata, coalescing, network errors.
 
 use uv_core::PollSource;
 use uv_sys::Result;
@@ -6,17 +6,18 @@ use uv_sys::Result;
 use super::options::Options;
 use crate::recv::Kind;
 
-/// What comes beside the datagrams, in [`Metadata`](crate::Metadata).
+/// [`Metadata`](crate::Metadata) of received datagrams, coalescing, network errors.
 ///
-/// Each is off at first, is switched by itself, and costs nothing while it is off; all of it needs a socket, as the options do
-/// (`EBADF`), and survives disconnecting and connecting anew. A datagram that is in the socket's buffer already comes with what
-/// was asked for when it is received; a time stamp it may lack.
+/// Each kind of metadata is off by default, and costs nothing while it is off. The kernel adds
+/// metadata when it returns a datagram, also to those that are in the socket's buffer already; only
+/// a timestamp may be missing.
 impl Options<'_> {
-    /// Reports the TOS byte or traffic class, and with it the ECN bits: [`Metadata::tos`](crate::Metadata::tos).
+    /// Reports the TOS byte or traffic class, with the ECN bits:
+    /// [`Metadata::tos`](crate::Metadata::tos).
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     #[doc(alias = "IP_RECVTOS")]
@@ -35,13 +36,14 @@ impl Options<'_> {
         self.inner.recv.requested().has(Kind::Tos)
     }
 
-    /// Reports the time to live or hop limit that was left: [`Metadata::ttl`](crate::Metadata::ttl).
+    /// Reports the received time to live or hop limit: [`Metadata::ttl`](crate::Metadata::ttl).
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_RECVTTL")]
     #[doc(alias = "IPV6_RECVHOPLIMIT")]
     pub fn set_recv_ttl(&self, on: bool) -> Result<()> {
@@ -58,15 +60,16 @@ impl Options<'_> {
         self.inner.recv.requested().has(Kind::Ttl)
     }
 
-    /// Reports the address and the interface that a datagram came to:
-    /// [`Metadata::destination`](crate::Metadata::destination). An answer with
-    /// [`Transmit::with_source`](crate::Transmit::with_source) leaves from there again.
+    /// Reports the destination address and the interface of a datagram:
+    /// [`Metadata::destination`](crate::Metadata::destination). An answer with that as its
+    /// [source](crate::Transmit::with_source) leaves from the same address.
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
-    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
     pub fn set_recv_packet_info(&self, on: bool) -> Result<()> {
@@ -74,7 +77,8 @@ impl Options<'_> {
         self.request(Kind::PacketInfo, on, set)
     }
 
-    /// Whether the destination is reported: see [`set_recv_packet_info`](Self::set_recv_packet_info).
+    /// Whether the destination is reported: see
+    /// [`set_recv_packet_info`](Self::set_recv_packet_info).
     #[must_use]
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_RECVPKTINFO")]
@@ -82,12 +86,12 @@ impl Options<'_> {
         self.inner.recv.requested().has(Kind::PacketInfo)
     }
 
-    /// Reports when the kernel received a datagram, in nanoseconds since the epoch:
+    /// Reports the time at which the kernel received a datagram:
     /// [`Metadata::timestamp`](crate::Metadata::timestamp).
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_TIMESTAMPNS")]
@@ -97,26 +101,29 @@ impl Options<'_> {
         })
     }
 
-    /// Whether the time of arrival is reported: see [`set_recv_timestamps`](Self::set_recv_timestamps).
+    /// Whether the time of reception is reported: see
+    /// [`set_recv_timestamps`](Self::set_recv_timestamps).
     #[must_use]
     #[doc(alias = "SO_TIMESTAMPNS")]
     pub fn recv_timestamps(&self) -> bool {
         self.inner.recv.requested().has(Kind::Timestamp)
     }
 
-    /// Reports how many datagrams the kernel has dropped so far for want of room in the socket's buffer:
-    /// [`Metadata::kernel_drops`](crate::Metadata::kernel_drops). A handle that disconnects from an IPv6 peer gets another socket,
-    /// which counts from 0; [`Counters::kernel_drops`](crate::Counters::kernel_drops) goes on.
+    /// Reports the number of datagrams that the kernel dropped because the socket's receive buffer
+    /// was full: [`Metadata::kernel_drops`](crate::Metadata::kernel_drops).
     ///
-    /// The kernel counts buffers: a coalesced one (`UDP_GRO`) as one, whatever the number of datagrams in it, and neither
-    /// `/proc/net/udp` nor `SO_MEMINFO` says more. So while this is on, the handle does not let the kernel coalesce by itself,
-    /// and the count is one of datagrams; bursts then cost a system call for some datagrams instead of one for a run of them.
-    /// Where coalescing was asked for ([`set_gro`](Self::set_gro), an adopted socket) or had begun before, it goes
-    /// on, and [`Counters::kernel_drops_coalesced`](crate::Counters::kernel_drops_coalesced) says so.
+    /// A handle that disconnects from an IPv6 peer gets another socket, which counts from 0;
+    /// [`Counters::kernel_drops`](crate::Counters::kernel_drops) continues.
+    ///
+    /// The kernel counts a coalesced buffer (`UDP_GRO`) as one, whatever its number of datagrams.
+    /// So while this option is on, bursts do not switch coalescing on, and cost more system
+    /// calls. Coalescing that is on already stays on, after [`set_gro`](Self::set_gro), bursts,
+    /// or on an adopted socket;
+    /// [`Counters::kernel_drops_coalesced`](crate::Counters::kernel_drops_coalesced) is then set.
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
     /// See [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
     #[doc(alias = "SO_RXQ_OVFL")]
@@ -126,7 +133,8 @@ impl Options<'_> {
         })
     }
 
-    /// Whether the number of dropped datagrams is reported: see [`set_recv_drops`](Self::set_recv_drops).
+    /// Whether the number of dropped datagrams is reported: see
+    /// [`set_recv_drops`](Self::set_recv_drops).
     #[must_use]
     #[doc(alias = "SO_RXQ_OVFL")]
     pub fn recv_drops(&self) -> bool {
@@ -144,14 +152,17 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// Lets the kernel coalesce datagrams of one source and size (`UDP_GRO`): on now, or never. Without this call the handle
-    /// switches it on after two bursts, when coalesced datagrams fit into what it receives into.
+    /// Lets the kernel coalesce datagrams of one source and size (`UDP_GRO`), or prevents it.
+    ///
+    /// By default, two bursts switch coalescing on, if coalesced messages fit into the receive
+    /// buffers.
     ///
     /// # Errors
     ///
-    /// `ENOPROTOOPT` where the kernel cannot ([`Capabilities::gro`](crate::Capabilities::gro), Linux 5.0). `EBUSY` to prevent it
-    /// where it is on: coalesced datagrams in the socket's buffer would lose their boundaries. `EBADF` also while there is no
-    /// socket yet.
+    /// `ENOPROTOOPT` if the kernel cannot coalesce
+    /// ([`Capabilities::gro`](crate::Capabilities::gro), Linux 5.0). `EBUSY` to prevent it once
+    /// it is on: coalesced datagrams in the socket's buffer would lose their boundaries.
+    /// `EBADF` also without a socket.
     ///
     /// See [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html).
     #[doc(alias = "UDP_GRO")]
@@ -168,15 +179,16 @@ impl Options<'_> {
         self.inner.recv.coalesces()
     }
 
-    /// Asks for full reports of what the network says of sent datagrams: [`NetworkError::report`](crate::NetworkError::report). Off at first, and free then.
+    /// Switches on full reports of network errors:
+    /// [`NetworkError::report`](crate::NetworkError::report). Off by default.
     ///
-    /// An unconnected handle hears of unreachable peers only with this on; that costs no datagram to or from another peer. It
-    /// needs a socket, and survives disconnecting and connecting anew. See also
+    /// An unconnected handle gets errors about unreachable peers only with this option. They cost
+    /// no datagram to or from another peer. See also
     /// [`BindOptions::recv_errors`](crate::BindOptions::recv_errors).
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     ///
     /// See `IP_RECVERR` in [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), and
     /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
@@ -190,11 +202,11 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// Whether full reports were asked for.
+    /// Whether full reports of network errors are on.
     ///
     /// # Errors
     ///
-    /// `EBADF` also while there is no socket yet.
+    /// `EBADF` also without a socket.
     #[doc(alias = "UV_UDP_LINUX_RECVERR")]
     pub fn recv_errors(&self) -> Result<bool> {
         self.inner

@@ -1,29 +1,33 @@
-//! Sending: the public calls, and what the policy says of each before the sending half gets it.
+//! Sending.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 
 use uv_sys::{Errno, PacketInfo, Payload, Result, Transmit};
 
-use crate::handle::{Completion, Inner, SendCallback, Udp};
-use crate::policy::{Plan, State};
+use crate::handle::Udp;
 
 /// Sending.
 ///
-/// Payloads are a `&[u8]`, or several slices that leave as one datagram. A datagram may have 65,507 bytes (what IPv4 can
-/// carry) in 1 to 1,024 slices.
+/// A payload is a `&[u8]` or `&str`, or a list of slices that are sent as one datagram. A datagram
+/// has at most 65,507 bytes (the limit of IPv4) in 1 to 1,024 slices.
 impl Udp {
-    /// Accepts a datagram for the peer. `callback` gets the result, from the loop.
+    /// Sends a datagram to the peer. The loop calls `callback` with the result.
     ///
-    /// A datagram on an empty queue goes to the kernel at once; what follows it in the same iteration is copied, and leaves
-    /// together at the end of the iteration. The result is the kernel's: that it took the datagram, not that it arrived.
-    /// `ECANCELED` when the handle was closed, disconnected or connected anew before the kernel took it.
+    /// With an empty queue, the datagram goes to the kernel at once. Later datagrams of the same
+    /// iteration are copied, and are sent together at its end. Success means that the kernel took
+    /// the datagram, not that it arrived. If the handle is closed, disconnected or connected to
+    /// another peer before that, the result is `ECANCELED`.
+    ///
+    /// To ignore the result, pass [`ignore`].
     ///
     /// # Errors
     ///
-    /// `EDESTADDRREQ` when the handle has no peer; `EINVAL` for an empty list of slices; `EMSGSIZE` for more slices or
-    /// bytes than a datagram can have; `ENOBUFS` beyond the [limit](Self::set_send_queue_limit), if there is one. Nothing was
-    /// accepted then, and `callback` is dropped.
+    /// Nothing was accepted, and `callback` is dropped:
+    ///
+    /// - `EDESTADDRREQ` on an unconnected handle.
+    /// - `EINVAL` for an empty list of slices.
+    /// - `EMSGSIZE` for more slices or bytes than a datagram can have.
+    /// - `ENOBUFS` beyond the [limit of the queue](Self::set_send_queue_limit).
     #[doc(alias = "uv_udp_send")]
     #[inline]
     pub fn send<'a>(
@@ -37,13 +41,16 @@ impl Udp {
         )
     }
 
-    /// Accepts a datagram for `destination`; otherwise as [`send`](Self::send).
+    /// Sends a datagram to `destination`; otherwise as [`send`](Self::send).
+    ///
+    /// A handle without a socket gets one, and an unbound one is bound to the wildcard address.
     ///
     /// # Errors
     ///
-    /// `EISCONN` when the handle is connected, whatever the destination; `EINVAL` for port 0 or an empty list of slices;
-    /// `EAFNOSUPPORT` for an IPv6 destination on an IPv4 socket, or the reverse; `EMSGSIZE` as in `send`. A first socket
-    /// is made and bound to the wildcard address here, with the errors of [`bind`](Self::bind).
+    /// - `EISCONN` on a connected handle, whatever the destination.
+    /// - `EINVAL` for port 0 or an empty list of slices.
+    /// - `EAFNOSUPPORT` for a destination of another family than the socket.
+    /// - `EMSGSIZE` and `ENOBUFS` as in `send`; those of [`bind`](Self::bind).
     #[doc(alias = "uv_udp_sendto")]
     #[inline]
     pub fn send_to<'a>(
@@ -57,11 +64,12 @@ impl Udp {
             .send(transmit, Box::new(|udp, _, result| callback(udp, result)))
     }
 
-    /// Accepts a datagram with everything that a [`Transmit`] can say. Without a destination as [`send`](Self::send), with one
-    /// as [`send_to`](Self::send_to). `callback` gets [`Transmit::token`] and the result.
+    /// Sends a [`Transmit`]: with a destination as [`send_to`](Self::send_to), without one as
+    /// [`send`](Self::send). `callback` gets [`Transmit::token`] and the result.
     ///
-    /// A payload with a segment size is several datagrams in one buffer, which leave together or not at all. The handle itself
-    /// puts runs of equal datagrams together, without a segment size.
+    /// A payload with a segment size is several datagrams in one buffer, with one result: all of
+    /// them leave or none. The handle itself combines equally long datagrams into GSO messages,
+    /// without a segment size.
     ///
     /// ```
     /// use uv_udp::{Loop, RunMode, Transmit, Udp};
@@ -80,9 +88,13 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// Those of `send` and `send_to`; `EINVAL` for a TTL of 0; `EAFNOSUPPORT` for a source address of another family than the
-    /// destination; `EOPNOTSUPP` for a segment size where the kernel does not segment. A transmit time completes with `EINVAL`
-    /// without [`set_txtime`](crate::Options::set_txtime), and with `ENOPROTOOPT` before Linux 4.19.
+    /// - Those of `send` and `send_to`.
+    /// - `EINVAL` for a TTL of 0.
+    /// - `EAFNOSUPPORT` for a source address of another family than the destination.
+    /// - `EOPNOTSUPP` for a segment size where the kernel does not segment.
+    ///
+    /// The result of a send with a transmit time is `EINVAL` without
+    /// [`set_txtime`](crate::Options::set_txtime), and `ENOPROTOOPT` before Linux 4.19.
     #[inline]
     pub fn transmit(
         &self,
@@ -92,18 +104,18 @@ impl Udp {
         self.inner.send(transmit, Box::new(callback))
     }
 
-    /// Sends a datagram to the peer now, or not at all. Returns its length in bytes.
+    /// Sends a datagram to the peer now, or returns an error. Returns its length in bytes.
     ///
     /// # Errors
     ///
-    /// `EAGAIN` when the kernel cannot take it now, or a datagram is queued before it; `ENOBUFS` when the device's queue is
-    /// full; those of [`send`](Self::send); others as in send(2).
+    /// `EAGAIN` if the socket buffer is full, or earlier datagrams are queued; `ENOBUFS` if the
+    /// device's queue is full; those of [`send`](Self::send); others as in send(2).
     #[doc(alias = "uv_udp_try_send")]
     pub fn try_send<'a>(&self, payload: impl Into<Payload<'a>>) -> Result<usize> {
         self.inner.try_send(Transmit::new(payload))
     }
 
-    /// Sends a datagram to `destination` now, or not at all. Returns its length in bytes.
+    /// Sends a datagram to `destination` now, or returns an error. Returns its length in bytes.
     ///
     /// # Errors
     ///
@@ -118,17 +130,19 @@ impl Udp {
             .try_send(Transmit::new(payload).with_destination(destination))
     }
 
-    /// Sends one [`Transmit`] now, or not at all. Returns how many bytes left.
+    /// Sends a [`Transmit`] now, or returns an error. Returns the number of bytes sent.
     ///
-    /// With a segment size, the payload may be a buffer of any length: it leaves in datagrams of that size, the last of which may
-    /// be shorter. The result is then all of it, or a whole number of segments when the kernel had room for no more; 0 for an
-    /// empty buffer, which is one empty datagram. Where the kernel or the path refuses segmentation, the datagrams leave one by
-    /// one. Several slices with a segment size are one message, which leaves together or not at all.
+    /// With a segment size, the payload may be a buffer of any length, which is sent as datagrams
+    /// of that size; the last may be shorter. The result is the whole length, or a multiple of
+    /// the segment size if the kernel had no room for more. An empty buffer is one empty
+    /// datagram, and the result is 0. Where the kernel or the path refuses segmentation, the
+    /// datagrams are sent one by one. Several slices with a segment size are one message: all
+    /// of it is sent, or nothing.
     ///
     /// # Errors
     ///
-    /// If nothing could leave, the reason: as in [`try_send`](Self::try_send) and [`transmit`](Self::transmit), whose results are
-    /// returned here.
+    /// If nothing was sent: as in [`try_send`](Self::try_send), and the errors and results of
+    /// [`transmit`](Self::transmit).
     #[doc(alias = "UDP_SEGMENT")]
     pub fn try_transmit(&self, transmit: &Transmit<'_>) -> Result<usize> {
         match (transmit.segment_size, transmit.payload) {
@@ -137,20 +151,24 @@ impl Udp {
         }
     }
 
-    /// Sends several datagrams now, each to its own destination (or all to the peer), from the caller's memory. Returns how many
-    /// left: the first ones of `batch`. Runs of equal size to one destination are segmented as in [`send`](Self::send). Nothing is
-    /// copied but, on a handle with a [default source](Self::set_send_source), the list.
+    /// Sends several datagrams now, each to its own destination or to the peer. Returns the number
+    /// sent: the first ones of `batch`.
+    ///
+    /// Equally long datagrams to one destination are combined as in [`send`](Self::send). No
+    /// payload is copied. A handle with a [default source](Self::set_send_source) copies the
+    /// list.
     ///
     /// # Errors
     ///
-    /// If the first one could not leave, the reason: see [`try_send`](Self::try_send) and [`send_to`](Self::send_to). Bad input
-    /// anywhere in `batch` is refused before the first one leaves.
+    /// If the first datagram was not sent: as in [`try_send`](Self::try_send) and
+    /// [`send_to`](Self::send_to). Bad input anywhere in `batch` is an error before anything is
+    /// sent.
     #[doc(alias = "uv_udp_try_send2")]
     #[doc(alias = "sendmmsg")]
     pub fn try_transmit_batch(&self, batch: &[Transmit<'_>]) -> Result<usize> {
         let inner = &self.inner;
         let mut completed = Vec::new();
-        let batch = if inner.send.source().is_some() {
+        let batch = if inner.send.defaults().source().is_some() {
             completed.extend_from_slice(batch);
             let each = completed.iter_mut();
             each.for_each(|transmit| inner.add_defaults(transmit));
@@ -165,29 +183,33 @@ impl Udp {
         inner.with_send(|send, cx| send.try_transmit_batch(cx, batch))
     }
 
-    /// Bytes in the accepted sends whose callbacks were not called yet.
+    /// The bytes of accepted sends whose callbacks were not called yet.
+    #[must_use]
     #[doc(alias = "uv_udp_get_send_queue_size")]
     pub fn send_queue_size(&self) -> usize {
         self.inner.send.queue().bytes()
     }
 
     /// The number of accepted sends whose callbacks were not called yet.
+    #[must_use]
     #[doc(alias = "uv_udp_get_send_queue_count")]
     pub fn send_queue_count(&self) -> usize {
         self.inner.send.queue().count()
     }
 }
 
-/// What holds for all that the handle sends, and what holds the sender back.
+/// Defaults for sends, and the limit of the queue.
 impl Udp {
-    /// Sets the local address and the interface that datagrams leave from, unless one says otherwise
-    /// ([`Transmit::with_source`](crate::Transmit::with_source)).
+    /// Sets the local address and the interface of datagrams without a
+    /// [source](crate::Transmit::with_source) of their own.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` for an IPv6 address on an IPv4 socket. Sends answer `EAFNOSUPPORT` where the address is of another family
-    /// than their destination, and complete with `ENETUNREACH` (IPv4) or `EINVAL` (IPv6) where it is not this host's, and with
-    /// `ENODEV` where the interface is not there.
+    /// `EAFNOSUPPORT` for an IPv6 address on an IPv4 socket.
+    ///
+    /// Later sends return `EAFNOSUPPORT` if the address is of another family than their
+    /// destination. They complete with `ENETUNREACH` (IPv4) or `EINVAL` (IPv6) if the address
+    /// is not local, and with `ENODEV` without such an interface.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]
     #[doc(alias = "IP_UNICAST_IF")]
@@ -200,37 +222,42 @@ impl Udp {
         {
             return Err(Errno::EAFNOSUPPORT);
         }
-        self.inner.send.set_source(source);
+        self.inner.send.defaults().set_source(source);
         Ok(())
     }
 
-    /// Where datagrams leave from unless they say otherwise.
+    /// The default source of [`set_send_source`](Self::set_send_source).
     #[must_use]
     pub fn send_source(&self) -> Option<PacketInfo> {
-        self.inner.send.source()
+        self.inner.send.defaults().source()
     }
 
-    /// Limits [`send_queue_size`](Self::send_queue_size) to so many bytes: a send that would go beyond it answers `ENOBUFS`,
-    /// and nothing is accepted. `None`, as at first, for no limit. The `try_…` calls queue nothing and know no limit.
+    /// Limits [`send_queue_size`](Self::send_queue_size) to a number of bytes; `None`, the default,
+    /// is no limit.
     ///
-    /// Bytes count until the callback of their send was called. So what is sent in one go, in a callback or through a
-    /// [`UdpSender`](crate::UdpSender), needs room for all of it.
+    /// A send beyond the limit returns `ENOBUFS`, and nothing is accepted. The `try_…` calls queue
+    /// nothing, and have no limit. The bytes of a send count until its callback is called, so the
+    /// limit needs room for the largest burst of one callback or one
+    /// [`UdpSender`](crate::UdpSender).
     pub fn set_send_queue_limit(&self, bytes: Option<usize>) {
-        self.inner.send.set_limit(bytes);
+        self.inner.send.defaults().set_limit(bytes);
     }
 
     /// The limit of [`set_send_queue_limit`](Self::set_send_queue_limit), in bytes.
     #[must_use]
     pub fn send_queue_limit(&self) -> Option<usize> {
-        self.inner.send.limit()
+        self.inner.send.defaults().limit()
     }
 
-    /// Calls `callback` each time that the send queue has become empty: after the callback of the last accepted send, from the
-    /// loop. In the place of the one before; it is dropped when the handle is closed.
+    /// Calls `callback` each time the send queue becomes empty, after the callback of the last
+    /// send.
+    ///
+    /// The loop calls it. It replaces an earlier callback, and is dropped when the handle is
+    /// closed.
     ///
     /// # Errors
     ///
-    /// `EBADF`, see the type.
+    /// `EBADF` on a closed handle.
     pub fn on_drained(&self, callback: impl FnMut(&Udp) + 'static) -> Result<()> {
         self.inner.handle.check_open()?;
         let drained = self.inner.drained.get_or_init(Box::default);
@@ -239,129 +266,17 @@ impl Udp {
     }
 }
 
-impl Inner {
-    /// Accepts a datagram, or returns why not. Inlined into the caller, where the compiler drops what the datagram does not say.
-    #[inline(always)]
-    pub(crate) fn send(&self, transmit: Transmit<'_>, callback: SendCallback) -> Result<()> {
-        let completion = Completion {
-            callback,
-            token: transmit.token,
-        };
-        match transmit.payload {
-            Payload::Bytes(payload) if transmit.is_plain() => {
-                let destination = transmit.destination.as_ref();
-                match self.try_coalesce(payload, destination, completion) {
-                    Ok(()) => Ok(()),
-                    Err(completion) => self.send_plain(payload, destination, completion),
-                }
-            }
-            _ => self.send_checked(transmit, completion),
-        }
-    }
-
-    fn try_coalesce(
-        &self,
-        payload: &[u8],
-        destination: Option<&SocketAddr>,
-        completion: Completion,
-    ) -> std::result::Result<(), Completion> {
-        if !self.send.needs_no_defaults(payload.len()) || self.handle.is_closing() {
-            return Err(completion);
-        }
-        self.send.try_coalesce(payload, destination, completion)
-    }
-
-    fn add_defaults(&self, transmit: &mut Transmit<'_>) {
-        let socket_tos = || self.with_socket(|socket| uv_sys::option::tos(socket)).ok();
-        self.send.add_defaults(transmit, socket_tos);
-    }
-
-    #[inline(never)]
-    fn send_plain(
-        &self,
-        payload: &[u8],
-        destination: Option<&SocketAddr>,
-        completion: Completion,
-    ) -> Result<()> {
-        let mut transmit = Transmit::new(payload);
-        transmit.destination = destination.copied();
-        self.send_checked(transmit, completion)
-    }
-
-    fn send_checked(&self, mut transmit: Transmit<'_>, completion: Completion) -> Result<()> {
-        self.add_defaults(&mut transmit);
-        let plan = self.check_send(&transmit, self.state.get())?;
-        self.send.check_limit(transmit.payload.len())?;
-        plan.map_or(Ok(()), |plan| self.execute(plan))?;
-        self.with_send(|send, cx| {
-            send.accept(cx, &transmit, completion);
-            Ok(())
-        })
-    }
-
-    fn try_send(&self, mut transmit: Transmit<'_>) -> Result<usize> {
-        self.add_defaults(&mut transmit);
-        self.prepare_to_send(&transmit)?;
-        self.with_send(|send, cx| send.try_send(cx, &transmit))
-    }
-
-    fn try_send_buffer(
-        &self,
-        transmit: &Transmit<'_>,
-        data: &[u8],
-        size: NonZeroU16,
-    ) -> Result<usize> {
-        let first = data.get(..usize::from(size.get())).unwrap_or(data);
-        let mut header = transmit.with_payload(first);
-        header.segment_size = None;
-        self.add_defaults(&mut header);
-        self.prepare_to_send(&header)?;
-        self.with_send(|send, cx| send.try_send_buffer(cx, &header, data, size))
-    }
-
-    /// Checks a send against the policy. Returns the steps that must come first, if any.
-    #[inline]
-    fn check_send(&self, transmit: &Transmit<'_>, state: State) -> Result<Option<Plan>> {
-        self.handle.check_open()?;
-        let plan = match transmit.destination {
-            None => state.send().map(|()| None)?,
-            Some(destination) => Some(state.send_to(destination)?),
-        };
-        transmit.payload.check()?;
-        if !transmit.is_plain() {
-            self.check_header(transmit, state)?;
-        }
-        Ok(plan.filter(|plan| !plan.is_nothing()))
-    }
-
-    fn check_header(&self, transmit: &Transmit<'_>, state: State) -> Result<()> {
-        if transmit.segment_size.is_some() && self.shared.max_segments == 1 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let mut transmit = *transmit;
-        transmit.destination = transmit.destination.or(state.peer().ok());
-        transmit.check()
-    }
-
-    /// Checks a send, and executes the steps that must come first.
-    #[inline]
-    fn prepare_to_send(&self, transmit: &Transmit<'_>) -> Result<()> {
-        match self.check_send(transmit, self.state.get())? {
-            Some(plan) => self.execute(plan),
-            None => Ok(()),
-        }
-    }
-
-    /// The same for several sends: no step is executed unless all sends pass the checks.
-    fn prepare_to_send_all(&self, batch: &[Transmit<'_>]) -> Result<()> {
-        self.handle.check_open()?;
-        let (mut state, mut first) = (self.state.get(), None);
-        for transmit in batch {
-            if let Some(plan) = self.check_send(transmit, state)? {
-                state = state.after_sending(&plan);
-                first = Some(plan);
-            }
-        }
-        first.map_or(Ok(()), |plan| self.execute(plan))
-    }
-}
+/// Ignores the result of a send: pass it in place of a callback.
+///
+/// It needs no allocation. [`Counters::errors`](crate::Counters::errors) counts the errors.
+///
+/// ```
+/// use uv_udp::{Loop, RunMode, Udp, ignore};
+///
+/// let event_loop = Loop::new()?;
+/// let udp = Udp::new(&event_loop);
+/// udp.send_to(b"hello", "127.0.0.1:9".parse().unwrap(), ignore)?;
+/// event_loop.run(RunMode::Default)?;
+/// # Ok::<(), uv_udp::Errno>(())
+/// ```
+pub fn ignore(_: &Udp, _: Result<()>) {}

@@ -1,4 +1,5 @@
-//! Received datagrams, as the receive callback gets them.
+//! Received datagrams: [`Datagram`], [`Batch`], [`Segments`] and [`RecvMeta`]; and the filter for a
+//! connected handle's peer.
 
 use std::fmt;
 use std::mem;
@@ -6,40 +7,44 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use uv_sys::{Metadata, Received, RecvBatch};
 
-/// One datagram, lent to the receive callback.
+/// One received datagram, lent to the receive callback.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Datagram<'a> {
-    /// Its payload, which may be empty: a zero-length datagram is a datagram.
+    /// The payload. A zero-length datagram has an empty one.
     pub data: &'a [u8],
-    /// Who sent it. On a connected handle that is always the peer.
+    /// The source address. On a connected handle it is the peer.
     pub source: SocketAddr,
-    /// Whether the payload was longer than the memory it was received into, and `data` is only its start.
+    /// Whether the payload was longer than the receive buffer, and `data` is only its start.
     #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
-    /// What else came with it. A [`segment_size`](Metadata::segment_size) says that the kernel received it together with others,
-    /// from which it was split already.
+    /// The metadata of the message. With a [`segment_size`](Metadata::segment_size), this datagram
+    /// was split from a coalesced message.
     pub metadata: &'a Metadata,
 }
 
-/// The datagrams that one system call received, in order, each with its own boundaries.
+/// The datagrams of one system call, in order: an iterator over [`Datagram`].
 ///
-/// Datagrams that the callback does not take go back to the handle when the batch is dropped, and are delivered again before all
-/// others: see [`recv_batch_start`](crate::Udp::recv_batch_start). A run that [`next_segments`](Self::next_segments) returned is taken, and
-/// so is everything in a batch that is forgotten (`mem::forget`). A clone is a view of the same datagrams: taking them from the
-/// clone does not take them from the batch.
+/// Datagrams that the callback leaves in the batch return to the handle when the batch is dropped,
+/// and are delivered again: see [`recv_batch_start`](crate::Udp::recv_batch_start).
+/// [`next_segments`](Self::next_segments) takes a whole message, and `mem::forget` takes
+/// everything. A clone is a view of the same datagrams: taking them from it leaves the batch
+/// unchanged.
+#[must_use = "iterators are lazy; the handle delivers the rest of a dropped batch again"]
 pub struct Batch<'a> {
-    /// The messages that were not looked at yet: the next one, and how many there are.
+    /// The messages, the index of the next one, and their number.
     messages: Option<(&'a RecvBatch, usize, usize)>,
-    /// The message that is being split, at first none.
+    /// The rest of the current message.
     current: Segments<'a>,
     filter: Filter,
-    /// The handle that gets back what was not taken.
+    /// Takes back the datagrams that are left.
     lender: Option<&'a dyn TakeBack>,
 }
 
-/// Datagrams that the kernel received together (`UDP_GRO`, udp(7)), in order: from one source, with the same metadata and of
-/// one size; only the last may be shorter. A datagram that came by itself is a run of one.
+/// The datagrams of one message, in order: an iterator over [`Datagram`].
+///
+/// The kernel coalesces datagrams of one source and size with the same metadata (`UDP_GRO`,
+/// udp(7)); only the last may be shorter. A message that is not coalesced is one datagram.
 ///
 /// ```
 /// use uv_udp::{Loop, RunMode, Udp};
@@ -49,9 +54,9 @@ pub struct Batch<'a> {
 /// udp.bind("127.0.0.1:0".parse().unwrap())?;
 /// udp.recv_batch_start(|udp, received| {
 ///     let mut batch = received.expect("nothing was sent that could fail");
-///     while let Some(run) = batch.next_segments() {
-///         println!("{} bytes from {}", run.bytes().len(), run.source());
-///         for datagram in run {
+///     while let Some(segments) = batch.next_segments() {
+///         println!("{} bytes from {}", segments.bytes().len(), segments.source());
+///         for datagram in segments {
 ///             assert_eq!(datagram.data, b"hello");
 ///         }
 ///     }
@@ -62,17 +67,18 @@ pub struct Batch<'a> {
 /// # Ok::<(), uv_udp::Errno>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "iterators are lazy"]
 pub struct Segments<'a> {
-    /// All of it as one.
+    /// The message as one datagram.
     whole: Datagram<'a>,
-    /// What was not taken yet: `None` once the last datagram was, which may be an empty one.
+    /// The bytes that are left: `None` after the last datagram, which may be an empty one.
     left: Option<&'a [u8]>,
     /// Bytes from one datagram to the next.
     stride: usize,
 }
 
 impl<'a> Segments<'a> {
-    /// Nothing at all.
+    /// No datagram.
     pub(crate) const SPENT: Self = Self {
         whole: Datagram {
             data: &[],
@@ -92,22 +98,25 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// What one message had. `UDP_GRO` puts datagrams of one size together; the last may be shorter.
+    /// Splits a message at the segment size of its metadata.
     pub(crate) fn of_message(whole: Datagram<'a>) -> Self {
         Self::new(whole, stride(whole.metadata))
     }
 
-    /// Who sent them. On a connected handle that is always the peer.
+    /// The source address. On a connected handle it is the peer.
+    #[must_use]
     pub fn source(&self) -> SocketAddr {
         self.whole.source
     }
 
-    /// What else came with each of them.
+    /// The metadata of the message.
+    #[must_use]
     pub fn metadata(&self) -> &'a Metadata {
         self.whole.metadata
     }
 
-    /// The bytes of the datagrams that were not taken yet, one behind the other.
+    /// The bytes of the datagrams that are left, one after another.
+    #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.left.unwrap_or_default()
     }
@@ -126,7 +135,7 @@ impl<'a> Iterator for Segments<'a> {
         self.left = left;
         Some(Datagram {
             data,
-            // Only the last one can be cut short by the end of the memory.
+            // Only the last datagram can reach the end of the memory.
             truncated: self.whole.truncated && left.is_none(),
             ..self.whole
         })
@@ -141,23 +150,23 @@ impl<'a> Iterator for Segments<'a> {
 
 impl ExactSizeIterator for Segments<'_> {}
 
-/// A datagram, or a run of them, that was stored in a buffer that the user supplied.
+/// The place and the metadata of one received message in a buffer that the user supplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecvMeta {
-    /// Where in the buffer it begins: 0, or in [`recv_into_start`](crate::Udp::recv_into_start) a multiple of 65,536.
+    /// The offset of the message in the buffer, in bytes: a multiple of 65,536.
     pub offset: usize,
-    /// Bytes that were stored. 0 is an empty datagram, which is a datagram.
+    /// Bytes in the buffer. A zero-length datagram has 0.
     pub len: usize,
-    /// Bytes that the datagram had.
+    /// Bytes in the message.
     pub full_len: usize,
-    /// Who sent it. On a connected handle that is always the peer.
+    /// The source address. On a connected handle it is the peer.
     pub source: SocketAddr,
-    /// Whether the datagram had more bytes than the buffer, which holds only its start then.
+    /// Whether the message was longer than the buffer, which holds only its start.
     #[doc(alias = "UV_UDP_PARTIAL")]
     pub truncated: bool,
-    /// What else came with it. A [`segment_size`](Metadata::segment_size) smaller than `full_len` says that it is a run of several,
-    /// which are of that size but for the last ([`set_gro`](crate::Options::set_gro)): see [`segments`](Self::segments).
+    /// The metadata of the message. With a [`segment_size`](Metadata::segment_size) smaller than
+    /// `full_len`, it is several coalesced datagrams: see [`segments`](Self::segments).
     pub metadata: Metadata,
 }
 
@@ -173,17 +182,16 @@ impl RecvMeta {
         }
     }
 
-    /// The datagrams of it, one by one: mostly one, several where the kernel put them together. `buffer` is the one that it came
-    /// with; there is nothing in one that is too short to be that.
+    /// The datagrams of the message, several if the kernel coalesced them. `buffer` is the one that
+    /// the callback got with this value; a buffer too short for it yields no datagram.
     ///
     /// ```no_run
-    /// # fn look(buffer: &[u8], arrival: uv_udp::RecvMeta) {
-    /// for datagram in arrival.segments(buffer) {
+    /// # fn print(buffer: &[u8], meta: uv_udp::RecvMeta) {
+    /// for datagram in meta.segments(buffer) {
     ///     println!("{} bytes from {}", datagram.data.len(), datagram.source);
     /// }
     /// # }
     /// ```
-    #[must_use]
     pub fn segments<'a>(&'a self, buffer: &'a [u8]) -> Segments<'a> {
         let end = self.offset.saturating_add(self.len);
         let Some(data) = buffer.get(self.offset..end) else {
@@ -198,7 +206,7 @@ impl RecvMeta {
         Segments::of_message(whole)
     }
 
-    /// How many datagrams it is. An empty one is one, too.
+    /// The number of datagrams. An empty message is one.
     pub(crate) fn datagrams(&self) -> usize {
         count_segments(self.len, stride(&self.metadata))
     }
@@ -212,7 +220,7 @@ pub(crate) fn stride(metadata: &Metadata) -> usize {
 
 /// The number of datagrams in `len` bytes. An empty datagram is one.
 fn count_segments(len: usize, stride: usize) -> usize {
-    // Most messages are one datagram, and a division takes longer than the rest.
+    // Most messages are one datagram, and a division costs more than the rest.
     if len <= stride {
         1
     } else {
@@ -220,17 +228,17 @@ fn count_segments(len: usize, stride: usize) -> usize {
     }
 }
 
-/// Takes datagrams back that a callback left in its batch.
+/// Stores the datagrams that a callback left in its batch.
 pub(crate) trait TakeBack {
     fn take_back(&self, batch: &mut Batch<'_>);
 }
 
-/// Whose datagrams are delivered, and their source where the kernel was not asked for it.
+/// Selects the datagrams to deliver, and knows their source if the kernel was not asked for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter {
     /// The peer that the kernel filters for; its datagrams need no source address.
     pub(crate) peer: Option<SocketAddr>,
-    /// Whether what strangers sent before the handle was connected may still be there.
+    /// Whether the socket's buffer may hold datagrams of others, from before the connect.
     pub(crate) backlog: bool,
 }
 
@@ -240,7 +248,7 @@ impl Filter {
         backlog: false,
     };
 
-    /// Where a datagram came from, or `None` if it is a stranger's.
+    /// Returns the source of a datagram, or `None` to filter it.
     pub(crate) fn admit(&self, source: Option<SocketAddr>) -> Option<SocketAddr> {
         match self.peer {
             None => source,
@@ -250,8 +258,8 @@ impl Filter {
     }
 }
 
-/// Whether a datagram from `source` is the peer's. Flow labels are not part of an address, and a scope only where both
-/// sides name one.
+/// Whether `source` is the peer. Flow labels are not compared, and scopes only if both addresses
+/// have one.
 pub(crate) fn same_peer(peer: &SocketAddr, source: &SocketAddr) -> bool {
     let scopes = match (peer, source) {
         (SocketAddr::V6(peer), SocketAddr::V6(source)) => (peer.scope_id(), source.scope_id()),
@@ -273,7 +281,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The same batch, which gives back to `lender` what is not taken from it.
+    /// The same batch, which returns the datagrams left in it to `lender`.
     pub(crate) fn lent_by(mut self, lender: &'a dyn TakeBack) -> Self {
         self.lender = Some(lender);
         self
@@ -289,17 +297,18 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes what is left of the next run, for those who look at the source or the metadata once for all of its datagrams.
+    /// Takes the rest of the current message, or the next one. Its datagrams share source and
+    /// metadata.
     #[doc(alias = "UDP_GRO")]
     pub fn next_segments(&mut self) -> Option<Segments<'a>> {
-        let begun = mem::replace(&mut self.current, Segments::SPENT);
-        match begun.left {
-            Some(_) => Some(begun),
+        let current = mem::replace(&mut self.current, Segments::SPENT);
+        match current.left {
+            Some(_) => Some(current),
             None => self.refill(),
         }
     }
 
-    /// How many datagrams and bytes there are, without a walk along them.
+    /// The number of datagrams and bytes left, without splitting messages.
     pub(crate) fn totals(&self) -> (usize, usize) {
         let (mut datagrams, mut bytes) = (self.current.len(), self.current.bytes().len());
         if let Some((memory, next, count)) = self.messages {
@@ -313,7 +322,7 @@ impl<'a> Batch<'a> {
         (datagrams, bytes)
     }
 
-    /// The next message that is not a stranger's.
+    /// The next message that is not filtered.
     fn refill(&mut self) -> Option<Segments<'a>> {
         let (memory, next, count) = self.messages.as_mut()?;
         while *next < *count
@@ -399,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coalesced_buffer_is_split_into_datagrams_of_which_the_last_may_be_shorter() {
+    fn a_coalesced_message_is_split_and_its_last_datagram_may_be_shorter() {
         assert_eq!(
             split(b"aabbc", 2),
             [b"aa".to_vec(), b"bb".to_vec(), b"c".to_vec()]
@@ -410,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_datagram_of_a_truncated_buffer_is_truncated() {
+    fn only_the_last_datagram_of_a_truncated_message_is_truncated() {
         let whole = Datagram {
             truncated: true,
             ..datagram(b"aab")
@@ -424,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_one_with_another_address_port_or_scope() {
+    fn another_address_port_or_scope_is_not_the_peer() {
         let peer = "[fe80::1%3]:5".parse().unwrap();
         for (source, is_peer) in [
             ("[fe80::1%3]:5", true),

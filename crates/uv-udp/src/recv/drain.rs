@@ -1,19 +1,20 @@
-//! Storing what a socket has received that is about to be closed.
+//! Storing the datagrams of a socket that is about to be closed.
 
 use std::os::fd::BorrowedFd;
 
 use uv_sys::{Errno, RecvBatch, RecvOptions};
 
+use super::context::RecvContext;
 use super::datagram::{Batch, Filter};
-use super::{RecvContext, RecvState};
+use super::state::RecvState;
 use crate::shared::RECV_SLOT;
 
-/// Datagrams that may be stored already when another one is stored from such a socket: more than a default buffer holds. A handle
-/// without a receiver would store those of every connection otherwise.
+/// Stored datagrams that end draining: more than a default buffer holds. Without a limit, a handle
+/// without a receiver would store the datagrams of every connection.
 const MAX_STORED: usize = 4096;
-/// Bytes of them.
+/// Stored bytes that end draining.
 const MAX_STORED_BYTES: usize = 4 * 1024 * 1024;
-/// Reads from such a socket: one for each that may be stored, and some for errors.
+/// Reads from such a socket: one for each datagram that may be stored, and some for errors.
 const MAX_READS: usize = MAX_STORED + 16;
 
 impl RecvState {
@@ -21,7 +22,7 @@ impl RecvState {
     pub(crate) fn drain(&self, cx: &RecvContext<'_>, socket: BorrowedFd<'_>) {
         let options = RecvOptions::new().with_control(true);
         let mut memory = RecvBatch::new(1, RECV_SLOT);
-        let (mut datagrams, mut bytes) = self.stored_size();
+        let (mut datagrams, mut bytes) = self.undelivered.size();
         for _ in 0..MAX_READS {
             if datagrams >= MAX_STORED || bytes >= MAX_STORED_BYTES {
                 // The rest is lost, as with a full socket buffer.

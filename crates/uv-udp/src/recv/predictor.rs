@@ -1,60 +1,60 @@
-//! How a handle reads next, from what it lately found: one datagram or many, at once or when ready_reads.
-//!
-//! Each of these is a bet on the near future being like the near past, and costs one system call at most when it is lost.
+//! Predicts the next read from recent ones: its number of messages, and whether to read before the
+//! poller reports. A miss costs at most one system call.
 
 use std::cell::Cell;
 
 use crate::shared::RECV_SLOTS;
 
-/// Reads in a row that found one datagram alone, after which the handle asks for one at a time: one recvmsg(2) is cheaper
-/// than a recvmmsg(2) that finds one.
+/// Reads in a row that found a single datagram, before the handle asks for one message at a time:
+/// recvmsg(2) is cheaper than a recvmmsg(2) that finds one.
 const SINGLE_STREAK: u8 = 16;
-/// While it asks for one at a time, every so many reads it asks for two, and so notices a burst from elsewhere. One from
-/// its own loop it knows of at once.
+/// Reads of one message from one probe to the next. A probe asks for two messages, and so detects a
+/// burst of another loop; bursts of the own loop are counted.
 const PROBE_EVERY: u8 = 16;
 const PROBE: usize = 2;
-/// How many messages to ask for where the last read found one datagram alone, but more may come: to prepare for many costs a
-/// twentieth of a datagram.
+/// Messages to ask for after a single datagram, while a burst is still likely. Preparing memory for
+/// more costs a twentieth of a datagram.
 const FEW: usize = 4;
-/// Reads in a row that found something, after which the poller is not asked to watch. To leave it and come back is two
-/// system calls, which is nothing beside so many reads.
+/// Successful reads in a row after which the handle leaves the poller. Leaving and returning are
+/// two system calls, a small fraction of these reads.
 const HOT: u16 = 256;
-/// Messages to ask for at most where each may have many datagrams.
+/// Messages to ask for at most while messages are coalesced.
 const PACKED: usize = 4;
-/// Datagrams in one read that are a burst. After two bursts in a row the kernel is asked to put datagrams together; asked
-/// earlier, that would cost each single datagram a message header, which recvfrom(2) does without.
+/// Datagrams in one read that are a burst. Two bursts in a row switch coalescing on; earlier, it
+/// would cost each single datagram a message header, which recvfrom(2) does not need.
 const BURST: usize = 4;
-/// Failed guesses in a row after which a handle no longer reads on the guess that more has come, but waits to be ready_reads.
+/// Unsuccessful speculative reads in a row after which the handle waits for the poller.
 const MAX_MISSES: u8 = 2;
-/// Reads on being told after which such a handle guesses again.
+/// Reads reported by the poller after which such a handle reads speculatively again.
 const READS_BEFORE_RETRY: u8 = 16;
 
-/// ReadReason a handle reads.
+/// The reason for a read.
 #[derive(Clone, Copy)]
 pub(crate) enum ReadReason {
-    /// The poller says that there is something.
+    /// The poller reported the socket.
     Ready,
-    /// There was something in the last iteration, so there may be more.
+    /// The last read found datagrams, so there may be more.
     Scheduled,
-    /// The last guess failed, but the loop runs an iteration anyhow: whoever was behind the last datagram may have answered.
+    /// The last read found nothing, but the loop runs an iteration anyway, and the peer may have
+    /// answered.
     Speculative,
 }
 
-/// What lately came tells how to read next.
+/// Predicts the next read of one handle.
 pub(crate) struct ReadPredictor {
-    /// Reads in a row that found one datagram alone.
+    /// Reads in a row that found a single datagram.
     streak: Cell<u8>,
-    /// Failed guesses left.
+    /// Unsuccessful speculative reads left.
     misses_left: Cell<u8>,
-    /// Reads on being told since the misses_left ran out.
+    /// Reads reported by the poller since no misses were left.
     ready_reads: Cell<u8>,
     /// Whether the last read found a burst.
     burst: Cell<bool>,
-    /// Reads in a row that found something.
+    /// Successful reads in a row.
     hit_streak: Cell<u16>,
-    /// How many messages the last read found, if they were of several datagrams; 0 otherwise.
+    /// Messages in the last read, if they were coalesced; 0 otherwise.
     packed: Cell<usize>,
-    /// The bursts that handles of this loop had sent when this one last read.
+    /// Bursts that handles of this loop had sent at the last read.
     seen: Cell<u32>,
 }
 
@@ -71,17 +71,18 @@ impl ReadPredictor {
         }
     }
 
-    /// How many messages to ask for. `sent` counts the bursts that handles of this loop sent.
+    /// The number of messages to ask for. `sent` counts the bursts that handles of this loop sent.
     pub(crate) fn width(&self, sent: u32) -> usize {
         let streak = self.streak.get();
-        let news = self.seen.replace(sent) != sent;
+        let new_burst = self.seen.replace(sent) != sent;
         let packed = self.packed.get();
         if packed > 0 {
-            // One more than there were: if it is not there, nothing is, and that costs no call of its own.
+            // One more than last time: a short read then proves the socket empty without another
+            // call.
             PACKED.min(packed + 1)
         } else if streak == 0 {
             RECV_SLOTS
-        } else if news || streak < SINGLE_STREAK {
+        } else if new_burst || streak < SINGLE_STREAK {
             FEW
         } else if streak.is_multiple_of(PROBE_EVERY) {
             PROBE
@@ -90,7 +91,7 @@ impl ReadPredictor {
         }
     }
 
-    /// A read found so many datagrams in so many messages.
+    /// Learns from a read that found `datagrams` in `messages`.
     pub(crate) fn found(&self, messages: usize, datagrams: usize) {
         let packed = datagrams > messages;
         self.packed.set(if packed { messages } else { 0 });
@@ -108,7 +109,7 @@ impl ReadPredictor {
         datagrams >= BURST && self.burst.get()
     }
 
-    /// A read for this reason found something, or nothing.
+    /// Learns whether a read for this reason was successful.
     pub(crate) fn read(&self, reason: ReadReason, found: bool) {
         let misses_left = self.misses_left.get();
         let hit_streak = if found {
@@ -131,13 +132,13 @@ impl ReadPredictor {
         });
     }
 
-    /// Whether every read for so long found something that the poller need not watch: each arrival would tell it, which
-    /// costs a twentieth of a small datagram.
+    /// Whether the last [`HOT`] reads were successful, so that the poller need not watch. Each
+    /// arrival at a watched socket costs a twentieth of a small datagram.
     pub(crate) fn is_hot(&self) -> bool {
         self.hit_streak.get() >= HOT
     }
 
-    /// Whether to read again without being ready_reads.
+    /// Whether to read again before the poller reports.
     pub(crate) fn expects_more(&self) -> bool {
         self.misses_left.get() > 0
     }
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn singles_are_asked_for_one_at_a_time_until_a_burst_comes() {
+    fn single_datagrams_are_read_one_at_a_time_until_a_burst() {
         let predictor = ReadPredictor::new();
         assert_eq!(predictor.width(0), RECV_SLOTS);
         for _ in 1..SINGLE_STREAK {
@@ -161,24 +162,24 @@ mod tests {
             probes += u32::from(predictor.width(0) == PROBE);
             predictor.found(1, 1);
         }
-        assert_eq!(probes, 10, "one in so many asks for more");
+        assert_eq!(probes, 10, "one read in PROBE_EVERY is a probe");
         predictor.found(2, 2);
         assert_eq!(predictor.width(0), RECV_SLOTS);
     }
 
     #[test]
-    fn a_burst_sent_on_the_same_loop_is_asked_for_at_once() {
+    fn a_burst_of_the_same_loop_widens_the_next_read() {
         let predictor = ReadPredictor::new();
         (0..=SINGLE_STREAK).for_each(|_| predictor.found(1, 1));
         assert_eq!(predictor.width(0), 1);
         assert_eq!(predictor.width(1), FEW);
         assert_eq!(predictor.width(1), 1);
         predictor.found(FEW, FEW);
-        assert_eq!(predictor.width(1), RECV_SLOTS, "there may be many");
+        assert_eq!(predictor.width(1), RECV_SLOTS, "a burst");
     }
 
     #[test]
-    fn of_messages_with_many_datagrams_one_more_is_asked_for_than_there_were() {
+    fn coalesced_messages_are_read_with_room_for_one_more() {
         let predictor = ReadPredictor::new();
         for (messages, width) in [(1, 2), (2, 3), (3, PACKED), (PACKED, PACKED), (1, 2)] {
             predictor.found(messages, 64);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn two_bursts_in_a_row_are_bursts() {
+    fn two_bursts_in_a_row_are_detected() {
         let predictor = ReadPredictor::new();
         for (found, bursts) in [
             (64, false),
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handle_is_hot_after_many_reads_that_found_something_and_cold_after_one_that_did_not() {
+    fn a_handle_is_hot_after_many_successful_reads_until_an_unsuccessful_one() {
         let predictor = ReadPredictor::new();
         for _ in 0..HOT {
             assert!(!predictor.is_hot());
@@ -217,23 +218,20 @@ mod tests {
     }
 
     #[test]
-    fn guesses_that_fail_end_and_are_tried_again_later() {
+    fn speculative_reads_stop_after_misses_and_resume_later() {
         let predictor = ReadPredictor::new();
         for _ in 0..MAX_MISSES {
             assert!(predictor.expects_more());
             predictor.read(ReadReason::Scheduled, false);
         }
-        let mut told = 0;
+        let mut ready = 0;
         while !predictor.expects_more() {
             predictor.read(ReadReason::Ready, true);
-            told += 1;
+            ready += 1;
         }
-        assert_eq!(told, READS_BEFORE_RETRY);
+        assert_eq!(ready, READS_BEFORE_RETRY);
         predictor.read(ReadReason::Scheduled, true);
         predictor.read(ReadReason::Scheduled, false);
-        assert!(
-            predictor.expects_more(),
-            "one that came true makes up for those that did not"
-        );
+        assert!(predictor.expects_more(), "a hit resets the misses");
     }
 }

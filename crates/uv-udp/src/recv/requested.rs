@@ -1,4 +1,5 @@
-//! The metadata that a handle asks of the kernel for each datagram. All of it is off at first, and costs nothing then.
+//! The metadata that a handle requests from the kernel for each datagram. All of it is off by
+//! default, and costs nothing then.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
@@ -14,7 +15,7 @@ pub(crate) enum Kind {
     Drops = 1 << 4,
 }
 
-/// The kinds that are on, a bit each.
+/// The requested kinds, one bit each.
 #[derive(Debug, Default)]
 pub(crate) struct Requested {
     bits: Cell<u8>,
@@ -34,7 +35,7 @@ impl Requested {
         self.bits.set(if on { others | kind as u8 } else { others });
     }
 
-    /// Takes over what is on for a socket that somebody else made.
+    /// Takes over the options of an adopted socket.
     pub(super) fn recognize(&self, fd: impl AsFd) {
         let fd = fd.as_fd();
         for (kind, on) in [
@@ -44,7 +45,7 @@ impl Requested {
             (Kind::Timestamp, uv_sys::option::recv_timestamps(fd)),
             (Kind::Drops, uv_sys::option::recv_drops(fd)),
         ] {
-            // The kernel does not report what it does not know.
+            // An option that the kernel lacks is off.
             self.set(kind, on == Ok(true));
         }
     }

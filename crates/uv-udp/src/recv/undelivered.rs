@@ -1,23 +1,27 @@
-//! Errors and datagrams that wait for the receive callback: the callback stopped receiving, did not take them, or changed the
-//! peer; or they came with a socket that was replaced.
+//! Errors and datagrams that await a receive callback: it stopped receiving, left datagrams in its
+//! batch, or changed the peer; or their socket was replaced.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use uv_core::Phase;
 use uv_sys::Metadata;
 
 use super::datagram::Datagram;
-use super::{RecvContext, RecvState};
 use crate::error::NetworkError;
+use crate::lazy::LazyBox;
 
-/// Stored errors at most. Like the kernel, a handle without a receiver forgets the oldest.
+/// Stored errors at most. As in the kernel's error queue, the oldest ones are dropped.
 const MAX_ERRORS: usize = 256;
 
-/// Everything that is stored. Most handles never store anything.
+/// The stored errors and datagrams of a handle. Most handles never store any.
 #[derive(Default)]
 pub(super) struct Undelivered {
+    queues: LazyBox<Queues>,
+}
+
+#[derive(Default)]
+struct Queues {
     datagrams: RefCell<VecDeque<Stored>>,
     errors: RefCell<VecDeque<NetworkError>>,
 }
@@ -52,107 +56,86 @@ impl From<Datagram<'_>> for Stored {
     }
 }
 
-impl RecvState {
-    fn undelivered(&self) -> &Undelivered {
-        self.undelivered.get_or_init(Box::default)
+impl Undelivered {
+    fn queues(&self) -> &Queues {
+        self.queues.get_or_init(Box::default)
     }
 
     /// The number of stored datagrams, and the bytes in them.
-    pub(crate) fn stored_size(&self) -> (usize, usize) {
-        self.undelivered.get().map_or((0, 0), |undelivered| {
-            let datagrams = undelivered.datagrams.borrow();
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.queues.get().map_or((0, 0), |queues| {
+            let datagrams = queues.datagrams.borrow();
             let bytes = datagrams.iter().map(|stored| stored.data.len()).sum();
             (datagrams.len(), bytes)
         })
     }
 
     #[inline]
-    pub(crate) fn has_undelivered(&self) -> bool {
-        self.undelivered.get().is_some_and(|undelivered| {
-            !undelivered.errors.borrow().is_empty() || !undelivered.datagrams.borrow().is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.get().is_none_or(|queues| {
+            queues.errors.borrow().is_empty() && queues.datagrams.borrow().is_empty()
         })
     }
 
-    /// Whether datagrams are stored, which come before those in the socket.
-    pub(super) fn has_stored_datagrams(&self) -> bool {
-        let undelivered = self.undelivered.get();
-        undelivered.is_some_and(|undelivered| !undelivered.datagrams.borrow().is_empty())
+    /// Whether datagrams are stored. They are older than those in the socket.
+    pub(super) fn has_datagrams(&self) -> bool {
+        let queues = self.queues.get();
+        queues.is_some_and(|queues| !queues.datagrams.borrow().is_empty())
     }
 
     pub(super) fn next_error(&self) -> Option<NetworkError> {
-        self.undelivered.get()?.errors.borrow_mut().pop_front()
+        self.queues.get()?.errors.borrow_mut().pop_front()
     }
 
     pub(super) fn next_datagram(&self) -> Option<Stored> {
-        self.undelivered.get()?.datagrams.borrow_mut().pop_front()
+        self.queues.get()?.datagrams.borrow_mut().pop_front()
     }
 
-    pub(super) fn forget_undelivered(&self) {
-        if let Some(undelivered) = self.undelivered.get() {
-            undelivered.datagrams.borrow_mut().clear();
-            undelivered.errors.borrow_mut().clear();
+    pub(super) fn clear(&self) {
+        if let Some(queues) = self.queues.get() {
+            queues.datagrams.borrow_mut().clear();
+            queues.errors.borrow_mut().clear();
         }
     }
 
-    /// Drops stored errors of the former peer, which would be taken for the next one's. Full reports name their datagram, and stay.
+    /// Drops errors of the former peer, which the callback would attribute to the next one. Full
+    /// reports name their destination, and stay.
     pub(super) fn forget_unnamed_errors(&self) {
-        if let Some(undelivered) = self.undelivered.get() {
-            let mut errors = undelivered.errors.borrow_mut();
+        if let Some(queues) = self.queues.get() {
+            let mut errors = queues.errors.borrow_mut();
             errors.retain(|error| error.report().is_some());
         }
     }
 
-    /// Stores and counts an error.
-    pub(crate) fn store_error(&self, cx: &RecvContext<'_>, error: NetworkError) {
-        cx.stats.error(error.errno());
-        let mut errors = self.undelivered().errors.borrow_mut();
+    pub(super) fn push_error(&self, error: NetworkError) {
+        let mut errors = self.queues().errors.borrow_mut();
         if errors.len() == MAX_ERRORS {
             errors.pop_front();
         }
         errors.push_back(error);
-        drop(errors);
-        self.schedule_if_started(cx);
     }
 
-    /// Stores datagrams behind those that are stored already.
-    pub(crate) fn store<'a>(
-        &self,
-        cx: &RecvContext<'_>,
-        datagrams: impl Iterator<Item = Datagram<'a>>,
-    ) {
+    /// Appends datagrams. Returns whether there were any.
+    pub(super) fn append<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) -> bool {
         let mut datagrams = datagrams.peekable();
-        if datagrams.peek().is_some() {
-            let mut stored = self.undelivered().datagrams.borrow_mut();
+        let any = datagrams.peek().is_some();
+        if any {
+            let mut stored = self.queues().datagrams.borrow_mut();
             stored.extend(datagrams.map(Stored::from));
-            drop(stored);
-            self.schedule_if_started(cx);
         }
+        any
     }
 
-    /// Stores datagrams that were lent to a callback, before those that are stored already: a disconnect in the callback may have
-    /// stored later ones of the old socket.
-    pub(super) fn put_back<'a>(
-        &self,
-        cx: &RecvContext<'_>,
-        datagrams: impl Iterator<Item = Datagram<'a>>,
-    ) {
-        if cx.handle.is_closing() {
-            return;
-        }
-        let undelivered = self.undelivered();
-        let later = undelivered.datagrams.take();
-        self.store(cx, datagrams);
-        undelivered.datagrams.borrow_mut().extend(later);
+    /// Inserts datagrams before all others. A disconnect in the callback that left them may have
+    /// stored later ones of the old socket. Returns whether there were any.
+    pub(super) fn prepend<'a>(&self, datagrams: impl Iterator<Item = Datagram<'a>>) -> bool {
+        let later = self.queues().datagrams.take();
+        let any = self.append(datagrams);
+        self.queues().datagrams.borrow_mut().extend(later);
+        any
     }
 
-    /// The same for one stored datagram, which nobody has taken.
-    pub(super) fn put_back_first(&self, cx: &RecvContext<'_>, datagram: Stored) {
-        if !cx.handle.is_closing() {
-            self.undelivered()
-                .datagrams
-                .borrow_mut()
-                .push_front(datagram);
-            cx.handle.schedule(Phase::Dispatch);
-        }
+    pub(super) fn push_front(&self, datagram: Stored) {
+        self.queues().datagrams.borrow_mut().push_front(datagram);
     }
 }

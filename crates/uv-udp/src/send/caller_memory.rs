@@ -1,4 +1,4 @@
-//! Datagrams in memory of the caller: they leave now or not at all, and are not copied.
+//! Datagrams in the caller's memory, which are sent without a copy.
 
 use std::io::IoSlice;
 use std::num::NonZeroU16;
@@ -6,12 +6,12 @@ use std::num::NonZeroU16;
 use uv_sys::{MAX_DATAGRAM, Payload, SendBatch, Transmit};
 
 use super::queue::same_header;
-use super::segmentation::{Datagrams, Limits, Share, Shares, run_length};
+use super::segmentation::{Datagrams, Limits, Share, Shares, segment_count};
 
 /// The datagrams of a batch, each with its own header.
 pub(super) struct Batch<'b> {
     left: &'b [Transmit<'b>],
-    /// The payloads of a run, while it is one message.
+    /// The payloads of one GSO message.
     slices: [IoSlice<'b>; SendBatch::MAX],
 }
 
@@ -23,8 +23,8 @@ impl<'b> Batch<'b> {
         }
     }
 
-    /// How many of `batch` can leave as one message.
-    fn run(batch: &[Transmit<'_>], limits: Limits) -> usize {
+    /// The number of datagrams at the start of `batch` that fit into one message.
+    fn segments(batch: &[Transmit<'_>], limits: Limits) -> usize {
         let Some(first) = batch.first() else { return 0 };
         let lengths = batch.iter().map_while(|next| {
             let joins = next.segment_size.is_none()
@@ -32,7 +32,7 @@ impl<'b> Batch<'b> {
                 && (std::ptr::eq(first, next) || same_header(first, next));
             joins.then(|| next.payload.len())
         });
-        run_length(lengths, limits).clamp(1, SendBatch::MAX)
+        segment_count(lengths, limits).clamp(1, SendBatch::MAX)
     }
 
     /// The first `count` datagrams as one message.
@@ -65,17 +65,17 @@ impl Datagrams for Batch<'_> {
         shares: &'a mut Shares,
     ) -> impl Iterator<Item = Transmit<'a>> {
         let left = self.left;
-        let run = Self::run(left, limits);
-        let (segmented, singles) = if run > 1 {
-            let message = self.segmented(run);
+        let segments = Self::segments(left, limits);
+        let (segmented, singles) = if segments > 1 {
+            let message = self.segmented(segments);
             if let (Some(message), [share, ..]) = (&message, &mut *shares) {
-                *share = Share::of(run, message);
+                *share = Share::of(segments, message);
             }
             (message, 0)
         } else {
             let alone = |&index: &usize| {
                 left.get(index..)
-                    .is_some_and(|rest| Self::run(rest, limits) == 1)
+                    .is_some_and(|rest| Self::segments(rest, limits) == 1)
             };
             let others = 1..left.len().min(limits.messages);
             let singles = 1 + others.take_while(alone).count();
@@ -94,12 +94,13 @@ impl Datagrams for Batch<'_> {
     }
 }
 
-/// One buffer that leaves as datagrams of one size, of which the last may be shorter.
+/// One buffer that is sent as datagrams of one size; the last may be shorter.
 pub(super) struct Buffer<'b> {
     header: Transmit<'b>,
     left: &'b [u8],
     size: NonZeroU16,
-    /// Whether the socket itself cuts everything: then each message needs its segment size, and none can fall back.
+    /// Whether the socket itself segments everything: each message then needs its own segment
+    /// size, and has no fallback.
     socket_segments: bool,
     sent: bool,
 }

@@ -1,39 +1,39 @@
-//! Sending past errors that are about something else.
+//! Repeating sends past pending errors of earlier datagrams (`ECONNREFUSED` and others).
 //!
-//! Linux keeps an ICMP error as the socket's pending error, and hands it to whatever call comes next. If that is a send, it
-//! fails with the error of an *earlier* datagram and sends nothing (`sock_error` in the kernel's send path; udp(7): "all
-//! fatal errors will be passed back"). Being handed over also clears it, so the same send made again tells whose error it
-//! was.
+//! Linux keeps an ICMP error as the socket's pending error, and returns it from the next system
+//! call. A send then fails with the error of an *earlier* datagram, and sends nothing (`sock_error`
+//! in the kernel's send path; udp(7): "all fatal errors will be passed back"). Returning a pending
+//! error clears it: an error that a repeated send does not return again was an earlier datagram's.
 
 use std::mem;
 
 use uv_sys::{Errno, Result};
 
-/// How often one datagram is offered in the face of errors that cannot be its own. Each try takes away one pending error,
-/// and only what was sent before can cause another, so that two are rare and this many never seen.
+/// Repetitions of one send. Each clears one pending error, and only earlier datagrams cause new
+/// ones: more than two were never observed.
 const MAX_TRIES: u32 = 16;
-/// How often in a row it is refused with one and the same error before that is taken for its own. Where another CPU handles
-/// the ICMP messages, the next one may come between two tries: about every twentieth time, in a flood of them.
+/// Equal errors in a row that count as the datagram's own. In a flood of ICMP messages that another
+/// CPU handles, one in twenty sends meets the next pending error.
 const OWN_AFTER: u32 = 8;
 
-/// One send that is made again where its error may be an earlier datagram's.
+/// Decides whether an error belongs to the datagram being sent or to an earlier one.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PendingErrorFilter {
-    /// The last error, and how often in a row it came.
+    /// The last error, and its number of occurrences in a row.
     suspect: Option<(Errno, u32)>,
     tries: u32,
 }
 
 impl PendingErrorFilter {
-    /// Whether the send may be made again, now that the network is known to have said something about an earlier datagram.
+    /// Whether to retry: the error queue attributed this error to an earlier datagram.
     pub(crate) fn retry(&mut self, error: Errno) -> bool {
         let again = may_be_pending(error) && self.tries < MAX_TRIES;
         self.tries += u32::from(again);
         again
     }
 
-    /// The result of the send, or `None` if it is to be made again. Errors that turn out to be an earlier datagram's go to
-    /// `report`.
+    /// Returns the result of the send, or `None` to repeat it. `report` gets errors that turn out
+    /// to be an earlier datagram's.
     pub(crate) fn classify<T>(
         &mut self,
         result: Result<T>,
@@ -44,8 +44,8 @@ impl PendingErrorFilter {
             return Some(result);
         };
         if matches!(error, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) {
-            // The message was not looked at: whose error the last one was is still to be seen, unless it can be nobody's
-            // but an earlier datagram's.
+            // The kernel did not try to route the message: the last error stays in doubt, unless
+            // only an earlier datagram can have caused it.
             if matches!(self.suspect, Some((Errno::ECONNREFUSED, _))) {
                 self.take_suspect().give_up(&mut report);
             }
@@ -59,7 +59,7 @@ impl PendingErrorFilter {
             }
         };
         self.suspect = Some((error, count));
-        // No send is refused on its own account: that takes an answer from the network.
+        // Only an ICMP message causes ECONNREFUSED, so it is never the datagram's own error.
         let may_be_earlier =
             may_be_pending(error) && (count < OWN_AFTER || error == Errno::ECONNREFUSED);
         if may_be_earlier && self.tries < MAX_TRIES {
@@ -68,14 +68,14 @@ impl PendingErrorFilter {
         }
         let Self { suspect, .. } = mem::take(self);
         if error == Errno::ECONNREFUSED {
-            // The result tells the last one.
+            // The last one is the result of the send.
             let suspect = suspect.map(|(error, count)| (error, count - 1));
             Self { suspect, tries: 0 }.give_up(report);
         }
         Some(result)
     }
 
-    /// The suspect, without the tries.
+    /// Takes the suspect, and keeps the tries.
     fn take_suspect(&mut self) -> Self {
         Self {
             suspect: self.suspect.take(),
@@ -83,7 +83,7 @@ impl PendingErrorFilter {
         }
     }
 
-    /// The message was sent or is given up, and what it was refused with was an earlier one's.
+    /// Reports the suspect as an earlier datagram's error: the message was sent or given up.
     pub(crate) fn give_up(self, mut report: impl FnMut(Errno)) {
         if let Some((earlier, count)) = self.suspect {
             (0..count).for_each(|_| report(earlier));
@@ -91,7 +91,7 @@ impl PendingErrorFilter {
     }
 }
 
-/// What the kernel makes of ICMP messages (`icmp_err_convert`, `icmpv6_err_convert`).
+/// Whether an ICMP message can cause this error (`icmp_err_convert`, `icmpv6_err_convert`).
 fn may_be_pending(error: Errno) -> bool {
     matches!(
         error,
@@ -112,32 +112,32 @@ fn may_be_pending(error: Errno) -> bool {
 mod tests {
     use super::*;
 
-    /// Sends against a kernel that answers with `answers`, and then takes everything.
+    /// Sends to a kernel that returns `answers`, and then success.
     fn send(answers: &[Errno]) -> (Result<()>, Vec<Errno>) {
-        let (mut attempt, mut reported, mut answers) =
+        let (mut filter, mut reported, mut answers) =
             (PendingErrorFilter::default(), Vec::new(), answers.iter());
         loop {
             let answer = answers.next().map_or(Ok(()), |&errno| Err(errno));
-            if let Some(result) = attempt.classify(answer, |errno| reported.push(errno)) {
+            if let Some(result) = filter.classify(answer, |errno| reported.push(errno)) {
                 return (result, reported);
             }
         }
     }
 
     #[test]
-    fn errors_that_go_away_were_an_earlier_datagrams() {
+    fn an_error_that_a_repeated_send_clears_was_an_earlier_datagrams() {
         let refused = Errno::ECONNREFUSED;
         assert_eq!(send(&[refused]), (Ok(()), vec![refused]));
         assert_eq!(send(&[refused, refused]), (Ok(()), vec![refused, refused]));
         let three = [Errno::EHOSTUNREACH, refused, Errno::EHOSTUNREACH];
         assert_eq!(send(&three), (Ok(()), three.to_vec()));
-        // One came just after the other was told.
+        // The second one arrived between two tries.
         let two = [Errno::EMSGSIZE; 2];
         assert_eq!(send(&two), (Ok(()), two.to_vec()));
     }
 
     #[test]
-    fn an_error_that_stays_is_the_datagrams_own() {
+    fn an_error_that_repeats_is_the_datagrams_own() {
         let unreachable = Errno::ENETUNREACH;
         assert_eq!(send(&[unreachable; 100]), (Err(unreachable), vec![]));
         let mut answers = vec![Errno::EMSGSIZE];
@@ -153,33 +153,37 @@ mod tests {
     }
 
     #[test]
-    fn a_question_outlives_a_kernel_without_room() {
-        let (mut attempt, mut reported) = (PendingErrorFilter::default(), Vec::new());
+    fn an_error_in_doubt_survives_eagain() {
+        let (mut filter, mut reported) = (PendingErrorFilter::default(), Vec::new());
         for round in 1..=OWN_AFTER {
-            let full = attempt.classify::<()>(Err(Errno::EAGAIN), |errno| reported.push(errno));
+            let full = filter.classify::<()>(Err(Errno::EAGAIN), |errno| reported.push(errno));
             assert_eq!(full, Some(Err(Errno::EAGAIN)));
-            let result = attempt.classify::<()>(Err(Errno::EMSGSIZE), |errno| reported.push(errno));
+            let result = filter.classify::<()>(Err(Errno::EMSGSIZE), |errno| reported.push(errno));
             let own = round == OWN_AFTER;
             assert_eq!(result, own.then_some(Err(Errno::EMSGSIZE)));
         }
         assert_eq!(
-            (attempt.suspect, reported),
+            (filter.suspect, reported),
             (None, vec![]),
-            "it was the message's own"
+            "the error is the datagram's own"
         );
         assert_eq!(
-            attempt.classify::<()>(Err(Errno::EHOSTUNREACH), |_| unreachable!()),
+            filter.classify::<()>(Err(Errno::EHOSTUNREACH), |_| unreachable!()),
             None
         );
         let mut reported = Vec::new();
-        attempt.give_up(|errno| reported.push(errno));
+        filter.give_up(|errno| reported.push(errno));
         assert_eq!(reported, [Errno::EHOSTUNREACH]);
     }
 
     #[test]
-    fn a_kernel_that_refuses_for_ever_is_not_asked_for_ever() {
+    fn a_send_is_repeated_a_limited_number_of_times() {
         let (result, reported) = send(&[Errno::ECONNREFUSED; 100]);
         assert_eq!(result, Err(Errno::ECONNREFUSED));
-        assert_eq!(reported.len(), MAX_TRIES as usize, "the result is one more");
+        assert_eq!(
+            reported.len(),
+            MAX_TRIES as usize,
+            "the result is the last one"
+        );
     }
 }

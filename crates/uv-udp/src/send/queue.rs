@@ -1,13 +1,14 @@
-//! The header of a queued datagram: everything but its payload. Datagrams with equal headers may share a message.
+//! The header of a queued datagram: everything but its payload. Datagrams with equal headers may
+//! share a message.
 
 use std::net::SocketAddr;
 
 use uv_sys::{Payload, Transmit};
 
-/// Everything that a [`Transmit`] says but the payload.
+/// A [`Transmit`] without its payload.
 pub(crate) struct Header {
     pub(crate) transmit: Transmit<'static>,
-    /// Whether it is at most a destination.
+    /// Whether it has nothing but a destination.
     plain: bool,
 }
 
@@ -27,7 +28,7 @@ impl From<&Transmit<'_>> for Header {
     }
 }
 
-/// Whether the header is this destination and nothing else.
+/// Whether the header has this destination and nothing else.
 impl PartialEq<Option<&SocketAddr>> for Header {
     #[inline]
     fn eq(&self, destination: &Option<&SocketAddr>) -> bool {
@@ -35,7 +36,8 @@ impl PartialEq<Option<&SocketAddr>> for Header {
     }
 }
 
-/// Whether two datagrams differ only in their payload. Datagrams with a transmit time or a segment size never share a message.
+/// Whether two datagrams differ only in their payload. Datagrams with a transmit time or a segment
+/// size never share a message.
 #[inline]
 pub(crate) fn same_header(a: &Transmit<'_>, b: &Transmit<'_>) -> bool {
     a.destination == b.destination && (a.is_plain() && b.is_plain() || same_options(a, b))

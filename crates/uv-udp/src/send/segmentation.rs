@@ -1,5 +1,5 @@
-//! Plans which datagrams leave as one message: runs of equal size to one destination, which the kernel takes in one walk
-//! through its stack (`UDP_SEGMENT`, udp(7)).
+//! Plans GSO messages (`UDP_SEGMENT`, udp(7)): datagrams of one size to one destination, which pass
+//! the kernel's stack as one.
 
 use std::num::NonZeroU16;
 use std::ops::AddAssign;
@@ -10,21 +10,21 @@ use uv_sys::{MAX_DATAGRAM, SendBatch, Transmit};
 use super::queue::Header;
 use crate::flow_control::Budget;
 
-/// What one system call may be offered.
+/// The limits of one system call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Messages in the batch.
     pub(super) messages: usize,
     /// Segments in a message.
     pub(super) segments: usize,
-    /// Bytes in a segment: larger datagrams leave alone. 0 for no segmentation.
+    /// Bytes in a segment; a larger datagram is a message of its own. 0 for no segmentation.
     pub(super) segment_size: u16,
-    /// For all messages together. The first message may exceed the bytes with one datagram.
+    /// The budget of all messages together. A first message of one datagram may exceed its bytes.
     pub(super) budget: Budget,
 }
 
 impl Limits {
-    /// How many datagrams of `size` bytes may be one message.
+    /// The most datagrams of `size` bytes in one message.
     pub(super) fn datagrams_of(self, size: usize) -> usize {
         if size == 0 || size > usize::from(self.segment_size) {
             1
@@ -34,7 +34,7 @@ impl Limits {
     }
 }
 
-/// What one message carries, or several together.
+/// The datagrams and bytes of one message, or the sum of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     /// Datagrams as they were accepted: requests, or entries of a batch.
@@ -64,30 +64,31 @@ impl AddAssign for Share {
     }
 }
 
-/// What each message of a batch carries.
+/// The share of each message in a batch.
 pub(super) type Shares = [Share; SendBatch::MAX];
 
-/// Datagrams that leave in order: the queue of a handle, or memory of the caller.
+/// Datagrams to send in order: the queue of a handle, or the caller's memory.
 pub(super) trait Datagrams {
     fn is_empty(&self) -> bool;
 
     /// Bytes in the first datagram; 0 if there is none.
     fn first_len(&self) -> usize;
 
-    /// The next messages within `limits`. The share of each is in `shares` once the iterator has returned it; if there are
-    /// datagrams, there is a message.
+    /// The next messages within `limits`; at least one if there are datagrams. Once the iterator
+    /// has returned a message, `shares` has its share.
     fn messages<'a>(
         &'a mut self,
         limits: Limits,
         shares: &'a mut Shares,
     ) -> impl Iterator<Item = Transmit<'a>>;
 
-    /// The kernel took the first of them.
+    /// Removes the first datagrams, which the kernel took.
     fn advance(&mut self, taken: Share);
 }
 
-/// How many of the payloads can leave as one message: they are as long as the first, and the last may be shorter.
-pub(super) fn run_length(lengths: impl IntoIterator<Item = usize>, limits: Limits) -> usize {
+/// The number of leading payloads that fit into one message: those as long as the first one, and a
+/// shorter last one.
+pub(super) fn segment_count(lengths: impl IntoIterator<Item = usize>, limits: Limits) -> usize {
     let mut lengths = lengths.into_iter();
     let Some(size) = lengths.next() else { return 0 };
     let most = limits.datagrams_of(size);
@@ -155,7 +156,7 @@ impl<'q, C> Iterator for QueuedMessages<'q, '_, C> {
             .min(self.limits.datagrams_of(size));
         let fit = self.left.bytes.checked_div(size).unwrap_or(usize::MAX);
         if count > fit {
-            // Only the first message is worth splitting a run for.
+            // Only a first message may be shortened to fit the budget.
             count = if self.messages == 0 { fit.max(1) } else { 0 };
         }
         let payload = self.pending.take(count)?;
@@ -178,34 +179,34 @@ impl<'q, C> Iterator for QueuedMessages<'q, '_, C> {
 mod tests {
     use super::*;
 
-    fn run(lengths: &[usize], max_segments: usize, segment_size: u16) -> usize {
+    fn count(lengths: &[usize], max_segments: usize, segment_size: u16) -> usize {
         let limits = Limits {
             messages: 1,
             segments: max_segments,
             segment_size,
             budget: Budget::FULL,
         };
-        run_length(lengths.iter().copied(), limits)
+        segment_count(lengths.iter().copied(), limits)
     }
 
     #[test]
-    fn a_run_ends_with_the_first_shorter_datagram_and_before_a_longer_or_empty_one() {
-        let run = |lengths| run(lengths, 64, u16::MAX);
-        assert_eq!(run(&[]), 0);
-        assert_eq!(run(&[5]), 1);
-        assert_eq!(run(&[5, 5, 5]), 3);
-        assert_eq!(run(&[5, 5, 3, 5]), 3);
-        assert_eq!(run(&[5, 6]), 1);
-        assert_eq!(run(&[5, 0, 5]), 1);
-        assert_eq!(run(&[0, 0]), 1);
+    fn a_message_ends_with_a_shorter_datagram_and_before_a_longer_or_empty_one() {
+        let count = |lengths| count(lengths, 64, u16::MAX);
+        assert_eq!(count(&[]), 0);
+        assert_eq!(count(&[5]), 1);
+        assert_eq!(count(&[5, 5, 5]), 3);
+        assert_eq!(count(&[5, 5, 3, 5]), 3);
+        assert_eq!(count(&[5, 6]), 1);
+        assert_eq!(count(&[5, 0, 5]), 1);
+        assert_eq!(count(&[0, 0]), 1);
     }
 
     #[test]
-    fn a_run_has_no_more_segments_and_bytes_than_one_message_may_have() {
-        assert_eq!(run(&[1; 1000], 64, u16::MAX), 64);
-        assert_eq!(run(&[20_000; 10], 64, u16::MAX), 3);
-        assert_eq!(run(&[65_507; 2], 64, u16::MAX), 1);
-        assert_eq!(run(&[1200; 10], 64, 1199), 1);
-        assert_eq!(run(&[1200; 10], 4, 1200), 4);
+    fn a_message_has_at_most_max_segments_and_max_datagram_bytes() {
+        assert_eq!(count(&[1; 1000], 64, u16::MAX), 64);
+        assert_eq!(count(&[20_000; 10], 64, u16::MAX), 3);
+        assert_eq!(count(&[65_507; 2], 64, u16::MAX), 1);
+        assert_eq!(count(&[1200; 10], 64, 1199), 1);
+        assert_eq!(count(&[1200; 10], 4, 1200), 4);
     }
 }

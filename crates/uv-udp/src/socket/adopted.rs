@@ -1,14 +1,15 @@
-//! Sockets that somebody else made.
+//! Adopted sockets: those that another library, program or thread created.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use uv_sys::{Errno, Result};
 
-use super::{Owner, SocketState};
+use super::owner::Owner;
+use super::state::SocketState;
 use crate::policy::State;
 
-/// What is known of such a socket.
+/// The state of an adopted socket, as the kernel reports it.
 pub(crate) struct Adopted {
     state: State,
     local: SocketAddr,
@@ -23,7 +24,8 @@ impl Adopted {
         }
         let family = uv_sys::socket::family(fd)?;
         if !uv_sys::socket::is_udp(fd)? {
-            // The kernel ignores a segment size there: a run would leave as one large datagram.
+            // The kernel ignores a segment size on UDP-Lite: a GSO message would leave as one
+            // datagram.
             return Err(Errno::EPROTONOSUPPORT);
         }
         let local = uv_sys::socket::local_addr(fd)?;
@@ -47,16 +49,16 @@ impl Adopted {
 }
 
 impl SocketState {
-    /// Makes such a socket the handle's.
-    pub(crate) fn take_over(
+    /// Makes an adopted socket the handle's.
+    pub(crate) fn adopt(
         &self,
         owner: &dyn Owner,
         fd: OwnedFd,
         found: Adopted,
     ) -> std::result::Result<(), (Errno, OwnedFd)> {
-        self.adopt(owner, fd, found.state).map_err(|(errno, fd)| {
+        self.set(owner, fd, found.state).map_err(|(errno, fd)| {
             if found.blocking {
-                // The mode was changed a moment ago.
+                // The caller has made it non-blocking.
                 let _ = uv_sys::socket::set_nonblocking(&fd, false);
             }
             (errno, fd)
@@ -65,7 +67,8 @@ impl SocketState {
             self.survivors().set_device(found.device.as_deref());
         }
         if found.local.port() != 0 {
-            // Whether the port was asked for by number is unknown. To restore it is safe in both cases.
+            // The kernel does not report whether the port was chosen by number. Restoring it is
+            // safe in both cases.
             let address = SocketAddr::new(found.local.ip(), 0);
             self.bound_to.set(Some(address));
         }

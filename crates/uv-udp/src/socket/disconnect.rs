@@ -1,12 +1,13 @@
-//! Letting go of a peer and keeping everything else. Linux loses some things in `connect(AF_UNSPEC)` and keeps one too many:
+//! Disconnecting, with the local address and the options kept. `connect(AF_UNSPEC)` on Linux:
 //!
-//! - A port that the kernel chose (a bind to port 0, or none) is given up. We bind to it again, and meanwhile a second
-//!   socket holds it, so that nobody takes it and what arrives for it is not answered with "port unreachable".
-//! - The interface that the socket was rebound to (`SO_BINDTODEVICE`) is given up. We tie it again.
-//! - The address of a wildcard binding goes back to the wildcard, which is what one wants.
-//! - An IPv6 socket goes on dropping what does not come from the old peer's address (`sk_v6_daddr` stays set). Connecting
-//!   anew overwrites it, nothing else does: a handle that disconnects gets another socket on the same port, under
-//!   the same descriptor.
+//! - drops a port that the kernel chose (a bind to port 0, or none). The handle binds to it again.
+//!   Meanwhile a second socket holds the port: no other process takes it, and the kernel does not
+//!   answer datagrams with "port unreachable".
+//! - drops the interface of `SO_BINDTODEVICE`. The handle sets it again.
+//! - resets the address of a wildcard binding to the wildcard, as intended.
+//! - keeps the filter of an IPv6 socket for the old peer's address (`sk_v6_daddr`). Only another
+//!   connect overwrites it: a handle that disconnects gets a new socket on the same port, under the
+//!   same descriptor.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,12 +16,14 @@ use uv_core::PollSource;
 use uv_sys::{Errno, Family, Result};
 
 use super::held_port::{self, HeldPort, Sharing};
-use super::{Owner, SocketState};
+use super::owner::Owner;
+use super::state::SocketState;
 use crate::policy::State;
 
 impl SocketState {
-    /// Disconnects. If the kernel refuses, the handle stays connected; after any other error it is unconnected, and the error names
-    /// what was not kept. `reconnecting` if another peer follows at once.
+    /// Disconnects. If the kernel refuses, the handle stays connected. After any other error it is
+    /// unconnected, and the address or an option was not kept. `reconnecting`: another peer follows
+    /// at once.
     pub(super) fn disconnect(
         &self,
         owner: &dyn Owner,
@@ -48,12 +51,13 @@ impl SocketState {
         if self.has_chosen_port() {
             return self.disconnect_in_place(owner, &socket, address, None);
         }
-        // Without a second socket the port is free for a moment, and most likely still is in the next.
+        // Without a second socket the port is free for a moment; a later bind most likely succeeds.
         let held = self.hold_port(&socket, address).ok();
         self.disconnect_beside(owner, &socket, address, held)
     }
 
-    /// Disconnects the socket and keeps it, while a second one holds its port.
+    /// Disconnects the socket while a second one holds its port, and stores the datagrams of the
+    /// second.
     fn disconnect_beside(
         &self,
         owner: &dyn Owner,
@@ -63,10 +67,11 @@ impl SocketState {
     ) -> Result<()> {
         let disconnected = self.disconnect_in_place(owner, socket, address, held.as_ref());
         if let Some(HeldPort { fd, sharing }) = held {
-            // If this fails, what comes to the second socket after it is drained is lost.
+            // On an error, what the second socket receives after it is drained is lost.
             let _ = connect_to_self(&fd);
             if owner.requests_metadata() {
-                // The kernel looks up metadata when a datagram is received. Without it, it is still a datagram.
+                // The kernel adds metadata when a datagram is read. On an error, datagrams come
+                // without.
                 let _ = uv_sys::copy_options(socket, &fd);
             }
             owner.drain(fd.as_fd());
@@ -75,7 +80,7 @@ impl SocketState {
         disconnected
     }
 
-    /// Lets go of the peer and keeps the socket, which is bound to `address` again if it lost that.
+    /// Disconnects the socket, and binds it to `address` again if it lost that.
     fn disconnect_in_place(
         &self,
         owner: &dyn Owner,
@@ -85,12 +90,13 @@ impl SocketState {
     ) -> Result<()> {
         uv_sys::socket::disconnect(socket)?;
         let rebound = self.survivors().rebind_device(socket);
-        // A port that was asked for by number is still there, which is not known of an adopted socket before.
+        // The kernel keeps a port that was chosen by number; on an adopted socket only this shows
+        // it.
         let (bound, own) = match uv_sys::socket::local_addr(socket) {
-            Ok(kept) if kept.port() != 0 => (Ok(()), kept),
+            Ok(local) if local.port() != 0 => (Ok(()), local),
             _ => {
                 if held.is_some() && owner.is_receiving() {
-                    // Older than what the other socket receives.
+                    // Older than the datagrams of the second socket.
                     owner.drain(socket.as_fd());
                 }
                 let bound = match held {
@@ -100,7 +106,7 @@ impl SocketState {
                 (bound, address)
             }
         };
-        // After a bind that succeeded an option may be refused: the socket has its port all the same.
+        // An option may be refused after a successful bind: the socket has its port then.
         let has_port = bound.is_ok() || has_port(socket);
         owner.set_state(State::Unconnected {
             family: Family::of(&address),
@@ -112,12 +118,12 @@ impl SocketState {
         bound.and(rebound)
     }
 
-    /// After a reconnect that failed half-way: the handle is unconnected, and must not filter for the peer it had.
+    /// Removes the filter for the old peer after a reconnect that left the handle unconnected.
     pub(super) fn forget_old_peer(&self, owner: &dyn Owner, family: Family) {
         if let (true, Ok(socket)) = (filter_survives(family), self.get())
             && let Ok(address) = self.own_address(&socket, family)
         {
-            // If it fails, the error that led here is the one to report.
+            // The caller reports the error of the reconnect instead.
             let _ = self.replace(owner, &socket, address);
         }
     }
@@ -133,7 +139,7 @@ impl SocketState {
         Ok(address)
     }
 
-    /// Whether the port was asked for by number, which makes the kernel keep it.
+    /// Whether the user chose the port by number: the kernel then keeps it.
     fn has_chosen_port(&self) -> bool {
         !uv_sys::socket::DISCONNECT_DROPS_EPHEMERAL_PORT
             || self
@@ -142,8 +148,8 @@ impl SocketState {
                 .is_some_and(|address| address.port() != 0)
     }
 
-    /// Puts a new socket on the same address in the place of the old one, under the same descriptor. If that fails, the old socket
-    /// stays, and its port with it.
+    /// Replaces the old socket by a new one on the same address, under the same descriptor. On an
+    /// error, the old socket and its port stay.
     fn replace(&self, owner: &dyn Owner, socket: &PollSource, address: SocketAddr) -> Result<()> {
         let (error, held) = match self.hold_port(socket, address) {
             Ok(held) => match self.survivors().move_to(socket, &held.fd) {
@@ -158,13 +164,13 @@ impl SocketState {
             },
             Err(error) => (error, None),
         };
-        // The first error is the one to report.
+        // The caller gets the first error.
         let _ = self.disconnect_beside(owner, socket, address, held);
         Err(error)
     }
 
-    /// A socket that behaves as the old one, which belongs to another user. Sockets of two users never share a port: it is free
-    /// between the one and the other.
+    /// A socket with the options of the old one, which belongs to another user. Sockets of two
+    /// users never share a port: it is free between the close and the bind.
     fn unbound_replacement(&self, socket: &PollSource, address: SocketAddr) -> Result<OwnedFd> {
         let fd = held_port::unbound(socket, Family::of(&address), self.survivors())?;
         if !held_port::has_other_owner(&fd, socket) {
@@ -184,10 +190,11 @@ impl SocketState {
     ) -> Result<()> {
         let (family, is_bound) = (Family::of(&address), shared.is_some());
         let interest = socket.interest();
-        // From here on everything comes to the new socket, if that is bound.
+        // From here on a bound new socket receives all datagrams.
         if is_bound {
-            // Where that fails, the socket hears its peer until it is closed in a moment. Disconnected, it would also hear those
-            // whose earlier datagrams are in the new socket.
+            // On an error, the old socket receives its peer's datagrams until it is closed below.
+            // Disconnected, it would also receive later datagrams of senders whose earlier ones are
+            // in the new socket.
             let _ = connect_to_self(socket);
         }
         owner.drain(socket.as_fd());
@@ -195,7 +202,7 @@ impl SocketState {
             sharing.give_up(socket);
         }
         owner.socket_replaced();
-        // Not before the old socket is drained: what arrives for a group would be in both.
+        // After the drain: a datagram to a group would arrive at both sockets.
         let joined = self.survivors().join_all(&fd);
         let state = |bound| State::Unconnected { family, bound };
         match socket.replace(fd) {
@@ -203,9 +210,9 @@ impl SocketState {
                 owner.prepare(socket.as_fd());
                 owner.set_state(state(is_bound));
             }
-            // The number is not to be had. Then it is another.
+            // dup3(2) cannot reuse the number: the new socket keeps its own.
             Err((_, fd)) => self
-                .adopt(owner, fd, state(is_bound))
+                .set(owner, fd, state(is_bound))
                 .map_err(|(errno, _)| errno)?,
         }
         let socket = self.get()?;
@@ -217,7 +224,7 @@ impl SocketState {
         if bound.is_ok() != is_bound {
             owner.set_state(state(bound.is_ok()));
         }
-        // Whatever fails here, the handle goes on receiving.
+        // Before the errors are returned: the handle goes on receiving in any case.
         socket.request_interest(interest)?;
         bound.and(joined)
     }
@@ -235,8 +242,9 @@ fn filter_survives(family: Family) -> bool {
     family == Family::V6 && uv_sys::socket::DISCONNECT_KEEPS_IPV6_FILTER
 }
 
-/// Lets a socket that is given up hear nobody but itself, so that what comes to its port comes to the other socket there. That
-/// also holds while a process that is just being forked has a copy of it, and among a group that shares the port.
+/// Connects a socket that is about to be closed to itself, so that the other socket on its port
+/// receives all datagrams. That holds while a forked process has a copy of it, and within a
+/// reuse-port group.
 fn connect_to_self(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();
     uv_sys::socket::local_addr(fd).and_then(|own| uv_sys::socket::connect(fd, &own))

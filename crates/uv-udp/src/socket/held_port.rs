@@ -1,12 +1,12 @@
-//! A second socket on a handle's port, so that the port stays taken while the first one is not bound.
+//! A second socket on a handle's port, which keeps the port taken while the first one is not bound.
 //!
-//! Two sockets can share a port through `SO_REUSEPORT` or `SO_REUSEADDR`. The kernel compares these options only while a
-//! socket binds, so both are set for the duration of one bind(2), and neither later: in between nobody can bind the port.
-//! `SO_REUSEPORT` also refuses other users during that call, `SO_REUSEADDR` would not. See `udp_lib_lport_inuse` in
-//! net/ipv4/udp.c.
+//! Two sockets can share a port through `SO_REUSEPORT` or `SO_REUSEADDR`. The kernel compares these
+//! options only while a socket binds, so both sockets have one only for the duration of a bind(2).
+//! At all other times no other socket can bind the port. During that call `SO_REUSEPORT` still
+//! refuses other users, unlike `SO_REUSEADDR`. See `udp_lib_lport_inuse` in net/ipv4/udp.c.
 //!
-//! While both sockets are bound and the options are not set, datagrams go to one of them and not by hash to both. Those of
-//! one sender therefore reach the second socket first, if at all, and then the one that stays.
+//! While both sockets are bound without the options, the kernel gives all datagrams to one of them.
+//! The datagrams of one sender reach the second socket first, if at all, and then the first one.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,11 +24,11 @@ pub(super) struct HeldPort {
 /// How the two sockets share the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// By the options that the owner of the first socket set, which stay set.
+    /// By the options that the user set on the first socket, which stay set.
     Owners { address: bool, port: bool },
     /// By `SO_REUSEPORT` during a bind.
     Port,
-    /// By `SO_REUSEADDR` during a bind, on a kernel without the other (before Linux 3.9).
+    /// By `SO_REUSEADDR` during a bind, before Linux 3.9.
     Address,
 }
 
@@ -47,7 +47,7 @@ impl Sharing {
         }
     }
 
-    /// Gives the second socket the options that the first one keeps.
+    /// Sets the user's sharing options on the second socket.
     fn prepare(self, fd: &OwnedFd) -> Result<()> {
         let Self::Owners { address, port } = self else {
             return Ok(());
@@ -61,7 +61,7 @@ impl Sharing {
         Ok(())
     }
 
-    /// Sets or clears on a socket what is set only during a bind.
+    /// Sets or clears the option for the duration of a bind.
     fn set(self, fd: BorrowedFd<'_>, on: bool) -> Result<()> {
         match self {
             Self::Owners { .. } => Ok(()),
@@ -70,14 +70,14 @@ impl Sharing {
         }
     }
 
-    /// Lets other sockets of this user have the port beside one that is about to be closed: a process that is just being forked
-    /// has a copy of it until it executes another program, and would keep the port from the next [`HeldPort`].
+    /// Lets other sockets of this user share the port with one that is about to be closed. A forked
+    /// process has a copy of it until it calls execve(2), and would refuse the next [`HeldPort`].
     pub(super) fn give_up(self, fd: impl AsFd) {
-        // Without it the next one may fail, as it would beside any other socket.
+        // On an error, the next one may fail with EADDRINUSE.
         let _ = self.set(fd.as_fd(), true);
     }
 
-    /// Binds a socket beside the other one, which has the port.
+    /// Binds a socket to the port of the other one.
     fn bind_beside(
         self,
         fd: BorrowedFd<'_>,
@@ -88,20 +88,20 @@ impl Sharing {
             .set(fd, true)
             .and_then(|()| self.set(other, true))
             .and_then(|()| uv_sys::socket::bind(fd, &address));
-        // The kernel also lets a socket in where the first one that it finds has the option: both lose it, whatever happened.
+        // The kernel compares with the first socket that it finds, so both must lose the option.
         let cleared = [other, fd].map(|each| self.set(each, false));
         bound.and(cleared.into_iter().collect())
     }
 }
 
 impl HeldPort {
-    /// Binds a second socket beside `socket`, whose options are afterwards as they were.
+    /// Binds a second socket to the port of `socket`, whose options are restored.
     ///
     /// # Errors
     ///
-    /// `EADDRINUSE` if `socket` belongs to another user and this process may not change that (`CAP_CHOWN`), or another
-    /// socket took a part of the port; `EACCES` for a port that needs a privilege; those of making a socket, and of tying it
-    /// to a device.
+    /// `EADDRINUSE` if `socket` belongs to another user and this process lacks `CAP_CHOWN`, or
+    /// another socket bound an overlapping address; `EACCES` for a privileged port; those of
+    /// socket(2), and of `SO_BINDTODEVICE`.
     pub(super) fn new(
         socket: impl AsFd,
         address: SocketAddr,
@@ -123,14 +123,14 @@ impl HeldPort {
         Ok(Self { fd, sharing })
     }
 
-    /// Binds the first socket again, beside this one.
+    /// Binds the first socket again, to the port of this one.
     pub(super) fn bind_again(&self, socket: impl AsFd, address: SocketAddr) -> Result<()> {
         self.sharing
             .bind_beside(socket.as_fd(), self.fd.as_fd(), address)
     }
 }
 
-/// A socket that can be bound where `socket` is, and is not bound yet.
+/// An unbound socket that can bind the address of `socket`.
 pub(super) fn unbound(socket: impl AsFd, family: Family, survivors: &Survivors) -> Result<OwnedFd> {
     let fd = uv_sys::socket::socket(family)?;
     if family == Family::V6 {
@@ -140,7 +140,8 @@ pub(super) fn unbound(socket: impl AsFd, family: Family, survivors: &Survivors) 
     Ok(fd)
 }
 
-/// Whether the sockets belong to different users, as after a process changed its user, or was given a socket.
+/// Whether the sockets belong to different users: the process changed its user, or adopted a
+/// socket.
 pub(super) fn has_other_owner(fd: impl AsFd, socket: impl AsFd) -> bool {
     matches!((uv_sys::socket::owner(fd), uv_sys::socket::owner(socket)), (Ok(own), Ok(other)) if own != other)
 }

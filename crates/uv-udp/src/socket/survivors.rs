@@ -1,5 +1,5 @@
-//! What a handle must set again when Linux loses it, or when another socket takes the place of the old one: the settings that
-//! the kernel cannot be asked for. All others are copied from socket to socket.
+//! Options that the kernel does not report: a handle sets them again when Linux loses them, and on
+//! a socket that replaces the old one. All others are copied from socket to socket.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use uv_sys::{Interface, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Membership {
     pub(crate) group: IpAddr,
-    /// The only host that is listened to, if there is one.
+    /// The only source whose datagrams are received, if the membership has one.
     pub(crate) source: Option<IpAddr>,
     pub(crate) interface: Interface,
 }
@@ -32,11 +32,13 @@ impl Membership {
     }
 }
 
+/// The options of one handle that must be set again.
 #[derive(Debug, Default)]
 pub(crate) struct Survivors {
-    /// The interface that the handle is rebound to. The kernel does tell, but also calls so the one that a link-local peer is on.
+    /// The interface of `SO_BINDTODEVICE`. The kernel also reports the interface of a link-local
+    /// peer.
     device: RefCell<Option<String>>,
-    /// The kernel tells the CPU that the last datagram came by, not the one that was set.
+    /// The preferred CPU. The kernel reports the CPU of the last datagram instead.
     incoming_cpu: Cell<Option<u32>>,
     memberships: RefCell<Vec<Membership>>,
 }
@@ -54,8 +56,8 @@ impl Survivors {
         self.memberships.borrow_mut().push(membership);
     }
 
-    /// The kernel found the membership, perhaps by an interface that was named otherwise: the latest. A group that is left as a
-    /// whole is left for single hosts too.
+    /// Removes a membership that the kernel found, perhaps under another name of its interface: the
+    /// latest one. Leaving a group as a whole also leaves it for single sources.
     pub(crate) fn left(&self, left: Membership) {
         let mut all = self.memberships.borrow_mut();
         let same = |one: &Membership| {
@@ -74,7 +76,7 @@ impl Survivors {
         }
     }
 
-    /// Ties a socket to the handle's interface: one that Linux untied in `connect(AF_UNSPEC)`, or another one.
+    /// Binds a socket to the handle's interface again.
     pub(crate) fn rebind_device(&self, fd: impl AsFd) -> Result<()> {
         match self.device.borrow().as_deref() {
             None => Ok(()),
@@ -82,7 +84,7 @@ impl Survivors {
         }
     }
 
-    /// Makes another socket behave as the one that it takes the place of.
+    /// Copies all options to a socket that replaces another one.
     pub(crate) fn move_to(&self, from: impl AsFd, to: impl AsFd) -> Result<()> {
         uv_sys::copy_options(from, &to)?;
         match self.incoming_cpu.get() {

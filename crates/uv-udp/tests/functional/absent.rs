@@ -1,4 +1,4 @@
-//! What a handle says and does on a kernel that lacks something: one that refuses the option, as an old one would.
+//! Handles on a kernel that lacks a feature: one that refuses the option, as an old kernel does.
 
 use std::num::NonZeroU16;
 
@@ -19,7 +19,7 @@ fn without(feature: Feature, test: impl Fn(std::net::IpAddr)) {
 const ABSENT: Result<()> = Err(Errno::ENOPROTOOPT);
 
 #[test]
-fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_one_by_one() {
+fn without_segmentation_a_segment_size_is_refused_and_bursts_are_sent_one_by_one() {
     without(Feature::Segmentation, |ip| {
         assert!(!capabilities().segmentation);
         assert_eq!(capabilities().max_segments, 1);
@@ -35,7 +35,7 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
         let batch = [Transmit::new(b"x"), cut];
         assert_eq!(udp.try_transmit_batch(&batch), Err(Errno::EOPNOTSUPP));
         assert!(all(&peer).is_empty());
-        // Now or never, the datagrams leave one by one.
+        // The datagrams leave one by one.
         assert_eq!(
             udp.try_transmit(&Transmit::new(b"aabbc").with_segment_size(size)),
             Ok(5)
@@ -58,7 +58,7 @@ fn without_segmentation_a_segment_size_is_refused_in_every_form_and_bursts_go_on
 }
 
 #[test]
-fn without_coalescing_runs_are_refused_and_bursts_are_received_one_by_one() {
+fn without_coalescing_set_gro_is_refused_and_bursts_are_received_one_by_one() {
     without(Feature::Gro, |ip| {
         assert!(!capabilities().gro);
         let event_loop = Loop::new().unwrap();
@@ -108,7 +108,7 @@ fn without_transmit_times_a_clock_and_a_time_are_refused() {
 }
 
 #[test]
-fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
+fn without_a_kind_of_metadata_its_option_alone_is_refused() {
     type Switch = fn(&Udp, bool) -> Result<()>;
     let cases: [(Feature, Switch, Switch); 2] = [
         (
@@ -143,9 +143,9 @@ fn without_metadata_of_a_kind_its_switch_is_refused_and_the_others_are_not() {
     }
 }
 
-/// An IPv6 disconnect copies what the old socket has to a new one.
+/// An IPv6 disconnect copies the options of the old socket to a new one.
 #[test]
-fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
+fn without_all_of_these_a_handle_disconnects_and_is_adopted() {
     for ip in loopbacks() {
         fault::lack([
             Feature::Segmentation,
@@ -156,7 +156,7 @@ fn without_any_of_it_a_handle_disconnects_and_is_adopted_as_ever() {
         ]);
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
-        let udp = Udp::adopt(&event_loop, raw(ip).0.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, raw(ip).0.into()).unwrap();
         let port = udp.local_addr().unwrap().port();
         udp.options().set_recv_tos(true).unwrap();
         udp.connect(address).unwrap();

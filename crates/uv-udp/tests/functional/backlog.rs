@@ -1,4 +1,5 @@
-//! What filtered sent before a handle was connected is not delivered as the peer's, however the reads end that find it.
+//! Datagrams of others from before the connect are never delivered as the peer's, however the reads
+//! end that find them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -57,7 +58,8 @@ fn start(udp: &Udp, form: Form) -> Log<(Vec<u8>, SocketAddr)> {
     log
 }
 
-/// Four datagrams of a stranger are in the buffer when the handle is connected; the reads that find them end as scripted.
+/// Connects a handle with four datagrams of another socket in its buffer. The reads end as
+/// scripted.
 fn check(ip: IpAddr, form: Form, script: &[Fault]) {
     let what = format!("{ip} {form:?} {script:?}");
     let event_loop = Loop::new().unwrap();
@@ -76,7 +78,7 @@ fn check(ip: IpAddr, form: Form, script: &[Fault]) {
     settle(&event_loop);
     assert_eq!(heard.get(), [(b"peer".to_vec(), to_peer)], "{what}");
     assert_eq!(udp.counters().filtered, 4, "{what}");
-    // It is over, and the next datagrams are known to be the peer's.
+    // The backlog is empty: the next datagrams are the peer's.
     peer.send_to(b"more", here).unwrap();
     run_until(&event_loop, || heard.len() == 2);
     assert_eq!(heard.get()[1], (b"more".to_vec(), to_peer), "{what}");
@@ -90,14 +92,14 @@ fn each_form(script: &[Fault]) {
 }
 
 #[test]
-fn an_eagain_that_is_none_does_not_let_a_stranger_pass_for_the_peer() {
+fn an_early_eagain_does_not_end_the_check_for_a_backlog() {
     let eagain = Fault::Errno(Errno::EAGAIN);
     each_form(&[eagain]);
     each_form(&[eagain, eagain, Fault::Pass, eagain]);
 }
 
 #[test]
-fn a_read_that_ends_early_does_not_let_a_stranger_pass_for_the_peer() {
+fn a_short_read_does_not_end_the_check_for_a_backlog() {
     each_form(&[Fault::Partial(1)]);
     each_form(&[
         Fault::Partial(2),

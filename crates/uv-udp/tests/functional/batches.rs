@@ -1,4 +1,4 @@
-//! Batches that the callback does not take to their end.
+//! Batches whose callback leaves datagrams.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -23,7 +23,7 @@ fn ten(event_loop: &Loop, ip: IpAddr) -> (Udp, SocketAddr, UdpSocket) {
     (udp, address, socket)
 }
 
-/// Takes so many datagrams from the batch.
+/// Takes a number of datagrams from the batch.
 fn take(batch: &mut Batch<'_>, count: usize, log: &Log<u8>) {
     batch
         .take(count)
@@ -35,7 +35,7 @@ fn numbers(of: std::ops::Range<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn datagrams_that_a_callback_does_not_take_come_again_before_all_others() {
+fn datagrams_left_in_a_batch_are_delivered_again_before_all_others() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address, socket) = ten(&event_loop, ip);
@@ -62,7 +62,7 @@ fn datagrams_that_a_callback_does_not_take_come_again_before_all_others() {
 }
 
 #[test]
-fn what_a_run_still_holds_comes_again() {
+fn datagrams_left_of_a_coalesced_message_are_delivered_again() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -72,7 +72,7 @@ fn what_a_run_still_holds_comes_again() {
         let count = Rc::clone(&calls);
         udp.recv_batch_start(move |_, batch| {
             count.set(count.get() + 1);
-            // Now and then one, or a run as a whole.
+            // Sometimes one datagram, or a message as a whole.
             let mut batch = batch.unwrap();
             if count.get() % 2 == 0 {
                 take(&mut batch, 2, &log);
@@ -95,7 +95,7 @@ fn what_a_run_still_holds_comes_again() {
 }
 
 #[test]
-fn a_clone_of_a_batch_gives_nothing_back() {
+fn dropping_a_clone_of_a_batch_returns_nothing() {
     let event_loop = Loop::new().unwrap();
     let (udp, _, _socket) = ten(&event_loop, loopbacks()[0]);
     let taken = Log::new();
@@ -111,7 +111,7 @@ fn a_clone_of_a_batch_gives_nothing_back() {
 }
 
 #[test]
-fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothing() {
+fn a_callback_that_takes_nothing_is_called_once_per_iteration() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, ..) = ten(&event_loop, ip);
@@ -150,7 +150,7 @@ fn a_callback_that_takes_nothing_is_called_once_in_an_iteration_and_costs_nothin
 }
 
 #[test]
-fn a_callback_that_stops_leaves_the_rest_to_the_next_start() {
+fn after_a_stop_in_a_callback_the_next_start_delivers_the_rest_of_the_batch() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, ..) = ten(&event_loop, ip);
@@ -170,7 +170,7 @@ fn a_callback_that_stops_leaves_the_rest_to_the_next_start() {
 }
 
 #[test]
-fn a_callback_that_changes_the_peer_gets_the_rest_only_of_that_peer() {
+fn after_a_connect_in_a_callback_only_the_new_peers_rest_is_delivered() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -198,7 +198,7 @@ fn a_callback_that_changes_the_peer_gets_the_rest_only_of_that_peer() {
 }
 
 #[test]
-fn what_an_old_socket_held_comes_behind_the_rest_of_a_batch() {
+fn datagrams_of_a_replaced_socket_follow_the_rest_of_a_batch() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
@@ -225,7 +225,7 @@ fn what_an_old_socket_held_comes_behind_the_rest_of_a_batch() {
 }
 
 #[test]
-fn a_panic_costs_the_datagrams_that_were_taken_and_no_others() {
+fn a_panic_loses_only_datagrams_that_were_taken() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, ..) = ten(&event_loop, ip);
@@ -248,7 +248,7 @@ fn a_panic_costs_the_datagrams_that_were_taken_and_no_others() {
 }
 
 #[test]
-fn a_callback_that_closes_the_handle_gets_nothing_again() {
+fn after_a_close_in_a_callback_nothing_is_delivered_again() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, ..) = ten(&event_loop, ip);
@@ -261,7 +261,7 @@ fn a_callback_that_closes_the_handle_gets_nothing_again() {
         .unwrap();
         assert_eq!(event_loop.run(RunMode::Default), Ok(false));
         assert_eq!(taken.get(), numbers(0..3));
-        // One that is still lent when the handle closes.
+        // One that is lent when the handle closes.
         let (udp, ..) = ten(&event_loop, ip);
         udp.recv_batch_start(move |udp, batch| {
             let _lent = batch.unwrap();

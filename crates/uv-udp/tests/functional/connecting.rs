@@ -1,6 +1,7 @@
-//! Connecting, disconnecting, connecting anew: what they keep, and what they must not let through.
+//! Connecting, disconnecting, reconnecting: the address and options they keep, and the datagrams
+//! and errors they filter.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 
 use uv_sys::fault::{self, Call, Fault};
 use uv_udp::{Errno, Family, Interface, Loop, Result, Udp};
@@ -8,56 +9,7 @@ use uv_udp::{Errno, Family, Interface, Loop, Result, Udp};
 use super::harness::*;
 use super::network::with_device;
 
-#[test]
-fn a_connected_handle_sends_to_its_peer_and_hears_its_peer() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        assert_eq!(udp.peer_addr(), Ok(address));
-        let heard = listen(&udp);
-        assert_eq!(udp.try_send(b"ping"), Ok(4));
-        assert_eq!(next(&peer), b"ping");
-        peer.send_to(b"pong", udp.local_addr().unwrap()).unwrap();
-        run_until(&event_loop, || heard.len() == 1);
-        assert_eq!(heard.get(), [Ok((b"pong".to_vec(), address))]);
-    }
-}
-
-#[test]
-fn each_kind_of_send_is_refused_in_the_other_state() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (_peer, address) = raw(ip);
-        let udp = Udp::new(&event_loop);
-        let unconnected = |udp: &Udp| {
-            assert_eq!(
-                udp.send(b"x", |_, _| unreachable!()),
-                Err(Errno::EDESTADDRREQ)
-            );
-            assert_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ));
-            assert_eq!(udp.try_send_to(b"x", address), Ok(1));
-        };
-        unconnected(&udp);
-        udp.connect(address).unwrap();
-        for to in [
-            address,
-            "[::9]:9".parse().unwrap(),
-            "9.9.9.9:0".parse().unwrap(),
-        ] {
-            assert_eq!(
-                udp.send_to(b"x", to, |_, _| unreachable!()),
-                Err(Errno::EISCONN)
-            );
-            assert_eq!(udp.try_send_to(b"x", to), Err(Errno::EISCONN));
-        }
-        assert_eq!(udp.try_send(b"x"), Ok(1));
-        udp.disconnect().unwrap();
-        unconnected(&udp);
-    }
-}
-
-/// Every way to come by a local address.
+/// Handles with a local address from every call that binds one.
 fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str, Udp)> {
     let wildcard = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let chosen = {
@@ -76,84 +28,9 @@ fn local_addresses(event_loop: &Loop, ip: std::net::IpAddr) -> Vec<(&'static str
     ]
 }
 
+/// An error may end a read early, and a send then returns it.
 #[test]
-fn disconnecting_and_reconnecting_keep_the_local_port_however_it_was_bound() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        for (how, udp) in local_addresses(&event_loop, ip) {
-            udp.connect(to_a).unwrap();
-            let port = udp.local_addr().unwrap().port();
-            let same_port = |when: &str| {
-                assert_eq!(
-                    udp.local_addr().unwrap().port(),
-                    port,
-                    "{when}, bound to {how}"
-                );
-            };
-            udp.connect(to_b).unwrap();
-            same_port("after reconnecting");
-            assert_eq!(udp.try_send(b"b"), Ok(1));
-            let mut buffer = [0; 8];
-            let (_, source) = b.recv_from(&mut buffer).unwrap();
-            assert_eq!(source.port(), port, "what the peer sees, bound to {how}");
-            udp.disconnect().unwrap();
-            same_port("after disconnecting");
-            udp.connect(to_a).unwrap();
-            same_port("after connecting again");
-            udp.connect(to_a).unwrap();
-            same_port("after connecting to the same peer");
-            udp.disconnect().unwrap();
-            same_port("after disconnecting again");
-            let heard = listen(&udp);
-            a.send_to(b"still here", SocketAddr::new(ip, port)).unwrap();
-            run_until(&event_loop, || heard.len() == 1);
-            assert_eq!(
-                heard.get(),
-                [Ok((b"still here".to_vec(), to_a))],
-                "bound to {how}"
-            );
-            udp.close(|_| ()).unwrap();
-        }
-    }
-}
-
-#[test]
-fn nobody_else_can_bind_the_port_that_was_kept() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        udp.connect(dead(ip)).unwrap();
-        udp.disconnect().unwrap();
-        assert_eq!(udp.local_addr(), Ok(address));
-        let taken = UdpSocket::bind(address).map_err(Errno::from);
-        assert_eq!(taken.err(), Some(Errno::EADDRINUSE));
-    }
-}
-
-#[test]
-fn datagrams_of_strangers_from_before_the_connect_are_never_delivered() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((peer, to_peer), (stranger, _)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&event_loop, ip);
-        stranger.send_to(b"stranger", address).unwrap();
-        peer.send_to(b"early", address).unwrap();
-        stranger.send_to(b"stranger", address).unwrap();
-        udp.connect(to_peer).unwrap();
-        stranger.send_to(b"stranger", address).unwrap();
-        peer.send_to(b"late", address).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 2);
-        settle(&event_loop);
-        let expected = [b"early".to_vec(), b"late".to_vec()].map(|data| Ok((data, to_peer)));
-        assert_eq!(heard.get(), expected);
-    }
-}
-
-/// A read that stops early may have stopped for an error, which a send is then told.
-#[test]
-fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
+fn others_datagrams_behind_an_error_that_a_send_returned_are_filtered() {
     for ip in loopbacks() {
         for queued in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -189,9 +66,9 @@ fn a_stranger_behind_an_error_that_a_send_was_told_is_never_delivered() {
     }
 }
 
-/// An IPv6 handle keeps what its old socket holds, whenever it disconnects.
+/// An IPv6 handle stores the datagrams of its old socket at each disconnect.
 #[test]
-fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
+fn a_handle_that_never_receives_stores_a_bounded_number_of_datagrams() {
     const ROUNDS: usize = 70;
     for ip in loopbacks() {
         for length in [1, 60_000] {
@@ -220,44 +97,7 @@ fn a_handle_that_never_receives_keeps_no_more_than_so_much() {
 }
 
 #[test]
-fn the_old_peers_datagrams_are_strangers_to_the_next_connection() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&event_loop, ip);
-        udp.connect(to_a).unwrap();
-        a.send_to(b"from a", address).unwrap();
-        udp.connect(to_b).unwrap();
-        b.send_to(b"from b", address).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 1);
-        settle(&event_loop);
-        assert_eq!(heard.get(), [Ok((b"from b".to_vec(), to_b))]);
-    }
-}
-
-#[test]
-fn what_arrived_before_a_disconnect_is_delivered_after_it() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((a, to_a), (other, to_other)) = (raw(ip), raw(ip));
-        let (udp, address) = bound(&event_loop, ip);
-        udp.connect(to_a).unwrap();
-        a.send_to(b"before", address).unwrap();
-        udp.disconnect().unwrap();
-        other.send_to(b"after", address).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 2);
-        let expected = [
-            Ok((b"before".to_vec(), to_a)),
-            Ok((b"after".to_vec(), to_other)),
-        ];
-        assert_eq!(heard.get(), expected);
-    }
-}
-
-#[test]
-fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
+fn after_a_reconnect_in_a_callback_the_old_peer_is_filtered() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
@@ -283,53 +123,8 @@ fn a_callback_that_reconnects_hears_nothing_more_from_the_old_peer() {
     }
 }
 
-#[test]
-fn after_a_send_to_nobody_the_next_datagram_goes_out_and_the_error_is_heard_once() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let to_dead = dead(ip);
-        let udp = connected(&event_loop, to_dead);
-        let heard = listen(&udp);
-        assert_eq!(udp.try_send(b"to nobody"), Ok(9));
-        // The answer is pending now. Somebody comes to listen there after all.
-        let late = revive(to_dead);
-        assert_eq!(udp.try_send(b"to somebody"), Ok(11));
-        assert_eq!(next(&late), b"to somebody");
-        run_until(&event_loop, || heard.len() == 1);
-        settle(&event_loop);
-        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
-    }
-}
-
-#[test]
-fn a_network_error_that_nobody_sent_past_is_heard_once_too() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let udp = connected(&event_loop, dead(ip));
-        let sent = Log::<Result<()>>::new();
-        udp.send(b"x", note(&sent)).unwrap();
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 1 && sent.len() == 1);
-        settle(&event_loop);
-        assert_eq!(heard.get(), [Err(Errno::ECONNREFUSED)]);
-        assert_eq!(sent.get(), [Ok(())]);
-    }
-}
-
-#[test]
-fn an_error_found_by_a_send_waits_for_somebody_who_receives() {
-    let event_loop = Loop::new().unwrap();
-    for ip in loopbacks() {
-        let udp = with_two_errors(&event_loop, dead(ip));
-        settle(&event_loop);
-        let heard = listen(&udp);
-        run_until(&event_loop, || heard.len() == 2);
-        assert_eq!(heard.get(), vec![Err(Errno::ECONNREFUSED); 2]);
-        udp.close(|_| ()).unwrap();
-    }
-}
-
-/// Of two datagrams to nobody, one error was told to the second send and is kept, and the other one is pending in the kernel.
+/// Sends two datagrams to a closed port: the second send stored one error, the other is pending in
+/// the kernel.
 fn with_two_errors(event_loop: &Loop, to_dead: SocketAddr) -> Udp {
     let udp = connected(event_loop, to_dead);
     assert_eq!(udp.try_send(b"x"), Ok(1));
@@ -338,7 +133,7 @@ fn with_two_errors(event_loop: &Loop, to_dead: SocketAddr) -> Udp {
 }
 
 #[test]
-fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts() {
+fn errors_about_the_former_peer_are_counted_and_not_delivered() {
     for (ip, disconnects) in loopbacks()
         .into_iter()
         .flat_map(|ip| [(ip, false), (ip, true)])
@@ -361,7 +156,7 @@ fn an_error_about_the_former_peer_is_not_heard_as_one_about_the_next_but_counts(
 }
 
 #[test]
-fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
+fn full_reports_about_the_former_peer_are_delivered() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (to_dead, (_peer, to_peer)) = (dead(ip), raw(ip));
@@ -385,7 +180,7 @@ fn a_full_report_about_the_former_peer_is_heard_and_says_so() {
 }
 
 #[test]
-fn who_goes_on_to_the_next_server_for_each_error_passes_over_none() {
+fn a_client_that_connects_to_the_next_server_on_each_error_skips_none() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (server, to_server) = raw(ip);
@@ -467,7 +262,7 @@ fn a_bind_that_fails_changes_nothing() {
     }
 }
 
-/// Nobody else can come to share the handle's port.
+/// No other socket can share the handle's port.
 fn is_exclusive(udp: &Udp) {
     let address = udp.local_addr().unwrap();
     let other = uv_sys::socket::socket(uv_udp::Family::of(&address)).unwrap();
@@ -479,7 +274,7 @@ fn is_exclusive(udp: &Udp) {
 }
 
 #[test]
-fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
+fn a_handle_stays_connected_if_the_kernel_refuses_to_disconnect() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((peer, to_peer), (_other, to_other)) = (raw(ip), raw(ip));
@@ -497,7 +292,7 @@ fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
             };
             fault::script(Call::Connect, [Fault::Errno(Errno::EIO)]);
             stays(udp.connect(to_other));
-            // On IPv6 that is a matter of the socket which takes the old one's place, if there is one.
+            // On IPv6, this concerns the new socket, if there is one.
             if ip.is_ipv6() {
                 fault::script(Call::Bind, [Fault::Errno(Errno::EMFILE)]);
             }
@@ -518,7 +313,7 @@ fn a_handle_whose_peer_the_kernel_does_not_let_go_of_stays_connected() {
 }
 
 #[test]
-fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
+fn an_ipv6_socket_that_cannot_connect_to_itself_is_replaced() {
     for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -534,14 +329,14 @@ fn an_ipv6_socket_that_cannot_be_muted_is_replaced_all_the_same() {
 }
 
 #[test]
-fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
+fn a_handle_keeps_its_port_without_a_second_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
         for (how, udp) in local_addresses(&event_loop, ip) {
             udp.connect(to_peer).unwrap();
             let port = udp.local_addr().unwrap().port();
-            // Only the one that is to hold the port is bound where the port was chosen by number.
+            // With a port chosen by number, only the second socket is bound.
             fault::script(Call::Bind, [Fault::Errno(Errno::EADDRINUSE)]);
             let result = udp.disconnect();
             fault::clear();
@@ -553,7 +348,7 @@ fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
             is_exclusive(&udp);
             assert_eq!(udp.try_send_to(b"x", to_peer), Ok(1));
             assert_eq!(peer.recv_from(&mut [0]).unwrap().1.port(), port);
-            // And the next time there is one.
+            // The next disconnect succeeds.
             udp.connect(to_peer).unwrap();
             assert_eq!(udp.disconnect(), Ok(()));
             assert_eq!(udp.local_addr().unwrap().port(), port, "bound to {how}");
@@ -565,9 +360,9 @@ fn a_handle_keeps_its_port_where_no_second_socket_can_hold_it() {
     }
 }
 
-/// What the old socket has and a new one cannot have: here an interface that is gone.
+/// An option that a new socket cannot have: an interface that is gone.
 #[test]
-fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_its_port() {
+fn a_socket_that_cannot_be_replaced_stays_and_its_port_is_not_shared() {
     with_device(|remove| {
         for ip in loopbacks().into_iter().filter(|ip| ip.is_ipv6()) {
             let event_loop = Loop::new().unwrap();
@@ -590,7 +385,7 @@ fn a_handle_keeps_a_socket_that_no_other_can_replace_and_nobody_comes_to_share_i
 }
 
 #[test]
-fn a_port_that_is_lost_is_lost_with_an_error_and_another_can_be_had() {
+fn losing_the_port_is_an_error_and_the_handle_can_be_bound_again() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);

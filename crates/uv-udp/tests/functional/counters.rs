@@ -1,4 +1,4 @@
-//! The limit of the queue, the word that it is empty, and the counters.
+//! Counters, and the callback of an empty queue.
 
 use std::num::NonZeroU16;
 
@@ -8,49 +8,7 @@ use uv_udp::{Errno, Loop, Transmit, Udp};
 use super::harness::*;
 
 #[test]
-fn beyond_the_limit_nothing_is_accepted() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        assert_eq!(udp.send_queue_limit(), None);
-        udp.set_send_queue_limit(Some(25));
-        assert_eq!(udp.send_queue_limit(), Some(25));
-        let results = Log::new();
-        for _ in 0..2 {
-            udp.send(&[1; 10], note(&results)).unwrap();
-        }
-        // As long as those before, and shorter.
-        for length in [10, 6] {
-            let full = udp.send(&vec![2; length], |_, _| unreachable!());
-            assert_eq!(full, Err(Errno::ENOBUFS));
-        }
-        let full = udp.transmit(Transmit::new(&[2; 6]), |_, _, _| unreachable!());
-        assert_eq!(full, Err(Errno::ENOBUFS));
-        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (2, 20));
-        udp.send(&[3; 5], note(&results)).unwrap();
-        assert_eq!(udp.send_queue_size(), 25);
-        assert_eq!(
-            udp.send(b"", note(&results)),
-            Ok(()),
-            "empty datagrams always fit"
-        );
-        run_until(&event_loop, || results.len() == 4);
-        assert_eq!(
-            udp.send(&[0; 26], |_, _| unreachable!()),
-            Err(Errno::ENOBUFS)
-        );
-        assert_eq!(udp.try_send(&[0; 26]), Ok(26), "which queues nothing");
-        udp.set_send_queue_limit(None);
-        udp.send(&[4; 1000], note(&results)).unwrap();
-        run_until(&event_loop, || results.len() == 5);
-        let lengths: Vec<_> = all(&peer).iter().map(Vec::len).collect();
-        assert_eq!(lengths, [10, 10, 5, 0, 26, 1000]);
-    }
-}
-
-#[test]
-fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
+fn on_drained_is_called_after_the_callback_of_the_last_send() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
@@ -76,7 +34,7 @@ fn whoever_asks_is_told_that_the_queue_is_empty_after_the_last_callback() {
             "sent", "sent", "sent", "drained", "more", "drained", "more", "drained",
         ];
         assert_eq!(log.get(), expected);
-        udp.send(b"x", |_, _| ()).unwrap();
+        udp.send(b"x", uv_udp::ignore).unwrap();
         udp.close(|_| ()).unwrap();
         settle(&event_loop);
         assert_eq!(log.len(), 8, "closing is not draining");
@@ -100,7 +58,7 @@ fn a_drained_callback_does_not_keep_its_handle_alive() {
 }
 
 #[test]
-fn the_counters_tell_what_was_done() {
+fn counters_count_datagrams_bytes_and_calls() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (receiver, address) = bound(&event_loop, ip);
@@ -144,7 +102,7 @@ fn the_counters_tell_what_was_done() {
 }
 
 #[test]
-fn what_goes_wrong_is_counted_too() {
+fn counters_count_errors_and_losses() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -160,7 +118,7 @@ fn what_goes_wrong_is_counted_too() {
         let counted = udp.counters();
         assert_eq!((counted.filtered, counted.truncated), (3, 1));
         assert_eq!((counted.datagrams_received, counted.bytes_received), (1, 4));
-        // No segmentation: each datagram goes by itself.
+        // No segmentation: each datagram is a message.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EIO)]);
         let size = NonZeroU16::new(2).unwrap();
         assert_eq!(
@@ -175,8 +133,8 @@ fn what_goes_wrong_is_counted_too() {
             udp.try_send(b"x").unwrap();
             settle(&event_loop);
         }
-        udp.send(b"x", |_, _| ()).unwrap();
-        udp.send(b"x", |_, _| ()).unwrap();
+        udp.send(b"x", uv_udp::ignore).unwrap();
+        udp.send(b"x", uv_udp::ignore).unwrap();
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EPERM)]);
         settle(&event_loop);
         let errors = udp.counters().errors;
@@ -208,7 +166,7 @@ fn switched_off_metadata_costs_no_more_calls() {
 }
 
 #[test]
-fn kept_datagrams_are_counted_once_in_every_form() {
+fn undelivered_datagrams_are_counted_once_in_every_form() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -242,14 +200,14 @@ fn kept_datagrams_are_counted_once_in_every_form() {
 }
 
 #[test]
-fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
+fn network_errors_are_counted_once_with_and_without_a_receiver() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
         for _ in 0..5 {
             udp.try_send(b"x").unwrap();
         }
-        // Each send but the first one met the answer to the one before.
+        // Each send after the first one meets the error of the one before.
         assert_eq!(udp.counters().errors, [(Errno::ECONNREFUSED, 4)]);
         let heard = listen(&udp);
         run_until(&event_loop, || heard.len() == 5);
@@ -258,7 +216,7 @@ fn network_errors_are_counted_once_whether_anybody_receives_or_not() {
 }
 
 #[test]
-fn what_another_threads_send_is_refused_with_is_counted() {
+fn errors_of_sends_from_other_threads_are_counted() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -280,7 +238,7 @@ fn what_another_threads_send_is_refused_with_is_counted() {
 }
 
 #[test]
-fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
+fn segments_are_counted_as_datagrams_by_every_send() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -310,13 +268,13 @@ fn what_is_cut_is_counted_as_the_datagrams_it_becomes_in_every_form() {
 }
 
 #[test]
-fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
+fn coalesced_datagrams_are_counted_one_by_one_in_every_form() {
     for ip in loopbacks() {
         for form in ["each", "batch", "into"] {
             let event_loop = Loop::new().unwrap();
             let (udp, address) = bound(&event_loop, ip);
             udp.options().set_gro(true).unwrap();
-            // From here on the kernel may put datagrams together, for the other forms too.
+            // From here on the kernel may coalesce, also for the other forms.
             udp.recv_into_start(|_, _| Some(vec![0; 65_536]), |_, _, _| ())
                 .unwrap();
             if form != "into" {
@@ -343,7 +301,7 @@ fn a_run_is_counted_as_the_datagrams_in_it_in_every_form_of_receiving() {
 }
 
 #[test]
-fn a_batch_is_counted_also_where_the_callback_stops_in_it() {
+fn a_batch_is_counted_if_the_callback_stops_in_it() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);

@@ -1,4 +1,4 @@
-//! What the network says of datagrams that did not arrive.
+//! Network errors and full reports.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use uv_udp::{
 use super::harness::*;
 use super::network::{Fate, address, beyond, with_router};
 
-/// A handle that hears everything: datagrams and errors.
+/// Logs all datagrams and errors of a handle.
 fn hearing(event_loop: &Loop, local: SocketAddr) -> (Udp, Log<Result<Vec<u8>, NetworkError>>) {
     let udp = Udp::new(event_loop);
     udp.bind_with(local, BindOptions::default().recv_errors(true))
@@ -28,7 +28,7 @@ fn wildcard(v6: bool) -> SocketAddr {
 }
 
 #[test]
-fn a_full_report_names_the_datagram_its_destination_and_who_says_so() {
+fn a_full_report_has_the_payload_the_destination_and_the_reporting_host() {
     for ip in loopbacks() {
         for connected in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -59,7 +59,7 @@ fn a_full_report_names_the_datagram_its_destination_and_who_says_so() {
 }
 
 #[test]
-fn without_full_reports_there_is_the_error_alone() {
+fn without_full_reports_an_error_has_only_its_number() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));
@@ -89,7 +89,7 @@ fn unreachable_peers_cost_an_unconnected_handle_no_datagram_of_another_peer() {
             }
             udp.send_to(&[round], to_peer, note(&results)).unwrap();
             settle(&event_loop);
-            // At once, past the errors that have just come.
+            // At once, past the pending errors.
             udp.try_send_to(&[round], nobody[0]).unwrap();
             assert_eq!(udp.try_send_to(&[100 + round], to_peer), Ok(1));
         }
@@ -110,7 +110,7 @@ fn unreachable_peers_cost_an_unconnected_handle_no_datagram_of_another_peer() {
 }
 
 #[test]
-fn errors_that_come_while_nobody_receives_are_told_later_and_do_not_keep_the_loop_busy() {
+fn errors_without_a_receiver_are_delivered_later_and_cause_no_busy_loop() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -151,7 +151,7 @@ fn full_reports_survive_disconnecting() {
 }
 
 #[test]
-fn a_report_reaches_those_who_receive_into_their_own_memory() {
+fn recv_into_start_delivers_full_reports() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -177,7 +177,7 @@ fn a_report_reaches_those_who_receive_into_their_own_memory() {
     }
 }
 
-/// Sends towards each fate, and expects the router's word on it.
+/// Sends to each destination, and expects the router's report.
 fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, ErrorKind)) {
     let event_loop = Loop::new().unwrap();
     let (udp, heard) = hearing(&event_loop, wildcard(v6));
@@ -185,7 +185,8 @@ fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, E
     if connected {
         udp.connect(to).unwrap();
     }
-    // Again and again: Linux says nothing to a host that it has known for less than a second (`ip_error`).
+    // Repeatedly: Linux limits its ICMP messages to a host that it has known for less than a second
+    // (`ip_error`).
     let (timer, sender) = (Timer::new(&event_loop), udp.clone());
     let every = Duration::from_millis(50);
     timer
@@ -206,7 +207,7 @@ fn expect_from_router(v6: bool, connected: bool, fate: Fate, expected: (Errno, E
 }
 
 #[test]
-fn a_routers_word_has_the_kind_of_the_error() {
+fn a_routers_report_has_the_kind_of_the_error() {
     with_router(|v6| {
         for connected in [false, true] {
             let prohibited = (Errno::EACCES, ErrorKind::Prohibited);
@@ -222,7 +223,7 @@ fn a_routers_word_has_the_kind_of_the_error() {
 }
 
 #[test]
-fn a_datagram_that_passes_too_many_routers_is_reported() {
+fn an_exceeded_ttl_is_reported() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let (udp, heard) = hearing(&event_loop, wildcard(v6));
@@ -240,7 +241,7 @@ fn a_datagram_that_passes_too_many_routers_is_reported() {
 }
 
 #[test]
-fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
+fn too_big_is_reported_with_the_mtu_and_lowers_the_path_mtu() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let (udp, heard) = hearing(&event_loop, wildcard(v6));
@@ -264,7 +265,7 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
             report.payload.len()
         );
         assert_eq!(udp.options().path_mtu(), Ok(1280));
-        // From here on the host itself says so: that is the result of the send, and nobody is told twice.
+        // From here on the error is local: it is the result of the send, and not reported again.
         assert_eq!(udp.try_send(&[7; 1400]), Err(Errno::EMSGSIZE));
         settle(&event_loop);
         assert_eq!(heard.len(), 1);
@@ -277,7 +278,7 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
         );
         let header = if v6 { 48 } else { 28 };
         assert_eq!(udp.try_send(&vec![7; 1280 - header]), Ok(1280 - header));
-        // Whoever probes for himself is not held back by what is known.
+        // With probing, the known path MTU does not limit sends.
         udp.options()
             .set_path_mtu_discovery(PathMtuDiscovery::Probe)
             .unwrap();
@@ -292,7 +293,7 @@ fn too_big_is_reported_with_the_size_that_would_do_and_lowers_the_path_mtu() {
 }
 
 #[test]
-fn a_routers_word_costs_no_datagram_of_another_peer() {
+fn a_routers_report_costs_no_datagram_of_another_peer() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let (udp, heard) = hearing(&event_loop, wildcard(v6));
@@ -313,7 +314,7 @@ fn a_routers_word_costs_no_datagram_of_another_peer() {
 }
 
 #[test]
-fn a_failed_bind_leaves_a_handle_that_hears_and_does_not_spin() {
+fn after_a_failed_bind_a_handle_receives_and_does_not_busy_loop() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (_taken, address) = raw(ip);
@@ -333,9 +334,9 @@ fn a_failed_bind_leaves_a_handle_that_hears_and_does_not_spin() {
     }
 }
 
-/// Somebody else may open the error queue, and what is in it makes a socket ready for ever.
+/// Another program may open the error queue; an entry in it keeps the socket ready.
 #[test]
-fn an_error_queue_that_the_handle_did_not_open_keeps_no_loop_busy() {
+fn an_error_queue_opened_by_another_program_causes_no_busy_loop() {
     for ip in loopbacks() {
         for into in [false, true] {
             let event_loop = Loop::new().unwrap();

@@ -1,4 +1,5 @@
-//! What the tests share: addresses of both families, raw sockets, and running the loop until something is so.
+//! Shared by the tests: addresses of both families, raw sockets, and running the loop until a
+//! condition holds.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use uv_udp::{Errno, Loop, Result, RunMode, Timer, Udp};
 
-/// Both loopback addresses; only IPv4's where the machine has no IPv6.
+/// Both loopback addresses, or only IPv4's on a machine without IPv6.
 pub(super) fn loopbacks() -> Vec<IpAddr> {
     let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
     let mut all = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
@@ -19,7 +20,7 @@ pub(super) fn loopbacks() -> Vec<IpAddr> {
 /// A raw socket of the other side, with a port of its own.
 pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind((ip, 0)).unwrap();
-    // Whatever net.core.rmem_default is.
+    // Independent of net.core.rmem_default.
     uv_sys::option::set_recv_buffer_size(&socket, 212_992).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -28,8 +29,8 @@ pub(super) fn raw(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// An address where nobody listens, and nobody can begin to until the thread ends: its socket is connected to itself, so that
-/// what others send there is refused.
+/// A closed port, which stays closed until the thread ends: its socket is connected to itself, so
+/// that the kernel refuses datagrams to it.
 pub(super) fn dead(ip: IpAddr) -> SocketAddr {
     let (holder, address) = raw(ip);
     holder.connect(address).unwrap();
@@ -41,29 +42,10 @@ thread_local! {
     static HOLDERS: RefCell<Vec<UdpSocket>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Somebody who listens at an address of [`dead`] from now on.
-pub(super) fn revive(dead: SocketAddr) -> UdpSocket {
-    HOLDERS.with_borrow(|holders| {
-        let holder = holders
-            .iter()
-            .find(|holder| holder.local_addr().is_ok_and(|address| address == dead));
-        uv_sys::option::set_reuse_address(holder.expect("a dead address"), true).unwrap();
-    });
-    let socket = uv_sys::socket::socket(uv_sys::Family::of(&dead)).unwrap();
-    uv_sys::option::set_reuse_address(&socket, true).unwrap();
-    uv_sys::socket::bind(&socket, &dead).unwrap();
-    let socket = UdpSocket::from(socket);
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    socket.set_nonblocking(false).unwrap();
-    socket
-}
-
-/// Binds a port that the kernel did not choose: the first one that is free, of those that the kernel does not give to others.
+/// Binds a port by number: the first free one outside the kernel's ephemeral ports.
 pub(super) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> Result<T>) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Below net.ipv4.ip_local_port_range, and elsewhere in each process.
+    // Below net.ipv4.ip_local_port_range, at another start in each process.
     let (first, count) = (10_000, 20_000);
     let start = std::process::id().wrapping_mul(7_919);
     (0..count)
@@ -77,7 +59,7 @@ pub(super) fn bind_by_number<T>(mut bind: impl FnMut(u16) -> Result<T>) -> T {
         .expect("a free port")
 }
 
-/// What a raw socket receives next.
+/// The next datagram of a raw socket.
 pub(super) fn next(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 65_536];
     let length = socket
@@ -87,7 +69,7 @@ pub(super) fn next(socket: &UdpSocket) -> Vec<u8> {
     buffer
 }
 
-/// Everything that a raw socket has received by now.
+/// All datagrams that a raw socket has received by now.
 pub(super) fn all(socket: &UdpSocket) -> Vec<Vec<u8>> {
     socket.set_nonblocking(true).unwrap();
     let mut buffer = vec![0; 65_536];
@@ -100,7 +82,7 @@ pub(super) fn all(socket: &UdpSocket) -> Vec<Vec<u8>> {
     found
 }
 
-/// Runs the loop until `done`, which must come about within a minute.
+/// Runs the loop until `done`, for at most a minute.
 pub(super) fn run_until(event_loop: &Loop, mut done: impl FnMut() -> bool) {
     let deadline = Timer::new(event_loop);
     deadline
@@ -114,7 +96,7 @@ pub(super) fn run_until(event_loop: &Loop, mut done: impl FnMut() -> bool) {
     deadline.close(|_| ()).unwrap();
 }
 
-/// Runs the loop for as long as there is something to do at once.
+/// Runs the loop while it has work to do without waiting.
 pub(super) fn settle(event_loop: &Loop) {
     for _ in 0..50 {
         event_loop.run(RunMode::NoWait).unwrap();
@@ -172,7 +154,7 @@ pub(super) fn note(log: &Log<Result<()>>) -> impl FnOnce(&Udp, Result<()>) + 'st
     move |_, result| log.add(result)
 }
 
-/// The same for `transmit`, whatever the token.
+/// The same for `transmit`, without the token.
 pub(super) fn note_any(log: &Log<Result<()>>) -> impl FnOnce(&Udp, usize, Result<()>) + 'static {
     let log = log.clone();
     move |_, _, result| log.add(result)
@@ -182,7 +164,7 @@ pub(super) fn note_any(log: &Log<Result<()>>) -> impl FnOnce(&Udp, usize, Result
 pub(super) fn bound(event_loop: &Loop, ip: IpAddr) -> (Udp, SocketAddr) {
     let udp = Udp::new(event_loop);
     udp.bind(SocketAddr::new(ip, 0)).unwrap();
-    // Whatever net.core.rmem_default is.
+    // Independent of net.core.rmem_default.
     udp.options().set_recv_buffer_size(212_992).unwrap();
     let address = udp.local_addr().unwrap();
     (udp, address)
@@ -195,11 +177,12 @@ pub(super) fn connected(event_loop: &Loop, peer: SocketAddr) -> Udp {
     udp
 }
 
-/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as it does `eprintln!`.
+/// Names a test that is skipped on the terminal. The test harness does not capture the handle, as
+/// it does `eprintln!`.
 pub(crate) fn skipped(reason: impl std::fmt::Display) {
     use std::io::Write;
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    // Without a standard error output there is nobody to read it.
+    // Without a standard error output, nothing is printed.
     let _ = writeln!(std::io::stderr(), "skipped {name}: {reason}");
 }

@@ -1,4 +1,4 @@
-//! What comes beside received datagrams, and what goes beside sent ones: against raw sockets on the other side.
+//! Metadata of received datagrams, and options of sent ones, against raw sockets.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -11,7 +11,7 @@ use uv_udp::{Ecn, Errno, Family, Loop, Metadata, PacketInfo, Result, Transmit, T
 
 use super::harness::*;
 
-/// Receives into a log of what came beside each datagram.
+/// Logs the metadata of each received datagram.
 fn listen_beside(udp: &Udp) -> Log<Metadata> {
     let log = Log::new();
     let entries = log.clone();
@@ -20,7 +20,7 @@ fn listen_beside(udp: &Udp) -> Log<Metadata> {
     log
 }
 
-/// Asks for all that can come beside a datagram on a raw socket.
+/// Switches on all metadata on a raw socket.
 fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     let (socket, address) = raw(ip);
     uv_sys::option::set_recv_tos(&socket, true).unwrap();
@@ -29,7 +29,7 @@ fn observer(ip: IpAddr) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// What the next datagram has, its source, and what came beside it.
+/// The payload, the source and the metadata of the next datagram.
 fn observe(socket: &UdpSocket) -> (Vec<u8>, SocketAddr, Metadata) {
     socket
         .peek(&mut [0; 9])
@@ -46,7 +46,7 @@ type Switch = fn(&Udp, bool) -> Result<()>;
 type Look = fn(&Metadata) -> bool;
 
 #[test]
-fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
+fn each_kind_of_metadata_is_delivered_only_while_it_is_on() {
     let switches: [(Switch, Look); 5] = [
         (
             |udp: &Udp, on| udp.options().set_recv_tos(on),
@@ -110,7 +110,7 @@ fn each_piece_of_metadata_comes_when_it_is_asked_for_and_only_then() {
 }
 
 #[test]
-fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
+fn coalesced_datagrams_have_metadata_in_every_form() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -159,9 +159,9 @@ fn metadata_comes_with_coalesced_datagrams_and_in_every_form() {
     }
 }
 
-/// A port of the kernel's choice is held by another socket for the moment in which Linux throws it away.
+/// A second socket holds a port of the kernel's choice while Linux drops it.
 #[test]
-fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
+fn datagrams_that_arrive_during_a_disconnect_have_metadata() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
@@ -179,7 +179,7 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
                 let gone = Err(std::sync::mpsc::TryRecvError::Disconnected);
                 while stopped.try_recv() != gone {
                     sendmsg(&sender, &transmit).unwrap();
-                    // Once; afterwards nobody listens.
+                    // Once; the port is closed afterwards.
                     let _ = tell.send(());
                 }
             });
@@ -201,7 +201,7 @@ fn metadata_comes_also_with_what_arrives_during_a_disconnect() {
 }
 
 #[test]
-fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
+fn requested_metadata_can_be_read_back_also_from_an_adopted_socket() {
     type Read = fn(&Udp) -> bool;
     let both: [(Switch, Read); 5] = [
         (
@@ -235,7 +235,7 @@ fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
             let mut expected = [false; 5];
             expected[index] = true;
             assert_eq!(on(&udp), expected);
-            let adopted = Udp::adopt(&event_loop, udp.into_fd().unwrap()).unwrap();
+            let adopted = Udp::from_fd(&event_loop, udp.into_fd().unwrap()).unwrap();
             assert_eq!(on(&adopted), expected);
             assert_eq!(set(&adopted, false), Ok(()));
             assert_eq!(on(&adopted), [false; 5]);
@@ -248,7 +248,7 @@ fn what_is_asked_for_can_be_read_also_of_an_adopted_socket() {
 }
 
 #[test]
-fn the_descriptor_is_lent_while_there_is_one() {
+fn with_fd_lends_the_descriptor_of_an_open_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -256,7 +256,7 @@ fn the_descriptor_is_lent_while_there_is_one() {
         udp.connect(dead(ip)).unwrap();
         let ttl = udp.with_fd(|fd| uv_sys::option::set_ttl(fd, 9)).unwrap();
         assert_eq!((ttl, udp.options().ttl()), (Ok(()), Ok(9)));
-        // What it lends is the handle's even if it is let go of meanwhile.
+        // The lent descriptor stays valid if the last reference is dropped meanwhile.
         let name = udp.with_fd(|fd| {
             udp.disconnect().unwrap();
             uv_sys::option::ttl(fd)
@@ -268,7 +268,7 @@ fn the_descriptor_is_lent_while_there_is_one() {
 }
 
 #[test]
-fn drops_are_told_once_there_are_some() {
+fn kernel_drops_are_reported_after_the_first_drop() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -291,7 +291,7 @@ fn drops_are_told_once_there_are_some() {
 }
 
 #[test]
-fn drops_are_counted_on_when_the_socket_is_another_one() {
+fn kernel_drops_continue_when_the_socket_is_replaced() {
     for ip in loopbacks() {
         for into in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -322,12 +322,12 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
                 settle(&event_loop);
                 let arrived = seen.len();
                 expected += 50 - arrived as u64;
-                // The count comes with the next datagram that there is room for.
+                // The next received datagram has the count.
                 sender.send_to(b"x", address).unwrap();
                 run_until(&event_loop, || seen.len() == arrived + 1);
                 assert_eq!(udp.counters().kernel_drops, expected, "into: {into}");
                 udp.recv_stop().unwrap();
-                // What is still in the old socket then has its count.
+                // The datagrams left in the old socket have its count.
                 sender.send_to(b"y", address).unwrap();
                 udp.connect(to_sender).unwrap();
                 udp.disconnect().unwrap();
@@ -342,7 +342,7 @@ fn drops_are_counted_on_when_the_socket_is_another_one() {
 }
 
 #[test]
-fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
+fn every_send_applies_the_options_of_a_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         for connects in [false, true] {
@@ -361,7 +361,7 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
                     transmit.with_destination(address)
                 }
             };
-            // As long as the other, so that nothing else tells them apart.
+            // As long as the other one: they differ only in the options.
             let plain = new("simple");
             let marked = new("marked").with_tos(0x40).with_ecn(Ecn::Ce).with_ttl(17);
             udp.try_transmit(&marked).unwrap();
@@ -392,7 +392,7 @@ fn a_datagram_carries_what_it_says_in_every_form_of_sending() {
 }
 
 #[test]
-fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
+fn a_datagram_has_its_own_source_or_the_handles_default() {
     let event_loop = Loop::new().unwrap();
     let loopback_2: IpAddr = "127.0.0.2".parse().unwrap();
     let loopback_3: IpAddr = "127.0.0.3".parse().unwrap();
@@ -427,7 +427,7 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
     let mut expected = vec![loopback_3; 8];
     (expected[0], expected[3]) = (loopback_2, loopback_2);
     assert_eq!(from(8), expected);
-    // It holds for what is sent from then on, also among datagrams that are alike otherwise.
+    // It applies to later sends, also between datagrams that are equal otherwise.
     let sources = [None, None, None, Some(loopback_3), Some(loopback_3), None];
     for source in sources {
         udp.set_send_source(source.map(PacketInfo::from)).unwrap();
@@ -445,7 +445,7 @@ fn a_datagram_leaves_from_the_address_it_says_or_the_handle_says() {
 }
 
 #[test]
-fn an_answer_leaves_from_where_the_question_came_to() {
+fn an_answer_is_sent_from_the_destination_of_the_question() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -474,7 +474,7 @@ fn an_answer_leaves_from_where_the_question_came_to() {
 }
 
 #[test]
-fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
+fn a_payload_is_segmented_by_its_own_size_or_the_handles() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -515,7 +515,7 @@ fn a_send_may_be_cut_into_segments_by_itself_or_by_the_handle() {
 }
 
 #[test]
-fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
+fn a_transmit_time_needs_a_clock_and_a_message_of_its_own() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -529,14 +529,14 @@ fn a_datagram_with_a_time_needs_a_clock_and_goes_alone() {
             udp.transmit(timed, note_any(&results)).unwrap();
         }
         run_until(&event_loop, || results.len() == 5);
-        // Loopback has no queueing discipline that would wait.
+        // Loopback has no queueing discipline that waits.
         assert_eq!((results.get(), all(&peer).len()), (vec![Ok(()); 5], 5));
         assert_eq!(udp.counters().segmented_messages, 0);
     }
 }
 
 #[test]
-fn what_a_datagram_cannot_say_is_known_before_anything_is_accepted() {
+fn invalid_options_of_a_datagram_are_errors_before_anything_is_accepted() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = connected(&event_loop, dead(ip));

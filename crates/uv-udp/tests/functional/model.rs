@@ -1,5 +1,5 @@
-//! Any interleaving of calls, arrivals and refusals by the kernel, against a model: what a handle promises of callbacks,
-//! order, peers and filtered holds in all of them.
+//! Random interleavings of calls, arriving datagrams and errors of the kernel, checked against a
+//! model of the promises: callbacks, order, peers, filtering.
 
 use proptest::prelude::*;
 use uv_sys::fault::{Call, Fault};
@@ -11,13 +11,13 @@ mod incoming;
 mod outgoing;
 mod world;
 
-/// Receivers that exist. Behind them, as one more destination, is a port where nobody listens.
+/// Existing receivers. The last destination, after them, is a closed port.
 const PEERS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// As many equal datagrams in a row, to the peer or else there; but for one of them, perhaps. In the last one's callback
-    /// something more is done.
+    /// Equal datagrams in a row, to the peer or to `to`, perhaps with an odd one among them. The
+    /// last one's callback does the next step.
     Send {
         to: usize,
         length: usize,
@@ -41,33 +41,33 @@ enum Step {
     Disconnect,
     RecvStart(Form),
     RecvStop,
-    /// As many datagrams that come in. In the callback that gets one in their middle something more is done.
+    /// Arriving datagrams. The callback of one in their middle does the next step.
     Hear {
         from: usize,
         length: usize,
         count: usize,
         then: Option<Box<Step>>,
     },
-    /// As many iterations of the loop.
+    /// Iterations of the loop.
     Run(usize),
-    /// What the next system calls of a kind answer.
+    /// The results of the next system calls of a kind.
     Fail(Call, Vec<Fault>),
-    /// Bytes that may be under way, from here on.
+    /// The limit of the queue in bytes, from here on.
     Limit(Option<usize>),
-    /// Whether datagrams leave from an address that is named, from here on.
+    /// Whether there is a default source, from here on.
     Source(bool),
     Close,
 }
 
-/// In what a datagram differs from those before and after it.
+/// The difference of an odd datagram.
 #[derive(Clone, Copy, Debug)]
 enum Odd {
     Length(usize),
-    /// Where there is no peer.
+    /// Another destination, without a peer.
     To(usize),
-    /// Something is said of it.
+    /// It has an option of its own.
     Tos,
-    /// In nothing, but it comes in pieces.
+    /// Its payload is a list of slices.
     Pieces,
 }
 
@@ -108,7 +108,7 @@ fn odd(count: usize) -> impl Strategy<Value = Option<(usize, Odd)>> {
     prop::option::of((1..=count, odd))
 }
 
-/// Datagrams in a row. One that is odd is mostly among those that are alike.
+/// Datagrams in a row. An odd one is mostly among equal ones.
 fn burst(then: BoxedStrategy<Option<Box<Step>>>) -> impl Strategy<Value = Step> {
     let counted = count().prop_flat_map(|count| (Just(count), odd(count)));
     (to(), length(), counted, then).prop_map(|(to, length, (count, odd), then)| Step::Send {
@@ -137,8 +137,8 @@ fn form() -> impl Strategy<Value = Form> {
     ]
 }
 
-/// What the kernel may answer to a call. It says that there is nothing to receive, or little, only when that is so: the handle
-/// relies on it.
+/// The results that the kernel may return. It never returns too few datagrams, because the handle
+/// relies on that.
 fn fail() -> impl Strategy<Value = Step> {
     let errno = |errno| Just(Fault::Errno(errno));
     let send = prop_oneof![
@@ -163,7 +163,7 @@ fn fail() -> impl Strategy<Value = Step> {
     .prop_map(|(call, faults)| Step::Fail(call, faults))
 }
 
-/// What is done in a callback: something in so many cases to three.
+/// The step in a callback, in `often` of `often + 3` cases.
 fn reaction(often: u32) -> impl Strategy<Value = Option<Box<Step>>> {
     let step = prop_oneof![
         6 => burst(Just(None).boxed()),
@@ -195,20 +195,20 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, length, count, then)| Step::Hear { from, length, count, then }),
         8 => (1..4_usize).prop_map(Step::Run),
         6 => fail(),
-        // Seldom: a handle that was once told any of it looks at each datagram.
+        // Rarely: with metadata, a handle inspects each datagram.
         1 => setting(),
     ]
 }
 
 proptest! {
-    // A case in which something never comes takes a while, and there are many on the way to the smallest one.
+    // A case that times out takes a while, and shrinking has many of them.
     #![proptest_config(ProptestConfig {
         max_shrink_time: 60_000,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn whatever_happens_in_whatever_order_the_promises_hold(
+    fn random_calls_keep_the_promises(
         v6 in any::<bool>(),
         coalesces in any::<bool>(),
         steps in prop::collection::vec(step(), 1..40),
@@ -216,7 +216,7 @@ proptest! {
     ) {
         let loopbacks = loopbacks();
         let ip = loopbacks[usize::from(v6) % loopbacks.len()];
-        // Half of the handles are closed with whatever is under way, the others when all has come to rest.
+        // Half of the handles are closed with pending sends, the others after all completions.
         prop_assert_eq!(world::World::play(ip, coalesces, &steps, closes), Ok(()));
     }
 }

@@ -1,7 +1,8 @@
-//! A network with a router in it, in network namespaces: what is sent beyond the router comes to grief there in a known way.
+//! A network with a router, in network namespaces: datagrams beyond the router cause a known error.
 //!
-//! The test's thread has a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the router has .2 and ::2 there, and everything
-//! else is sent to it. Without the privilege to make namespaces a test is skipped, and says so.
+//! The test's thread has a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the router has .2
+//! and ::2 there, and is the default route. Without the privilege to make namespaces a
+//! test is skipped, and says so.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -15,16 +16,16 @@ use nix::unistd::gettid;
 
 use super::harness::skipped;
 
-/// What becomes of datagrams at the router, by where they go.
+/// The fate of datagrams at the router, by destination.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
-    /// They arrive: the router itself.
+    /// Delivered: the router itself.
     Arrives,
-    /// There is no such host in a network that the router reaches.
+    /// A missing host in a network of the router.
     NoHost,
-    /// The router knows no way.
+    /// No route.
     NoNetwork,
-    /// The router is told to refuse.
+    /// The router rejects.
     Prohibited,
     /// A packet may have 1,280 bytes at most.
     Thin,
@@ -53,7 +54,7 @@ pub(super) fn beyond(v6: bool, fate: Fate) -> SocketAddr {
 const ROUTER: &[&str] = &[
     "addr add 192.0.2.2/24 dev far",
     "addr add 2001:db8::2/64 dev far nodad",
-    // Both ends of a cable, with nobody at the other one.
+    // Both ends of a cable, without a host at the other one.
     "link add empty type veth peer name end",
     "link set empty up",
     "link set end up",
@@ -77,7 +78,7 @@ const NEAR: &[&str] = &[
     "-6 route add default via 2001:db8::2",
 ];
 
-/// The router talks as much as it likes.
+/// Removes the router's limits of ICMP messages.
 const SYSTEM: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
     ("ipv6/conf/all/forwarding", "1"),
@@ -165,7 +166,7 @@ fn warm_up(v6: bool) {
             .unwrap();
         socket.connect(beyond(v6, Fate::Arrives)).unwrap();
         let _ = socket.send(b"hello");
-        // Nobody listens there, and the router says so.
+        // The port is closed, and the router reports it.
         if matches!(socket.recv(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
         {
             return;
@@ -195,7 +196,8 @@ pub(super) fn with_router(test: fn(v6: bool)) {
     }
 }
 
-/// Runs a test in a network of its own, which has a device `gone` beside loopback until the test calls `remove`.
+/// Runs a test in a network of its own, which has a device `gone` beside loopback until the test
+/// calls `remove`.
 pub(super) fn with_device(test: fn(remove: &dyn Fn())) {
     apart(move || {
         namespace()?;

@@ -9,7 +9,7 @@ use uv_udp::{Loop, RunMode, Udp};
 
 use super::harness::*;
 
-/// In which form the handle receives.
+/// The form of receiving.
 const FORMS: [&str; 4] = ["each", "batch", "into", "batch into"];
 
 fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
@@ -39,7 +39,8 @@ fn count_received(udp: &Udp, form: &str) -> Rc<Cell<usize>> {
     count
 }
 
-/// Queues `each` datagrams of `size` bytes on each of so many handles, all at once, three times, and checks that all arrive.
+/// Queues `each` datagrams of `size` bytes on each handle at once, three times, and checks that all
+/// arrive.
 fn all_arrive(ip: IpAddr, form: &str, senders: usize, each: usize, size: usize) {
     let event_loop = Loop::new().unwrap();
     let (udp, address) = bound(&event_loop, ip);
@@ -69,7 +70,7 @@ fn in_all_forms(mut check: impl FnMut(IpAddr, &str)) {
 }
 
 #[test]
-fn all_that_a_handle_queues_at_once_arrives_whatever_its_size() {
+fn a_burst_of_one_handle_arrives_at_a_receiver_on_its_loop() {
     in_all_forms(|ip, form| {
         for size in [0, 8, 45, 200, 500, 1_000, 1_200, 1_400, 9_000] {
             all_arrive(ip, form, 1, 300, size);
@@ -78,7 +79,7 @@ fn all_that_a_handle_queues_at_once_arrives_whatever_its_size() {
 }
 
 #[test]
-fn all_that_several_handles_queue_at_once_arrives_at_one_of_their_loop() {
+fn a_burst_of_several_handles_arrives_at_a_receiver_on_their_loop() {
     in_all_forms(|ip, form| {
         for (senders, each) in [(2, 300), (4, 64), (16, 64), (30, 10), (60, 5)] {
             all_arrive(ip, form, senders, each, 1_200);
@@ -87,7 +88,7 @@ fn all_that_several_handles_queue_at_once_arrives_at_one_of_their_loop() {
 }
 
 #[test]
-fn all_of_it_arrives_too_where_the_kernel_puts_nothing_together() {
+fn bursts_arrive_on_the_same_loop_without_coalescing() {
     fault::lack([Feature::Gro]);
     in_all_forms(|ip, form| {
         for (senders, size) in [(1, 1_000), (1, 45), (4, 1_200)] {

@@ -1,4 +1,4 @@
-//! Options of the socket, as the kernel tells them through a second descriptor; and what becomes of them.
+//! Options of the socket, read through a second descriptor, and their survival.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -13,7 +13,7 @@ use super::network::with_router;
 fn watched(event_loop: &Loop, ip: IpAddr) -> (Udp, OwnedFd) {
     let fd = uv_sys::socket::socket(family(ip)).unwrap();
     let spy = fd.try_clone().unwrap();
-    (Udp::adopt(event_loop, fd).unwrap(), spy)
+    (Udp::from_fd(event_loop, fd).unwrap(), spy)
 }
 
 fn family(ip: IpAddr) -> Family {
@@ -24,7 +24,7 @@ fn loopback_index() -> u32 {
     uv_udp::interface_index("lo").unwrap()
 }
 
-/// Sets all there is.
+/// Sets all options.
 fn set_everything(udp: &Udp) {
     udp.options().set_ttl(9).unwrap();
     udp.options().set_tos(0xb8).unwrap();
@@ -50,7 +50,7 @@ fn set_everything(udp: &Udp) {
     udp.options().set_txtime(TxTimeClock::Monotonic).unwrap();
 }
 
-/// Asks the kernel whether all of it is so.
+/// Reads all options from the kernel.
 fn assert_everything(fd: impl AsFd) {
     let fd = fd.as_fd();
     assert_eq!(uv_sys::option::ttl(fd), Ok(9));
@@ -75,7 +75,7 @@ fn assert_everything(fd: impl AsFd) {
 }
 
 #[test]
-fn options_are_the_sockets() {
+fn options_set_and_read_those_of_the_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
@@ -119,7 +119,7 @@ fn options_are_the_sockets() {
 }
 
 #[test]
-fn options_survive_disconnecting_and_connecting_anew() {
+fn options_survive_disconnecting_and_reconnecting() {
     for ip in loopbacks() {
         for port in ["chosen", "the kernel's"] {
             let event_loop = Loop::new().unwrap();
@@ -141,7 +141,7 @@ fn options_survive_disconnecting_and_connecting_anew() {
 }
 
 #[test]
-fn a_handle_that_is_tied_to_a_device_stays_tied() {
+fn a_handle_stays_bound_to_its_device() {
     for ip in loopbacks() {
         for port in ["chosen", "the kernel's"] {
             let event_loop = Loop::new().unwrap();
@@ -186,7 +186,7 @@ fn a_handle_that_is_tied_to_a_device_stays_tied() {
 }
 
 #[test]
-fn a_mark_is_the_sockets_where_it_is_allowed() {
+fn a_mark_is_set_on_the_socket_with_the_privilege() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
@@ -208,95 +208,13 @@ fn a_mark_is_the_sockets_where_it_is_allowed() {
     }
 }
 
-#[test]
-fn bad_values_have_named_errors_and_change_nothing() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let udp = Udp::for_family(&event_loop, family(ip)).unwrap();
-        let huge = i32::MAX as usize + 1;
-        for (result, errno) in [
-            (udp.options().set_ttl(0), Errno::EINVAL),
-            (udp.options().set_ttl(256), Errno::EINVAL),
-            (udp.options().set_multicast_ttl(256), Errno::EINVAL),
-            (udp.options().set_send_buffer_size(huge), Errno::EINVAL),
-            (udp.options().set_recv_buffer_size(huge), Errno::EINVAL),
-            (udp.options().set_priority(u32::MAX), Errno::EINVAL),
-            (udp.options().set_incoming_cpu(u32::MAX), Errno::EINVAL),
-            (
-                udp.options().attach_reuseport_cpu_selector(0),
-                Errno::EINVAL,
-            ),
-            (
-                udp.options().attach_reuseport_cpu_selector(2),
-                Errno::EINVAL,
-            ),
-            (udp.options().path_mtu().map(drop), Errno::ENOTCONN),
-            (udp.join_multicast(ip, Interface::Any), Errno::EINVAL),
-            (udp.leave_multicast(ip, Interface::Any), Errno::EINVAL),
-            (udp.join_source(ip, ip, Interface::Any), Errno::EINVAL),
-            (udp.leave_source(ip, ip, Interface::Any), Errno::EINVAL),
-        ] {
-            assert_eq!(result, Err(errno));
-        }
-        assert_eq!(udp.options().ttl(), Ok(64));
-        let v6 = "::1".parse::<IpAddr>().unwrap();
-        let foreign = udp.set_send_source(Some(v6.into()));
-        let fits = ip.is_ipv6();
-        assert_eq!(
-            foreign,
-            if fits {
-                Ok(())
-            } else {
-                Err(Errno::EAFNOSUPPORT)
-            }
-        );
-    }
-}
-
-#[test]
-fn options_need_a_socket_and_an_open_handle() {
-    let event_loop = Loop::new().unwrap();
-    let udp = Udp::new(&event_loop);
-    for closed in [false, true] {
-        if closed {
-            udp.close(|_| ()).unwrap();
-        }
-        let group = "239.1.2.3".parse().unwrap();
-        for result in [
-            udp.options().set_ttl(1),
-            udp.options().set_tos(1),
-            udp.options().ttl().map(drop),
-            udp.options().set_broadcast(true),
-            udp.options().set_recv_tos(true),
-            udp.options().set_recv_packet_info(true),
-            udp.options().set_recv_errors(true),
-            udp.options().set_segment_size(None),
-            udp.options().set_txtime(TxTimeClock::Monotonic),
-            udp.options().bind_to_device(None),
-            udp.options().bound_device().map(drop),
-            udp.options().set_incoming_cpu(0),
-            udp.join_multicast(group, Interface::Any),
-            udp.options().set_multicast_interface(Interface::Any),
-            udp.options().attach_reuseport_cpu_selector(1),
-        ] {
-            assert_eq!(result, Err(Errno::EBADF));
-        }
-        let no_peer = if closed {
-            Errno::EBADF
-        } else {
-            Errno::ENOTCONN
-        };
-        assert_eq!(udp.options().path_mtu(), Err(no_peer));
-    }
-}
-
-/// A handle on any address, the addresses of a group and of the sender, and how to send to it.
+/// A handle on the wildcard address, the addresses of a group and of the sender, and a sender.
 struct Group {
     udp: Udp,
     heard: Log<Heard>,
     group: IpAddr,
     sender: IpAddr,
-    /// Somebody who sends nothing.
+    /// A peer that sends nothing.
     other: IpAddr,
     interface: Interface,
 }
@@ -327,7 +245,16 @@ impl Group {
         socket.send_to(data, (self.group, port)).unwrap();
     }
 
-    fn hears(&self, event_loop: &Loop, data: &[u8]) -> bool {
+    /// Sends, and waits until the handle has received.
+    fn receives(&self, event_loop: &Loop, data: &[u8]) -> bool {
+        let before = self.heard.len();
+        self.send(data);
+        run_until(event_loop, || self.heard.len() > before);
+        true
+    }
+
+    /// Sends, and returns whether the handle receives without waiting.
+    fn receives_at_once(&self, event_loop: &Loop, data: &[u8]) -> bool {
         let before = self.heard.len();
         self.send(data);
         settle(event_loop);
@@ -343,67 +270,67 @@ impl Group {
 }
 
 #[test]
-fn a_member_of_a_group_receives_what_is_sent_to_it_also_after_a_disconnect() {
+fn a_member_of_a_group_receives_also_after_a_disconnect() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
         let (udp, address, interface) = (&group.udp, group.group, group.interface);
-        assert!(!group.hears(&event_loop, b"early"));
+        assert!(!group.receives_at_once(&event_loop, b"early"));
         udp.join_multicast(address, interface).unwrap();
         let again = udp.join_multicast(address, interface);
         assert_eq!(again, Err(Errno::EADDRINUSE));
-        assert!(group.hears(&event_loop, b"joined"));
+        assert!(group.receives(&event_loop, b"joined"));
         group.reconnect();
-        assert!(group.hears(&event_loop, b"after a disconnect"));
+        assert!(group.receives(&event_loop, b"after a disconnect"));
         udp.leave_multicast(address, interface).unwrap();
         let again = udp.leave_multicast(address, interface);
         assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
-        assert!(!group.hears(&event_loop, b"left"));
+        assert!(!group.receives_at_once(&event_loop, b"left"));
         group.reconnect();
-        assert!(!group.hears(&event_loop, b"still out"));
+        assert!(!group.receives_at_once(&event_loop, b"still out"));
     });
 }
 
 #[test]
-fn a_member_for_one_source_hears_that_source_alone_also_after_a_disconnect() {
+fn a_member_for_one_source_receives_only_from_it_also_after_a_disconnect() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
         let (udp, address, interface) = (&group.udp, group.group, group.interface);
         udp.join_source(address, group.other, interface).unwrap();
-        assert!(!group.hears(&event_loop, b"from a stranger"));
+        assert!(!group.receives_at_once(&event_loop, b"from a stranger"));
         udp.join_source(address, group.sender, interface).unwrap();
         let again = udp.join_source(address, group.sender, interface);
         assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
-        assert!(group.hears(&event_loop, b"one"));
+        assert!(group.receives(&event_loop, b"one"));
         group.reconnect();
-        assert!(group.hears(&event_loop, b"two"));
+        assert!(group.receives(&event_loop, b"two"));
         udp.leave_source(address, group.sender, interface).unwrap();
-        assert!(!group.hears(&event_loop, b"left"));
+        assert!(!group.receives_at_once(&event_loop, b"left"));
         group.reconnect();
-        assert!(!group.hears(&event_loop, b"still out"));
+        assert!(!group.receives_at_once(&event_loop, b"still out"));
     });
 }
 
 #[test]
-fn a_handle_hears_of_other_members_groups_unless_it_says_otherwise() {
+fn multicast_all_decides_about_groups_of_other_sockets() {
     with_router(|v6| {
         let event_loop = Loop::new().unwrap();
         let group = Group::new(&event_loop, v6);
         let other = Udp::for_family(&event_loop, if v6 { Family::V6 } else { Family::V4 }).unwrap();
         other.join_multicast(group.group, group.interface).unwrap();
         group.udp.options().set_multicast_all(true).unwrap();
-        assert!(group.hears(&event_loop, b"other's"));
+        assert!(group.receives(&event_loop, b"other's"));
         group.udp.options().set_multicast_all(false).unwrap();
         assert_eq!(group.udp.options().multicast_all(), Ok(false));
-        assert!(!group.hears(&event_loop, b"other's"));
+        assert!(!group.receives_at_once(&event_loop, b"other's"));
         group.reconnect();
-        assert!(!group.hears(&event_loop, b"other's"));
+        assert!(!group.receives_at_once(&event_loop, b"other's"));
     });
 }
 
 #[test]
-fn groups_leave_by_the_interface_that_was_set() {
+fn multicast_datagrams_leave_through_the_interface_that_was_set() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, spy) = watched(&event_loop, ip);
@@ -437,30 +364,9 @@ fn groups_leave_by_the_interface_that_was_set() {
 }
 
 #[test]
-fn broadcasts_need_permission() {
-    let event_loop = Loop::new().unwrap();
-    let udp = Udp::for_family(&event_loop, Family::V4).unwrap();
-    let everybody = "255.255.255.255:9".parse().unwrap();
-    assert_eq!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
-    udp.options().set_broadcast(true).unwrap();
-    assert_ne!(udp.try_send_to(b"x", everybody), Err(Errno::EACCES));
-}
-
-#[test]
-fn a_connected_handle_knows_the_path_mtu() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let udp = connected(&event_loop, dead(ip));
-        let mtu = udp.options().path_mtu().unwrap();
-        assert_eq!(uv_sys::option::path_mtu(udp.into_fd().unwrap()), Ok(mtu));
-        assert!(mtu >= 1280);
-    }
-}
-
-#[test]
-fn a_group_that_was_left_by_another_name_of_its_interface_stays_left() {
+fn a_group_left_under_another_name_of_its_interface_stays_left() {
     let group = "ff02::7:7".parse().unwrap();
-    // Loopback, by its index and as whatever the kernel finds.
+    // Loopback, by its index, and by the kernel's choice.
     let lo = Interface::Index(uv_udp::interface_index("lo").unwrap());
     for ip in loopbacks().into_iter().filter(std::net::IpAddr::is_ipv6) {
         let event_loop = Loop::new().unwrap();
@@ -475,7 +381,7 @@ fn a_group_that_was_left_by_another_name_of_its_interface_stays_left() {
         reconnect(&udp);
         let left = udp.leave_multicast(group, lo);
         assert_eq!(left, Err(Errno::EADDRNOTAVAIL), "it was joined again");
-        // Left as a whole, it is left for single hosts too.
+        // Leaving the group as a whole also leaves it for single sources.
         for source in ["fe80::9", "fe80::8"] {
             let source = source.parse().unwrap();
             assert_eq!(udp.join_source(group, source, lo), Ok(()));

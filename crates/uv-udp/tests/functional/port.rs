@@ -1,4 +1,4 @@
-//! The port of a handle while it disconnects and connects anew, and the options that share it.
+//! The port of a handle during a disconnect or reconnect, and the options that share it.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -12,12 +12,12 @@ use super::harness::*;
 /// The user "nobody".
 const OTHER_USER: u32 = 65_534;
 
-/// Does something on a thread whose sockets are another user's; `None` without the privilege.
+/// Runs a closure on a thread whose sockets belong to another user; `None` without the privilege.
 fn as_other_user<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let thread = thread::spawn(|| {
         let other = Uid::from_raw(OTHER_USER);
         setfsuid(other);
-        // The call answers with the user before it.
+        // The call returns the previous user.
         (setfsuid(other) == other).then(job)
     });
     let result = thread.join().unwrap();
@@ -49,7 +49,7 @@ fn connects_anew(udp: &Udp, ip: IpAddr, address: SocketAddr) {
 }
 
 #[test]
-fn what_a_socket_shares_is_as_before_after_connecting_anew() {
+fn a_reconnect_restores_the_sharing_options() {
     for ip in loopbacks() {
         for (address_too, port_too) in [(false, false), (true, false), (false, true), (true, true)]
         {
@@ -62,12 +62,12 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
             let address = udp.local_addr().unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (address_too, port_too));
-            // The same for one whose owner set them once it was bound.
+            // The same for options that were set after the bind.
             let socket = UdpSocket::bind((ip, 0)).unwrap();
             uv_sys::option::set_reuse_address(&socket, address_too).unwrap();
             uv_sys::option::set_reuse_port(&socket, port_too).unwrap();
             let address = socket.local_addr().unwrap();
-            let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+            let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (address_too, port_too));
         }
@@ -75,7 +75,7 @@ fn what_a_socket_shares_is_as_before_after_connecting_anew() {
 }
 
 #[test]
-fn a_port_that_cannot_be_held_is_as_before() {
+fn a_port_that_cannot_be_held_is_unchanged() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -96,7 +96,7 @@ fn a_port_that_cannot_be_held_is_as_before() {
 }
 
 #[test]
-fn a_handle_that_shared_its_port_for_a_moment_belongs_to_no_group() {
+fn a_handle_that_held_its_port_belongs_to_no_reuse_port_group() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -108,7 +108,7 @@ fn a_handle_that_shared_its_port_for_a_moment_belongs_to_no_group() {
     }
 }
 
-/// A socket of another user, as a process has one that was given it.
+/// A socket of another user, as passed from another process.
 fn of_other_user(ip: IpAddr) -> Option<OwnedFd> {
     as_other_user(move || OwnedFd::from(UdpSocket::bind((ip, 0)).unwrap()))
 }
@@ -121,7 +121,7 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
         };
         assert_eq!(uv_sys::socket::owner(&socket), Ok(OTHER_USER));
         let event_loop = Loop::new().unwrap();
-        let udp = Udp::adopt(&event_loop, socket).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket).unwrap();
         let address = udp.local_addr().unwrap();
         connects_anew(&udp, ip, address);
         let owner = udp.with_fd(|fd| uv_sys::socket::owner(fd)).unwrap();
@@ -130,14 +130,14 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
     }
 }
 
-/// As in a process that changed its user after it had made its sockets.
+/// A process that changed its user after it created its sockets.
 #[test]
-fn a_handle_of_a_former_user_connects_anew() {
+fn a_handle_of_a_former_user_reconnects() {
     for ip in loopbacks() {
         let socket = OwnedFd::from(raw(ip).0);
         let done = as_other_user(move || {
             let event_loop = Loop::new().unwrap();
-            let udp = Udp::adopt(&event_loop, socket).unwrap();
+            let udp = Udp::from_fd(&event_loop, socket).unwrap();
             let address = udp.local_addr().unwrap();
             connects_anew(&udp, ip, address);
             assert_eq!(sharing(&udp), (false, false));
@@ -154,9 +154,9 @@ fn a_handle_of_a_former_user_connects_anew() {
     }
 }
 
-/// A process that is being forked has copies of all sockets, until it executes another program.
+/// A forked process has copies of all sockets until it calls execve(2).
 #[test]
-fn a_copy_of_the_former_socket_does_not_keep_the_port_from_the_next() {
+fn a_copy_of_the_former_socket_does_not_block_the_next_reconnect() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);

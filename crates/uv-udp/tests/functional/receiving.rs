@@ -1,4 +1,4 @@
-//! Receiving: boundaries, coalesced buffers, stopping half-way, fairness.
+//! Receiving: boundaries, coalesced messages, stops, fairness.
 
 use std::net::UdpSocket;
 use std::num::NonZeroU16;
@@ -42,7 +42,7 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
-        // The first bursts tell the handle that bursts come, and only the next ones are coalesced.
+        // Two bursts switch coalescing on, so only later ones are coalesced.
         for burst in 1..6 {
             let sender = send_coalesced(&event_loop, address, 50);
             let before = fault::calls(Call::Recvmmsg);
@@ -62,7 +62,7 @@ fn coalesced_datagrams_are_delivered_one_by_one_from_their_source() {
 }
 
 #[test]
-fn a_batch_callback_gets_what_came_together() {
+fn a_batch_has_the_datagrams_of_one_system_call() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -89,7 +89,7 @@ fn a_batch_callback_gets_what_came_together() {
 }
 
 #[test]
-fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
+fn next_segments_takes_the_rest_of_a_coalesced_message() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -112,7 +112,7 @@ fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
             }
         })
         .unwrap();
-        // The first bursts tell the handle that bursts come, and only the next ones are coalesced.
+        // Two bursts switch coalescing on, so only later ones are coalesced.
         for burst in 1..6 {
             let (before, found) = (bytes.len(), runs.len());
             let sender = send_coalesced(&event_loop, address, 20);
@@ -128,7 +128,7 @@ fn a_run_is_what_is_left_of_what_the_kernel_put_together() {
 }
 
 #[test]
-fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
+fn after_a_stop_in_the_callback_the_next_start_delivers_the_rest() {
     for ip in loopbacks() {
         for coalesced in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -160,7 +160,7 @@ fn stopping_in_the_callback_keeps_what_was_not_delivered_for_the_next_start() {
 }
 
 #[test]
-fn a_callback_may_hand_over_to_another_one() {
+fn a_callback_may_replace_itself() {
     let event_loop = Loop::new().unwrap();
     for ip in loopbacks() {
         let (udp, address) = bound(&event_loop, ip);
@@ -182,7 +182,7 @@ fn a_callback_may_hand_over_to_another_one() {
 }
 
 #[test]
-fn a_flooded_handle_leaves_others_their_turn() {
+fn a_flooded_handle_leaves_time_for_others() {
     let ip = "127.0.0.1".parse().unwrap();
     let event_loop = Loop::new().unwrap();
     let (flooded, address) = bound(&event_loop, ip);
@@ -195,7 +195,7 @@ fn a_flooded_handle_leaves_others_their_turn() {
     flooded
         .recv_start(move |_, _| {
             log.add(());
-            // A full buffer ends it for the moment; the next datagram revives it.
+            // A full socket buffer stops the flood until the next datagram.
             let _ = echo.send_to(b"flood", address);
             let _ = echo.send_to(b"flood", address);
         })
@@ -216,7 +216,7 @@ fn a_flooded_handle_leaves_others_their_turn() {
 }
 
 #[test]
-fn an_error_while_receiving_is_heard_and_costs_no_datagram() {
+fn an_error_of_receiving_is_delivered_and_costs_no_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -230,7 +230,7 @@ fn an_error_while_receiving_is_heard_and_costs_no_datagram() {
 }
 
 #[test]
-fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
+fn single_datagrams_cost_one_recvmsg_each() {
     let ip = "127.0.0.1".parse().unwrap();
     let event_loop = Loop::new().unwrap();
     let ((a, to_a), (b, to_b)) = (bound(&event_loop, ip), bound(&event_loop, ip));
@@ -276,7 +276,7 @@ fn one_datagram_at_a_time_comes_to_cost_one_plain_recvmsg() {
 }
 
 #[test]
-fn a_handle_that_is_not_started_keeps_its_datagrams_in_the_socket() {
+fn without_a_receiver_datagrams_stay_in_the_socket() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -288,9 +288,9 @@ fn a_handle_that_is_not_started_keeps_its_datagrams_in_the_socket() {
     }
 }
 
-/// A handle that got one datagram at a time for long asks for one at a time.
+/// After many single datagrams, a handle reads one at a time.
 #[test]
-fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() {
+fn a_batch_of_the_same_loop_is_read_with_one_call_by_every_send() {
     for (ip, queued) in loopbacks()
         .into_iter()
         .flat_map(|ip| [(ip, true), (ip, false)])
@@ -304,7 +304,7 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
             run_until(&event_loop, || heard.len() == single);
         }
         let before = udp.counters().recv_calls;
-        // Of two sizes, so that it is no run.
+        // Of two sizes, so that they are not coalesced.
         let batch = ["x", "yyy"].map(Transmit::new).repeat(5);
         if queued {
             let mut sends = batch.into_iter();
@@ -324,7 +324,7 @@ fn a_batch_that_was_sent_on_the_same_loop_is_read_at_once_however_it_was_sent() 
 }
 
 #[test]
-fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
+fn a_panic_in_a_callback_costs_no_stored_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -346,7 +346,7 @@ fn panics_in_a_callback_cost_no_datagram_that_was_kept() {
 }
 
 #[test]
-fn an_error_between_datagrams_is_heard_where_batches_are_refused() {
+fn an_error_between_datagrams_is_delivered_without_recvmmsg() {
     for ip in loopbacks() {
         for into in [false, true] {
             let event_loop = Loop::new().unwrap();

@@ -1,18 +1,18 @@
-//! Each was a bug once: found by the model, and reduced to what it takes.
+//! Former bugs, found by the model and reduced.
 
 use uv_udp::Loop;
 
 use super::harness::*;
 
-/// An IPv6 handle gets another socket when it disconnects, and keeps what the old one still holds.
+/// An IPv6 handle gets another socket when it disconnects, and stores the datagrams of the old one.
 #[test]
-fn a_disconnect_in_a_receive_callback_keeps_the_order_of_what_came() {
+fn a_disconnect_in_a_receive_callback_keeps_the_order_of_datagrams() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         let (udp, own) = bound(&event_loop, ip);
         udp.connect(address).unwrap();
-        // More than one read takes in.
+        // More than one read returns.
         for number in 0..60_u8 {
             peer.send_to(&[number], own).unwrap();
         }

@@ -1,7 +1,7 @@
-//! The send queue: order, batches, completions, and what happens when the kernel refuses.
+//! The send queue: order, batches, completions, and errors of the kernel.
 
 use std::io::IoSlice;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use uv_sys::fault::{self, Call, Fault};
@@ -52,14 +52,14 @@ fn a_callback_gets_the_token_of_its_send() {
 }
 
 #[test]
-fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
+fn limits_and_defaults_hold_for_coalesced_sends() {
     let event_loop = Loop::new().unwrap();
     let (_peer, address) = raw(loopbacks()[0]);
     let udp = connected(&event_loop, address);
-    // The first goes at once, the second is queued.
+    // The first is sent at once, the second is queued.
     send_all(&udp, &numbered(2, 10));
     udp.set_send_queue_limit(Some(29));
-    assert_eq!(udp.send(&[2; 10], |_, _| ()), Err(Errno::ENOBUFS));
+    assert_eq!(udp.send(&[2; 10], uv_udp::ignore), Err(Errno::ENOBUFS));
     udp.set_send_queue_limit(None);
     udp.set_send_source(Some(
         "192.0.2.1".parse::<std::net::IpAddr>().unwrap().into(),
@@ -71,34 +71,7 @@ fn a_limit_or_a_default_holds_for_a_datagram_like_the_one_queued_before_it() {
 }
 
 #[test]
-fn no_callback_runs_inside_send_and_every_one_runs_once_in_order() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (_peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let order = Log::new();
-        for number in 0..100 {
-            let order = order.clone();
-            udp.send(b"x", move |_, result| order.add((number, result)))
-                .unwrap();
-        }
-        assert_eq!(order.len(), 0);
-        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (100, 100));
-        run_until(&event_loop, || order.len() == 100);
-        assert_eq!(
-            order.get(),
-            (0..100).map(|number| (number, Ok(()))).collect::<Vec<_>>()
-        );
-        assert_eq!((udp.send_queue_count(), udp.send_queue_size()), (0, 0));
-        assert!(
-            !event_loop.run(RunMode::Default).unwrap(),
-            "nothing is left to do"
-        );
-    }
-}
-
-#[test]
-fn the_first_datagram_goes_at_once_and_the_others_together_at_the_end_of_the_iteration() {
+fn the_first_datagram_is_sent_at_once_and_the_others_together() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -120,7 +93,7 @@ fn the_first_datagram_goes_at_once_and_the_others_together_at_the_end_of_the_ite
 }
 
 #[test]
-fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
+fn mixed_sizes_and_destinations_arrive_whole_and_in_order() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let receivers = [raw(ip), raw(ip), raw(ip)];
@@ -145,13 +118,13 @@ fn sizes_and_destinations_in_any_mixture_arrive_whole_and_in_order() {
 }
 
 #[test]
-fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
+fn thousands_of_queued_datagrams_arrive_whole_and_in_order() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
         let lengths = (0..4_000).map(|number| match number % 500 {
-            // A run ends with a shorter one, with an empty one, and before a longer one.
+            // A message ends with a shorter or empty datagram, and before a longer one.
             100 => 44,
             200 | 201 => 0,
             300 => 1_200,
@@ -167,7 +140,7 @@ fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
             payload
         };
         let payloads: Vec<_> = lengths.enumerate().map(payload).collect();
-        // What the kernel has no room for, or says of an earlier datagram, costs none of them.
+        // A full socket buffer and errors of earlier datagrams cost none of them.
         let script = [
             Fault::Pass,
             Fault::Pass,
@@ -198,28 +171,6 @@ fn thousands_that_are_queued_arrive_whole_and_in_order_over_many_turns() {
 }
 
 #[test]
-fn try_send_never_overtakes_what_is_queued() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (peer, address) = raw(ip);
-        let udp = connected(&event_loop, address);
-        let results = send_all(&udp, &numbered(2, 3));
-        assert_eq!(udp.try_send(b"fast"), Err(Errno::EAGAIN));
-        assert_eq!(
-            udp.try_transmit_batch(&[Transmit::new(b"fast")]),
-            Err(Errno::EAGAIN)
-        );
-        assert_eq!(
-            udp.try_transmit(&Transmit::new(b"fast").with_segment_size(NonZeroU16::MIN)),
-            Err(Errno::EAGAIN)
-        );
-        run_until(&event_loop, || results.len() == 2);
-        assert_eq!(udp.try_send(b"fast"), Ok(4));
-        assert_eq!(all(&peer), [vec![0; 3], vec![1; 3], b"fast".to_vec()]);
-    }
-}
-
-#[test]
 fn a_full_socket_buffer_is_waited_out() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
@@ -236,7 +187,7 @@ fn a_full_socket_buffer_is_waited_out() {
 }
 
 #[test]
-fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
+fn a_partly_sent_batch_continues_with_the_next_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -259,7 +210,7 @@ fn a_batch_that_is_taken_in_part_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn where_segmentation_is_refused_datagrams_go_one_by_one() {
+fn a_refused_gso_message_is_sent_one_by_one() {
     for refusal in [
         Errno::EIO,
         Errno::EINVAL,
@@ -273,7 +224,8 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
             let udp = connected(&event_loop, address);
             let heard = listen(&udp);
             let payloads = numbered(20, 500);
-            // The first datagram, and the run; again and again, if the error might have been an earlier datagram's.
+            // The first datagram, and the message; repeated, if the error may be an earlier
+            // datagram's.
             fault::script(Call::Sendmsg, refused_from_the_second_on(refusal));
             let results = send_all(&udp, &payloads);
             run_until(&event_loop, || results.len() == 20);
@@ -285,7 +237,7 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
                 [],
                 "a refused segmentation is no news from the network"
             );
-            // What was learnt is kept: the same again is not refused again, for it is not tried.
+            // The learned segment size avoids a second refusal.
             let before = calls();
             let results = send_all(&udp, &payloads);
             run_until(&event_loop, || results.len() == 20);
@@ -299,7 +251,8 @@ fn where_segmentation_is_refused_datagrams_go_one_by_one() {
     }
 }
 
-/// Answers to sendmsg(2): one datagram goes, and what comes then is refused until that is believed.
+/// Results of sendmsg(2): one datagram is sent, and then an error repeats until it counts as the
+/// datagram's own.
 fn refused_from_the_second_on(refusal: Errno) -> [Fault; 9] {
     let mut answers = [Fault::Errno(refusal); 9];
     answers[0] = Fault::Pass;
@@ -307,7 +260,7 @@ fn refused_from_the_second_on(refusal: Errno) -> [Fault; 9] {
 }
 
 #[test]
-fn a_refused_segment_size_leaves_smaller_ones() {
+fn after_a_refused_segment_size_smaller_ones_are_tried() {
     let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&event_loop, address);
@@ -327,7 +280,7 @@ fn a_refused_segment_size_leaves_smaller_ones() {
 }
 
 #[test]
-fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
+fn a_segment_size_of_a_payload_precedes_the_sockets() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -345,7 +298,7 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
             let lengths = all(&peer).iter().map(Vec::len).collect::<Vec<_>>();
             assert_eq!(lengths, expected);
         }
-        // Nor are they where the path refuses them, and what is sent later is cut as before.
+        // The same if the path refuses them; later sends are segmented as before.
         fault::script(Call::Sendmsg, [Fault::Errno(Errno::EMSGSIZE); 8]);
         let size = NonZeroU16::new(10).unwrap();
         let refused = udp.try_transmit(&Transmit::new(&[7; 30]).with_segment_size(size));
@@ -362,14 +315,14 @@ fn segments_of_a_size_are_not_cut_by_a_socket_that_cuts_all_else() {
 }
 
 #[test]
-fn each_datagram_of_a_refused_batch_has_a_result_of_its_own() {
+fn each_datagram_of_a_refused_message_has_its_own_result() {
     let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&event_loop, address);
     let payloads = numbered(4, 10);
     fault::script(
         Call::Sendmsg,
-        // The first one; the run of three; then, each by itself, the second.
+        // The first one; the message of three; then the second, one by one.
         [Fault::Pass, Fault::Errno(Errno::EPERM)],
     );
     fault::script(Call::Sendmmsg, [Fault::Errno(Errno::EPERM)]);
@@ -433,56 +386,13 @@ fn a_full_device_queue_is_waited_out_with_growing_pauses_and_then_reported() {
         waited >= 255_000_000,
         "1 + 2 + … + 128 ms were waited, not {waited} ns"
     );
-    // A queue that drains in time costs nothing but time.
+    // A queue that drains in time costs no datagram.
     fault::script(Call::Sendmsg, [full; 3]);
     let payloads = numbered(5, 10);
     let results = send_all(&udp, &payloads);
     run_until(&event_loop, || results.len() == 5);
     assert_eq!(results.get(), [Ok(()); 5]);
     assert_eq!(all(&peer), payloads);
-}
-
-#[test]
-fn what_is_queued_for_a_peer_goes_to_it_or_nowhere() {
-    for ip in loopbacks() {
-        for ends in ["connect", "disconnect", "close"] {
-            let event_loop = Loop::new().unwrap();
-            let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
-            let udp = connected(&event_loop, to_a);
-            // The first one goes; of the rest, which has no message in common, five do when they are offered once more.
-            let payloads: Vec<_> = (1..20)
-                .map(|length| vec![length; usize::from(length)])
-                .collect();
-            let results = send_all(&udp, &payloads);
-            fault::script(Call::Sendmmsg, [Fault::Partial(5)]);
-            fault::script(Call::Sendmsg, [Fault::Errno(Errno::EAGAIN)]);
-            match ends {
-                "connect" => udp.connect(to_b).unwrap(),
-                "disconnect" => udp.disconnect().unwrap(),
-                _ => udp.close(|_| ()).unwrap(),
-            }
-            fault::clear();
-            assert_eq!(results.len(), 0, "no callback runs inside {ends}");
-            if ends == "connect" {
-                udp.send(b"for b", |_, _| ()).unwrap();
-            }
-            run_until(&event_loop, || results.len() == 19);
-            settle(&event_loop);
-            let mut expected = vec![Ok(()); 6];
-            expected.extend([Err(Errno::ECANCELED); 13]);
-            assert_eq!(results.get(), expected, "{ends}");
-            assert_eq!(all(&a), payloads[..6], "{ends}");
-            assert_eq!(
-                all(&b),
-                if ends == "connect" {
-                    vec![b"for b".to_vec()]
-                } else {
-                    vec![]
-                },
-                "{ends}"
-            );
-        }
-    }
 }
 
 #[test]
@@ -511,7 +421,7 @@ fn a_sender_does_not_starve_a_receiver_on_its_loop() {
     }
 }
 
-/// Keeps one send under way until 20,000 were made.
+/// Keeps one send pending until 20,000 were made.
 fn send_again(udp: &Udp, size: usize, sent: &Log<()>) {
     let next = sent.clone();
     sent.add(());
@@ -525,7 +435,7 @@ fn send_again(udp: &Udp, size: usize, sent: &Log<()>) {
 }
 
 #[test]
-fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
+fn try_transmit_batch_sends_to_each_destination() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((a, to_a), (b, to_b)) = (raw(ip), raw(ip));
@@ -558,7 +468,7 @@ fn try_send_batch_sends_borrowed_datagrams_to_their_own_destinations() {
 }
 
 #[test]
-fn try_send_batch_says_how_many_went() {
+fn try_transmit_batch_returns_the_number_sent() {
     let event_loop = Loop::new().unwrap();
     let (peer, address) = raw("127.0.0.1".parse().unwrap());
     let udp = connected(&event_loop, address);
@@ -575,7 +485,7 @@ fn try_send_batch_says_how_many_went() {
 }
 
 #[test]
-fn try_transmit_with_a_segment_size_cuts_one_buffer_into_datagrams() {
+fn try_transmit_with_a_segment_size_sends_a_buffer_as_datagrams() {
     for ip in loopbacks() {
         for refuse in [false, true] {
             let event_loop = Loop::new().unwrap();
@@ -612,7 +522,7 @@ fn try_transmit_with_a_segment_size_cuts_one_buffer_into_datagrams() {
 }
 
 #[test]
-fn try_transmit_with_a_segment_size_puts_as_many_segments_into_a_message_as_the_kernel_takes() {
+fn try_transmit_fills_messages_up_to_the_kernels_limit() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -631,36 +541,8 @@ fn try_transmit_with_a_segment_size_puts_as_many_segments_into_a_message_as_the_
     }
 }
 
-#[test]
-fn a_closed_port_costs_an_unconnected_handle_nothing() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let ((alive, to_alive), to_dead) = (raw(ip), dead(ip));
-        let udp = Udp::new(&event_loop);
-        let heard = {
-            udp.try_send_to(b"x", to_dead).unwrap();
-            listen(&udp)
-        };
-        let results = Log::new();
-        for number in 0..20 {
-            let to: SocketAddr = if number % 2 == 0 { to_dead } else { to_alive };
-            udp.send_to(&[number], to, note(&results)).unwrap();
-        }
-        run_until(&event_loop, || results.len() == 20);
-        settle(&event_loop);
-        assert_eq!(results.get(), [Ok(()); 20]);
-        assert_eq!(
-            all(&alive),
-            (0..20)
-                .filter(|n| n % 2 == 1)
-                .map(|n| vec![n])
-                .collect::<Vec<_>>()
-        );
-        assert_eq!(heard.get(), []);
-    }
-}
-
-/// How many datagrams of a burst leave in segments: all but the first one, unless the handle was taught otherwise.
+/// The number of segments in a burst: all datagrams but the first one, unless a refusal taught the
+/// handle otherwise.
 fn segmented(event_loop: &Loop, udp: &Udp) -> u64 {
     let before = udp.counters().segments;
     let results = send_all(udp, &numbered(32, 1_000));
@@ -689,13 +571,13 @@ fn errors_of_two_earlier_datagrams_cost_neither_a_later_one_nor_its_segments() {
 }
 
 #[test]
-fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
+fn an_error_of_the_datagrams_does_not_switch_segmentation_off() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (_peer, address) = raw(ip);
         let udp = connected(&event_loop, address);
         assert_eq!(segmented(&event_loop, &udp), 31);
-        // A source address that is not this host's.
+        // A source address of another host.
         let elsewhere: IpAddr = if ip.is_ipv4() {
             "192.0.2.77"
         } else {
@@ -716,7 +598,7 @@ fn what_is_wrong_with_datagrams_teaches_nothing_about_segments() {
 }
 
 #[test]
-fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
+fn a_refused_message_is_sent_one_by_one_also_after_eagain() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -734,7 +616,7 @@ fn a_refused_run_goes_datagram_by_datagram_also_after_a_kernel_without_room() {
 }
 
 #[test]
-fn a_run_that_the_device_has_no_room_for_goes_datagram_by_datagram() {
+fn a_message_refused_with_enobufs_is_sent_one_by_one() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);

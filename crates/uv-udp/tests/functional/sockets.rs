@@ -1,4 +1,4 @@
-//! Where sockets come from and go to.
+//! Binding with options, adopting sockets, and giving them back.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,7 +17,7 @@ fn v6() -> Option<IpAddr> {
 }
 
 #[test]
-fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
+fn an_address_is_shared_only_if_all_sockets_have_the_option() {
     for ip in loopbacks() {
         for shared in [options().reuse_address(true), options().reuse_port(true)] {
             let event_loop = Loop::new().unwrap();
@@ -37,7 +37,7 @@ fn an_address_is_shared_only_by_those_who_all_ask_for_it() {
 }
 
 #[test]
-fn a_reuse_port_group_shares_the_flows() {
+fn a_reuse_port_group_distributes_flows() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (one, other) = (Udp::new(&event_loop), Udp::new(&event_loop));
@@ -53,7 +53,7 @@ fn a_reuse_port_group_shares_the_flows() {
         }
         run_until(&event_loop, || at_one.len() + at_other.len() == 64);
         assert!(at_one.len() > 0 && at_other.len() > 0);
-        // One processor at most is told apart from others here, and it is processor 0 or another one.
+        // The selector distinguishes processor 0 from all others.
         one.options().attach_reuseport_cpu_selector(1).unwrap();
         let before = at_other.len();
         for _ in 0..64 {
@@ -85,7 +85,7 @@ fn a_member_of_a_group_disconnects_and_keeps_its_port() {
 }
 
 #[test]
-fn an_ipv6_only_handle_leaves_ipv4_alone() {
+fn an_ipv6_only_handle_receives_no_ipv4() {
     let Some(_) = v6() else { return };
     let event_loop = Loop::new().unwrap();
     for only in [false, true] {
@@ -131,7 +131,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
         let udp = Udp::for_family(&event_loop, family).unwrap();
-        assert!(udp.fileno().is_ok());
+        assert!(udp.with_fd(|_| ()).is_ok());
         udp.options().set_ttl(7).unwrap();
         let other = if ip.is_ipv4() {
             "[::1]:0"
@@ -142,7 +142,7 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
         udp.bind((ip, 0).into()).unwrap();
         assert_eq!(udp.options().ttl(), Ok(7));
         assert_eq!(udp.bind((ip, 0).into()), Err(Errno::EINVAL));
-        // Sending binds one that is not bound.
+        // Sending binds an unbound handle.
         let udp = Udp::for_family(&event_loop, family).unwrap();
         let (peer, to) = raw(ip);
         udp.try_send_to(b"x", to).unwrap();
@@ -156,15 +156,15 @@ fn a_handle_for_a_family_has_a_socket_at_once() {
 }
 
 #[test]
-fn an_adopted_socket_is_recognised_as_what_it_is() {
+fn an_adopted_socket_keeps_its_state() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let family = Family::of(&(ip, 0).into());
-        let unbound = Udp::adopt(&event_loop, uv_sys::socket::socket(family).unwrap()).unwrap();
+        let unbound = Udp::from_fd(&event_loop, uv_sys::socket::socket(family).unwrap()).unwrap();
         assert_eq!(unbound.bind((ip, 0).into()), Ok(()));
 
         let (socket, address) = raw(ip);
-        let bound = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let bound = Udp::from_fd(&event_loop, socket.into()).unwrap();
         assert_eq!(bound.local_addr(), Ok(address));
         assert_eq!(bound.bind((ip, 0).into()), Err(Errno::EINVAL));
         assert_eq!(bound.peer_addr(), Err(Errno::ENOTCONN));
@@ -175,7 +175,7 @@ fn an_adopted_socket_is_recognised_as_what_it_is() {
         let ((socket, address), (peer, to_peer)) = (raw(ip), raw(ip));
         raw(ip).0.send_to(b"stranger", address).unwrap();
         socket.connect(to_peer).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         assert_eq!(udp.peer_addr(), Ok(to_peer));
         assert_eq!(udp.try_send_to(b"x", to_peer), Err(Errno::EISCONN));
         udp.try_send(b"ping").unwrap();
@@ -193,32 +193,32 @@ fn an_adopted_socket_is_recognised_as_what_it_is() {
 }
 
 #[test]
-fn an_adopted_socket_keeps_a_port_that_was_asked_for_by_number() {
+fn an_adopted_socket_keeps_a_port_chosen_by_number() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let socket = bind_by_number(|port| Ok(UdpSocket::bind((ip, port))?));
         let address = socket.local_addr().unwrap();
         socket.connect(dead(ip)).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         for _ in 0..2 {
             udp.connect(dead(ip)).unwrap();
             assert_eq!(udp.local_addr(), Ok(address));
         }
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr(), Ok(address));
-        // A wildcard address stays one with IPv4; IPv6 does not tell that it was one.
+        // With IPv4 the wildcard address is known; with IPv6 it is not.
         let wildcard = SocketAddr::new(Family::of(&address).unspecified(), 0);
         let socket = UdpSocket::bind(wildcard).unwrap();
         let port = socket.local_addr().unwrap().port();
         socket.connect(dead(ip)).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         udp.disconnect().unwrap();
         assert_eq!(udp.local_addr().unwrap().port(), port);
     }
 }
 
 #[test]
-fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
+fn an_adopted_socket_is_non_blocking_and_keeps_its_metadata_options() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (socket, address) = raw(ip);
@@ -227,7 +227,7 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
         uv_sys::option::set_gro(&socket, true).unwrap();
         let spy = socket.try_clone().unwrap();
         spy.set_nonblocking(false).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         let error = spy.recv(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
         let (log, errors) = (Log::new(), Log::new());
@@ -259,7 +259,7 @@ fn an_adopted_socket_does_not_block_and_what_was_asked_of_it_comes() {
 }
 
 #[test]
-fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
+fn options_of_a_refused_descriptor_do_not_reach_the_handle() {
     with_device(|remove| {
         let sockets = loopbacks().into_iter().map(|ip| raw(ip).0);
         let sockets = Vec::from_iter(sockets.inspect(|socket| {
@@ -280,19 +280,20 @@ fn what_was_asked_of_a_socket_that_is_not_adopted_is_not_the_handles() {
     });
 }
 
-/// Offers a descriptor that is refused: why, once it is known to have come back as it was.
+/// Assigns a descriptor that is refused. Returns the error, after checking that the descriptor is
+/// unchanged.
 fn refusal(udp: &Udp, fd: impl Into<OwnedFd>) -> Errno {
     let fd = fd.into();
     uv_sys::socket::set_nonblocking(&fd, false).unwrap();
     let number = fd.as_raw_fd();
-    let (errno, fd) = udp.open(fd).unwrap_err();
+    let (errno, fd) = udp.assign_fd(fd).unwrap_err();
     assert_eq!(fd.as_raw_fd(), number, "{errno}");
     assert_eq!(uv_sys::socket::nonblocking(&fd), Ok(false), "{errno}");
     errno
 }
 
 #[test]
-fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
+fn a_refused_descriptor_is_returned_unchanged_with_every_error() {
     let event_loop = Loop::new().unwrap();
     let empty = Udp::new(&event_loop);
     let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -301,7 +302,11 @@ fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
     assert_eq!(refusal(&empty, file), Errno::ENOTSOCK);
     let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
     assert_eq!(refusal(&empty, unix), Errno::EAFNOSUPPORT);
-    assert_eq!(empty.fileno(), Err(Errno::EBADF), "nothing was adopted");
+    assert_eq!(
+        empty.with_fd(|_| ()),
+        Err(Errno::EBADF),
+        "nothing was adopted"
+    );
     let ip = "127.0.0.1".parse().unwrap();
     let (udp, _) = bound(&event_loop, ip);
     assert_eq!(refusal(&udp, raw(ip).0), Errno::EALREADY);
@@ -312,10 +317,10 @@ fn a_refused_descriptor_comes_back_unchanged_with_every_error() {
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_adopted_comes_back() {
+fn a_refused_descriptor_is_returned() {
     let event_loop = Loop::new().unwrap();
     let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    let (errno, ours) = Udp::adopt(&event_loop, ours.into()).unwrap_err();
+    let (errno, ours) = Udp::from_fd(&event_loop, ours.into()).unwrap_err();
     assert_eq!(errno, Errno::EAFNOSUPPORT);
     let ours = std::os::unix::net::UnixDatagram::from(ours);
     theirs.send(b"hello").unwrap();
@@ -323,7 +328,7 @@ fn a_descriptor_that_cannot_be_adopted_comes_back() {
 }
 
 #[test]
-fn a_socket_is_given_back_with_all_that_it_is() {
+fn into_fd_returns_the_socket_with_its_state() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, to_peer) = raw(ip);
@@ -344,7 +349,7 @@ fn a_socket_is_given_back_with_all_that_it_is() {
         assert_eq!(heard.len(), 0);
         assert_eq!(all(&socket), [b"for the new owner".to_vec()]);
         assert_eq!(all(&peer), [b"one".to_vec(), b"two".to_vec()]);
-        let again = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let again = Udp::from_fd(&event_loop, socket.into()).unwrap();
         again.try_send(b"three").unwrap();
         assert_eq!(next(&peer), b"three");
     }
@@ -353,7 +358,7 @@ fn a_socket_is_given_back_with_all_that_it_is() {
 }
 
 #[test]
-fn a_socket_is_given_back_inside_its_own_callback_too() {
+fn into_fd_works_inside_the_handles_callback() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -372,9 +377,9 @@ fn a_socket_is_given_back_inside_its_own_callback_too() {
     }
 }
 
-/// A process that is being forked has copies of all sockets, until it executes another program.
+/// A forked process has copies of all sockets until it calls execve(2).
 #[test]
-fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
+fn a_copy_of_the_former_socket_receives_nothing_after_a_disconnect() {
     for (ip, wildcard) in loopbacks()
         .into_iter()
         .flat_map(|ip| [(ip, false), (ip, true)])
@@ -384,7 +389,7 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
         let (socket, address) = raw(if wildcard { any } else { ip });
         let address = SocketAddr::new(ip, address.port());
         let _copy = socket.try_clone().unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         let (peer, to_peer) = raw(ip);
         let heard = listen(&udp);
         udp.connect(to_peer).unwrap();
@@ -399,7 +404,8 @@ fn a_copy_of_the_socket_takes_nothing_away_after_a_disconnect() {
     }
 }
 
-/// The second socket, which holds the port meanwhile, is of the group too, and must take nothing with it when it goes.
+/// The second socket, which holds the port, is in the group too, and its datagrams must not be
+/// lost.
 #[test]
 fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
     const COUNT: u8 = 200;
@@ -410,7 +416,7 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             let udp = Udp::new(&event_loop);
             udp.bind_with((ip, 0).into(), options().reuse_port(true))
                 .unwrap();
-            // Whatever net.core.rmem_default is.
+            // Independent of net.core.rmem_default.
             udp.options().set_recv_buffer_size(212_992).unwrap();
             let address = udp.local_addr().unwrap();
             let heard = listen(&udp);
@@ -438,4 +444,23 @@ fn a_member_of_a_group_loses_nothing_of_what_arrives_during_a_disconnect() {
             udp.close(|_| ()).unwrap();
         }
     }
+}
+
+#[test]
+fn a_socket_of_the_standard_library_becomes_a_handle_and_back() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (socket, address) = raw(ip);
+        let udp = Udp::from_std(&event_loop, socket).unwrap();
+        assert_eq!(udp.local_addr(), Ok(address));
+        let socket = udp.into_std().unwrap();
+        assert_eq!(socket.local_addr().unwrap(), address);
+    }
+    let event_loop = Loop::new().unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let ours = UdpSocket::from(std::os::fd::OwnedFd::from(ours));
+    let (errno, ours) = Udp::from_std(&event_loop, ours).unwrap_err();
+    assert_eq!(errno, Errno::EAFNOSUPPORT);
+    theirs.send(b"hello").unwrap();
+    assert_eq!(ours.recv(&mut [0; 8]).unwrap(), 5, "it is returned");
 }

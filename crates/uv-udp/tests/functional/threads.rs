@@ -7,7 +7,7 @@ use uv_udp::{Errno, Loop, MAX_DATAGRAM, RunMode, Udp};
 use super::harness::*;
 
 #[test]
-fn other_threads_send_through_a_handles_remote() {
+fn other_threads_send_through_a_sender() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -33,7 +33,7 @@ fn other_threads_send_through_a_handles_remote() {
 }
 
 #[test]
-fn a_remote_of_a_closed_handle_reaches_nothing_and_one_of_a_gone_loop_says_so() {
+fn a_sender_of_a_closed_handle_does_nothing_and_of_a_dropped_loop_is_ecanceled() {
     let event_loop = Loop::new().unwrap();
     let (udp, _) = bound(&event_loop, "127.0.0.1".parse().unwrap());
     let remote = udp.sender().unwrap();
@@ -46,7 +46,7 @@ fn a_remote_of_a_closed_handle_reaches_nothing_and_one_of_a_gone_loop_says_so() 
 }
 
 #[test]
-fn a_remote_of_a_handle_that_is_closing_reaches_nothing_either() {
+fn a_sender_of_a_closing_handle_does_nothing() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);
@@ -64,7 +64,7 @@ fn a_remote_of_a_handle_that_is_closing_reaches_nothing_either() {
 }
 
 #[test]
-fn a_remote_answers_at_once_what_can_be_known_without_the_handle() {
+fn a_sender_checks_payload_and_destination_at_once() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let udp = Udp::new(&event_loop);
@@ -83,7 +83,7 @@ fn a_remote_answers_at_once_what_can_be_known_without_the_handle() {
 }
 
 #[test]
-fn a_remote_keeps_neither_its_handle_nor_the_loop_alive_unless_it_is_asked_to() {
+fn a_sender_keeps_neither_its_handle_nor_the_loop_alive_without_keep_alive() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (peer, address) = raw(ip);

@@ -1,4 +1,4 @@
-//! Receiving into the user's own memory.
+//! Receiving into the user's memory, one datagram or many at a time.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -6,65 +6,67 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use uv_sys::fault::{self, Call, Fault};
-use uv_udp::{Errno, Loop, RecvBuffer, RunMode, Transmit, Udp, UninitSlice};
+use uv_udp::{Errno, Loop, RecvBuffer, RecvMeta, RunMode, Timer, Transmit, Udp, UninitSlice};
 
 use super::harness::*;
 
-/// What came back with a buffer: the bytes that were stored, the length of the datagram and its source; nothing; or an
-/// error, and whether a buffer came with it.
-#[derive(Clone, Debug, PartialEq)]
-enum Back {
-    Datagram(Vec<u8>, usize, SocketAddr),
-    Nothing,
-    Error(Errno, bool),
+const SLOT: usize = 65_536;
+
+/// The outcome of one buffer: the datagrams of each message and its metadata, or an error.
+type Back = Result<Vec<(Vec<Vec<u8>>, RecvMeta)>, Errno>;
+
+/// The datagrams of a message.
+fn split(buffer: &[u8], meta: &RecvMeta) -> Vec<Vec<u8>> {
+    let segments = meta.segments(buffer);
+    segments.map(|datagram| datagram.data.to_vec()).collect()
 }
 
 /// Receives into buffers of `room` bytes.
 fn listen_into(udp: &Udp, room: usize) -> Log<Back> {
     let log = Log::new();
     let entries = log.clone();
-    udp.recv_into_start(
-        move |_, suggested| {
-            assert_eq!(suggested, 65_536);
-            Some(vec![0; room])
-        },
-        move |_, buffer, outcome| {
-            entries.add(match outcome {
-                Ok([arrival]) => {
-                    let buffer = buffer.unwrap();
-                    assert_eq!(buffer.len(), room);
-                    assert_eq!(arrival.truncated, arrival.len < arrival.full_len);
-                    Back::Datagram(
-                        buffer[..arrival.len].to_vec(),
-                        arrival.full_len,
-                        arrival.source,
-                    )
-                }
-                Ok([]) => {
-                    buffer.unwrap();
-                    Back::Nothing
-                }
-                Ok(received) => unreachable!("{received:?} in {room} bytes"),
-                Err(error) => Back::Error(error.errno(), buffer.is_some()),
-            });
-        },
-    )
+    let supply = move |_: &Udp, slot| {
+        assert_eq!(slot, SLOT);
+        Some(vec![0; room])
+    };
+    udp.recv_into_start(supply, move |_, buffer, outcome| {
+        let outcome = outcome.map(|arrivals| {
+            let buffer = buffer.unwrap();
+            let all = arrivals.iter();
+            all.map(|arrival| (split(&buffer, arrival), *arrival))
+                .collect()
+        });
+        entries.add(outcome.map_err(Errno::from));
+    })
     .unwrap();
     log
 }
 
+fn arrivals(log: &Log<Back>) -> Vec<(Vec<Vec<u8>>, RecvMeta)> {
+    log.get().into_iter().flat_map(Result::unwrap).collect()
+}
+
 fn datagrams(log: &Log<Back>) -> Vec<Vec<u8>> {
-    let data = |back| match back {
-        Back::Datagram(data, ..) => Some(data),
-        _ => None,
-    };
-    log.get().into_iter().filter_map(data).collect()
+    arrivals(log)
+        .into_iter()
+        .flat_map(|(datagrams, _)| datagrams)
+        .collect()
 }
 
 fn expected(count: u8) -> Vec<Vec<u8>> {
     (0..count).map(|number| vec![number; 10]).collect()
+}
+
+fn send_coalesced(event_loop: &Loop, to: SocketAddr, count: u8) -> SocketAddr {
+    let sender = connected(event_loop, to);
+    let data = expected(count).concat();
+    let sent =
+        sender.try_transmit(&Transmit::new(&data).with_segment_size(NonZeroU16::new(10).unwrap()));
+    assert_eq!(sent, Ok(data.len()));
+    sender.local_addr().unwrap()
 }
 
 fn send_numbered(to: SocketAddr, count: u8) {
@@ -74,43 +76,324 @@ fn send_numbered(to: SocketAddr, count: u8) {
     }
 }
 
-fn send_coalesced(event_loop: &Loop, to: SocketAddr, count: u8) {
-    let size = NonZeroU16::new(10).unwrap();
-    let data = expected(count).concat();
-    let sent =
-        connected(event_loop, to).try_transmit(&Transmit::new(&data).with_segment_size(size));
-    assert_eq!(sent, Ok(data.len()));
-}
-
 #[test]
-fn a_buffer_comes_back_with_a_datagram_its_source_and_its_full_length() {
+fn a_buffer_is_filled_with_several_datagrams_by_one_system_call() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
-        let back = listen_into(&udp, 4);
-        let (sender, from) = raw(ip);
-        for data in [&b"abc"[..], b"", b"abcdef"] {
-            sender.send_to(data, address).unwrap();
+        let (one, other) = (raw(ip), raw(ip));
+        let texts = [&b"one"[..], b"", b"three", b"four", b"five"];
+        for (text, (socket, _)) in texts.iter().zip([&one, &other].into_iter().cycle()) {
+            socket.send_to(text, address).unwrap();
         }
-        run_until(&event_loop, || datagrams(&back).len() == 3);
-        settle(&event_loop);
-        let came: Vec<_> = back
-            .get()
+        let back = listen_into(&udp, 4 * SLOT + 100);
+        let before = fault::calls(Call::Recvmmsg);
+        run_until(&event_loop, || arrivals(&back).len() == 5);
+        // Four messages fill the first buffer. The short read into the second one ends the loop.
+        assert_eq!(fault::calls(Call::Recvmmsg) - before, 2);
+        let first = back.get()[0].clone().unwrap();
+        let offsets: Vec<_> = first.iter().map(|(_, arrival)| arrival.offset).collect();
+        assert_eq!(offsets, [0, SLOT, 2 * SLOT, 3 * SLOT]);
+        for ((datagrams, arrival), (text, from)) in arrivals(&back)
             .into_iter()
-            .filter(|back| *back != Back::Nothing)
-            .collect();
+            .zip(texts.iter().zip([one.1, other.1].into_iter().cycle()))
+        {
+            assert_eq!((datagrams.concat(), arrival.source), (text.to_vec(), from));
+            assert_eq!((arrival.full_len, arrival.truncated), (text.len(), false));
+        }
+    }
+}
+
+#[test]
+fn bursts_are_coalesced_only_for_buffers_with_room() {
+    for ip in loopbacks() {
+        for room in [20, SLOT, 3 * SLOT] {
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
+            let back = listen_into(&udp, room);
+            for burst in 1..6 {
+                let from = send_coalesced(&event_loop, address, 50);
+                run_until(&event_loop, || datagrams(&back).len() == burst * 50);
+                assert_eq!(datagrams(&back)[(burst - 1) * 50..], expected(50));
+                assert!(
+                    arrivals(&back)[burst - 1..]
+                        .iter()
+                        .all(|(_, last)| !last.truncated)
+                );
+                assert_eq!(arrivals(&back).last().unwrap().1.source, from);
+            }
+            let runs = arrivals(&back)
+                .iter()
+                .filter(|(datagrams, _)| datagrams.len() == 50)
+                .count();
+            assert_eq!(
+                runs > 0,
+                room >= SLOT,
+                "{runs} runs in buffers of {room} bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_coalesced_message_in_the_socket_is_split_for_short_buffers() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let back = listen_into(&udp, 3 * SLOT);
+        for burst in 1..6 {
+            send_coalesced(&event_loop, address, 50);
+            run_until(&event_loop, || datagrams(&back).len() == burst * 50);
+        }
+        udp.recv_stop().unwrap();
+        send_coalesced(&event_loop, address, 50);
+        let back = listen_into(&udp, 20);
+        run_until(&event_loop, || datagrams(&back).len() == 50);
+        assert_eq!(datagrams(&back), expected(50));
+        assert!(arrivals(&back).iter().all(|(_, arrival)| arrival.len == 10));
+    }
+}
+
+#[test]
+fn without_a_buffer_the_callback_gets_enobufs_and_nothing_is_lost() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let (errors, lengths) = (Log::new(), Log::new());
+        let (failed, found) = (errors.clone(), lengths.clone());
+        // Popped from the end: none, an empty one, and one with room.
+        let supplies = Rc::new(RefCell::new(vec![
+            Some(vec![0; 2 * SLOT]),
+            Some(vec![]),
+            None,
+        ]));
+        udp.recv_into_start(
+            move |_, _| supplies.borrow_mut().pop().flatten(),
+            move |udp, buffer, outcome| match outcome {
+                Ok(arrivals) => {
+                    arrivals.iter().for_each(|arrival| found.add(arrival.len));
+                    udp.recv_stop().unwrap();
+                }
+                Err(error) => failed.add((error.errno(), buffer.is_some())),
+            },
+        )
+        .unwrap();
+        let (socket, _) = raw(ip);
+        socket.send_to(b"four", address).unwrap();
+        socket.send_to(b"three", address).unwrap();
+        run_until(&event_loop, || lengths.len() == 2);
+        assert_eq!(lengths.get(), [4, 5]);
         assert_eq!(
-            came,
-            [
-                Back::Datagram(b"abc".to_vec(), 3, from),
-                Back::Datagram(vec![], 0, from),
-                Back::Datagram(b"abcd".to_vec(), 6, from),
-            ]
+            errors.get(),
+            [(Errno::ENOBUFS, false), (Errno::ENOBUFS, true)]
+        );
+        assert_eq!(udp.counters().errors, [(Errno::ENOBUFS, 2)]);
+    }
+}
+
+#[test]
+fn a_supply_that_changes_the_peer_each_time_leaves_time_for_others() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let (peer, to) = raw(ip);
+        peer.send_to(b"x", address).unwrap();
+        udp.recv_into_start(
+            move |udp, slot| {
+                udp.connect(to).unwrap();
+                Some(vec![0; slot])
+            },
+            |_, _, _| (),
+        )
+        .unwrap();
+        let due = Log::new();
+        let log = due.clone();
+        let timer = Timer::new(&event_loop);
+        timer
+            .start(Duration::from_millis(1), Duration::ZERO, move |_| {
+                log.add(())
+            })
+            .unwrap();
+        run_until(&event_loop, || due.len() == 1);
+    }
+}
+
+#[test]
+fn filtered_datagrams_leave_a_gap_and_a_network_error_costs_no_datagram() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
+        for (socket, text) in [(&peer, "one"), (&stranger, "no"), (&peer, "two")] {
+            socket.send_to(text.as_bytes(), address).unwrap();
+        }
+        udp.connect(to).unwrap();
+        let back = listen_into(&udp, 3 * SLOT);
+        run_until(&event_loop, || arrivals(&back).len() == 2);
+        assert_eq!(datagrams(&back), [b"one", b"two"]);
+        let offsets: Vec<_> = arrivals(&back)
+            .iter()
+            .map(|(_, arrival)| arrival.offset)
+            .collect();
+        assert_eq!(offsets, [0, 2 * SLOT]);
+        assert_eq!(udp.counters().filtered, 1);
+        // The error arrives with the next read.
+        drop(peer);
+        assert_eq!(udp.try_send(b"x"), Ok(1));
+        run_until(&event_loop, || {
+            back.get().contains(&Err(Errno::ECONNREFUSED))
+        });
+    }
+}
+
+/// Restarts receiving with buffers of `room` bytes.
+fn restart_single(udp: &Udp, room: usize, heard: &Log<Vec<u8>>) {
+    let log = heard.clone();
+    udp.recv_stop().unwrap();
+    let supply = move |_: &Udp, _| Some(vec![0; room]);
+    udp.recv_into_start(supply, move |_, buffer, outcome| {
+        let buffer = buffer.unwrap_or_default();
+        for arrival in outcome.unwrap_or_default() {
+            let datagrams = arrival.segments(&buffer);
+            datagrams.for_each(|datagram| log.add(datagram.data.to_vec()));
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_supply_that_restarts_in_another_form_loses_nothing() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let heard = Log::new();
+        let log = heard.clone();
+        udp.recv_into_start(
+            move |udp, slot| {
+                restart_single(udp, 4 * SLOT, &log);
+                Some(vec![0; 4 * slot])
+            },
+            |_, _, _| (),
+        )
+        .unwrap();
+        let (peer, _) = raw(ip);
+        for datagram in expected(3) {
+            peer.send_to(&datagram, address).unwrap();
+        }
+        run_until(&event_loop, || heard.len() == 3);
+        assert_eq!(heard.get(), expected(3));
+    }
+}
+
+#[test]
+fn after_a_restart_with_short_buffers_nothing_is_coalesced() {
+    for ip in loopbacks() {
+        for many in [true, false] {
+            let event_loop = Loop::new().unwrap();
+            let (udp, address) = bound(&event_loop, ip);
+            let (heard, seen) = (Log::new(), Rc::new(RefCell::new(0)));
+            let (log, total) = (heard.clone(), Rc::clone(&seen));
+            let count = move |udp: &Udp, count: usize| {
+                *total.borrow_mut() += count;
+                if *total.borrow() == 20 {
+                    restart_single(udp, 15, &log);
+                }
+            };
+            if many {
+                let supply = |_: &Udp, slot| Some(vec![0; 32 * slot]);
+                udp.recv_into_start(supply, move |udp, _, outcome| {
+                    count(udp, outcome.unwrap().len());
+                })
+                .unwrap();
+            } else {
+                udp.recv_batch_start(move |udp, outcome| count(udp, outcome.unwrap().count()))
+                    .unwrap();
+            }
+            for burst in 1..3 {
+                send_coalesced(&event_loop, address, 10);
+                run_until(&event_loop, || *seen.borrow() == burst * 10);
+            }
+            send_coalesced(&event_loop, address, 10);
+            run_until(&event_loop, || heard.len() == 10);
+            assert_eq!(heard.get(), expected(10));
+        }
+    }
+}
+
+#[test]
+fn filtered_datagrams_are_counted_with_short_buffers() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        udp.options().set_gro(true).unwrap();
+        let ((peer, to), (stranger, _)) = (raw(ip), raw(ip));
+        stranger.send_to(b"no", address).unwrap();
+        peer.send_to(b"one", address).unwrap();
+        udp.connect(to).unwrap();
+        let back = listen_into(&udp, 100);
+        run_until(&event_loop, || arrivals(&back).len() == 1);
+        assert_eq!(udp.counters().filtered, 1);
+    }
+}
+
+#[test]
+fn single_datagrams_do_not_switch_coalescing_on() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let (peer, _) = raw(ip);
+        let back = listen_into(&udp, SLOT);
+        for count in 1..50 {
+            peer.send_to(b"x", address).unwrap();
+            run_until(&event_loop, || arrivals(&back).len() == count);
+            settle(&event_loop);
+        }
+        assert_eq!(
+            udp.with_fd(|fd| uv_sys::option::gro(fd)).unwrap(),
+            Ok(false)
         );
     }
 }
 
-/// Memory that nobody initialised.
+#[test]
+fn segments_of_a_message_need_its_whole_buffer() {
+    for ip in loopbacks() {
+        let event_loop = Loop::new().unwrap();
+        let (udp, address) = bound(&event_loop, ip);
+        let parts = Log::new();
+        let log = parts.clone();
+        udp.recv_into_start(
+            |_, _| Some(vec![0; 10]),
+            move |_, buffer, outcome| {
+                let buffer = buffer.unwrap();
+                for arrival in outcome.unwrap() {
+                    let run = arrival.segments(&buffer);
+                    assert_eq!((run.source(), run.len()), (arrival.source, 1));
+                    let datagram = run.clone().next().unwrap();
+                    log.add((datagram.data.to_vec(), datagram.truncated));
+                    let short = &buffer[..arrival.len.saturating_sub(1)];
+                    assert_eq!(
+                        arrival.segments(short).count(),
+                        usize::from(arrival.len == 0)
+                    );
+                }
+            },
+        )
+        .unwrap();
+        let sender = raw(ip).0;
+        for data in [&b""[..], b"hello", b"hello, world"] {
+            sender.send_to(data, address).unwrap();
+        }
+        run_until(&event_loop, || parts.len() == 3);
+        let expected = [("", false), ("hello", false), ("hello, wor", true)];
+        assert_eq!(
+            parts.get(),
+            expected.map(|(data, truncated)| (data.as_bytes().to_vec(), truncated))
+        );
+    }
+}
+
+/// Uninitialized memory.
 struct Fresh(Box<[MaybeUninit<u8>]>);
 
 impl Fresh {
@@ -119,7 +402,7 @@ impl Fresh {
     }
 
     fn start(&self, len: usize) -> Vec<u8> {
-        // SAFETY: the handle says that it stored so many bytes at the start.
+        // SAFETY: the metadata has the number of bytes that the handle wrote.
         let bytes = self.0[..len]
             .iter()
             .map(|byte| unsafe { byte.assume_init() });
@@ -134,7 +417,7 @@ impl RecvBuffer for Fresh {
 }
 
 #[test]
-fn memory_that_is_not_initialised_is_filled_as_any_other() {
+fn uninitialized_memory_is_filled() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let ((one, to_one), (many, to_many)) = (bound(&event_loop, ip), bound(&event_loop, ip));
@@ -168,29 +451,12 @@ fn memory_that_is_not_initialised_is_filled_as_any_other() {
 }
 
 #[test]
-fn datagrams_are_not_coalesced_for_buffers_that_are_too_short() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        let back = listen_into(&udp, 65_535);
-        for _ in 0..3 {
-            send_coalesced(&event_loop, address, 50);
-            settle(&event_loop);
-        }
-        assert_eq!(
-            datagrams(&back),
-            [expected(50), expected(50), expected(50)].concat()
-        );
-    }
-}
-
-#[test]
-fn what_was_coalesced_for_another_form_is_split_into_the_users_buffers() {
+fn messages_coalesced_for_another_form_are_split_into_the_users_buffers() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
         let heard = listen(&udp);
-        // After a burst the handle lets the kernel coalesce.
+        // Two bursts switch coalescing on.
         send_coalesced(&event_loop, address, 50);
         run_until(&event_loop, || heard.len() == 50);
         send_coalesced(&event_loop, address, 50);
@@ -199,90 +465,15 @@ fn what_was_coalesced_for_another_form_is_split_into_the_users_buffers() {
         send_coalesced(&event_loop, address, 50);
         let back = listen_into(&udp, 4);
         run_until(&event_loop, || datagrams(&back).len() == 50);
-        let first = Back::Datagram(vec![0; 4], 10, heard_source(&back));
-        assert_eq!(back.get()[0], first);
-    }
-}
-
-fn heard_source(back: &Log<Back>) -> SocketAddr {
-    match &back.get()[0] {
-        Back::Datagram(_, _, source) => *source,
-        other => panic!("{other:?}"),
+        let (first, meta) = arrivals(&back)[0].clone();
+        assert_eq!((first.concat(), meta.full_len), (vec![0; 4], 10));
+        assert!(meta.truncated);
     }
 }
 
 #[test]
-fn without_a_buffer_the_callback_hears_enobufs_and_the_datagram_waits() {
-    for ip in loopbacks() {
-        for empty in [None, Some(vec![])] {
-            let event_loop = Loop::new().unwrap();
-            let (udp, address) = bound(&event_loop, ip);
-            let (pool, back) = (Rc::new(RefCell::new(empty.clone())), Log::new());
-            let (buffers, log) = (Rc::clone(&pool), back.clone());
-            udp.recv_into_start(
-                move |_, _| buffers.borrow().clone(),
-                move |_, buffer, outcome| {
-                    let len = outcome.map(|received| received.first().map(|meta| meta.len));
-                    log.add((
-                        buffer.map(|buffer: Vec<u8>| buffer.len()),
-                        len.map_err(|e| e.errno()),
-                    ));
-                },
-            )
-            .unwrap();
-            send_numbered(address, 1);
-            run_until(&event_loop, || back.len() > 0);
-            assert_eq!(back.get()[0], (empty.map(|_| 0), Err(Errno::ENOBUFS)));
-            *pool.borrow_mut() = Some(vec![0; 100]);
-            run_until(&event_loop, || {
-                back.get().contains(&(Some(100), Ok(Some(10))))
-            });
-        }
-    }
-}
-
-#[test]
-fn stopping_half_way_leaves_the_rest_for_the_next_start_of_any_form() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        let first = Log::new();
-        let log = first.clone();
-        udp.recv_into_start(
-            |_, _| Some([0; 16]),
-            move |udp, buffer, outcome| {
-                assert_eq!(outcome.unwrap()[0].len, 10);
-                log.add(buffer.unwrap()[0]);
-                if log.len() == 2 {
-                    udp.recv_stop().unwrap();
-                }
-            },
-        )
-        .unwrap();
-        send_numbered(address, 6);
-        run_until(&event_loop, || first.len() == 2);
-        settle(&event_loop);
-        assert_eq!(first.get(), [0, 1]);
-        let second = Log::new();
-        let log = second.clone();
-        udp.recv_start(move |udp, received| {
-            log.add(received.unwrap().data[0]);
-            if log.len() == 2 {
-                udp.recv_stop().unwrap();
-            }
-        })
-        .unwrap();
-        run_until(&event_loop, || second.len() == 2);
-        assert_eq!(second.get(), [2, 3]);
-        let third = listen_into(&udp, 16);
-        run_until(&event_loop, || datagrams(&third).len() == 2);
-        assert_eq!(datagrams(&third), expected(6)[4..]);
-    }
-}
-
-#[test]
-fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_else() {
-    let rooms = [Some(16), Some(0), None];
+fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused() {
+    let rooms = [Some(SLOT), Some(16), Some(0), None];
     for (ip, room, close) in loopbacks()
         .into_iter()
         .flat_map(|ip| rooms.map(|room| (ip, room)))
@@ -327,43 +518,37 @@ fn a_supply_that_stops_or_closes_gets_its_buffer_back_unused_and_hears_nothing_e
 }
 
 #[test]
-fn strangers_from_before_connecting_get_no_buffer() {
-    for ip in loopbacks() {
-        let event_loop = Loop::new().unwrap();
-        let (udp, address) = bound(&event_loop, ip);
-        let (peer, from) = raw(ip);
-        send_numbered(address, 5);
-        peer.send_to(b"peer", address).unwrap();
-        udp.connect(from).unwrap();
-        let back = listen_into(&udp, 16);
-        run_until(&event_loop, || back.len() == 2);
-        let expected = Back::Datagram(b"peer".to_vec(), 4, from);
-        assert_eq!(back.get(), [expected, Back::Nothing]);
-    }
-}
-
-#[test]
 fn a_network_error_comes_with_the_buffer_and_costs_no_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
         let (sender, from) = raw(ip);
-        let back = listen_into(&udp, 16);
+        let back = Log::new();
+        let log = back.clone();
+        udp.recv_into_start(
+            |_, _| Some(vec![0; 16]),
+            move |_, buffer, outcome| {
+                let sources = outcome.map(|all| all.iter().map(|meta| meta.source).collect());
+                let outcome: Result<Vec<_>, _> = sources.map_err(Errno::from);
+                log.add((buffer.is_some(), outcome));
+            },
+        )
+        .unwrap();
         sender.send_to(b"x", address).unwrap();
         fault::script(Call::Recvmsg, [Fault::Errno(Errno::ENOMEM)]);
         run_until(&event_loop, || back.len() == 3);
         assert_eq!(
             back.get(),
             [
-                Back::Error(Errno::ENOMEM, true),
-                Back::Datagram(b"x".to_vec(), 1, from),
-                Back::Nothing,
+                (true, Err(Errno::ENOMEM)),
+                (true, Ok(vec![from])),
+                (true, Ok(vec![])),
             ]
         );
         udp.connect(dead(ip)).unwrap();
         udp.try_send(b"x").unwrap();
         run_until(&event_loop, || {
-            back.get().contains(&Back::Error(Errno::ECONNREFUSED, true))
+            back.get().contains(&(true, Err(Errno::ECONNREFUSED)))
         });
     }
 }
@@ -407,7 +592,7 @@ fn a_panic_in_either_callback_costs_no_other_datagram() {
 }
 
 #[test]
-fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
+fn a_flooded_handle_with_user_memory_leaves_time_for_others() {
     let ip = "127.0.0.1".parse().unwrap();
     let event_loop = Loop::new().unwrap();
     let ((flooded, to_flooded), (quiet, to_quiet)) =
@@ -418,7 +603,7 @@ fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
             |_, _| Some([0; 16]),
             move |_, _, outcome| {
                 if !outcome.unwrap().is_empty() {
-                    // A full buffer ends it for the moment; the next datagram revives it.
+                    // A full socket buffer stops the flood until the next datagram.
                     let _ = echo.send_to(b"flood", to_flooded);
                     let _ = echo.send_to(b"flood", to_flooded);
                 }
@@ -433,7 +618,7 @@ fn a_flooded_handle_leaves_others_their_turn_in_this_form_too() {
 }
 
 #[test]
-fn runs_come_whole_to_those_who_ask_for_them() {
+fn with_set_gro_coalesced_messages_arrive_whole() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);
@@ -463,7 +648,7 @@ fn runs_come_whole_to_those_who_ask_for_them() {
 }
 
 #[test]
-fn a_supply_without_a_buffer_that_changes_the_peer_is_asked_no_more_than_there_are_datagrams() {
+fn a_supply_that_changes_the_peer_without_a_buffer_is_called_once_per_datagram() {
     for ip in loopbacks() {
         let event_loop = Loop::new().unwrap();
         let (udp, address) = bound(&event_loop, ip);

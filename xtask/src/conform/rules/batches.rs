@@ -295,7 +295,7 @@ fn echo(stage: &Stage) -> Verdict {
     let client = stage.connected(server.local_addr()?)?;
     let inbox = Inbox::of(&client)?;
     for index in 0..100 {
-        client.send(&numbered(index, 20 + index % 3), |_, _| ())?;
+        client.send(&numbered(index, 20 + index % 3), uv_udp::ignore)?;
     }
     stage.until("every answer arrives", || inbox.len() == 100)?;
     let numbers: Vec<_> = inbox

@@ -336,8 +336,8 @@ fn source(stage: &Stage) -> Verdict {
     udp.try_transmit(&plain.with_source(second))?;
     udp.try_send_to(b"hello", raw.address())?;
     stage.send_batch(&udp, &[plain, plain.with_source(second)])?;
-    udp.send_to(b"hello", raw.address(), |_, _| ())?;
-    udp.send_to(b"hello", raw.address(), |_, _| ())?;
+    udp.send_to(b"hello", raw.address(), uv_udp::ignore)?;
+    udp.send_to(b"hello", raw.address(), uv_udp::ignore)?;
     stage.until("all of them complete", || udp.send_queue_count() == 0)?;
     udp.set_send_source(None)?;
     udp.try_send_to(b"hello", raw.address())?;
@@ -398,8 +398,8 @@ fn default_segments(stage: &Stage) -> Verdict {
     }
     set?;
     for _ in 0..2 {
-        udp.send(b"aaaabbbbcc", |_, _| ())?;
-        udp.send(b"aaaabbbbcc", |_, _| ())?;
+        udp.send(b"aaaabbbbcc", uv_udp::ignore)?;
+        udp.send(b"aaaabbbbcc", uv_udp::ignore)?;
         stage.until("all of them complete", || udp.send_queue_count() == 0)?;
         udp.try_send(b"aaaabbbbcc")?;
         stage.send_batch(&udp, &[Transmit::new(b"aaaabbbbcc"); 2])?;

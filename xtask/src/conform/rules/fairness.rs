@@ -82,11 +82,11 @@ fn endless_flood(stage: &Stage) -> std::result::Result<(Udp, Counter), Broken> {
         count.up();
         if let Ok(datagram) = received {
             // Refused only when it is closed.
-            let _ = udp.send_to(datagram.data, here, |_, _| ());
+            let _ = udp.send_to(datagram.data, here, uv_udp::ignore);
         }
     })?;
     for _ in 0..100 {
-        udp.send_to(b"round and round", here, |_, _| ())?;
+        udp.send_to(b"round and round", here, uv_udp::ignore)?;
     }
     stage.until("the flood is there", || turns.get() > 100)?;
     Ok((udp, turns))
@@ -160,7 +160,7 @@ fn room_for_handles(stage: &Stage) -> Verdict {
             event_loop.stop();
         }
     })?;
-    sender.send(b"ping", |_, _| ())?;
+    sender.send(b"ping", uv_udp::ignore)?;
     floods_until_stopped(stage, &turns)?;
     ensure!(rounds.get() >= 20, "{} rounds", rounds.get());
     Ok(())
@@ -169,7 +169,7 @@ fn room_for_handles(stage: &Stage) -> Verdict {
 fn answer(udp: &Udp, received: bool) {
     if received {
         // Refused only when it is closed.
-        let _ = udp.send(b"pong", |_, _| ());
+        let _ = udp.send(b"pong", uv_udp::ignore);
     }
 }
 

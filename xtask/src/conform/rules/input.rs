@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::os::fd::AsRawFd;
 
 use uv_udp::{Errno, Family, Payload, Transmit, Udp};
 
@@ -82,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
 fn send_everywhere(udp: &Udp, payload: Payload<'_>) -> Vec<Result<(), Errno>> {
     let transmit = Transmit::new(payload);
     vec![
-        udp.send(payload, |_, _| ()),
+        udp.send(payload, uv_udp::ignore),
         udp.transmit(transmit, |_, _, _| ()),
         udp.try_send(payload).map(drop),
         udp.try_transmit(&transmit).map(drop),
@@ -94,7 +95,7 @@ fn send_everywhere(udp: &Udp, payload: Payload<'_>) -> Vec<Result<(), Errno>> {
 fn send_everywhere_to(udp: &Udp, payload: Payload<'_>, to: SocketAddr) -> Vec<Result<(), Errno>> {
     let transmit = Transmit::new(payload).with_destination(to);
     vec![
-        udp.send_to(payload, to, |_, _| ()),
+        udp.send_to(payload, to, uv_udp::ignore),
         udp.transmit(transmit, |_, _, _| ()),
         udp.try_send_to(payload, to).map(drop),
         udp.try_transmit(&transmit).map(drop),
@@ -362,7 +363,7 @@ fn refused_calls_change_nothing(stage: &Stage) -> Verdict {
             udp.peer_addr(),
             queue,
             udp.is_active(),
-            udp.fileno(),
+            udp.with_fd(|fd| fd.as_raw_fd()),
         )
     };
     let (before, nowhere, foreign) = (state(), stage.loopback(), stage.other_loopback(9));
@@ -371,9 +372,9 @@ fn refused_calls_change_nothing(stage: &Stage) -> Verdict {
         udp.bind(nowhere),
         udp.connect(nowhere),
         udp.connect(foreign),
-        udp.send_to(b"x", peer.address(), |_, _| ()),
-        udp.send(&too_long, |_, _| ()),
-        udp.send(Payload::Slices(&[]), |_, _| ()),
+        udp.send_to(b"x", peer.address(), uv_udp::ignore),
+        udp.send(&too_long, uv_udp::ignore),
+        udp.send(Payload::Slices(&[]), uv_udp::ignore),
         udp.try_send(b"x").map(drop),
         udp.recv_start(|_, _| ()),
     ];

@@ -64,7 +64,7 @@ fn get<O: GetSockOpt>(fd: &impl AsFd, option: O) -> Result<O::Val, Errno> {
 fn read_by_others(stage: &Stage) -> Verdict {
     let fd = uv_sys::socket::socket(stage.family)?;
     let spy = fd.try_clone()?;
-    let udp = Udp::adopt(&stage.event_loop, fd)?;
+    let udp = Udp::from_fd(&stage.event_loop, fd)?;
     for on in [true, false] {
         udp.options().set_broadcast(on)?;
         ensure_eq!(get(&spy, sockopt::Broadcast)?, on, "broadcast");
@@ -365,7 +365,7 @@ fn path_mtu(stage: &Stage, here: &Near) -> Verdict {
     here.ip("link set near mtu 1400")?;
     let fd = uv_sys::socket::socket(stage.family)?;
     let spy = fd.try_clone()?;
-    let udp = Udp::adopt(&stage.event_loop, fd)?;
+    let udp = Udp::from_fd(&stage.event_loop, fd)?;
     udp.connect(SocketAddr::new(far(stage.family), 9))?;
     let read = match stage.family {
         Family::V4 => rustix_opt::ip_mtu(&spy),

@@ -1,6 +1,7 @@
 //! The local address survives disconnecting and connecting anew, however the handle came by it.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use uv_udp::{Errno, Family, Udp};
 
@@ -51,7 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         |stage| {
             survives(
                 stage,
-                &Udp::adopt(&stage.event_loop, UdpSocket::bind(stage.loopback())?.into())?,
+                &Udp::from_fd(&stage.event_loop, UdpSocket::bind(stage.loopback())?.into())?,
             )
         },
     ),
@@ -271,14 +272,26 @@ fn receiving_goes_on(stage: &Stage) -> Verdict {
 fn descriptor_keeps_its_number(stage: &Stage) -> Verdict {
     let (first, second) = (stage.raw()?, stage.raw()?);
     let udp = stage.bound()?;
-    let (here, number) = (udp.local_addr()?, udp.fileno()?);
+    let (here, number) = (udp.local_addr()?, udp.with_fd(|fd| fd.as_raw_fd())?);
     for _ in 0..3 {
         udp.connect(first.address())?;
-        ensure_eq!(udp.fileno()?, number, "the descriptor, connected");
+        ensure_eq!(
+            udp.with_fd(|fd| fd.as_raw_fd())?,
+            number,
+            "the descriptor, connected"
+        );
         udp.connect(second.address())?;
-        ensure_eq!(udp.fileno()?, number, "the descriptor, connected anew");
+        ensure_eq!(
+            udp.with_fd(|fd| fd.as_raw_fd())?,
+            number,
+            "the descriptor, connected anew"
+        );
         udp.disconnect()?;
-        ensure_eq!(udp.fileno()?, number, "the descriptor, disconnected");
+        ensure_eq!(
+            udp.with_fd(|fd| fd.as_raw_fd())?,
+            number,
+            "the descriptor, disconnected"
+        );
         let local = udp.with_fd(|fd| uv_sys::socket::local_addr(fd))?;
         ensure_eq!(local, Ok(here), "the address of its socket");
     }

@@ -323,7 +323,7 @@ fn counters(stage: &Stage) -> Verdict {
     let inbox = Inbox::of(&receiver)?;
     let sender = stage.connected(receiver.local_addr()?)?;
     for _ in 0..10 {
-        sender.send(&[7; 100], |_, _| ())?;
+        sender.send(&[7; 100], uv_udp::ignore)?;
     }
     stage.until("all of it is delivered", || inbox.len() == 10)?;
     let (out, back) = (sender.counters(), receiver.counters());

@@ -92,7 +92,7 @@ pub(super) const RULES: &[Rule] = &[
 fn watched(stage: &Stage) -> Result<(Udp, OwnedFd), Broken> {
     let fd = uv_sys::socket::socket(stage.family)?;
     let spy = fd.try_clone()?;
-    Ok((Udp::adopt(&stage.event_loop, fd)?, spy))
+    Ok((Udp::from_fd(&stage.event_loop, fd)?, spy))
 }
 
 fn set_everything(udp: &Udp) -> Result<(), Errno> {
@@ -377,7 +377,7 @@ fn for_family(stage: &Stage) -> Verdict {
 }
 
 fn adopted(stage: &Stage) -> Verdict {
-    let unbound = Udp::adopt(&stage.event_loop, uv_sys::socket::socket(stage.family)?)?;
+    let unbound = Udp::from_fd(&stage.event_loop, uv_sys::socket::socket(stage.family)?)?;
     ensure_eq!(
         unbound.bind(stage.loopback()),
         Ok(()),
@@ -386,7 +386,7 @@ fn adopted(stage: &Stage) -> Verdict {
 
     let socket = std::net::UdpSocket::bind(stage.loopback())?;
     let (address, spy) = (socket.local_addr()?, socket.try_clone()?);
-    let bound = Udp::adopt(&stage.event_loop, socket.into())?;
+    let bound = Udp::from_fd(&stage.event_loop, socket.into())?;
     ensure_eq!(bound.local_addr()?, address, "a bound one's address");
     let again = bound.bind(stage.loopback());
     ensure_eq!(again, Err(Errno::EINVAL), "binding a bound one");
@@ -401,7 +401,7 @@ fn adopted(stage: &Stage) -> Verdict {
     let address = socket.local_addr()?;
     stage.raw()?.send("stranger", address)?;
     socket.connect(peer.address())?;
-    let udp = Udp::adopt(&stage.event_loop, socket.into())?;
+    let udp = Udp::from_fd(&stage.event_loop, socket.into())?;
     ensure_eq!(udp.peer_addr()?, peer.address(), "a connected one's peer");
     udp.try_send(b"ping")?;
     ensure_eq!(peer.recv_text()?, "ping", "what the peer got");
@@ -445,7 +445,7 @@ fn not_adopted(stage: &Stage) -> Verdict {
 fn refusal(udp: &Udp, fd: OwnedFd) -> Result<Errno, Broken> {
     uv_sys::socket::set_nonblocking(&fd, false)?;
     let number = fd.as_raw_fd();
-    match udp.open(fd) {
+    match udp.assign_fd(fd) {
         Ok(()) => Err(Broken::new("it was adopted")),
         Err((errno, fd)) => {
             let now = (fd.as_raw_fd(), uv_sys::socket::nonblocking(&fd)?);
@@ -475,8 +475,8 @@ fn into_fd(stage: &Stage) -> Verdict {
     let udp = stage.connected(peer.address())?;
     udp.options().set_ttl(9)?;
     let address = udp.local_addr()?;
-    udp.send(b"queued", |_, _| ())?;
-    udp.send(b"too", |_, _| ())?;
+    udp.send(b"queued", uv_udp::ignore)?;
+    udp.send(b"too", uv_udp::ignore)?;
     let socket = Raw::from_socket(udp.clone().into_fd()?.into())?;
     ensure!(udp.is_closing(), "the handle is open still");
     let addresses = (

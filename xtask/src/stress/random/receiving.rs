@@ -13,7 +13,7 @@ use super::world::{Actor, World};
 impl World {
     pub(super) fn start(self: &Rc<Self>, actor: &Rc<Actor>, form: RecvForm) {
         let Some(udp) = actor.udp() else { return };
-        if self.ip.is_ipv6() && udp.fileno().is_err() && !udp.is_closing() {
+        if self.ip.is_ipv6() && udp.with_fd(|_| ()).is_err() && !udp.is_closing() {
             // The socket that this call makes is an IPv4 one.
             return;
         }

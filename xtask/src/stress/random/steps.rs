@@ -140,7 +140,7 @@ impl World {
         let any = SocketAddr::new(self.ip, 0);
         let family = Family::of(&any);
         let raw = |address: SocketAddr| UdpSocket::bind(address).map_err(Errno::from);
-        let adopt = |fd: OwnedFd| match Udp::adopt(&event_loop, fd) {
+        let adopt = |fd: OwnedFd| match Udp::from_fd(&event_loop, fd) {
             Ok(udp) => Ok(udp),
             Err(error) if self.excuses(&error) => Err(Errno::EMFILE),
             Err(_) => Err(Errno::EIO),
@@ -281,7 +281,7 @@ impl World {
     }
 
     fn give_back(self: &Rc<Self>, handle: usize, actor: &Rc<Actor>, adopts: bool) {
-        let Some(udp) = actor.udp().filter(|udp| udp.fileno().is_ok()) else {
+        let Some(udp) = actor.udp().filter(|udp| udp.with_fd(|_| ()).is_ok()) else {
             return;
         };
         actor.let_go();
@@ -296,7 +296,7 @@ impl World {
             return;
         }
         let event_loop = self.event_loop();
-        match self.call(|| Udp::adopt(&event_loop, fd)) {
+        match self.call(|| Udp::from_fd(&event_loop, fd)) {
             Ok(udp) => self.add(handle, udp),
             Err(error) => self.require(self.excuses(&error), Check::Errno, || {
                 format!("a socket that a handle gave back is refused with {error:?}")
@@ -312,7 +312,7 @@ impl World {
         };
         if let Ok(fd) = fd {
             let event_loop = self.event_loop();
-            let adopted = self.call(|| Udp::adopt(&event_loop, fd).is_ok());
+            let adopted = self.call(|| Udp::from_fd(&event_loop, fd).is_ok());
             self.require(!adopted, Check::Errno, || {
                 format!("a handle adopted a descriptor of kind {kind}, which is not UDP")
             });
@@ -420,7 +420,7 @@ impl World {
                 Ok(())
             }
         });
-        let has_socket = udp.fileno().is_ok();
+        let has_socket = udp.with_fd(|_| ()).is_ok();
         let expected: &[_] = if has_socket {
             &[]
         } else {

@@ -1,4 +1,4 @@
-//! What comes in.
+//! Arriving datagrams.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -46,7 +46,7 @@ impl World {
                 })
             }),
             Form::IntoMany => self.call(|udp| {
-                // Room for one that is no run, for one, and for three.
+                // Room for a single datagram, for one message, and for three.
                 let mut rooms = [2_000, 65_536, 200_000].into_iter().cycle();
                 let supply = move |_: &Udp, _| Some(vec![0; rooms.next()?]);
                 udp.recv_into_start(supply, move |_, buffer, outcome| {
@@ -65,7 +65,7 @@ impl World {
         self.receiving.set(self.receiving.get() || result.is_ok());
     }
 
-    /// What one receive callback got.
+    /// The content of one receive callback.
     pub(super) fn hear_all(self: &Rc<Self>, heard: Result<Vec<(Vec<u8>, SocketAddr)>>) {
         self.called_back(|| {
             self.expect(self.receiving.get() && !self.closing.get(), || {
@@ -90,7 +90,7 @@ impl World {
         });
     }
 
-    /// Checks a delivery, and says what is to be done next.
+    /// Checks a delivery, and returns the next step.
     pub(super) fn hear_one(&self, data: &[u8], source: SocketAddr) -> Option<Step> {
         let from = self
             .sockets
@@ -138,7 +138,7 @@ impl World {
             fate,
             then: then.filter(|_| id == first + count / 2).cloned(),
         }));
-        // As one message, which the handle's socket may get whole.
+        // As one GSO message, which the handle's socket may get coalesced.
         let data: Vec<_> = ids.flat_map(|id| payload(id, length)).collect();
         let socket = &self.sockets[from].0;
         let size = u16::try_from(length).ok().and_then(NonZeroU16::new);

@@ -1,4 +1,4 @@
-//! What the handle sends.
+//! Sent datagrams.
 
 use std::io::IoSlice;
 use std::num::NonZeroU16;
@@ -55,7 +55,7 @@ impl World {
         }
         if result.is_ok() {
             self.accept(peer.unwrap_or(to), length, None);
-            // In a callback nobody knows how long it stays queued.
+            // In a callback, the time in the queue is unknown.
             self.queued
                 .set(self.queued.get() || (waits && !self.running.get()));
         }
@@ -94,13 +94,14 @@ impl World {
         });
     }
 
-    /// Whether the kernel was made to refuse a datagram so. `EAGAIN` is waited out, and `ECONNREFUSED` is another datagram's.
+    /// Whether this error was injected as a datagram's own. `EAGAIN` is waited out, and
+    /// `ECONNREFUSED` is another datagram's.
     pub(super) fn may_be_refused(&self, error: Errno) -> bool {
         let own = ![Errno::EAGAIN, Errno::ECONNREFUSED].contains(&error);
         own && self.injected.borrow().contains(&error)
     }
 
-    /// Checks what a direct send answered: how many of its datagrams went, or why none did.
+    /// Checks the result of a direct send: the number of datagrams sent, or the error.
     pub(super) fn expect_direct(&self, result: Result<usize>) -> usize {
         let may = match result {
             _ if self.closing.get() => result == Err(Errno::EBADF),

@@ -1,4 +1,4 @@
-//! One handle among raw sockets, and what must be true of it.
+//! One handle among raw sockets, and its invariants.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -11,28 +11,29 @@ use uv_udp::{Errno, Loop, Result, RunMode, Udp};
 use super::super::harness::{all, raw};
 use super::{Form, PEERS, Step};
 
-/// Bytes that a receiver has room for, as asked for. The kernel doubles that, and grants everybody so much.
+/// The receive buffer of a receiver in bytes. The kernel doubles it, and allows it without a
+/// privilege.
 const BUFFER: usize = 212_992;
-/// Bytes that may be under way at once, by the kernel's way of counting: with room to spare in a receiver that nobody reads
-/// meanwhile.
+/// Bytes in flight at most, as the kernel counts them: they fit into the buffer of a receiver that
+/// does not read.
 pub(super) const MAX_UNDER_WAY: usize = 300_000;
-/// Datagrams that come in altogether, of 500 bytes at most: there is room in the handle's socket for all of them.
+/// Arriving datagrams in total, of 500 bytes at most: all fit into the handle's socket buffer.
 pub(super) const MAX_HEARD: usize = 200;
-/// Injected answers of a kind that the handle gives up on if there are too many in a row, or waits longer each time.
+/// Injected errors of a kind that ends after a number of repetitions, or grows a pause.
 const MAX_PATIENCE: usize = 4;
-/// When something that must come has not come by then it never will.
+/// The deadline of an expected event.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The same for a datagram that was sent on loopback, which mostly is there at once.
+/// The deadline of a datagram on loopback, which typically arrives at once.
 const LATEST: Duration = Duration::from_secs(60);
 
-/// A datagram that was accepted, and what came of it.
+/// An accepted datagram, and its outcome.
 pub(super) struct Sent {
     pub(super) to: usize,
     pub(super) length: usize,
     pub(super) outcome: Option<Result<()>>,
 }
 
-/// A datagram that came in.
+/// An arriving datagram.
 pub(super) struct Heard {
     pub(super) from: usize,
     pub(super) length: usize,
@@ -44,9 +45,9 @@ pub(super) struct Heard {
 pub(super) enum Fate {
     /// It must be delivered.
     Due,
-    /// It is lost if the handle was connected to somebody else when it came to it.
+    /// It is lost if the handle was connected to another peer when it was read.
     Open,
-    /// The handle was connected to somebody else when it came.
+    /// The handle was connected to another peer when it arrived.
     Barred,
     Delivered,
 }
@@ -55,7 +56,7 @@ pub(super) struct World {
     pub(super) event_loop: Loop,
     pub(super) udp: Udp,
     pub(super) local: SocketAddr,
-    /// The raw sockets, and at last the one that hears nobody.
+    /// The raw sockets; the last one is connected to itself.
     pub(super) sockets: Vec<(UdpSocket, SocketAddr)>,
     pub(super) arrived: RefCell<Vec<Vec<Vec<u8>>>>,
     pub(super) peer: Cell<Option<usize>>,
@@ -68,12 +69,12 @@ pub(super) struct World {
     pub(super) cancelled: Cell<usize>,
     /// Whether a send is certain to be queued.
     pub(super) queued: Cell<bool>,
-    /// Bytes that may be under way.
+    /// Bytes that may be in flight.
     pub(super) limit: Cell<Option<usize>>,
     pub(super) injected: RefCell<Vec<Errno>>,
-    /// Whether a call of the handle is under way.
+    /// Whether a call of the handle is running.
     pub(super) calling: Cell<bool>,
-    /// Whether a callback is.
+    /// Whether a callback is running.
     pub(super) running: Cell<bool>,
     pub(super) broken: RefCell<Vec<String>>,
 }
@@ -85,13 +86,13 @@ pub(super) fn payload(id: usize, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// What the kernel counts for one of so many bytes, at most.
+/// The most that the kernel counts for a datagram of this length.
 pub(super) fn weight(length: usize) -> usize {
     1_300 + 2 * length
 }
 
 impl World {
-    /// Plays one case, and says which promise was broken.
+    /// Plays one case, and returns the broken promise.
     pub(super) fn play(
         ip: IpAddr,
         coalesces: bool,
@@ -102,14 +103,14 @@ impl World {
         let event_loop = Loop::new().unwrap();
         let (socket, local) = raw(ip);
         uv_sys::option::set_gro(&socket, coalesces).unwrap();
-        let udp = Udp::adopt(&event_loop, socket.into()).unwrap();
+        let udp = Udp::from_fd(&event_loop, socket.into()).unwrap();
         udp.options().set_recv_buffer_size(BUFFER).unwrap();
         let sockets: Vec<_> = (0..=PEERS).map(|_| raw(ip)).collect();
         for (socket, _) in &sockets {
             uv_sys::option::set_recv_buffer_size(socket, BUFFER).unwrap();
             socket.set_read_timeout(Some(LATEST)).unwrap();
         }
-        // It hears nobody but itself, and to others the port is a dead one; nobody else can take it.
+        // Connected to itself: the port is closed to others, and no other socket can take it.
         sockets[PEERS].0.connect(sockets[PEERS].1).unwrap();
         let world = Rc::new(Self {
             event_loop,
@@ -238,7 +239,7 @@ impl World {
     pub(super) fn run_until(&self, done: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !done(self) && self.broken.borrow().is_empty() {
-            // While a send waits something is certain to happen: the end of a pause, or room in the socket.
+            // A waiting send ends: by the end of a pause, or by room in the socket.
             let waits = !self.closing.get() && self.udp.send_queue_count() > 0;
             self.run(if waits {
                 RunMode::Once
@@ -249,7 +250,7 @@ impl World {
         }
     }
 
-    /// Takes in what arrived by now, and checks what can be seen from outside at any time.
+    /// Reads arrived datagrams, and checks the invariants that hold at any time.
     pub(super) fn look(&self) {
         for (index, (socket, _)) in self.sockets.iter().enumerate().take(PEERS) {
             self.arrived.borrow_mut()[index].extend(all(socket));
@@ -272,7 +273,7 @@ impl World {
         self.expect(self.udp.peer_addr().ok() == peer, || "another peer".into());
     }
 
-    /// How many sends are under way, and the bytes in them.
+    /// The number of pending sends, and their bytes.
     pub(super) fn open(&self) -> (usize, usize) {
         let sent = self.sent.borrow();
         let open = sent.iter().filter(|sent| sent.outcome.is_none());
@@ -298,7 +299,8 @@ impl World {
         });
     }
 
-    /// Everything that was accepted may be given up now, and what came from anybody but `peer` may.
+    /// From now on, pending sends may be cancelled, and datagrams of others than `peer` may be
+    /// lost.
     pub(super) fn let_go(&self, peer: Option<usize>) {
         self.cancelled.set(self.sent.borrow().len());
         self.queued.set(false);
@@ -341,7 +343,7 @@ impl World {
         }
     }
 
-    /// A change of peers failed: the handle has the old one, or none.
+    /// Handles a failed change of the peer: the handle has the old one, or none.
     pub(super) fn fall_back(&self, error: Errno) {
         self.expect(self.may_be_refused(error), || format!("no peer: {error:?}"));
         if !self.udp.is_connected() {
@@ -369,10 +371,10 @@ impl World {
         }
     }
 
-    /// Everything that must come does: completions, and what was received.
+    /// Waits for all completions and deliveries.
     pub(super) fn come_to_rest(self: &Rc<Self>) {
         while !self.closing.get() && self.broken.borrow().is_empty() && !self.is_at_rest() {
-            // Again, where a callback ended it.
+            // Again, if a callback stopped it.
             if !self.receiving.get() {
                 self.recv_start(Form::Each);
             }
@@ -409,7 +411,7 @@ impl World {
         }
     }
 
-    /// What has arrived at each socket is what was accepted for it and went well, in this order.
+    /// Checks that each socket got the datagrams accepted for it, in order.
     pub(super) fn compare_arrivals(&self) {
         for (to, (socket, _)) in self.sockets.iter().enumerate().take(PEERS) {
             let sent = self.sent.borrow();
@@ -444,7 +446,7 @@ impl World {
         }
     }
 
-    /// What the handle says it did is what it did.
+    /// Checks the handle's counters.
     fn compare_counters(&self) {
         let counters = self.udp.counters();
         let sum =
