@@ -329,34 +329,42 @@ impl Handle {
 impl Runnable for dyn Source {
     type Loop = Loop;
 
+    #[inline]
     fn is_closing(&self) -> bool {
         self.handle().is_closing()
     }
 
+    #[inline]
     fn begin_phase(&self, phase: Phase) -> bool {
         self.handle().begin_phase(phase)
     }
 
+    #[inline]
     fn end_closing(&self) {
         self.handle().end_closing();
     }
 
+    #[inline]
     fn detach(&self) {
         self.handle().detach();
     }
 
+    #[inline]
     fn reapply_interests(&self, changes: &Changes) {
         self.handle().reapply_interests(changes);
     }
 
+    #[inline]
     fn on_phase(self: Rc<Self>, phase: Phase) {
         Source::on_phase(self, phase);
     }
 
+    #[inline]
     fn on_ready(self: Rc<Self>, readiness: Interest) {
         Source::on_ready(self, readiness);
     }
 
+    #[inline]
     fn interest_refused(self: Rc<Self>, error: Errno) {
         Source::interest_refused(self, error);
     }

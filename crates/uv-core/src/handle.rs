@@ -136,6 +136,7 @@ impl Handle {
         }
     }
 
+    #[inline]
     pub(crate) fn upgrade_core(&self) -> Option<Rc<Core<dyn Source>>> {
         self.core.upgrade()
     }
@@ -345,6 +346,7 @@ impl Handle {
     }
 
     /// Clears the schedule for `phase`, and returns whether the handle is to run in it.
+    #[inline]
     pub(crate) fn begin_phase(&self, phase: Phase) -> bool {
         flag(phase).is_some_and(|flag| self.replace_flag(flag, false)) && !self.is_closing()
     }

@@ -158,8 +158,8 @@ option! {
 
 option! {
     "IP_TOS", "IPV6_TCLASS": u8;
-    /// Sets the type of service (IPv4) or traffic class (IPv6) of sent datagrams: `DSCP << 2 |
-    /// ECN`.
+    /// Sets the type of service (IPv4) or traffic class (IPv6) of sent datagrams:
+    /// `DSCP << 2 | ECN`.
     ///
     /// See [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html),
     /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
