@@ -193,7 +193,9 @@ impl<C> SendState<C> {
         cx.handle.set_active(true);
     }
 
-    #[inline]
+    /// Sends one message. Inlined into its two callers: the call costs 1 % of the instructions that a
+    /// small datagram takes in user space (callgrind).
+    #[inline(always)]
     pub(super) fn send_one(&self, cx: &SendContext<'_>, transmit: &Transmit<'_>) -> Result<usize> {
         let result = uv_sys::message::sendmsg(cx.socket, transmit);
         let bytes = if result.is_ok() {
