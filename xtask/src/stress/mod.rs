@@ -8,7 +8,6 @@
 mod background;
 mod condition;
 mod driver;
-pub mod random;
 mod random_order;
 mod subject;
 mod table;

@@ -1,0 +1,339 @@
+//! An error about an earlier datagram does not cost a later one, and the receive callback hears of it.
+
+use uv_udp::{Errno, Transmit};
+
+use crate::raw::DeadPeer;
+use crate::rule::Rule;
+use crate::stage::Stage;
+use crate::verdict::{Verdict, ensure, ensure_eq};
+use crate::watch::{Inbox, Results, number, numbered};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule::each(
+        "errors/refused-costs-no-later-try-send",
+        "After sending where nobody listens, the next try_send still goes out.",
+        refused_then_try_send,
+    ),
+    Rule::each(
+        "errors/refused-costs-no-later-send",
+        "After sending where nobody listens, the next send still goes out, and completes well.",
+        refused_then_send,
+    ),
+    Rule::each(
+        "errors/refused-costs-nothing-of-a-burst",
+        "A refusal that comes while datagrams are queued costs none of them.",
+        refused_in_a_burst,
+    ),
+    Rule::each(
+        "errors/refused-costs-nothing-of-a-batch",
+        "The same for try_transmit_batch and try_transmit with segments.",
+        refused_in_a_batch,
+    ),
+    Rule::each(
+        "errors/every-send-to-a-dead-peer-completes",
+        "A burst to a port where nobody listens completes, each send well: the kernel took it.",
+        burst_to_a_dead_peer,
+    ),
+    Rule::each(
+        "errors/refused-is-reported-once-per-error",
+        "The receive callback gets ECONNREFUSED once for each refusal.",
+        reported_once,
+    ),
+    Rule::each(
+        "errors/what-a-send-meets-reaches-a-later-receiver",
+        "A refusal that a send met before receiving began is reported when it begins.",
+        reported_later,
+    ),
+    Rule::each(
+        "errors/receiving-goes-on-after-an-error",
+        "A network error ends nothing: the handle goes on receiving.",
+        receiving_goes_on,
+    ),
+    Rule::each(
+        "errors/of-a-former-peer-cost-the-next-nothing",
+        "A refusal by the former peer costs nothing that is sent to the next one, or after disconnecting.",
+        former_peer,
+    ),
+    Rule::each(
+        "errors/of-a-former-peer-are-not-told-of-the-next",
+        "After connecting anew, the receive callback hears no refusal of the peer before.",
+        former_peers_errors,
+    ),
+    Rule::each(
+        "errors/unconnected-handles-send-on",
+        "A port where nobody listens costs an unconnected handle nothing towards other ports.",
+        unconnected,
+    ),
+];
+
+fn refused_then_try_send(stage: &Stage) -> Verdict {
+    let dead = DeadPeer::new(stage.family)?;
+    let udp = stage.connected(dead.address())?;
+    udp.try_send(b"lost")?;
+    let live = dead.revive()?;
+    ensure_eq!(udp.try_send(b"next"), Ok(4), "try_send after the refusal");
+    ensure_eq!(live.recv_text()?, "next", "what arrived");
+    let inbox = Inbox::of(&udp)?;
+    stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
+    stage.a_little_longer()?;
+    ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
+    Ok(())
+}
+
+fn refused_then_send(stage: &Stage) -> Verdict {
+    let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
+    let udp = stage.connected(dead.address())?;
+    let inbox = Inbox::of(&udp)?;
+    udp.send(b"lost", results.of(0))?;
+    let live = dead.revive()?;
+    udp.send(b"next", results.of(1))?;
+    stage.until("both complete", || results.len() == 2)?;
+    ensure_eq!(results.all(), [(0, Ok(())), (1, Ok(()))], "results");
+    ensure_eq!(live.recv_text()?, "next", "what arrived");
+    stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
+    stage.a_little_longer()?;
+    ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
+    Ok(())
+}
+
+fn refused_in_a_burst(stage: &Stage) -> Verdict {
+    for sizes in [[30, 30, 30], [30, 40, 50], [50, 50, 10]] {
+        let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
+        let udp = stage.connected(dead.address())?;
+        let inbox = Inbox::of(&udp)?;
+        udp.send(b"lost", results.of(0))?;
+        for number in 1..100 {
+            udp.send(&numbered(number, sizes[number % 3]), results.of(number))?;
+        }
+        // The first one was refused; the rest is queued, and goes out with the refusal pending.
+        let live = dead.revive()?;
+        stage.until("all complete", || results.len() == 100)?;
+        ensure_eq!(
+            results.with(Ok(())),
+            (0..100).collect::<Vec<_>>(),
+            "sends that went well"
+        );
+        let arrived: Vec<_> = live
+            .rest()?
+            .iter()
+            .filter_map(|text| number(text))
+            .collect();
+        ensure_eq!(
+            arrived,
+            (1..100).collect::<Vec<_>>(),
+            "what arrived of sizes {sizes:?}"
+        );
+        stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
+        stage.a_little_longer()?;
+        ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
+    }
+    Ok(())
+}
+
+fn refused_in_a_batch(stage: &Stage) -> Verdict {
+    let data: Vec<_> = (0..20)
+        .map(|number| numbered(number, 40 + number))
+        .collect();
+    let batch: Vec<_> = data.iter().map(Transmit::new).collect();
+    let dead = DeadPeer::new(stage.family)?;
+    let udp = stage.connected(dead.address())?;
+    udp.try_send(b"lost")?;
+    let live = dead.revive()?;
+    stage.send_batch(&udp, &batch)?;
+    let arrived: Vec<_> = live
+        .rest()?
+        .iter()
+        .filter_map(|text| number(text))
+        .collect();
+    ensure_eq!(
+        arrived,
+        (0..20).collect::<Vec<_>>(),
+        "what arrived of the batch"
+    );
+
+    let dead = DeadPeer::new(stage.family)?;
+    let udp = stage.connected(dead.address())?;
+    udp.try_send(b"lost")?;
+    let live = dead.revive()?;
+    let segment = 4.try_into().map_err(|_| Errno::EINVAL)?;
+    ensure_eq!(
+        udp.try_transmit(&Transmit::new(b"000000010002").with_segment_size(segment)),
+        Ok(12),
+        "try_transmit with segments"
+    );
+    ensure_eq!(
+        live.recv_texts(3)?,
+        ["0000", "0001", "0002"],
+        "what arrived of the segments"
+    );
+    Ok(())
+}
+
+fn burst_to_a_dead_peer(stage: &Stage) -> Verdict {
+    let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
+    let udp = stage.connected(dead.address())?;
+    let inbox = Inbox::of(&udp)?;
+    // Runs and single ones; each of the latter is refused before the next one is sent.
+    for number in 0..100 {
+        let size = if number < 50 { 30 } else { 4 + number };
+        udp.send(&numbered(number, size), results.of(number))?;
+    }
+    stage.until("all complete", || results.len() == 100)?;
+    ensure_eq!(
+        results.with(Ok(())),
+        (0..100).collect::<Vec<_>>(),
+        "sends that went well"
+    );
+    stage.until("a refusal is reported", || !inbox.errors().is_empty())?;
+    ensure!(
+        inbox
+            .errors()
+            .iter()
+            .all(|&error| error == Errno::ECONNREFUSED),
+        "another error"
+    );
+    stage.note(format_args!("{} refusals reported", inbox.errors().len()));
+    Ok(())
+}
+
+fn reported_once(stage: &Stage) -> Verdict {
+    let dead = DeadPeer::new(stage.family)?;
+    let udp = stage.connected(dead.address())?;
+    let inbox = Inbox::of(&udp)?;
+    for round in 1..=5 {
+        udp.try_send(b"refused")?;
+        stage.until("the refusal is reported", || inbox.errors().len() >= round)?;
+        stage.a_little_longer()?;
+        ensure_eq!(
+            inbox.errors(),
+            vec![Errno::ECONNREFUSED; round],
+            "errors reported"
+        );
+    }
+    Ok(())
+}
+
+fn reported_later(stage: &Stage) -> Verdict {
+    let dead = DeadPeer::new(stage.family)?;
+    let udp = stage.connected(dead.address())?;
+    udp.try_send(b"lost")?;
+    let live = dead.revive()?;
+    // This one meets the refusal, and takes it away from the socket.
+    udp.try_send(b"next")?;
+    stage.a_little_longer()?;
+    let inbox = Inbox::of(&udp)?;
+    stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
+    live.send("answer", udp.local_addr()?)?;
+    stage.until("an answer arrives", || inbox.len() == 1)?;
+    ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
+    Ok(())
+}
+
+fn receiving_goes_on(stage: &Stage) -> Verdict {
+    let dead = DeadPeer::new(stage.family)?;
+    let udp = stage.connected(dead.address())?;
+    let inbox = Inbox::of(&udp)?;
+    udp.try_send(b"refused")?;
+    stage.until("the refusal is reported", || inbox.errors().len() == 1)?;
+    ensure!(
+        udp.is_connected() && udp.is_active(),
+        "the handle is not as before"
+    );
+    let live = dead.revive()?;
+    for round in 1..=3 {
+        udp.try_send(b"hello")?;
+        let (_, source) = live.recv()?;
+        live.send("answer", source)?;
+        stage.until("an answer arrives", || inbox.len() == round)?;
+    }
+    ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
+    Ok(())
+}
+
+fn former_peer(stage: &Stage) -> Verdict {
+    let (dead, live, results) = (
+        DeadPeer::new(stage.family)?,
+        stage.raw()?,
+        Results::default(),
+    );
+    let udp = stage.connected(dead.address())?;
+    udp.try_send(b"lost")?;
+    udp.connect(live.address())?;
+    ensure_eq!(udp.try_send(b"1"), Ok(1), "try_send to the next peer");
+    udp.connect(dead.address())?;
+    udp.try_send(b"lost")?;
+    udp.connect(live.address())?;
+    udp.send(b"2", results.of(2))?;
+    udp.send(b"3", results.of(3))?;
+    stage.until("both complete", || results.len() == 2)?;
+    udp.connect(dead.address())?;
+    udp.try_send(b"lost")?;
+    udp.disconnect()?;
+    ensure_eq!(
+        udp.try_send_to(b"4", live.address()),
+        Ok(1),
+        "try_send_to after disconnecting"
+    );
+    ensure_eq!(results.with(Ok(())), [2, 3], "sends that went well");
+    ensure_eq!(
+        live.recv_texts(4)?,
+        ["1", "2", "3", "4"],
+        "what the next peer got"
+    );
+    Ok(())
+}
+
+fn former_peers_errors(stage: &Stage) -> Verdict {
+    let (dead, live) = (DeadPeer::new(stage.family)?, stage.raw()?);
+    let udp = stage.connected(dead.address())?;
+    for _ in 0..3 {
+        ensure_eq!(udp.try_send(b"lost"), Ok(4), "try_send to the dead peer");
+    }
+    udp.connect(live.address())?;
+    let inbox = Inbox::of(&udp)?;
+    live.send("alive", udp.local_addr()?)?;
+    stage.until("the next peer is heard", || inbox.len() == 1)?;
+    stage.a_little_longer()?;
+    ensure_eq!(inbox.errors(), [], "errors reported");
+    let counted = udp.counters().errors;
+    ensure_eq!(counted, [(Errno::ECONNREFUSED, 3)], "errors counted");
+    Ok(())
+}
+
+fn unconnected(stage: &Stage) -> Verdict {
+    let (dead, live, results) = (
+        DeadPeer::new(stage.family)?,
+        stage.raw()?,
+        Results::default(),
+    );
+    let udp = stage.bound()?;
+    let inbox = Inbox::of(&udp)?;
+    for number in 0..20 {
+        let to = if number % 2 == 0 {
+            dead.address()
+        } else {
+            live.address()
+        };
+        udp.send_to(&numbered(number, 10), to, results.of(number))?;
+    }
+    stage.until("all complete", || results.len() == 20)?;
+    ensure_eq!(
+        results.with(Ok(())),
+        (0..20).collect::<Vec<_>>(),
+        "sends that went well"
+    );
+    let arrived: Vec<_> = live
+        .rest()?
+        .iter()
+        .filter_map(|text| number(text))
+        .collect();
+    ensure_eq!(
+        arrived,
+        (0..20).filter(|number| number % 2 == 1).collect::<Vec<_>>(),
+        "what arrived"
+    );
+    live.send("answer", udp.local_addr()?)?;
+    stage.until("an answer arrives", || inbox.len() == 1)?;
+    ensure_eq!(inbox.errors(), [], "errors reported");
+    Ok(())
+}

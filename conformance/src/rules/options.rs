@@ -1,0 +1,494 @@
+//! Options of the socket, how it is bound, and where it comes from: as the kernel tells it.
+
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use uv_udp::{BindOptions, Errno, Family, Interface, PathMtuDiscovery, TxTimeClock, Udp};
+
+use crate::network::Near;
+use crate::raw::Raw;
+use crate::rule::Rule;
+use crate::stage::Stage;
+use crate::verdict::{Broken, Verdict, ensure, ensure_eq};
+use crate::watch::Inbox;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule::each(
+        "options/reach-the-socket",
+        "What is set on a handle is what getsockopt tells of its socket.",
+        reach_the_socket,
+    ),
+    Rule::each(
+        "options/survive-disconnecting",
+        "Every option is as it was after disconnecting and connecting anew.",
+        survive,
+    ),
+    Rule::each(
+        "options/have-named-errors",
+        "A value outside an option's range is EINVAL, and changes nothing.",
+        named_errors,
+    ),
+    Rule::each(
+        "options/need-a-socket",
+        "An option of a handle without a socket, or of a closed one, is EBADF.",
+        need_a_socket,
+    ),
+    Rule::each(
+        "options/a-tied-handle-stays-tied",
+        "A handle that is bound to a device is bound to it after connecting, connecting anew and disconnecting.",
+        tied,
+    ),
+    Rule::once(
+        "options/broadcast-needs-permission",
+        "A broadcast is EACCES before set_broadcast, and not after it.",
+        broadcast,
+    ),
+    Rule::each(
+        "options/the-path-mtu-is-the-kernels",
+        "path_mtu is what getsockopt tells; without a peer it is ENOTCONN.",
+        path_mtu,
+    ),
+    Rule::each(
+        "bind/reuse-address-shares-by-consent",
+        "An address is shared by those who all ask for reuse_address, and by nobody else.",
+        |stage| shared(stage, BindOptions::default().reuse_address(true)),
+    ),
+    Rule::each(
+        "bind/reuse-port-shares-by-consent",
+        "The same with reuse_port.",
+        |stage| shared(stage, BindOptions::default().reuse_port(true)),
+    ),
+    Rule::v6(
+        "bind/ipv6-only-leaves-ipv4-alone",
+        "With ipv6_only a handle hears no IPv4, without it it does; on an IPv4 address it is EINVAL.",
+        ipv6_only,
+    ),
+    Rule::each(
+        "sockets/a-family-at-once",
+        "A handle for a family has a socket at once: options can be set, and then it is bound.",
+        for_family,
+    ),
+    Rule::each(
+        "sockets/an-adopted-one-is-recognised",
+        "A socket of somebody else's, unbound, bound or connected, is what it was; and it does not block.",
+        adopted,
+    ),
+    Rule::once(
+        "sockets/what-cannot-be-adopted-is-named",
+        "Adopting a stream is EINVAL, a file ENOTSOCK, a Unix socket EAFNOSUPPORT, UDP-Lite EPROTONOSUPPORT; a second one EALREADY.",
+        not_adopted,
+    ),
+    Rule::isolated(
+        "sockets/what-is-refused-comes-back",
+        "A descriptor that is refused stays the program's, open and in its mode: a gone device's, a second one, a closed handle's.",
+        refused_comes_back,
+    ),
+    Rule::each(
+        "sockets/into-fd-gives-it-back",
+        "into_fd gives the socket back with its address, its peer, its options and what it holds.",
+        into_fd,
+    ),
+];
+
+/// A handle, and a second descriptor of its socket.
+fn watched(stage: &Stage) -> Result<(Udp, OwnedFd), Broken> {
+    let fd = uv_sys::socket::socket(stage.family)?;
+    let spy = fd.try_clone()?;
+    Ok((Udp::adopt(&stage.event_loop, fd)?, spy))
+}
+
+fn set_everything(udp: &Udp) -> Result<(), Errno> {
+    udp.options().set_ttl(9)?;
+    udp.options().set_tos(0xb8)?;
+    udp.options().set_broadcast(true)?;
+    udp.options().set_send_buffer_size(20_000)?;
+    udp.options().set_recv_buffer_size(30_000)?;
+    udp.options()
+        .set_path_mtu_discovery(PathMtuDiscovery::Probe)?;
+    udp.options().set_priority(3)?;
+    udp.options().set_incoming_cpu(0)?;
+    udp.options().set_multicast_ttl(5)?;
+    udp.options().set_multicast_loop(false)?;
+    udp.options().set_multicast_all(false)?;
+    udp.options().set_recv_errors(true)?;
+    udp.options().set_recv_tos(true)?;
+    udp.options().set_recv_ttl(true)?;
+    udp.options().set_recv_packet_info(true)?;
+    udp.options().set_recv_timestamps(true)?;
+    udp.options().set_recv_drops(true)?;
+    if uv_udp::capabilities().segmentation {
+        udp.options().set_segment_size(NonZeroU16::new(1200))?;
+    }
+    udp.options().set_txtime(TxTimeClock::Monotonic)
+}
+
+fn everything_is_set(fd: impl AsFd) -> Verdict {
+    let fd = fd.as_fd();
+    let numbers = (
+        uv_sys::option::ttl(fd)?,
+        uv_sys::option::tos(fd)?,
+        uv_sys::option::priority(fd)?,
+        uv_sys::option::incoming_cpu(fd)?,
+        uv_sys::multicast::multicast_ttl(fd)?,
+    );
+    let expected = (9, 0xb8, 3, Some(0), 5);
+    ensure_eq!(numbers, expected, "TTL, TOS, priority, CPU, multicast TTL");
+    if uv_udp::capabilities().segmentation {
+        let segment_size = uv_sys::option::segment_size(fd)?;
+        ensure_eq!(segment_size, NonZeroU16::new(1200), "segment size");
+    }
+    // Linux tells twice what was set (socket(7)).
+    let buffers = (
+        uv_sys::option::send_buffer_size(fd)?,
+        uv_sys::option::recv_buffer_size(fd)?,
+    );
+    ensure_eq!(buffers, (40_000, 60_000), "buffer sizes");
+    let discovery = uv_sys::option::path_mtu_discovery(fd)?;
+    ensure_eq!(discovery, PathMtuDiscovery::Probe, "path MTU discovery");
+    ensure_eq!(
+        uv_sys::option::txtime(fd)?,
+        Some(TxTimeClock::Monotonic),
+        "the clock"
+    );
+    for (name, on) in [
+        ("broadcast", uv_sys::option::broadcast(fd)?),
+        (
+            "not looping multicast",
+            !uv_sys::multicast::multicast_loop(fd)?,
+        ),
+        (
+            "its own groups only",
+            !uv_sys::multicast::multicast_all(fd)?,
+        ),
+        ("full reports", uv_sys::option::recv_errors(fd)?),
+        ("receiving the TOS", uv_sys::option::recv_tos(fd)?),
+        ("receiving the TTL", uv_sys::option::recv_ttl(fd)?),
+        (
+            "receiving the destination",
+            uv_sys::option::recv_packet_info(fd)?,
+        ),
+        ("receiving the time", uv_sys::option::recv_timestamps(fd)?),
+        ("receiving drops", uv_sys::option::recv_drops(fd)?),
+    ] {
+        ensure!(on, "{name} is off");
+    }
+    Ok(())
+}
+
+fn reach_the_socket(stage: &Stage) -> Verdict {
+    let (udp, spy) = watched(stage)?;
+    set_everything(&udp)?;
+    everything_is_set(spy)
+}
+
+fn survive(stage: &Stage) -> Verdict {
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
+    set_everything(&udp)?;
+    udp.bind(stage.loopback())?;
+    for _ in 0..2 {
+        udp.connect(stage.raw()?.address())?;
+        udp.connect(stage.raw()?.address())?;
+        udp.disconnect()?;
+    }
+    everything_is_set(udp.into_fd()?)
+}
+
+fn named_errors(stage: &Stage) -> Verdict {
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
+    let huge = i32::MAX as usize + 1;
+    let host = stage.loopback().ip();
+    for (name, result) in [
+        ("a TTL of 0", udp.options().set_ttl(0)),
+        ("a TTL of 256", udp.options().set_ttl(256)),
+        (
+            "a multicast TTL of 256",
+            udp.options().set_multicast_ttl(256),
+        ),
+        (
+            "a huge send buffer",
+            udp.options().set_send_buffer_size(huge),
+        ),
+        (
+            "a huge receive buffer",
+            udp.options().set_recv_buffer_size(huge),
+        ),
+        ("a huge priority", udp.options().set_priority(u32::MAX)),
+        ("a huge CPU", udp.options().set_incoming_cpu(u32::MAX)),
+        (
+            "a device without a name",
+            udp.options().bind_to_device(Some("")),
+        ),
+        (
+            "a device with too long a name",
+            udp.options().bind_to_device(Some("sixteen-letters-")),
+        ),
+        (
+            "a group that is none",
+            udp.join_multicast(host, Interface::Any),
+        ),
+        (
+            "a group of nobody",
+            udp.options().attach_reuseport_cpu_selector(0),
+        ),
+    ] {
+        ensure_eq!(result, Err(Errno::EINVAL), "{name}");
+    }
+    let nowhere = udp.options().bind_to_device(Some("nosuchdevice"));
+    ensure_eq!(nowhere, Err(Errno::ENODEV), "a device that is not there");
+    ensure_eq!(
+        (udp.options().ttl()?, udp.options().multicast_ttl()?),
+        (64, 1),
+        "what is set"
+    );
+    Ok(())
+}
+
+fn need_a_socket(stage: &Stage) -> Verdict {
+    let udp = stage.udp();
+    for state in ["without a socket", "closed"] {
+        if state == "closed" {
+            udp.bind(stage.loopback())?;
+            udp.close(|_| ())?;
+        }
+        for result in [
+            udp.options().set_ttl(1),
+            udp.options().ttl().map(drop),
+            udp.options().set_tos(0),
+            udp.options().set_recv_tos(true),
+            udp.options().set_recv_errors(true),
+            udp.options().bind_to_device(None),
+            udp.options().set_multicast_loop(true),
+            udp.options().set_segment_size(None),
+            udp.clone().into_fd().map(drop),
+        ] {
+            ensure_eq!(result, Err(Errno::EBADF), "an option {state}");
+        }
+    }
+    Ok(())
+}
+
+fn tied(stage: &Stage) -> Verdict {
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
+    udp.options().bind_to_device(Some("lo"))?;
+    udp.bind(stage.loopback())?;
+    let lo = Some("lo".to_owned());
+    for _ in 0..2 {
+        udp.connect(stage.raw()?.address())?;
+        ensure_eq!(
+            udp.options().bound_device()?,
+            lo,
+            "the device once connected"
+        );
+        udp.connect(stage.raw()?.address())?;
+        ensure_eq!(
+            udp.options().bound_device()?,
+            lo,
+            "the device once connected anew"
+        );
+        udp.disconnect()?;
+        ensure_eq!(
+            udp.options().bound_device()?,
+            lo,
+            "the device once disconnected"
+        );
+    }
+    Ok(())
+}
+
+fn broadcast(stage: &Stage) -> Verdict {
+    let udp = Udp::for_family(&stage.event_loop, Family::V4)?;
+    // Everybody on loopback, so that no other route is needed.
+    let everybody = ([127, 255, 255, 255], 9).into();
+    let sent = udp.try_send_to(b"hello", everybody);
+    ensure_eq!(sent, Err(Errno::EACCES), "a broadcast without permission");
+    udp.options().set_broadcast(true)?;
+    let sent = udp.try_send_to(b"hello", everybody);
+    ensure!(sent != Err(Errno::EACCES), "permission does not help");
+    Ok(())
+}
+
+fn path_mtu(stage: &Stage) -> Verdict {
+    let udp = stage.bound()?;
+    ensure_eq!(
+        udp.options().path_mtu(),
+        Err(Errno::ENOTCONN),
+        "the path MTU without a peer"
+    );
+    udp.connect(stage.raw()?.address())?;
+    let told = udp.options().path_mtu()?;
+    ensure_eq!(
+        uv_sys::option::path_mtu(udp.into_fd()?)?,
+        told,
+        "the kernel's"
+    );
+    Ok(())
+}
+
+fn shared(stage: &Stage, options: BindOptions) -> Verdict {
+    let (first, second, third) = (stage.udp(), stage.udp(), stage.udp());
+    first.bind_with(stage.loopback(), options)?;
+    let address = first.local_addr()?;
+    second.bind_with(address, options)?;
+    ensure_eq!(
+        third.bind(address),
+        Err(Errno::EADDRINUSE),
+        "without asking"
+    );
+    Ok(())
+}
+
+fn ipv6_only(stage: &Stage) -> Verdict {
+    for only in [true, false] {
+        let udp = stage.udp();
+        let options = BindOptions::default().ipv6_only(only);
+        udp.bind_with("[::]:0".parse().map_err(Broken::new)?, options)?;
+        let port = udp.local_addr()?.port();
+        let inbox = Inbox::of(&udp)?;
+        Raw::bind(([127, 0, 0, 1], 0).into())?.send("four", ([127, 0, 0, 1], port).into())?;
+        let host = std::net::Ipv6Addr::LOCALHOST;
+        Raw::bind((host, 0).into())?.send("six", (host, port).into())?;
+        stage.until("IPv6 is heard", || {
+            inbox.texts().contains(&"six".to_owned())
+        })?;
+        ensure_eq!(
+            inbox.len(),
+            if only { 1 } else { 2 },
+            "what is heard, ipv6_only: {only}"
+        );
+    }
+    let result = stage.udp().bind_with(
+        ([127, 0, 0, 1], 0).into(),
+        BindOptions::default().ipv6_only(true),
+    );
+    ensure_eq!(result, Err(Errno::EINVAL), "ipv6_only with IPv4");
+    Ok(())
+}
+
+fn for_family(stage: &Stage) -> Verdict {
+    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
+    udp.options().set_ttl(7)?;
+    let other = udp.bind(stage.other_loopback(0));
+    ensure_eq!(
+        other,
+        Err(Errno::EAFNOSUPPORT),
+        "an address of the other family"
+    );
+    udp.bind(stage.loopback())?;
+    ensure_eq!(udp.options().ttl()?, 7, "the TTL after binding");
+    Ok(())
+}
+
+fn adopted(stage: &Stage) -> Verdict {
+    let unbound = Udp::adopt(&stage.event_loop, uv_sys::socket::socket(stage.family)?)?;
+    ensure_eq!(
+        unbound.bind(stage.loopback()),
+        Ok(()),
+        "binding an unbound one"
+    );
+
+    let socket = std::net::UdpSocket::bind(stage.loopback())?;
+    let (address, spy) = (socket.local_addr()?, socket.try_clone()?);
+    let bound = Udp::adopt(&stage.event_loop, socket.into())?;
+    ensure_eq!(bound.local_addr()?, address, "a bound one's address");
+    let again = bound.bind(stage.loopback());
+    ensure_eq!(again, Err(Errno::EINVAL), "binding a bound one");
+    let waits = spy.recv(&mut [0]).map_err(|error| error.kind());
+    ensure_eq!(
+        waits,
+        Err(std::io::ErrorKind::WouldBlock),
+        "a read of nothing"
+    );
+
+    let (socket, peer) = (std::net::UdpSocket::bind(stage.loopback())?, stage.raw()?);
+    let address = socket.local_addr()?;
+    stage.raw()?.send("stranger", address)?;
+    socket.connect(peer.address())?;
+    let udp = Udp::adopt(&stage.event_loop, socket.into())?;
+    ensure_eq!(udp.peer_addr()?, peer.address(), "a connected one's peer");
+    udp.try_send(b"ping")?;
+    ensure_eq!(peer.recv_text()?, "ping", "what the peer got");
+    let inbox = Inbox::of(&udp)?;
+    peer.send("pong", address)?;
+    stage.until("the peer is heard", || inbox.len() > 0)?;
+    ensure_eq!(inbox.texts(), ["pong"], "what was heard");
+    Ok(())
+}
+
+fn not_adopted(stage: &Stage) -> Verdict {
+    let stream: OwnedFd = std::net::TcpListener::bind("127.0.0.1:0")?.into();
+    let file: OwnedFd = std::fs::File::open("/dev/null")?.into();
+    let unix: OwnedFd = std::os::unix::net::UnixDatagram::unbound()?.into();
+    for (name, fd, error) in [
+        ("a stream", stream, Errno::EINVAL),
+        ("a file", file, Errno::ENOTSOCK),
+        ("a Unix socket", unix, Errno::EAFNOSUPPORT),
+    ] {
+        ensure_eq!(refusal(&stage.udp(), fd)?, error, "adopting {name}");
+    }
+    // ICMP's datagram sockets take a permission; UDP-Lite's come and go with the kernel.
+    let other = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        Some(rustix::net::ipproto::UDPLITE),
+    );
+    match other {
+        Ok(other) => {
+            let errno = refusal(&stage.udp(), other)?;
+            ensure_eq!(errno, Errno::EPROTONOSUPPORT, "adopting another protocol's");
+        }
+        Err(error) => stage.note(format_args!("no UDP-Lite here: {error}")),
+    }
+    let second = refusal(&stage.bound()?, uv_sys::socket::socket(Family::V4)?)?;
+    ensure_eq!(second, Errno::EALREADY, "a second socket");
+    Ok(())
+}
+
+/// Offers a descriptor that is refused: why, once it is known to have come back as it was.
+fn refusal(udp: &Udp, fd: OwnedFd) -> Result<Errno, Broken> {
+    uv_sys::socket::set_nonblocking(&fd, false)?;
+    let number = fd.as_raw_fd();
+    match udp.open(fd) {
+        Ok(()) => Err(Broken::new("it was adopted")),
+        Err((errno, fd)) => {
+            let now = (fd.as_raw_fd(), uv_sys::socket::nonblocking(&fd)?);
+            ensure_eq!(now, (number, false), "descriptor and mode after {errno}");
+            Ok(errno)
+        }
+    }
+}
+
+fn refused_comes_back(stage: &Stage, near: &Near) -> Verdict {
+    near.ip("link add gone type veth peer name end")?;
+    let tied = uv_sys::socket::socket(stage.family)?;
+    uv_sys::option::bind_to_device(&tied, Some("gone"))?;
+    near.ip("link del gone")?;
+    let udp = stage.udp();
+    ensure_eq!(refusal(&udp, tied)?, Errno::ENODEV, "a device that is gone");
+    let good = || uv_sys::socket::socket(stage.family);
+    udp.bind(stage.loopback())?;
+    ensure_eq!(refusal(&udp, good()?)?, Errno::EALREADY, "a second socket");
+    udp.close(|_| ())?;
+    ensure_eq!(refusal(&udp, good()?)?, Errno::EBADF, "a closed handle");
+    Ok(())
+}
+
+fn into_fd(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let udp = stage.connected(peer.address())?;
+    udp.options().set_ttl(9)?;
+    let address = udp.local_addr()?;
+    udp.send(b"queued", |_, _| ())?;
+    udp.send(b"too", |_, _| ())?;
+    let socket = Raw::from_socket(udp.clone().into_fd()?.into())?;
+    ensure!(udp.is_closing(), "the handle is open still");
+    let addresses = (
+        uv_sys::socket::local_addr(&socket)?,
+        uv_sys::socket::peer_addr(&socket)?,
+    );
+    ensure_eq!(addresses, (address, peer.address()), "its addresses");
+    ensure_eq!(uv_sys::option::ttl(&socket)?, 9, "its TTL");
+    ensure_eq!(peer.recv_texts(2)?, ["queued", "too"], "what was queued");
+    peer.send("answer", address)?;
+    ensure_eq!(socket.recv_text()?, "answer", "what it receives");
+    stage.a_little_longer()
+}

@@ -1,0 +1,208 @@
+//! The system calls by themselves: what somebody relies on who takes that crate alone, and what the policy relies on.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::UdpSocket;
+
+use uv_sys::message::{recvmsg, sendmsg};
+use uv_sys::socket::{DISCONNECT_DROPS_EPHEMERAL_PORT, connect, disconnect, local_addr, peer_addr};
+use uv_sys::{Errno, RecvBatch, RecvOptions, SendBatch, Transmit};
+
+use crate::rule::Rule;
+use crate::stage::Stage;
+use crate::verdict::{Verdict, ensure, ensure_eq};
+use crate::watch::{numbered, text};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule::each(
+        "sys/serves-a-socket-of-the-standard-library",
+        "Sockets of the standard library can be sent through and received from, with sources and slices.",
+        serves_std_sockets,
+    ),
+    Rule::each(
+        "sys/nothing-waits",
+        "Receiving from an empty socket is EAGAIN also if the socket is a blocking one.",
+        nothing_waits,
+    ),
+    Rule::each(
+        "sys/batches-keep-order-and-boundaries",
+        "What one call sends, one call receives: as many datagrams, in order, each with its length and source.",
+        batches,
+    ),
+    Rule::each(
+        "sys/segments-arrive-as-datagrams",
+        "A message with a segment size arrives as datagrams of that size, the last one shorter.",
+        segments,
+    ),
+    Rule::each(
+        "sys/disconnect-dissolves-and-loses-what-it-says",
+        "disconnect dissolves the association, and loses a port of the kernel's choice where the constant says so.",
+        disconnect_loses,
+    ),
+    Rule::each(
+        "sys/truncation-is-told",
+        "A datagram that is longer than the memory for it is cut, and the whole length is told.",
+        truncation,
+    ),
+    Rule::once(
+        "sys/errors-have-their-names",
+        "Errors print the names that the manual pages use, and come through io::Error unharmed.",
+        names,
+    ),
+];
+
+fn pair(stage: &Stage) -> std::io::Result<(UdpSocket, UdpSocket)> {
+    Ok((
+        UdpSocket::bind(stage.loopback())?,
+        UdpSocket::bind(stage.loopback())?,
+    ))
+}
+
+fn serves_std_sockets(stage: &Stage) -> Verdict {
+    let (sender, receiver) = pair(stage)?;
+    let pieces = [IoSlice::new(b"hello, "), IoSlice::new(b"world")];
+    let sent = sendmsg(
+        &sender,
+        &Transmit::new(&pieces).with_destination(receiver.local_addr()?),
+    )?;
+    ensure_eq!(sent, 12, "bytes sent");
+    let (mut head, mut tail) = ([0; 5], [0; 20]);
+    let mut bufs = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut tail)];
+    let received = recvmsg(&receiver, &mut bufs, RecvOptions::default())?;
+    ensure_eq!(received.len, 12, "bytes received");
+    ensure_eq!(received.source, Some(sender.local_addr()?), "the source");
+    ensure_eq!(
+        (text(&head), text(&tail[..7])),
+        ("hello".into(), ", world".into()),
+        "the pieces"
+    );
+    Ok(())
+}
+
+fn nothing_waits(stage: &Stage) -> Verdict {
+    let (socket, _) = pair(stage)?;
+    let mut memory = [0; 10];
+    let received = recvmsg(
+        &socket,
+        &mut [IoSliceMut::new(&mut memory)],
+        RecvOptions::default(),
+    );
+    ensure_eq!(received, Err(Errno::EAGAIN), "recvmsg");
+    let mut batch = RecvBatch::new(4, 100);
+    ensure_eq!(
+        batch.recv(&socket, 4, RecvOptions::default()),
+        Err(Errno::EAGAIN),
+        "recvmmsg"
+    );
+    Ok(())
+}
+
+fn batches(stage: &Stage) -> Verdict {
+    let (sender, receiver) = pair(stage)?;
+    let (data, to) = (
+        (0..20)
+            .map(|index| numbered(index, index))
+            .collect::<Vec<_>>(),
+        receiver.local_addr()?,
+    );
+    let messages = || {
+        data.iter()
+            .map(|data| Transmit::new(data).with_destination(to))
+    };
+    let (mut out, mut sent) = (SendBatch::new(), 0);
+    while sent < data.len() {
+        match out.send(&sender, messages().skip(sent)) {
+            Ok(count) => sent += count,
+            // There is room on loopback: it says so only where it is made to.
+            Err(Errno::EAGAIN) => stage.note("EAGAIN once"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (mut memory, mut received) = (RecvBatch::new(32, 100), Vec::new());
+    while received.len() < data.len() {
+        let count = memory.recv(&receiver, 32, RecvOptions::default())?;
+        for (bytes, about) in (0..count).filter_map(|index| memory.get(index)) {
+            ensure_eq!(about.source, Some(sender.local_addr()?), "the source");
+            received.push(bytes.to_vec());
+        }
+    }
+    ensure_eq!(received, data, "what was received");
+    Ok(())
+}
+
+fn segments(stage: &Stage) -> Verdict {
+    if !uv_sys::capabilities().segmentation {
+        stage.note("this kernel has no segmentation");
+        return Ok(());
+    }
+    let (sender, receiver) = (UdpSocket::bind(stage.loopback())?, stage.raw()?);
+    let size = 4.try_into().map_err(|_| Errno::EINVAL)?;
+    let message = Transmit::new("aaaabbbbcc")
+        .with_destination(receiver.address())
+        .with_segment_size(size);
+    ensure_eq!(sendmsg(&sender, &message), Ok(10), "sendmsg");
+    ensure_eq!(
+        receiver.recv_texts(3)?,
+        ["aaaa", "bbbb", "cc"],
+        "what arrived"
+    );
+    Ok(())
+}
+
+fn disconnect_loses(stage: &Stage) -> Verdict {
+    let (socket, peer) = pair(stage)?;
+    connect(&socket, &peer.local_addr()?)?;
+    ensure_eq!(peer_addr(&socket)?, peer.local_addr()?, "the peer");
+    disconnect(&socket)?;
+    ensure_eq!(
+        peer_addr(&socket),
+        Err(Errno::ENOTCONN),
+        "the peer after disconnecting"
+    );
+    let lost = local_addr(&socket)?.port() == 0;
+    ensure_eq!(
+        lost,
+        DISCONNECT_DROPS_EPHEMERAL_PORT,
+        "whether the port is lost"
+    );
+    Ok(())
+}
+
+fn truncation(stage: &Stage) -> Verdict {
+    let (sender, receiver) = pair(stage)?;
+    sender.send_to(b"0123456789", receiver.local_addr()?)?;
+    let mut memory = [0; 4];
+    let options = RecvOptions {
+        peek: true,
+        ..RecvOptions::default()
+    };
+    for options in [options, RecvOptions::default()] {
+        let received = recvmsg(&receiver, &mut [IoSliceMut::new(&mut memory)], options)?;
+        ensure_eq!(
+            (received.len, received.full_len),
+            (4, 10),
+            "bytes stored, and bytes in all"
+        );
+        ensure!(received.truncated, "it is not said to be truncated");
+    }
+    Ok(())
+}
+
+fn names(_: &Stage) -> Verdict {
+    let errors = [
+        (Errno::EISCONN, "EISCONN"),
+        (Errno::EDESTADDRREQ, "EDESTADDRREQ"),
+        (Errno::ECONNREFUSED, "ECONNREFUSED"),
+        (Errno::ECANCELED, "ECANCELED"),
+        (Errno::ENOBUFS, "ENOBUFS"),
+    ];
+    for (error, name) in errors {
+        ensure_eq!(error.name(), name, "the name");
+        ensure!(error.to_string().ends_with(&format!("({name})")), "{error}");
+        ensure_eq!(
+            Errno::from(std::io::Error::from(error)),
+            error,
+            "by way of io::Error"
+        );
+    }
+    Ok(())
+}
