@@ -11,53 +11,38 @@ use crate::watch::{Counter, Inbox, Log, Results, number, numbered, text};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
-        "batch/equal-sizes-keep-their-boundaries",
-        "A burst of equal datagrams with a shorter last one arrives as it was sent, at a handle and at a raw socket.",
-        equal_sizes,
+        "batch/a-burst-arrives-as-it-was-sent",
+        "A burst of datagrams of equal, mixed, empty or large sizes arrives in order with its boundaries.",
+        bursts,
     ),
     Rule::each(
-        "batch/mixed-sizes-keep-their-boundaries",
-        "A burst of all sizes, empty ones among them, arrives as it was sent.",
-        mixed_sizes,
-    ),
-    Rule::each(
-        "batch/large-datagrams-go-in-a-burst",
-        "Datagrams of many packets each, sent in one iteration, arrive whole.",
-        large_datagrams,
-    ),
-    Rule::each(
-        "batch/a-burst-by-send-to-reaches-everybody",
-        "A burst to two destinations in turn and in runs reaches each, with its boundaries.",
-        two_destinations,
-    ),
-    Rule::each(
-        "batch/try-send-batch-says-how-many-went",
-        "try_transmit_batch sends the first so many of a batch, in order, and says how many.",
+        "batch/try-transmit-batch-returns-a-count",
+        "try_transmit_batch sends the first datagrams of a batch in order, and returns their number.",
         try_transmit_batch,
     ),
     Rule::each(
-        "batch/try-send-segments-sends-datagrams-of-one-size",
-        "try_transmit cuts a buffer with a segment size into datagrams, the last one shorter, however many there are.",
+        "batch/try-transmit-cuts-segments",
+        "try_transmit cuts a buffer of any length into segments, the last one shorter.",
         try_transmit_segments,
     ),
     Rule::each(
-        "batch/a-segment-size-cuts-what-is-queued-too",
-        "transmit with a segment size sends one buffer as datagrams and completes once, at once or queued.",
+        "batch/a-queued-buffer-is-cut-into-segments",
+        "transmit with a segment size completes once per buffer, at once or queued between other datagrams.",
         transmit_segments,
     ),
     Rule::each(
         "batch/recv-batch-start-delivers-in-order",
-        "recv_batch_start delivers the same datagrams with the same sources, together.",
+        "recv_batch_start delivers several datagrams per call, in order and with their sources.",
         recv_batch_start,
     ),
     Rule::each(
         "batch/a-handle-may-answer-from-its-callback",
-        "Echoing a burst from the receive callback answers every datagram.",
+        "A receive callback that echoes a burst answers every datagram.",
         echo,
     ),
     Rule::each(
         "batch/whatever-arrives-is-delivered",
-        "Datagrams of all lengths and contents are delivered as they were sent.",
+        "Datagrams of all lengths and contents are delivered unchanged.",
         whatever_arrives,
     ),
 ];
@@ -107,58 +92,24 @@ fn sized(index: usize, size: usize) -> Vec<u8> {
     data
 }
 
-fn equal_sizes(stage: &Stage) -> Verdict {
-    let mut sizes = vec![100; 70];
-    sizes.push(37);
-    arrives_as_sent(stage, &sizes)?;
-    // One byte; as much as one packet takes; and again and again a shorter one.
-    arrives_as_sent(stage, &[1; 100])?;
-    arrives_as_sent(stage, &[1200; 40])?;
-    arrives_as_sent(stage, &[200, 200, 199].repeat(20))
-}
-
-fn mixed_sizes(stage: &Stage) -> Verdict {
-    arrives_as_sent(
-        stage,
-        &[
-            0, 100, 100, 0, 0, 50, 100, 150, 200, 199, 198, 0, 1, 1, 1, 0, 2,
-        ]
-        .repeat(4),
-    )
-}
-
-fn large_datagrams(stage: &Stage) -> Verdict {
-    arrives_as_sent(stage, &[9000, 9000, 9000, 20_000, 20_000, 100])
-}
-
-fn two_destinations(stage: &Stage) -> Verdict {
-    let (first, second, results) = (stage.raw()?, stage.raw()?, Results::default());
-    let udp = stage.bound()?;
-    let goes_first = |index: usize| {
-        if index < 40 {
-            index.is_multiple_of(2)
-        } else {
-            index < 70
-        }
-    };
-    for index in 0..100 {
-        let peer = if goes_first(index) { &first } else { &second };
-        udp.send_to(&numbered(index, 60), peer.address(), results.of(index))?;
-    }
-    stage.until("all complete", || results.len() == 100)?;
-    ensure_eq!(
-        results.with(Ok(())),
-        (0..100).collect::<Vec<_>>(),
-        "sends that went well"
-    );
-    for (peer, is_first) in [(&first, true), (&second, false)] {
-        let expected: Vec<_> = (0..100)
-            .filter(|&index| goes_first(index) == is_first)
-            .collect();
-        for index in expected {
-            ensure_eq!(peer.recv()?.0, numbered(index, 60), "what the peer got");
-        }
-        ensure_eq!(peer.rest()?, [""; 0], "what else the peer got");
+fn bursts(stage: &Stage) -> Verdict {
+    // Equal sizes with a shorter last one, one byte, one packet, a shorter one after every two.
+    let equal = [vec![100; 70], vec![37]].concat();
+    let shorter = [200, 200, 199].repeat(20);
+    // All sizes, empty ones among them; growing and shrinking ones.
+    let mixed = [
+        0, 100, 100, 0, 0, 50, 100, 150, 200, 199, 198, 0, 1, 1, 1, 0, 2,
+    ]
+    .repeat(4);
+    let steps = [
+        50, 50, 50, 50, 20, 90, 10, 11, 12, 80, 80, 79, 80, 5, 4, 100,
+    ]
+    .repeat(8);
+    // Datagrams of several packets each.
+    let large = vec![9000, 9000, 9000, 20_000, 20_000, 100];
+    let packets = [vec![1; 100], vec![1200; 40]];
+    for sizes in [equal, shorter, mixed, steps, large].iter().chain(&packets) {
+        arrives_as_sent(stage, sizes)?;
     }
     Ok(())
 }

@@ -14,32 +14,32 @@ use crate::watch::{Counter, Log};
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "callbacks/none-inside-send",
-        "send and send_to call nothing back, whether the datagram goes at once or is queued.",
+        "send and send_to run no callback, whether the datagram leaves at once or is queued.",
         none_inside_send,
     ),
     Rule::each(
         "callbacks/none-inside-try-send",
-        "try_send calls nothing back, not even when it meets the error of an earlier datagram.",
+        "try_send runs no callback, also when it gets the error of an earlier datagram.",
         none_inside_try_send,
     ),
     Rule::each(
         "callbacks/none-inside-connect-and-disconnect",
-        "connect and disconnect call nothing back for what is queued.",
+        "connect and disconnect run no callback of queued sends.",
         none_inside_connect,
     ),
     Rule::each(
         "callbacks/none-inside-close",
-        "close calls nothing back: neither for what is queued, nor the close callback.",
+        "close runs neither callbacks of queued sends nor the close callback.",
         none_inside_close,
     ),
     Rule::each(
         "callbacks/none-inside-recv-start",
-        "recv_start calls nothing back, whether datagrams wait in the socket or in the handle.",
+        "recv_start runs no callback, whether datagrams wait in the socket or in the handle.",
         none_inside_recv_start,
     ),
     Rule::each(
         "callbacks/none-inside-another",
-        "Whatever a callback does, no other one runs before it returns.",
+        "No callback runs inside another one, whatever calls that one makes.",
         none_inside_another,
     ),
 ];

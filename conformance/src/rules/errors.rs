@@ -11,57 +11,47 @@ use crate::watch::{Inbox, Results, number, numbered};
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "errors/refused-costs-no-later-try-send",
-        "After sending where nobody listens, the next try_send still goes out.",
+        "After ECONNREFUSED the next try_send still goes out, and a receiver that starts later gets the error.",
         refused_then_try_send,
     ),
     Rule::each(
         "errors/refused-costs-no-later-send",
-        "After sending where nobody listens, the next send still goes out, and completes well.",
+        "After ECONNREFUSED the next send still goes out, and completes without an error.",
         refused_then_send,
     ),
     Rule::each(
         "errors/refused-costs-nothing-of-a-burst",
-        "A refusal that comes while datagrams are queued costs none of them.",
+        "An ECONNREFUSED that arrives while datagrams are queued costs none of them.",
         refused_in_a_burst,
     ),
     Rule::each(
         "errors/refused-costs-nothing-of-a-batch",
-        "The same for try_transmit_batch and try_transmit with segments.",
+        "An ECONNREFUSED costs no datagram of try_transmit_batch and of try_transmit with segments.",
         refused_in_a_batch,
     ),
     Rule::each(
         "errors/every-send-to-a-dead-peer-completes",
-        "A burst to a port where nobody listens completes, each send well: the kernel took it.",
+        "Each send of a burst to a port without a listener completes without an error: the kernel took it.",
         burst_to_a_dead_peer,
     ),
     Rule::each(
         "errors/refused-is-reported-once-per-error",
-        "The receive callback gets ECONNREFUSED once for each refusal.",
+        "The receive callback gets ECONNREFUSED once per refused datagram, and the handle continues to receive.",
         reported_once,
     ),
     Rule::each(
-        "errors/what-a-send-meets-reaches-a-later-receiver",
-        "A refusal that a send met before receiving began is reported when it begins.",
-        reported_later,
-    ),
-    Rule::each(
-        "errors/receiving-goes-on-after-an-error",
-        "A network error ends nothing: the handle goes on receiving.",
-        receiving_goes_on,
-    ),
-    Rule::each(
         "errors/of-a-former-peer-cost-the-next-nothing",
-        "A refusal by the former peer costs nothing that is sent to the next one, or after disconnecting.",
+        "An ECONNREFUSED of the former peer costs no datagram to the next one, or after disconnect.",
         former_peer,
     ),
     Rule::each(
-        "errors/of-a-former-peer-are-not-told-of-the-next",
-        "After connecting anew, the receive callback hears no refusal of the peer before.",
+        "errors/of-a-former-peer-are-not-reported",
+        "After a reconnect the receive callback gets no ECONNREFUSED of the former peer; the counters have it.",
         former_peers_errors,
     ),
     Rule::each(
         "errors/unconnected-handles-send-on",
-        "A port where nobody listens costs an unconnected handle nothing towards other ports.",
+        "On an unconnected handle, a port without a listener costs no datagram to other ports.",
         unconnected,
     ),
 ];
@@ -73,9 +63,12 @@ fn refused_then_try_send(stage: &Stage) -> Verdict {
     let live = dead.revive()?;
     ensure_eq!(udp.try_send(b"next"), Ok(4), "try_send after the refusal");
     ensure_eq!(live.recv_text()?, "next", "what arrived");
+    stage.a_little_longer()?;
+    // The send took the error from the socket before this receiver started.
     let inbox = Inbox::of(&udp)?;
     stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
-    stage.a_little_longer()?;
+    live.send("answer", udp.local_addr()?)?;
+    stage.until("an answer arrives", || inbox.len() == 1)?;
     ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
     Ok(())
 }
@@ -210,34 +203,9 @@ fn reported_once(stage: &Stage) -> Verdict {
             "errors reported"
         );
     }
-    Ok(())
-}
-
-fn reported_later(stage: &Stage) -> Verdict {
-    let dead = DeadPeer::new(stage.family)?;
-    let udp = stage.connected(dead.address())?;
-    udp.try_send(b"lost")?;
-    let live = dead.revive()?;
-    // This one meets the refusal, and takes it away from the socket.
-    udp.try_send(b"next")?;
-    stage.a_little_longer()?;
-    let inbox = Inbox::of(&udp)?;
-    stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
-    live.send("answer", udp.local_addr()?)?;
-    stage.until("an answer arrives", || inbox.len() == 1)?;
-    ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
-    Ok(())
-}
-
-fn receiving_goes_on(stage: &Stage) -> Verdict {
-    let dead = DeadPeer::new(stage.family)?;
-    let udp = stage.connected(dead.address())?;
-    let inbox = Inbox::of(&udp)?;
-    udp.try_send(b"refused")?;
-    stage.until("the refusal is reported", || inbox.errors().len() == 1)?;
     ensure!(
         udp.is_connected() && udp.is_active(),
-        "the handle is not as before"
+        "the handle changed its state"
     );
     let live = dead.revive()?;
     for round in 1..=3 {
@@ -246,7 +214,7 @@ fn receiving_goes_on(stage: &Stage) -> Verdict {
         live.send("answer", source)?;
         stage.until("an answer arrives", || inbox.len() == round)?;
     }
-    ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
+    ensure_eq!(inbox.errors().len(), 5, "errors reported");
     Ok(())
 }
 

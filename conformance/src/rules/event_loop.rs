@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use uv_core::{Check, Errno, Idle, Loop, Prepare, RunMode, Timer};
@@ -23,68 +22,33 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::once(
         "loop/run-inside-a-callback-is-edeadlk",
-        "run inside a callback is EDEADLK, not a hang.",
+        "run inside a callback is EDEADLK.",
         run_inside,
     ),
     Rule::once(
         "loop/stop-ends-run-after-the-iteration",
-        "stop ends run after the current iteration, or the next run at once, and only that one.",
+        "stop ends the current run after its iteration, or the next run at once, and no other run.",
         stop,
     ),
     Rule::once(
         "loop/once-waits-and-no-wait-does-not",
-        "run(Once) waits for something to happen, run(NoWait) does not, and both do one iteration.",
+        "run(Once) waits for an event, run(NoWait) does not, and both run one iteration.",
         run_modes,
     ),
     Rule::once(
         "loop/a-panic-leaves-it-usable",
-        "After a panic in a timer callback the loop runs on, and what was due still fires.",
+        "After a panic in a timer callback the loop is usable, and due timers still fire.",
         panic_in_timer,
     ),
     Rule::each(
         "loop/can-be-embedded-in-another",
-        "A loop can be driven by another one that waits for its descriptor as long as poll_timeout says.",
+        "Another loop can drive this one: it polls the descriptor for as long as poll_timeout.",
         embedded,
     ),
     Rule::once(
-        "timers/fire-in-due-order-and-ties-in-start-order",
-        "Timers fire in the order in which they are due; those due together in the order in which they were started.",
-        due_order,
-    ),
-    Rule::once(
-        "timers/never-fire-early",
-        "No timer fires before its time by the loop's clock, and it fires once.",
-        never_early,
-    ),
-    Rule::once(
-        "timers/count-from-the-call",
-        "A timer that a callback starts after long work fires its timeout after that call, and not earlier.",
-        from_the_call,
-    ),
-    Rule::once(
-        "timers/repeat-until-stopped",
-        "A repeating timer fires until it is stopped, and again starts it anew.",
-        repeat,
-    ),
-    Rule::once(
-        "remote/posts-run-in-order-on-the-loop",
-        "Closures posted by another thread run on the loop's thread, in the order of posting, also when it sleeps.",
-        posts,
-    ),
-    Rule::once(
-        "remote/keep-alive-keeps-the-loop-running",
-        "A loop with nothing to do runs while somebody keeps it alive.",
+        "loop/keep-alive-keeps-it-running",
+        "A loop without active handles runs while a keep-alive guard exists.",
         keep_alive,
-    ),
-    Rule::once(
-        "remote/posting-to-a-loop-that-is-gone-is-ecanceled",
-        "Posting to a loop that is gone is ECANCELED; the closure is dropped, and so are those that had not run.",
-        post_to_nobody,
-    ),
-    Rule::each(
-        "remote/a-handle-sends-for-other-threads",
-        "Another thread sends through a handle by its remote end, in order, also while the loop sleeps.",
-        remote_sends,
     ),
 ];
 
@@ -338,144 +302,6 @@ fn embedded(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn due_order(stage: &Stage) -> Verdict {
-    let fired = Log::default();
-    let timeouts = [3, 1, 2, 1, 3, 0, 2, 0];
-    let timers: Vec<_> = timeouts
-        .iter()
-        .map(|_| Timer::new(&stage.event_loop))
-        .collect();
-    // Between which times each is due: however slow this process is, it was started between two readings of the clock.
-    let mut due = Vec::new();
-    for ((number, timer), &timeout) in timers.iter().enumerate().zip(&timeouts) {
-        let (log, timeout) = (fired.clone(), Duration::from_millis(timeout));
-        let earliest = Instant::now() + timeout;
-        timer.start(timeout, Duration::ZERO, move |_| log.push(number))?;
-        due.push((earliest, Instant::now() + timeout));
-    }
-    stage.to_the_end()?;
-    let fired = fired.all();
-    ensure_eq!(fired.len(), timeouts.len(), "timers that fired");
-    for (place, &after) in fired.iter().enumerate() {
-        for &before in &fired[..place] {
-            let late = due[after].1 < due[before].0;
-            let overtaken = timeouts[after] == timeouts[before] && after < before;
-            ensure!(!late && !overtaken, "the order is {fired:?}");
-        }
-    }
-    Ok(())
-}
-
-fn from_the_call(stage: &Stage) -> Verdict {
-    const WORK: Duration = Duration::from_millis(20);
-    let (timer, early) = (Timer::new(&stage.event_loop), Log::default());
-    let log = early.clone();
-    timer.start(Duration::ZERO, Duration::ZERO, move |timer| {
-        let begin = Instant::now();
-        while begin.elapsed() < WORK {
-            std::hint::spin_loop();
-        }
-        let (log, due) = (log.clone(), Instant::now() + WORK / 2);
-        let check = move |_: &Timer| log.push(Instant::now() < due);
-        // It is open.
-        let _ = timer.start(WORK / 2, Duration::ZERO, check);
-    })?;
-    stage.to_the_end()?;
-    ensure_eq!(early.all(), [false], "whether the timer was early");
-    Ok(())
-}
-
-fn never_early(stage: &Stage) -> Verdict {
-    let early = Log::default();
-    let timers: Vec<_> = (0..50).map(|_| Timer::new(&stage.event_loop)).collect();
-    for (number, timer) in timers.iter().enumerate() {
-        let timeout = Duration::from_micros(100 * (number as u64 * 7 % 50));
-        let (log, event_loop, began) = (
-            early.clone(),
-            stage.event_loop.clone(),
-            stage.event_loop.now(),
-        );
-        timer.start(timeout, Duration::ZERO, move |_| {
-            let passed = u128::from(event_loop.now().saturating_sub(began));
-            log.push(passed < timeout.as_nanos());
-        })?;
-    }
-    stage.to_the_end()?;
-    ensure_eq!(early.all(), [false; 50], "timers that were early");
-    Ok(())
-}
-
-fn repeat(stage: &Stage) -> Verdict {
-    let (timer, fired) = (Timer::new(&stage.event_loop), Counter::default());
-    ensure_eq!(
-        timer.again(),
-        Err(Errno::EINVAL),
-        "again on a timer that was never started"
-    );
-    let count = fired.clone();
-    let each = Duration::from_millis(1);
-    timer.start(Duration::ZERO, each, move |timer| {
-        count.up();
-        if count.get() % 3 == 0 {
-            // It is open.
-            let _ = timer.stop();
-        }
-    })?;
-    stage.to_the_end()?;
-    ensure_eq!(fired.get(), 3, "times fired until stopped");
-    timer.again()?;
-    ensure!(
-        timer.is_active() && timer.due_in() <= each,
-        "the timer after again"
-    );
-    stage.to_the_end()?;
-    ensure_eq!(fired.get(), 6, "times fired in all");
-    Ok(())
-}
-
-fn posts(stage: &Stage) -> Verdict {
-    let (remote, alive) = (
-        stage.event_loop.proxy(),
-        stage.event_loop.proxy().keep_alive(),
-    );
-    let (tell, told) = mpsc::channel();
-    let (awake, woken) = mpsc::channel();
-    let poster = thread::spawn(move || {
-        for number in 0..1000 {
-            let tell = tell.clone();
-            remote.post(move |_| {
-                // The rule listens until the end.
-                let _ = tell.send((number, thread::current().id()));
-            })?;
-            if number % 100 == 0 {
-                // Until the loop has nothing to do and goes to sleep.
-                let awake = awake.clone();
-                remote.post(move |_| {
-                    // The other side waits for it.
-                    let _ = awake.send(());
-                })?;
-                woken.recv().map_err(|_| Errno::ECANCELED)?;
-            }
-        }
-        remote.post(Loop::stop)
-    });
-    stage.to_the_end()?;
-    drop(alive);
-    ensure_eq!(
-        poster.join().unwrap_or(Err(Errno::ECANCELED)),
-        Ok(()),
-        "the posts"
-    );
-    let here = thread::current().id();
-    let ran: Vec<_> = told.try_iter().collect();
-    ensure!(
-        ran == (0..1000).map(|number| (number, here)).collect::<Vec<_>>(),
-        "{} posts ran, or out of order",
-        ran.len()
-    );
-    Ok(())
-}
-
 fn keep_alive(stage: &Stage) -> Verdict {
     let alive = stage.event_loop.proxy().keep_alive();
     ensure!(stage.event_loop.alive(), "the loop is not alive");
@@ -486,65 +312,5 @@ fn keep_alive(stage: &Stage) -> Verdict {
     stage.to_the_end()?;
     ensure!(!stage.event_loop.alive(), "the loop is still alive");
     ensure!(waker.join().is_ok(), "the other thread panicked");
-    Ok(())
-}
-
-fn post_to_nobody(_: &Stage) -> Verdict {
-    let event_loop = Loop::new()?;
-    let remote = event_loop.proxy();
-    let (tell, told) = mpsc::channel::<()>();
-    let early = tell.clone();
-    remote.post(move |_| drop(early))?;
-    drop(event_loop);
-    ensure_eq!(
-        remote.post(move |_| drop(tell)),
-        Err(Errno::ECANCELED),
-        "post"
-    );
-    // All senders are gone with their closures.
-    ensure_eq!(told.recv(), Err(mpsc::RecvError), "what the closures sent");
-    Ok(())
-}
-
-fn remote_sends(stage: &Stage) -> Verdict {
-    let peer = stage.raw()?;
-    let (connected, unconnected) = (stage.connected(peer.address())?, stage.bound()?);
-    let (first, second, to) = (connected.sender()?, unconnected.sender()?, peer.address());
-    let (remote, alive) = (
-        stage.event_loop.proxy(),
-        stage.event_loop.proxy().keep_alive(),
-    );
-    let sender = thread::spawn(move || {
-        for number in 0..50 {
-            first.send(format!("connected {number}").into_bytes())?;
-        }
-        for number in 0..50 {
-            second.send_to(format!("unconnected {number}").into_bytes(), to)?;
-        }
-        remote.post(move |_| drop(alive))
-    });
-    stage.to_the_end()?;
-    ensure_eq!(
-        sender.join().unwrap_or(Err(Errno::ECANCELED)),
-        Ok(()),
-        "the posts"
-    );
-    let texts = peer.recv_texts(100)?;
-    for (prefix, source) in [("connected", &connected), ("unconnected", &unconnected)] {
-        let expected: Vec<_> = (0..50).map(|number| format!("{prefix} {number}")).collect();
-        let of_it: Vec<_> = texts
-            .iter()
-            .filter(|text| text.starts_with(prefix))
-            .cloned()
-            .collect();
-        ensure_eq!(of_it, expected, "what {:?} sent", source.local_addr());
-    }
-    let remote = connected.sender()?;
-    connected.close(|_| ())?;
-    stage.to_the_end()?;
-    // Nothing happens any more.
-    remote.send(b"too late".to_vec())?;
-    stage.to_the_end()?;
-    ensure_eq!(peer.rest()?, [""; 0], "what arrived after the close");
     Ok(())
 }

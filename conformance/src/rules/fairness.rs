@@ -16,62 +16,62 @@ use crate::watch::{Counter, Inbox};
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "fairness/one-iteration-does-not-drain-a-flood",
-        "A handle with a full buffer delivers a part of it, and leaves the iteration to others.",
+        "A handle with a full buffer delivers only a part of it in one iteration.",
         one_iteration,
     ),
     Rule::each(
         "fairness/a-flood-leaves-room-for-timers",
-        "Timers fire while a handle is flooded without end.",
+        "Timers fire while a handle receives an endless flood.",
         room_for_timers,
     ),
     Rule::each(
         "fairness/a-flood-leaves-room-for-other-handles",
-        "Another handle receives and sends while one is flooded without end.",
+        "Another handle receives and sends while one receives an endless flood.",
         room_for_handles,
     ),
     Rule::each(
         "fairness/a-flood-leaves-room-for-the-other-direction",
-        "A handle that is flooded without end still sends.",
+        "A handle that receives an endless flood still sends.",
         room_for_sending,
     ),
     Rule::once(
         "fairness/a-flood-leaves-room-for-posts",
-        "Closures posted by another thread run while a handle is flooded without end.",
+        "Closures that another thread posts run while a handle receives an endless flood.",
         room_for_posts,
     ),
     Rule::each(
         "fairness/errors-that-cause-errors-leave-room-for-timers",
-        "A receive callback that answers each error with two sends to a dead peer does not stop a timer.",
+        "Timers fire while a receive callback answers each error with two sends to a dead peer.",
         errors_that_cause_errors,
     ),
     Rule::each(
         "fairness/reconnecting-per-datagram-leaves-room-for-timers",
-        "A receive callback that disconnects and reconnects per datagram, while the peer is always ahead, does not stop a timer.",
+        "Timers fire while a receive callback reconnects per datagram of a peer that sends faster.",
         reconnecting_per_datagram,
     ),
     Rule::each(
         "fairness/two-floods-share-the-loop",
-        "Two handles that are flooded without end get about the same share.",
+        "Two handles with endless floods get about the same number of datagrams.",
         two_floods,
     ),
     Rule::each(
         "fairness/sending-without-end-leaves-room-for-receiving",
-        "A handle that sends without end still receives, and timers fire.",
+        "A handle that sends endlessly still receives, and timers fire.",
         endless_sending,
     ),
     Rule::once(
         "fairness/an-idle-loop-sleeps",
-        "A loop on which nothing happens does not turn.",
+        "A loop without events runs no iterations.",
         idle_loop_sleeps,
     ),
     Rule::each(
         "traps/64-outstanding-reach-a-receiver-on-the-same-loop",
-        "With 64 sends outstanding at any time, 99 % and more reach a receiver on the same loop.",
+        "With 64 outstanding sends, at least 99 % reach a receiver on the same loop.",
         sixty_four_outstanding,
     ),
     Rule::each(
         "traps/many-senders-reach-a-receiver-on-the-same-loop",
-        "What sixteen handles queue at once, 64 datagrams each, all reaches a receiver on the same loop with a default buffer.",
+        "All of 64 datagrams from each of sixteen handles reach a receiver on the same loop.",
         many_senders,
     ),
 ];

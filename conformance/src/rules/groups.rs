@@ -14,27 +14,27 @@ use crate::watch::Inbox;
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "bind/a-reuse-port-group-shares-the-flows",
-        "A reuse_port group gets each datagram once, both of two members get some, and a selector by CPU chooses.",
+        "Each datagram reaches one member of a reuse_port group, and both members get some; a CPU selector chooses.",
         group,
     ),
     Rule::each(
         "bind/a-selector-chooses-by-cpu",
-        "In a reuse_port group with a selector each member gets what its CPU processes.",
+        "In a reuse_port group with a selector each member gets the datagrams that its CPU processes.",
         by_selector,
     ),
     Rule::each(
         "bind/an-incoming-cpu-is-preferred",
-        "In a reuse_port group a member gets what the CPU processes that it asked for, where raw sockets do.",
+        "A member of a reuse_port group with an incoming CPU gets that CPU's datagrams, as raw sockets do.",
         by_incoming_cpu,
     ),
     Rule::each(
         "bind/a-connected-member-splits-its-group",
-        "A reuse_port member bound after another was connected takes all that no peer sent (IPv4) or none (IPv6), as raw sockets do.",
+        "A reuse_port member bound after another one connected gets all unmatched datagrams (IPv4) or none (IPv6).",
         |stage| split(stage, false),
     ),
     Rule::each(
         "bind/a-selector-misses-half-of-a-split-group",
-        "A selector that is attached once a reuse_port member was connected changes nothing for the half that gets everything.",
+        "A selector attached after a reuse_port member connected does not affect the half with the traffic.",
         |stage| split(stage, true),
     ),
 ];

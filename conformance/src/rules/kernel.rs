@@ -18,42 +18,42 @@ use crate::watch::Inbox;
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "options/other-crates-read-the-same",
-        "What is set on a handle is what nix and rustix read from its socket.",
+        "nix and rustix read the options that a handle sets.",
         read_by_others,
     ),
     Rule::each(
-        "options/what-is-not-there-has-its-own-name",
-        "Interfaces, groups, members and addresses that are not there have named errors, and change nothing.",
+        "options/absent-objects-have-named-errors",
+        "Absent interfaces, groups, members and addresses have named errors, and change nothing.",
         named_errors,
     ),
     Rule::isolated(
         "options/a-mark-steers-the-route",
-        "What a marked handle sends meets the routing rule for the mark, and nothing else does.",
+        "Datagrams of a marked handle follow the routing rule for the mark, and others do not.",
         mark,
     ),
     Rule::isolated(
-        "options/a-tied-handle-hears-its-device-alone",
-        "A handle that is bound to a device hears what comes by it, and nothing that comes by another.",
+        "options/a-device-bound-handle-receives-from-it-only",
+        "A handle bound to a device stays bound through reconnects, and receives from that device only.",
         device,
     ),
     Rule::isolated(
-        "options/path-mtu-discovery-decides-who-fragments",
-        "Larger than the device's packets, a datagram is fragmented with Off and Want, and EMSGSIZE with Do and Probe.",
+        "options/path-mtu-discovery-decides-about-fragments",
+        "A datagram above the MTU is fragmented with Off and Want, and EMSGSIZE with Do and Probe.",
         discovery,
     ),
     Rule::isolated(
         "options/the-path-mtu-is-what-another-crate-reads",
-        "path_mtu is the MTU of the device towards the peer, as another crate reads it too.",
+        "path_mtu is the MTU of the device towards the peer, and the same in another crate.",
         path_mtu,
     ),
     Rule::each(
         "options/without-privilege-it-is-eperm",
-        "Without privilege a mark, a high priority and another clock are EPERM, and a port is kept that cannot be moved.",
+        "Without privilege a mark, a high priority and another clock are EPERM; disconnect keeps the port.",
         without_privilege,
     ),
     Rule::once(
         "sys/capabilities-are-the-kernels",
-        "Each capability is there if and only if another crate can use it.",
+        "A capability is reported exactly if another crate can use it.",
         capabilities,
     ),
 ];
@@ -318,9 +318,19 @@ fn device(stage: &Stage, here: &Near) -> Verdict {
     };
     say("first")?;
     stage.until("the far side is heard", || inbox.len() == 1)?;
-    // As long as it takes another socket's place, too.
-    udp.connect(remote.address())?;
-    udp.disconnect()?;
+    let is_bound = |when: &str| -> Verdict {
+        let device = udp.options().bound_device()?;
+        ensure_eq!(device.as_deref(), Some("near"), "the device {when}");
+        Ok(())
+    };
+    for _ in 0..2 {
+        udp.connect(remote.address())?;
+        is_bound("after connect")?;
+        udp.connect(remote.address())?;
+        is_bound("after a second connect")?;
+        udp.disconnect()?;
+        is_bound("after disconnect")?;
+    }
     say("second")?;
     stage.until("the far side is heard again", || inbox.len() == 2)?;
     stage.a_little_longer()?;

@@ -15,17 +15,17 @@ use crate::watch::{Counter, Inbox, Log, Results, numbered, text};
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "life/close-calls-back-once",
-        "The close callback is called once, from the loop, and the socket is gone by then.",
+        "The close callback runs once, from the loop, after the socket is closed.",
         close_calls_back,
     ),
     Rule::each(
         "life/closing-twice-is-ebadf",
-        "A second close is EBADF; its callback is dropped, and the first one is called.",
+        "A second close is EBADF and drops its callback; the first callback runs.",
         close_twice,
     ),
     Rule::each(
         "life/a-receive-callback-may-close-its-handle",
-        "After a receive callback closed its handle, it is not called again, whatever had arrived.",
+        "After a receive callback closed its handle, it does not run again.",
         close_in_receive_callback,
     ),
     Rule::each(
@@ -35,27 +35,27 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::each(
         "life/a-callback-may-close-another-handle",
-        "A handle that is closed by another's callback is not called any more, although data is there.",
+        "After a callback closed another handle, the callbacks of that handle do not run, although data has arrived.",
         close_another,
     ),
     Rule::each(
         "life/a-callback-may-drop-the-last-reference",
-        "A callback that drops the last reference to its own or another handle does no harm.",
+        "A callback may drop the last reference to its own or to another handle.",
         drop_in_callback,
     ),
     Rule::each(
         "life/a-callback-may-stop-and-start-receiving",
-        "A receive callback may stop receiving, and may put another callback in its place.",
+        "A receive callback may stop receiving, and may start it with another callback.",
         stop_and_start,
     ),
     Rule::each(
         "life/what-arrives-while-stopped-waits",
-        "What arrives between recv_stop and recv_start is delivered after it, in order.",
+        "Datagrams that arrive between recv_stop and recv_start are delivered afterwards, in order.",
         waits_while_stopped,
     ),
     Rule::each(
-        "life/an-active-handle-outlives-its-holders",
-        "A handle that receives or sends lives on without references, until it is done.",
+        "life/an-active-handle-outlives-its-references",
+        "A handle that receives or sends stays open without references until it is done.",
         active_outlives_holders,
     ),
     Rule::each(
@@ -65,27 +65,27 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::each(
         "life/a-handle-without-work-keeps-no-loop-alive",
-        "The loop ends when no handle receives or sends, and when the only ones left are unreferenced.",
+        "run returns when no handle receives or sends, and when only unreferenced handles do.",
         loop_ends,
     ),
     Rule::each(
         "life/a-panic-in-a-receive-callback-reaches-run",
-        "A panic in a receive callback reaches the caller of run; the handle goes on, and loses nothing else.",
+        "A panic in a receive callback reaches the caller of run, and the handle delivers the other datagrams.",
         panic_in_receive_callback,
     ),
     Rule::each(
         "life/a-panic-in-a-send-callback-reaches-run",
-        "A panic in a send callback reaches the caller of run; the other sends complete.",
+        "A panic in a send callback reaches the caller of run, and the other sends complete.",
         panic_in_send_callback,
     ),
     Rule::each(
         "life/a-panic-in-a-close-callback-reaches-run",
-        "A panic in a close callback reaches the caller of run; other handles go on.",
+        "A panic in a close callback reaches the caller of run, and other handles work.",
         panic_in_close_callback,
     ),
     Rule::each(
         "life/without-its-loop-every-call-is-ebadf",
-        "When the loop is gone, handles are closed, calls are EBADF, and no callback is called.",
+        "After its loop is dropped, a handle is closed, its calls are EBADF, and no callback runs.",
         without_loop,
     ),
 ];

@@ -1,21 +1,25 @@
-//! The rules: one file for each thing promised.
+//! The rules: one file per topic.
 
 mod batches;
-mod beside;
 mod callbacks;
+mod counters;
 mod errors;
 mod event_loop;
 mod fairness;
+mod forms;
 mod groups;
+mod headers;
 mod input;
 mod kernel;
 mod life;
 mod local;
 mod memory;
+mod metadata;
+mod multicast;
 mod options;
 mod peers;
 mod policy;
-mod policy_transfer;
+mod posts;
 mod pressure;
 mod proposal;
 mod reports;
@@ -23,7 +27,8 @@ mod requests;
 mod routes;
 mod system;
 pub(crate) mod takeover;
-mod wire;
+mod timers;
+mod transmit;
 
 use crate::rule::Rule;
 
@@ -32,7 +37,6 @@ pub(crate) fn all() -> impl Iterator<Item = &'static [Rule]> {
     let rules = [
         proposal::RULES,
         policy::RULES,
-        policy_transfer::RULES,
         callbacks::RULES,
         requests::RULES,
         peers::RULES,
@@ -43,9 +47,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static [Rule]> {
         options::RULES,
         kernel::RULES,
         groups::RULES,
-        beside::RULES,
-        wire::RULES,
+        metadata::RULES,
+        headers::RULES,
+        transmit::RULES,
+        multicast::RULES,
         memory::RULES,
+        counters::RULES,
         fairness::RULES,
         input::RULES,
         life::RULES,
@@ -53,6 +60,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static [Rule]> {
         routes::RULES,
         pressure::RULES,
         event_loop::RULES,
+        timers::RULES,
+        posts::RULES,
         system::RULES,
     ];
     rules.into_iter()

@@ -1,4 +1,4 @@
-//! The policy table, part one: what the calls about addresses do before there is a socket, unconnected, connected, closed.
+//! The calls in each state of a handle: without a socket, unconnected, connected, closed.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -10,93 +10,78 @@ use crate::raw::Raw;
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Verdict, ensure, ensure_eq};
-use crate::watch::{Counter, Inbox};
+use crate::watch::{Counter, Inbox, Results};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "bind/no-socket-creates-and-binds",
-        "bind makes a socket of the address's family and binds it.",
+        "bind creates a socket of the address's family and binds it.",
         bind_creates,
     ),
     Rule::each(
         "bind/bound-is-einval",
-        "bind on a bound handle is EINVAL, however it came to be bound.",
+        "bind on a bound or connected handle is EINVAL, and changes neither the address nor the connection.",
         bind_bound,
     ),
     Rule::each(
-        "bind/connected-is-einval",
-        "bind on a connected handle is EINVAL, and leaves the connection alone.",
-        bind_connected,
-    ),
-    Rule::each(
-        "bind/unbound-binds",
-        "A handle that has a socket of a family from the start is bound by the first bind of that family.",
-        bind_unbound,
-    ),
-    Rule::each(
-        "connect/no-socket-creates-and-connects",
-        "connect makes a socket of the peer's family and connects it.",
-        connect_creates,
-    ),
-    Rule::each(
-        "connect/unconnected-connects",
-        "connect on a bound handle connects it, and keeps its port.",
-        connect_unconnected,
-    ),
-    Rule::each(
         "connect/unbound-connects",
-        "connect on a handle with an unbound socket connects it, from a port that then stays.",
+        "connect on a handle with an unbound socket connects it, and a later disconnect keeps the port.",
         connect_unbound,
     ),
     Rule::each(
         "connect/connected-connects-anew",
-        "connect on a connected handle moves it to the new peer, also when that is the old one.",
+        "connect on a connected handle replaces the peer, also by the same one, and keeps the local address.",
         connect_connected,
     ),
     Rule::each(
         "connect/failure-leaves-it-unconnected",
-        "If connecting anew fails, the handle is unconnected and usable, and the error is the kernel's.",
+        "After a failed reconnect the handle is unconnected and usable, and the error is the kernel's.",
         connect_failing,
     ),
     Rule::each(
         "connect/failed-first-call-changes-nothing",
-        "A first connect that fails leaves the handle without a socket.",
+        "A failed first connect leaves the handle without a socket.",
         first_connect_failing,
     ),
     Rule::each(
         "disconnect/no-socket-is-enotconn",
-        "disconnect without a socket is ENOTCONN.",
+        "disconnect and peer_addr without a socket are ENOTCONN.",
         disconnect_without_socket,
     ),
     Rule::each(
         "disconnect/unconnected-is-enotconn",
-        "disconnect on an unconnected handle is ENOTCONN, also a second time.",
+        "disconnect and peer_addr on an unconnected handle are ENOTCONN, also after a disconnect.",
         disconnect_unconnected,
     ),
     Rule::each(
-        "disconnect/connected-keeps-the-local-address",
-        "disconnect dissolves the connection and keeps the local address.",
-        disconnect_connected,
-    ),
-    Rule::each(
-        "peer-addr/no-socket-is-enotconn",
-        "peer_addr without a socket is ENOTCONN.",
-        peer_addr_without_socket,
-    ),
-    Rule::each(
-        "peer-addr/unconnected-is-enotconn",
-        "peer_addr on an unconnected handle is ENOTCONN.",
-        peer_addr_unconnected,
-    ),
-    Rule::each(
         "peer-addr/connected-is-the-peer",
-        "peer_addr on a connected handle is what the kernel calls the peer.",
+        "peer_addr on a connected handle is the kernel's peer address.",
         peer_addr_connected,
     ),
     Rule::each(
         "closed/every-call-is-ebadf",
         "On a closed handle every call is EBADF, before and after the close callback.",
         closed,
+    ),
+    Rule::each(
+        "send-to/no-socket-binds-to-the-wildcard",
+        "send_to and try_send_to without a bound socket bind one to the wildcard address and send.",
+        send_to_creates,
+    ),
+    Rule::each(
+        "recv-start/unbound-binds-to-the-wildcard",
+        "recv_start without a bound socket binds one to the wildcard address of its family, IPv4 by default.",
+        recv_start_unbound,
+    ),
+    Rule::each(
+        "recv-start/unconnected-receives-from-all",
+        "recv_start on an unconnected handle delivers datagrams of all senders, with their sources.",
+        recv_start_unconnected,
+    ),
+    Rule::each(
+        "recv-start/twice-is-ealready",
+        "recv_start on a receiving handle is EALREADY, and keeps the first callback.",
+        recv_start_twice,
     ),
 ];
 
@@ -123,75 +108,18 @@ fn bind_bound(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let (bound, sent) = (stage.bound()?, stage.udp());
     sent.try_send_to(b"x", peer.address())?;
-    for udp in [bound, sent] {
+    let connected = stage.connected(peer.address())?;
+    for udp in [&bound, &sent, &connected] {
         let before = udp.local_addr()?;
-        ensure_eq!(
-            udp.bind(stage.loopback()),
-            Err(Errno::EINVAL),
-            "a second bind"
-        );
-        ensure_eq!(
-            udp.bind(before),
-            Err(Errno::EINVAL),
-            "a bind to the same address"
-        );
+        for address in [stage.loopback(), before] {
+            let again = udp.bind(address);
+            ensure_eq!(again, Err(Errno::EINVAL), "bind to {address}");
+        }
         ensure_eq!(udp.local_addr()?, before, "the local address");
     }
-    Ok(())
-}
-
-fn bind_unbound(stage: &Stage) -> Verdict {
-    let udp = Udp::for_family(&stage.event_loop, stage.family)?;
-    ensure_eq!(
-        udp.bind(stage.other_loopback(0)),
-        Err(Errno::EAFNOSUPPORT),
-        "bind to an address of the other family"
-    );
-    udp.bind(stage.loopback())?;
-    ensure!(udp.local_addr()?.port() != 0, "there is no local port");
-    ensure_eq!(
-        udp.bind(stage.loopback()),
-        Err(Errno::EINVAL),
-        "a second bind"
-    );
-    Ok(())
-}
-
-fn bind_connected(stage: &Stage) -> Verdict {
-    let peer = stage.raw()?;
-    let udp = stage.connected(peer.address())?;
-    let before = udp.local_addr()?;
-    ensure_eq!(udp.bind(stage.loopback()), Err(Errno::EINVAL), "bind");
-    ensure_eq!(udp.local_addr()?, before, "the local address");
-    udp.try_send(b"still there")?;
-    ensure_eq!(peer.recv_text()?, "still there", "what the peer got");
-    Ok(())
-}
-
-fn connect_creates(stage: &Stage) -> Verdict {
-    let peer = stage.raw()?;
-    let udp = stage.connected(peer.address())?;
-    udp.try_send(b"hello")?;
-    ensure_eq!(
-        peer.recv()?,
-        (b"hello".to_vec(), udp.local_addr()?),
-        "what the peer got"
-    );
-    Ok(())
-}
-
-fn connect_unconnected(stage: &Stage) -> Verdict {
-    let peer = stage.raw()?;
-    let udp = stage.bound()?;
-    let before = udp.local_addr()?;
-    udp.connect(peer.address())?;
-    ensure_eq!(udp.local_addr()?, before, "the local address");
-    udp.try_send(b"hello")?;
-    ensure_eq!(
-        peer.recv()?,
-        (b"hello".to_vec(), before),
-        "what the peer got"
-    );
+    connected.try_send(b"still connected")?;
+    let expected = ["x", "still connected"];
+    ensure_eq!(peer.recv_texts(2)?, expected, "the datagrams at the peer");
     Ok(())
 }
 
@@ -219,26 +147,30 @@ fn connect_unbound(stage: &Stage) -> Verdict {
 }
 
 fn connect_connected(stage: &Stage) -> Verdict {
-    let (first, second) = (stage.raw()?, stage.raw()?);
+    let (first, second, stranger) = (stage.raw()?, stage.raw()?, stage.raw()?);
     let udp = stage.connected(first.address())?;
-    let before = udp.local_addr()?;
-    for (peer, text) in [
+    let (before, inbox) = (udp.local_addr()?, Inbox::of(&udp)?);
+    for (round, (peer, text)) in [
         (&first, "same"),
         (&second, "other"),
         (&second, "same again"),
         (&first, "back"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         udp.connect(peer.address())?;
         ensure_eq!(udp.peer_addr()?, peer.address(), "the peer");
-        ensure_eq!(udp.local_addr()?.port(), before.port(), "the local port");
+        ensure_eq!(udp.local_addr()?, before, "the local address");
+        stranger.send("stranger", before)?;
         udp.try_send(text)?;
-        ensure_eq!(peer.recv_text()?, text, "what the peer got");
+        ensure_eq!(peer.recv_text()?, text, "the datagram at the peer");
+        peer.send("answer", before)?;
+        stage.until("the answer arrives", || inbox.len() > round)?;
     }
-    ensure_eq!(
-        (first.rest()?.len(), second.rest()?.len()),
-        (0, 0),
-        "what else they got"
-    );
+    ensure_eq!(inbox.texts(), ["answer"; 4], "the received datagrams");
+    let others = (first.rest()?.len(), second.rest()?.len());
+    ensure_eq!(others, (0, 0), "other datagrams at the peers");
     Ok(())
 }
 
@@ -301,6 +233,7 @@ fn first_connect_failing(stage: &Stage) -> Verdict {
 fn disconnect_without_socket(stage: &Stage) -> Verdict {
     let udp = stage.udp();
     ensure_eq!(udp.disconnect(), Err(Errno::ENOTCONN), "disconnect");
+    ensure_eq!(udp.peer_addr(), Err(Errno::ENOTCONN), "peer_addr");
     ensure_eq!(udp.local_addr(), Err(Errno::EBADF), "the local address");
     Ok(())
 }
@@ -314,6 +247,7 @@ fn disconnect_unconnected(stage: &Stage) -> Verdict {
         Err(Errno::ENOTCONN),
         "disconnect before connecting"
     );
+    ensure_eq!(udp.peer_addr(), Err(Errno::ENOTCONN), "peer_addr");
     udp.connect(peer.address())?;
     udp.disconnect()?;
     ensure_eq!(
@@ -322,31 +256,6 @@ fn disconnect_unconnected(stage: &Stage) -> Verdict {
         "a second disconnect"
     );
     ensure_eq!(udp.local_addr()?, before, "the local address");
-    Ok(())
-}
-
-fn disconnect_connected(stage: &Stage) -> Verdict {
-    let peer = stage.raw()?;
-    let udp = stage.bound()?;
-    let before = udp.local_addr()?;
-    udp.connect(peer.address())?;
-    udp.disconnect()?;
-    ensure_eq!(udp.local_addr()?, before, "the local address");
-    ensure_eq!(udp.peer_addr(), Err(Errno::ENOTCONN), "the peer");
-    Ok(())
-}
-
-fn peer_addr_without_socket(stage: &Stage) -> Verdict {
-    ensure_eq!(stage.udp().peer_addr(), Err(Errno::ENOTCONN), "peer_addr");
-    Ok(())
-}
-
-fn peer_addr_unconnected(stage: &Stage) -> Verdict {
-    ensure_eq!(
-        stage.bound()?.peer_addr(),
-        Err(Errno::ENOTCONN),
-        "peer_addr"
-    );
     Ok(())
 }
 
@@ -422,4 +331,93 @@ fn closed(stage: &Stage) -> Verdict {
     }
     ensure_eq!(peer.rest()?, [""; 0], "what the peer got");
     Ok(())
+}
+
+fn is_bound_to_the_wildcard(stage: &Stage, udp: &Udp, peer: &Raw) -> Verdict {
+    let local = udp.local_addr()?;
+    ensure_eq!(local.ip(), stage.wildcard().ip(), "the local address");
+    let (data, source) = peer.recv()?;
+    ensure_eq!(
+        (data, source.port()),
+        (b"hello".to_vec(), local.port()),
+        "what arrived"
+    );
+    let inbox = Inbox::of(udp)?;
+    peer.send("answer", source)?;
+    stage.until("the answer arrives", || inbox.len() == 1)?;
+    Ok(())
+}
+
+fn send_to_creates(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let unbound = || Udp::for_family(&stage.event_loop, stage.family);
+    for udp in [stage.udp(), unbound()?] {
+        let results = Results::default();
+        udp.send_to(b"hello", peer.address(), results.of(1))?;
+        stage.until("the send completes", || results.len() == 1)?;
+        ensure_eq!(results.all(), [(1, Ok(()))], "the result");
+        is_bound_to_the_wildcard(stage, &udp, &peer)?;
+    }
+    for udp in [stage.udp(), unbound()?] {
+        ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
+        let sent = udp.try_send_to(b"hello", peer.address());
+        ensure_eq!(sent, Ok(5), "try_send_to");
+        is_bound_to_the_wildcard(stage, &udp, &peer)?;
+    }
+    Ok(())
+}
+
+fn recv_start_unbound(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let mut handles = vec![Udp::for_family(&stage.event_loop, stage.family)?];
+    // Without a socket, the family is IPv4.
+    handles.extend((stage.family == Family::V4).then(|| stage.udp()));
+    for udp in handles {
+        let inbox = Inbox::of(&udp)?;
+        let local = udp.local_addr()?;
+        ensure_eq!(local.ip(), stage.wildcard().ip(), "the local address");
+        let to = SocketAddr::new(stage.loopback().ip(), local.port());
+        peer.send("hello", to)?;
+        stage.until("a datagram arrives", || inbox.len() == 1)?;
+    }
+    Ok(())
+}
+
+fn recv_start_unconnected(stage: &Stage) -> Verdict {
+    let (first, second) = (stage.raw()?, stage.raw()?);
+    let udp = stage.bound()?;
+    let inbox = Inbox::of(&udp)?;
+    first.send("1", udp.local_addr()?)?;
+    second.send("2", udp.local_addr()?)?;
+    stage.until("both arrive", || inbox.len() == 2)?;
+    let expected = [
+        (b"1".to_vec(), first.address()),
+        (b"2".to_vec(), second.address()),
+    ];
+    ensure_eq!(inbox.datagrams(), expected, "the inbox");
+    Ok(())
+}
+
+fn recv_start_twice(stage: &Stage) -> Verdict {
+    let peer = stage.raw()?;
+    let udp = stage.bound()?;
+    let (inbox, second) = (Inbox::of(&udp)?, Counter::default());
+    let count = second.clone();
+    ensure_eq!(
+        udp.recv_start(move |_, _| count.up()),
+        Err(Errno::EALREADY),
+        "a second recv_start"
+    );
+    ensure_eq!(
+        udp.recv_batch_start(|_, _| ()),
+        Err(Errno::EALREADY),
+        "recv_batch_start after recv_start"
+    );
+    peer.send("hello", udp.local_addr()?)?;
+    stage.until("the datagram arrives", || inbox.len() == 1)?;
+    ensure_eq!(second.get(), 0, "calls of the second callback");
+    udp.recv_stop()?;
+    inbox.listen(&udp)?;
+    peer.send("again", udp.local_addr()?)?;
+    stage.until("the datagram arrives", || inbox.len() == 2)
 }

@@ -16,7 +16,7 @@ use crate::watch::{Counter, Log, Results, number, numbered};
 pub(super) const RULES: &[Rule] = &[
     Rule::isolated(
         "pressure/a-full-buffer-is-waited-for",
-        "Sends that find the buffer full wait without a turn of the loop, and go in order when there is room.",
+        "Sends into a full buffer wait without busy polling, and leave in order when there is room.",
         full_buffer,
     ),
     Rule::isolated(
@@ -26,38 +26,48 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::isolated(
         "pressure/close-cancels-what-does-not-go",
-        "On close, what the kernel does not take completes with ECANCELED, in order, before the close callback.",
+        "On close, sends that the kernel does not take complete with ECANCELED, in order, before the close callback.",
         close_while_full,
     ),
     Rule::isolated(
         "pressure/disconnect-cancels-what-does-not-go",
-        "On disconnect, what the kernel does not take completes with ECANCELED and goes nowhere.",
+        "On disconnect, sends that the kernel does not take complete with ECANCELED and do not leave.",
         disconnect_while_full,
     ),
     Rule::isolated(
         "pressure/what-does-not-go-never-reaches-the-next-peer",
-        "On connecting anew, what the kernel does not take completes with ECANCELED; the next peer gets only its own.",
+        "On reconnect, sends that the kernel does not take complete with ECANCELED, and never reach the next peer.",
         connect_while_full,
     ),
     Rule::isolated(
         "pressure/a-full-handle-leaves-the-others-alone",
-        "A handle with a full buffer costs other handles of the loop nothing.",
+        "A handle with a full buffer does not delay other handles of the loop.",
         others_while_full,
     ),
     Rule::isolated(
         "pressure/enobufs-is-waited-out-and-reported",
-        "ENOBUFS is answered by ever longer pauses, not by spinning, and in the end by the send's result.",
+        "ENOBUFS causes growing pauses without busy polling, and finally completes the send.",
         enobufs,
     ),
     Rule::isolated(
         "pressure/enobufs-that-passes-costs-nothing",
-        "When there are buffers again, what waited goes, and so does what is behind it.",
+        "When the device has buffers again, waiting sends leave in order.",
         enobufs_passes,
     ),
     Rule::isolated(
-        "pressure/try-send-tells-enobufs-at-once",
-        "try_send answers ENOBUFS at once, and the handle is free for the next datagram.",
+        "pressure/try-send-is-enobufs-at-once",
+        "try_send returns ENOBUFS at once, and the next send works.",
         try_send_enobufs,
+    ),
+    Rule::each(
+        "pressure/beyond-the-limit-is-enobufs",
+        "A send beyond the queue limit is ENOBUFS, and is not accepted.",
+        limit,
+    ),
+    Rule::each(
+        "pressure/drained-follows-the-last-callback",
+        "on_drained runs from the loop each time the queue has become empty.",
+        drained,
     ),
 ];
 
@@ -392,5 +402,51 @@ fn try_send_enobufs(stage: &Stage, near: &Near) -> Verdict {
     );
     ensure_eq!(udp.try_send(b"small"), Ok(5), "try_send of a small one");
     ensure_eq!(peer.recv_text()?, "small", "what arrived");
+    Ok(())
+}
+
+fn limit(stage: &Stage) -> Verdict {
+    let raw = stage.raw()?;
+    let (udp, results) = (stage.connected(raw.address())?, Results::default());
+    udp.set_send_queue_limit(Some(10));
+    udp.send(b"four", results.of(0))?;
+    udp.send(b"five.", results.of(1))?;
+    let refused = udp.send(b"xx", results.of(2));
+    ensure_eq!(refused, Err(Errno::ENOBUFS), "a send beyond the limit");
+    let refused = udp.transmit(Transmit::new(b"xx").with_token(3), results.by_token());
+    ensure_eq!(refused, Err(Errno::ENOBUFS), "a transmit beyond the limit");
+    ensure_eq!(udp.send_queue_size(), 9, "bytes in the queue");
+    udp.send(b"1", results.of(4))?;
+    stage.until("all of them complete", || udp.send_queue_count() == 0)?;
+    udp.send(b"again", results.of(5))?;
+    stage.until("that completes", || udp.send_queue_count() == 0)?;
+    ensure_eq!(results.with(Ok(())), [0, 1, 4, 5], "sends that completed");
+    ensure_eq!(raw.rest()?, ["four", "five.", "1", "again"], "what arrived");
+    Ok(())
+}
+
+fn drained(stage: &Stage) -> Verdict {
+    let udp = stage.connected(stage.raw()?.address())?;
+    let log = Log::default();
+    let entries = log.clone();
+    udp.on_drained(move |udp| entries.push(("drained", udp.send_queue_count())))?;
+    for round in 1..3 {
+        for _ in 0..3 {
+            let entries = log.clone();
+            udp.send(b"hello", move |udp, _| {
+                entries.push(("sent", udp.send_queue_count()))
+            })?;
+        }
+        ensure_eq!(log.len(), (round - 1) * 4, "calls inside the sends");
+        stage.until("it is drained", || log.len() == round * 4)?;
+    }
+    let names: Vec<_> = log.all().into_iter().map(|(name, _)| name).collect();
+    let expected = ["sent", "sent", "sent", "drained"].repeat(2);
+    ensure_eq!(names, expected, "the order of the calls");
+    let left = log.all().into_iter().filter(|&(name, _)| name == "drained");
+    ensure!(
+        left.into_iter().all(|(_, count)| count == 0),
+        "something is left when drained"
+    );
     Ok(())
 }

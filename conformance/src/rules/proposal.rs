@@ -1,8 +1,9 @@
 //! The sentences of the proposal, one after another.
 
 use std::io::IoSlice;
+use std::num::NonZeroU16;
 
-use uv_udp::{Errno, Transmit};
+use uv_udp::{Errno, Transmit, Udp};
 
 use crate::rule::Rule;
 use crate::stage::Stage;
@@ -12,74 +13,67 @@ use crate::watch::{Inbox, Log, Results};
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "proposal/connect-associates-an-address-and-a-port",
-        "Connecting a UDP socket associates a remote address and port with it.",
+        "connect associates a peer address and port with a new or a bound handle, and keeps a bound address.",
         connect_associates,
     ),
     Rule::each(
         "proposal/every-send-goes-to-the-peer",
-        "Every message sent by a connected handle goes to its peer, and from one local port.",
+        "send and try_send on a connected handle reach its peer, from one local port.",
         every_send_goes_to_the_peer,
     ),
     Rule::each(
-        "proposal/connecting-again-replaces-the-peer",
-        "Connecting a connected handle dissolves the first association, and nothing more goes there.",
-        connecting_again,
-    ),
-    Rule::each(
         "proposal/disconnect-dissolves-the-association",
-        "After disconnecting there is no peer, neither for sending nor in the kernel's filter.",
+        "disconnect dissolves the association, also in the kernel's filter, and keeps the local address.",
         disconnect_dissolves,
     ),
     Rule::each(
         "proposal/send-is-for-connected-handles",
-        "send and try_send serve connected handles, and answer EDESTADDRREQ on unconnected ones.",
+        "send and try_send serve connected handles. Otherwise they are EDESTADDRREQ, and send nothing.",
         send_is_for_connected,
     ),
     Rule::each(
         "proposal/send-to-is-for-unconnected-handles",
-        "send_to and try_send_to serve unconnected handles, and answer EISCONN on connected ones.",
+        "send_to and try_send_to serve unconnected handles. On connected ones they are EISCONN, for any address.",
         send_to_is_for_unconnected,
     ),
     Rule::each(
         "proposal/buffers-leave-as-one-datagram",
-        "All four ways to send gather several buffers into one datagram.",
+        "All four send calls gather several buffers into one datagram.",
         buffers_are_gathered,
     ),
     Rule::each(
         "proposal/the-callback-gets-the-handle-and-the-result",
-        "A send is finished by its callback, which gets the handle and the result.",
+        "A send completes with a callback, which gets the handle and the result.",
         the_callback_gets_both,
     ),
     Rule::each(
-        "proposal/try-send-says-how-many-bytes-went",
-        "try_send and try_send_to send at once and answer with the number of bytes.",
+        "proposal/try-send-returns-the-bytes",
+        "try_send and try_send_to send at once and return the number of bytes.",
         try_send_says_how_many,
     ),
     Rule::each(
         "proposal/no-address-means-the-peer",
-        "One method for both, as with addr=NULL in v1.x: without an address it is send, with one send_to.",
+        "One call serves both, as addr=NULL in v1.x: without an address transmit is send, with one send_to.",
         no_address_means_the_peer,
-    ),
-    Rule::each(
-        "proposal/the-story",
-        "Connect, send, reconnect, disconnect, send to anywhere: on one handle, one after the other.",
-        the_story,
     ),
 ];
 
 fn connect_associates(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
-    let udp = stage.udp();
-    ensure!(!udp.is_connected(), "a new handle is connected");
-    udp.connect(peer.address())?;
-    ensure!(udp.is_connected(), "a connected handle is not connected");
-    ensure_eq!(udp.peer_addr()?, peer.address(), "the peer");
-    ensure_eq!(
-        udp.local_addr()?.ip(),
-        stage.loopback().ip(),
-        "the local address"
-    );
-    ensure!(udp.local_addr()?.port() != 0, "there is no local port");
+    for (udp, bound) in [(stage.udp(), false), (stage.bound()?, true)] {
+        let before = udp.local_addr();
+        ensure!(!udp.is_connected(), "a new handle is connected");
+        udp.connect(peer.address())?;
+        ensure!(udp.is_connected(), "a connected handle is not connected");
+        ensure_eq!(udp.peer_addr()?, peer.address(), "the peer");
+        let local = udp.local_addr()?;
+        ensure_eq!(local.ip(), stage.loopback().ip(), "the local address");
+        ensure!(local.port() != 0, "there is no local port");
+        ensure!(!bound || before == Ok(local), "another local address");
+        udp.try_send(b"hello")?;
+        let expected = (b"hello".to_vec(), local);
+        ensure_eq!(peer.recv()?, expected, "the datagram at the peer");
+    }
     Ok(())
 }
 
@@ -100,23 +94,14 @@ fn every_send_goes_to_the_peer(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn connecting_again(stage: &Stage) -> Verdict {
-    let (first, second) = (stage.raw()?, stage.raw()?);
-    let udp = stage.connected(first.address())?;
-    udp.try_send(b"to the first")?;
-    udp.connect(second.address())?;
-    ensure_eq!(udp.peer_addr()?, second.address(), "the peer");
-    udp.try_send(b"to the second")?;
-    ensure_eq!(second.recv_text()?, "to the second", "what the second got");
-    ensure_eq!(first.rest()?, ["to the first"], "what the first got");
-    Ok(())
-}
-
 fn disconnect_dissolves(stage: &Stage) -> Verdict {
     let (peer, other) = (stage.raw()?, stage.raw()?);
-    let udp = stage.connected(peer.address())?;
+    let udp = stage.bound()?;
+    let before = udp.local_addr()?;
+    udp.connect(peer.address())?;
     udp.disconnect()?;
     ensure!(!udp.is_connected(), "it is still connected");
+    ensure_eq!(udp.local_addr()?, before, "the local address");
     ensure_eq!(udp.peer_addr(), Err(Errno::ENOTCONN), "the peer");
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
     udp.try_send_to(b"hello", other.address())?;
@@ -133,57 +118,108 @@ fn disconnect_dissolves(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-fn send_is_for_connected(stage: &Stage) -> Verdict {
-    let (peer, results) = (stage.raw()?, Results::default());
-    let udp = stage.bound()?;
+fn refuses_without_peer(stage: &Stage, udp: &Udp) -> Verdict {
+    let results = Results::default();
+    let transmit = Transmit::new("x");
     ensure_eq!(
         udp.send(b"x", results.of(0)),
         Err(Errno::EDESTADDRREQ),
-        "send, unconnected"
+        "send"
     );
+    ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
     ensure_eq!(
-        udp.try_send(b"x"),
+        udp.try_transmit_batch(&[transmit; 2]),
         Err(Errno::EDESTADDRREQ),
-        "try_send, unconnected"
+        "try_transmit_batch"
     );
+    let segments = udp.try_transmit(&Transmit::new(b"xx").with_segment_size(NonZeroU16::MIN));
+    ensure_eq!(
+        segments,
+        Err(Errno::EDESTADDRREQ),
+        "try_transmit with segments"
+    );
+    stage.a_little_longer()?;
+    ensure_eq!(results.len(), 0, "callbacks called");
+    Ok(())
+}
+
+fn send_is_for_connected(stage: &Stage) -> Verdict {
+    let (peer, results) = (stage.raw()?, Results::default());
+    let fresh = stage.udp();
+    refuses_without_peer(stage, &fresh)?;
+    ensure_eq!(fresh.local_addr(), Err(Errno::EBADF), "the local address");
+    let udp = stage.bound()?;
+    refuses_without_peer(stage, &udp)?;
     udp.connect(peer.address())?;
     udp.send(b"send", results.of(1))?;
     stage.until("the send completes", || results.len() > 0)?;
     udp.try_send(b"try_send")?;
-    ensure_eq!(results.all(), [(1, Ok(()))], "what completed");
-    ensure_eq!(
-        peer.recv_texts(2)?,
-        ["send", "try_send"],
-        "what the peer got"
-    );
-    ensure_eq!(peer.rest()?, [""; 0], "what else it got");
+    udp.disconnect()?;
+    refuses_without_peer(stage, &udp)?;
+    ensure_eq!(results.all(), [(1, Ok(()))], "the completions");
+    let expected = ["send", "try_send"];
+    ensure_eq!(peer.rest()?, expected, "the datagrams at the peer");
     Ok(())
 }
 
 fn send_to_is_for_unconnected(stage: &Stage) -> Verdict {
-    let (peer, other, results) = (stage.raw()?, stage.raw()?, Results::default());
+    serves_unconnected(stage)?;
+    is_eisconn_on_connected(stage)
+}
+
+fn serves_unconnected(stage: &Stage) -> Verdict {
+    let (first, second, results) = (stage.raw()?, stage.raw()?, Results::default());
     let udp = stage.bound()?;
-    udp.send_to(b"send_to", peer.address(), results.of(0))?;
-    stage.until("the send completes", || results.len() > 0)?;
-    udp.try_send_to(b"try_send_to", peer.address())?;
-    udp.connect(peer.address())?;
-    for address in [peer.address(), other.address()] {
-        let sent = udp.send_to(b"x", address, results.of(1));
-        ensure_eq!(sent, Err(Errno::EISCONN), "send_to, connected");
+    for (number, peer) in [&first, &second, &first].into_iter().enumerate() {
+        udp.send_to(&number.to_string(), peer.address(), results.of(number))?;
+    }
+    stage.until("all complete", || results.len() == 3)?;
+    udp.try_send_to(b"3", second.address())?;
+    ensure_eq!(results.with(Ok(())), [0, 1, 2], "sends that went well");
+    ensure_eq!(first.recv_texts(2)?, ["0", "2"], "what the first got");
+    ensure_eq!(second.recv_texts(2)?, ["1", "3"], "what the second got");
+    Ok(())
+}
+
+fn is_eisconn_on_connected(stage: &Stage) -> Verdict {
+    let (peer, other, results) = (stage.raw()?, stage.raw()?, Results::default());
+    let udp = stage.connected(peer.address())?;
+    let foreign = stage.other_loopback(9);
+    for address in [peer.address(), other.address(), stage.loopback(), foreign] {
+        let transmit = Transmit::new("x").with_destination(address);
+        ensure_eq!(
+            udp.send_to(b"x", address, results.of(0)),
+            Err(Errno::EISCONN),
+            "send_to {address}"
+        );
         ensure_eq!(
             udp.try_send_to(b"x", address),
             Err(Errno::EISCONN),
-            "try_send_to, connected"
+            "try_send_to {address}"
+        );
+        ensure_eq!(
+            udp.try_transmit_batch(&[transmit]),
+            Err(Errno::EISCONN),
+            "try_transmit_batch {address}"
+        );
+        let segments = udp.try_transmit(
+            &Transmit::new(b"xx")
+                .with_segment_size(NonZeroU16::MIN)
+                .with_destination(address),
+        );
+        ensure_eq!(
+            segments,
+            Err(Errno::EISCONN),
+            "try_transmit with segments {address}"
         );
     }
     stage.a_little_longer()?;
-    ensure_eq!(results.all(), [(0, Ok(()))], "what completed");
+    ensure_eq!(results.len(), 0, "callbacks called");
     ensure_eq!(
-        peer.rest()?,
-        ["send_to", "try_send_to"],
-        "what the peer got"
+        (peer.rest()?.len(), other.rest()?.len()),
+        (0, 0),
+        "what arrived"
     );
-    ensure_eq!(other.rest()?, [""; 0], "what another got");
     Ok(())
 }
 
@@ -284,32 +320,5 @@ fn no_address_means_the_peer(stage: &Stage) -> Verdict {
         ["with", "with", "without", "without"],
         "what the peer got"
     );
-    Ok(())
-}
-
-fn the_story(stage: &Stage) -> Verdict {
-    let (first, second, results) = (stage.raw()?, stage.raw()?, Results::default());
-    let udp = stage.connected(first.address())?;
-    let port = udp.local_addr()?.port();
-    let inbox = Inbox::of(&udp)?;
-    udp.send(b"1", results.of(1))?;
-    stage.until("the send completes", || results.len() == 1)?;
-    ensure_eq!(first.recv_text()?, "1", "what the first peer got");
-    udp.connect(second.address())?;
-    udp.send(b"2", results.of(2))?;
-    stage.until("the send completes", || results.len() == 2)?;
-    let (data, source) = second.recv()?;
-    ensure_eq!(data, b"2", "what the second peer got");
-    ensure_eq!(source.port(), port, "the local port after connecting again");
-    second.send("answer", source)?;
-    stage.until("the answer arrives", || inbox.len() == 1)?;
-    udp.disconnect()?;
-    udp.send_to(b"3", first.address(), results.of(3))?;
-    stage.until("the send completes", || results.len() == 3)?;
-    let (data, source) = first.recv()?;
-    ensure_eq!(data, b"3", "what the first got");
-    ensure_eq!(source.port(), port, "the local port after disconnecting");
-    ensure_eq!(results.with(Ok(())), [1, 2, 3], "sends that went well");
-    ensure_eq!(inbox.texts(), ["answer"], "the inbox");
     Ok(())
 }

@@ -16,63 +16,63 @@ use crate::watch::{Log, Results};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
-        "reports/a-closed-port-is-told-in-full",
-        "With full reports an error has its kind, ICMP type and code, destination, offender and the datagram's start.",
+        "reports/a-closed-port-in-full",
+        "A full report has the error's kind, ICMP type and code, destination, offender and the datagram's start.",
         closed_port,
     ),
     Rule::each(
         "reports/are-off-at-first",
-        "Without full reports there is the error alone.",
+        "By default the receive callback gets the error without a report.",
         off_at_first,
     ),
     Rule::each(
         "reports/cost-no-datagram-of-another-peer",
-        "On an unconnected handle with full reports an unreachable peer costs no datagram to another one.",
+        "On an unconnected handle with full reports, an unreachable peer costs no datagram to another one.",
         cost_nothing,
     ),
     Rule::each(
         "reports/come-once-each",
-        "Each datagram that did not arrive is reported once, and an emptied queue keeps no loop busy.",
+        "Each undelivered datagram is reported once, and an emptied error queue causes no busy loop.",
         once_each,
     ),
     Rule::each(
         "reports/survive-disconnecting",
-        "Full reports stay on through disconnecting and connecting anew.",
+        "Full reports stay on through disconnects and reconnects.",
         survive,
     ),
     Rule::isolated(
         "reports/port-unreachable",
-        "The word of a host on the other side of the cable that nobody listens there is reported as that.",
+        "An ICMP port unreachable of a host behind a cable is reported as ECONNREFUSED with its origin.",
         far_port,
     ),
     Rule::each(
-        "reports/a-long-datagram-is-told-by-its-start",
-        "Of a datagram that is longer than what ICMP quotes, the report has the start.",
+        "reports/a-long-datagram-is-quoted-by-its-start",
+        "A report on a datagram longer than the ICMP quotation has its start.",
         long_datagram,
     ),
     Rule::isolated(
         "reports/host-unreachable",
-        "A router's word that a host does not answer is reported as that.",
+        "A router's host unreachable is reported as such.",
         |stage, near| from_router(stage, near, Fate::NoHost, ErrorKind::HostUnreachable),
     ),
     Rule::isolated(
         "reports/network-unreachable",
-        "A router's word that there is no way to a network is reported as that.",
+        "A router's network unreachable is reported as such.",
         |stage, near| from_router(stage, near, Fate::NoNetwork, ErrorKind::NetworkUnreachable),
     ),
     Rule::isolated(
         "reports/prohibited",
-        "A router's word that it must not forward is reported as that.",
+        "A router's administratively prohibited is reported as such.",
         |stage, near| from_router(stage, near, Fate::Prohibited, ErrorKind::Prohibited),
     ),
     Rule::isolated(
         "reports/ttl-exceeded",
-        "A datagram whose time to live ran out is reported by the router where that was.",
+        "A router's time exceeded is reported with the router's address.",
         ttl_exceeded,
     ),
     Rule::isolated(
         "reports/too-big-with-its-mtu",
-        "A datagram too big for the path is reported with the size that would do, which path_mtu says from then on.",
+        "A datagram above the path MTU is reported with that MTU, which path_mtu returns from then on.",
         too_big,
     ),
 ];

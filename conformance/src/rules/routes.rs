@@ -13,23 +13,23 @@ use crate::watch::{Inbox, Results, number, numbered};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::isolated(
-        "traps/connecting-anew-towards-another-network",
-        "A handle that was connected to loopback can be connected to an address that is routed elsewhere.",
+        "traps/reconnecting-towards-another-network",
+        "A handle that was connected to loopback can connect to an address on another network.",
         another_network,
     ),
     Rule::isolated(
-        "filter/other-addresses-are-heard-after-disconnect",
-        "After disconnecting, a datagram from another address than the former peer's is delivered.",
+        "filter/other-addresses-arrive-after-disconnect",
+        "After disconnect, a datagram from another address than the former peer's is delivered.",
         other_addresses,
     ),
     Rule::isolated(
-        "filter/the-peers-port-elsewhere-is-a-stranger",
-        "Somebody with the peer's port at another address is a stranger, before and after connect.",
+        "filter/the-peers-port-at-another-address-is-filtered",
+        "A sender with the peer's port and another address is filtered, before and after connect.",
         same_port_elsewhere,
     ),
     Rule::isolated(
         "local/a-chosen-port-survives",
-        "A port that was asked for by number survives disconnecting and connecting anew.",
+        "A port bound by number survives disconnects and reconnects.",
         chosen_port,
     ),
     Rule::isolated(
@@ -39,17 +39,17 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::isolated(
         "errors/no-route-is-the-datagrams-own-error",
-        "A datagram without a route gets ENETUNREACH; those before and behind it in a burst go.",
+        "A datagram without a route gets ENETUNREACH; the others of its burst leave.",
         no_route,
     ),
     Rule::isolated(
         "errors/connecting-without-a-route-is-enetunreach",
-        "Connecting to where no route leads is ENETUNREACH; a connected handle is unconnected then.",
+        "connect without a route is ENETUNREACH, and leaves a connected handle unconnected.",
         connect_without_route,
     ),
     Rule::isolated(
         "batch/segments-larger-than-the-path-takes-arrive",
-        "A burst of datagrams that are larger than the path's packets loses none, and none changes places.",
+        "A burst of datagrams above the path MTU arrives completely and in order.",
         small_packets,
     ),
 ];

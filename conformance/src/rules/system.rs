@@ -15,17 +15,17 @@ use crate::watch::{numbered, text};
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "sys/serves-a-socket-of-the-standard-library",
-        "Sockets of the standard library can be sent through and received from, with sources and slices.",
+        "uv-sys sends and receives through sockets of the standard library, with sources and slices.",
         serves_std_sockets,
     ),
     Rule::each(
         "sys/nothing-waits",
-        "Receiving from an empty socket is EAGAIN also if the socket is a blocking one.",
+        "Receiving from an empty socket is EAGAIN, also on a blocking one.",
         nothing_waits,
     ),
     Rule::each(
         "sys/batches-keep-order-and-boundaries",
-        "What one call sends, one call receives: as many datagrams, in order, each with its length and source.",
+        "One recvmmsg receives the datagrams of one sendmmsg in order, each with its length and source.",
         batches,
     ),
     Rule::each(
@@ -34,18 +34,18 @@ pub(super) const RULES: &[Rule] = &[
         segments,
     ),
     Rule::each(
-        "sys/disconnect-dissolves-and-loses-what-it-says",
-        "disconnect dissolves the association, and loses a port of the kernel's choice where the constant says so.",
+        "sys/disconnect-loses-the-port-as-its-constant-says",
+        "disconnect dissolves the association, and loses an ephemeral port where the constant says so.",
         disconnect_loses,
     ),
     Rule::each(
-        "sys/truncation-is-told",
-        "A datagram that is longer than the memory for it is cut, and the whole length is told.",
+        "sys/truncation-reports-the-full-length",
+        "A datagram longer than its buffer is truncated, and reports its full length.",
         truncation,
     ),
     Rule::once(
         "sys/errors-have-their-names",
-        "Errors print the names that the manual pages use, and come through io::Error unharmed.",
+        "Errors print their POSIX names, and survive a conversion to io::Error.",
         names,
     ),
 ];

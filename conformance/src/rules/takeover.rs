@@ -18,7 +18,7 @@ use crate::watch::Log;
 
 pub(super) const RULES: &[Rule] = &[Rule::beside_other_user(
     "local/no-other-user-takes-the-port-meanwhile",
-    "While handles connect anew 10,000 times, no other user can bind their ports, and nothing that the peer sends is lost.",
+    "During 10,000 reconnects no other user can bind the port, and no datagram of the peer is lost.",
     nobody_takes_the_port,
 )];
 
