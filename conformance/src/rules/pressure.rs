@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use uv_udp::{Check, Errno, Prepare, Timer, Udp};
+use uv_udp::{Check, Errno, Prepare, Timer, Transmit, Udp};
 
 use crate::network::{Far, Near, far, silent};
 use crate::raw::Raw;
