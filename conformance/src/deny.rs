@@ -1,7 +1,8 @@
-//! Running a program with some system calls refused, as a container's filter or an old kernel does: `cargo xtask deny`.
+//! Runs a program with refused system calls, as under a container's filter or an old kernel: `cargo
+//! xtask deny`.
 //!
-//! A refusal reads `CALL=ERROR`, or `CALL:LEVEL:OPTION=ERROR` for one socket option. The error `0` lets the call succeed without
-//! an effect, as gVisor does with options that it does not know.
+//! A refusal is `CALL=ERROR`, or `CALL:LEVEL:OPTION=ERROR` for one socket option. With the error
+//! `0` the call succeeds without an effect, as gVisor does with unknown options.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -15,7 +16,7 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter,
 };
 
-/// System calls that can be refused.
+/// The known system calls.
 const CALLS: [(&str, libc::c_long); 8] = [
     ("epoll_pwait2", libc::SYS_epoll_pwait2),
     ("getsockopt", libc::SYS_getsockopt),
@@ -52,11 +53,11 @@ const OPTIONS: [(&str, libc::c_int); 6] = [
     ("UDP_SEGMENT", libc::UDP_SEGMENT),
 ];
 
-/// One call that is refused.
+/// One refused call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refusal {
     call: libc::c_long,
-    /// Level and name, which are the second and the third argument.
+    /// Level and name: the second and the third argument.
     option: Option<(libc::c_int, libc::c_int)>,
     error: libc::c_int,
 }
@@ -94,7 +95,7 @@ impl Refusal {
         })
     }
 
-    /// The filter (seccomp(2)) that refuses this call and lets all others pass.
+    /// The filter (seccomp(2)) that refuses this call and allows all others.
     fn filter(self) -> Result<BpfProgram, seccompiler::Error> {
         let mut conditions = Vec::new();
         if let Some((level, name)) = self.option {
@@ -123,11 +124,11 @@ impl Refusal {
     }
 }
 
-/// Becomes `program` with these calls refused.
+/// Replaces this process by `program` with these calls refused.
 ///
 /// # Errors
 ///
-/// A refusal that cannot be read, a kernel without seccomp filters, or a program that cannot be run.
+/// An unknown refusal, a kernel without seccomp filters, or a program that does not start.
 pub fn exec(refusals: &[String], program: &[OsString]) -> io::Result<()> {
     let refusals: Vec<_> = refusals
         .iter()

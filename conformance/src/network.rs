@@ -1,8 +1,9 @@
-//! Networks to order: a network namespace for the rule's own thread, and a second one behind a cable.
+//! Network namespaces: one for the thread of a rule, and a second one behind a cable.
 //!
-//! The near side has `lo` and, after [`Near::cable`], a device `near` with 192.0.2.1/24 and 2001:db8::1/64; the far side
-//! is .2 and ::2 there. Nobody is at .99 and ::99: what is sent there waits in the neighbour table, charged to its
-//! socket, until [`Far::wake`] lets somebody answer. That is how a send buffer is full for as long as a rule wants.
+//! The near side has `lo` and, after [`Near::cable`], a device `near` with 192.0.2.1/24 and
+//! 2001:db8::1/64. The far side has .2 and ::2. No host has .99 and ::99: datagrams to them wait in
+//! the neighbour table, charged to their socket, until [`Far::wake`] adds the address. So a send
+//! buffer stays full as long as a rule needs.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -21,7 +22,7 @@ use crate::verdict::{Broken, Verdict, ensure};
 /// The hardware address of the far end of the cable.
 const FAR_HARDWARE: &str = "02:00:00:00:00:02";
 
-/// Why the machine has no sockets of this family, if it has none.
+/// The reason why this machine has no sockets of the family, if it has none.
 pub(crate) fn why_no_family(family: Family) -> Option<String> {
     let loopback: IpAddr = match family {
         Family::V4 => Ipv4Addr::LOCALHOST.into(),
@@ -31,7 +32,7 @@ pub(crate) fn why_no_family(family: Family) -> Option<String> {
     Some(format!("no loopback address {loopback} here: {error}"))
 }
 
-/// Why no network namespace can be made here, if none can.
+/// The reason why this machine makes no network namespaces, if it makes none.
 pub(crate) fn why_no_namespace() -> Option<String> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();
     let reason = REASON.get_or_init(|| {
@@ -59,14 +60,14 @@ fn ip(arguments: &str) -> Verdict {
     Ok(())
 }
 
-/// Moves this thread into a new network namespace, with nothing but loopback.
+/// Moves this thread into a new network namespace, which has loopback only.
 fn new_namespace() -> Verdict {
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(|error| Broken::new(format_args!("unshare(CLONE_NEWNET): {error}")))?;
     ip("link set lo up")
 }
 
-/// The namespace of the rule's own thread.
+/// The namespace of the rule's thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Near(());
 
@@ -75,7 +76,7 @@ impl Near {
         new_namespace().map(|()| Self(()))
     }
 
-    /// Runs `ip` here.
+    /// Runs `ip` on the near side.
     pub(crate) fn ip(&self, arguments: &str) -> Verdict {
         ip(arguments)
     }
@@ -87,7 +88,7 @@ impl Near {
         reaches(&own, &own)
     }
 
-    /// Lays a cable to a second namespace.
+    /// Connects a second namespace by a cable.
     pub(crate) fn cable(&self) -> Result<Far, Broken> {
         let far = Far::start()?;
         ip(&format!(
@@ -97,7 +98,7 @@ impl Near {
         ip("link set near up")?;
         far.ip("link set far up")?;
         for family in [Family::V4, Family::V6] {
-            // Without IPv6 in the kernel the rules for it are skipped.
+            // Without IPv6 in the kernel, its rules are skipped.
             if why_no_family(family).is_none() {
                 let (near_side, far_side) = (
                     device_address(near(family)),
@@ -107,7 +108,7 @@ impl Near {
                 far.ip(&format!("addr add {far_side} dev far"))?;
             }
         }
-        // So that a neighbour that does not answer is waited for as long as a rule takes.
+        // The neighbour table keeps datagrams for a silent neighbour as long as a rule takes.
         for table in ["arp_cache", "ndisc_cache"] {
             ip(&format!(
                 "ntable change name {table} dev near mcast_probes 1000"
@@ -122,7 +123,8 @@ impl Near {
         Ok(far)
     }
 
-    /// How many sends of this namespace found no buffer space so far: every attempt is counted by the kernel.
+    /// The number of failed sends without buffer space in this namespace, from the kernel's
+    /// counters.
     pub(crate) fn sends_without_buffers(&self, family: Family) -> Result<usize, Broken> {
         let (file, name) = match family {
             Family::V4 => ("/proc/thread-self/net/snmp", "SndbufErrors"),
@@ -159,7 +161,7 @@ pub(crate) fn far(family: Family) -> IpAddr {
     host(family, 2)
 }
 
-/// An address on the cable's network where nobody answers until [`Far::wake`].
+/// An address on the cable's network that is silent until [`Far::wake`].
 pub(crate) fn silent(family: Family) -> IpAddr {
     host(family, 99)
 }
@@ -171,11 +173,11 @@ fn host(family: Family, number: u8) -> IpAddr {
     }
 }
 
-/// As `ip addr add` takes it.
+/// The address in the syntax of `ip addr add`.
 fn device_address(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => format!("{address}/24"),
-        // No looking for duplicates: the address is good at once.
+        // Without duplicate detection the address is usable at once.
         IpAddr::V6(address) => format!("{address}/64 nodad"),
     }
 }
@@ -187,7 +189,7 @@ fn ip_output(arguments: String) -> Result<String, Broken> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A device drops what is sent before the kernel noticed that its cable is plugged in.
+/// A device drops datagrams until the kernel has noticed the carrier.
 fn wait_for_link(device: &str, mut ip: impl FnMut(String) -> Result<String, Broken>) -> Verdict {
     let began = Instant::now();
     while !ip(format!("-o link show {device}"))?.contains("state UP") {
@@ -202,7 +204,7 @@ fn wait_for_link(device: &str, mut ip: impl FnMut(String) -> Result<String, Brok
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The other end of a cable: a namespace with a thread in it, until this is dropped.
+/// The other end of a cable: a namespace with a thread, until this is dropped.
 pub(crate) struct Far {
     jobs: mpsc::Sender<Job>,
     thread: i32,
@@ -228,14 +230,14 @@ impl Far {
         Ok(Self { jobs, thread })
     }
 
-    /// Does something on the far side.
+    /// Runs a function on the far side.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Broken> {
         let (tell, told) = mpsc::channel();
         let job = Box::new(move || {
-            // The near side waits for it.
+            // The near side waits for this result.
             let _ = tell.send(job());
         });
         let gone = |_| Broken::new("the far side is gone");
@@ -245,25 +247,25 @@ impl Far {
         told.recv().map_err(gone)
     }
 
-    /// Runs `ip` there.
+    /// Runs `ip` on the far side.
     pub(crate) fn ip(&self, arguments: &str) -> Verdict {
         let arguments = arguments.to_owned();
         self.run(move || ip(&arguments))?
     }
 
-    /// A raw socket on the far side. It may be used from here: a socket stays in the namespace it was made in.
+    /// A raw socket on the far side. A socket stays in its namespace when another thread uses it.
     pub(crate) fn raw(&self, address: SocketAddr) -> Result<Raw, Broken> {
         Ok(self.run(move || Raw::bind(address))??)
     }
 
-    /// A raw socket at the silent address, of which the near side knows nothing yet. Give the answer to
-    /// [`wake`](Self::wake).
+    /// A raw socket for the silent address, for which the near side has no neighbour entry yet.
+    /// [`wake`](Self::wake) makes the address reachable.
     pub(crate) fn sleeper(&self, family: Family) -> Result<Raw, Broken> {
-        // Bound to the wildcard address: the silent one is nobody's yet.
+        // Bound to the wildcard address: the silent one does not exist yet.
         self.raw(SocketAddr::new(family.unspecified(), 0))
     }
 
-    /// From now on somebody is at the silent address, and what waited for it goes there.
+    /// Adds the silent address, to which waiting datagrams then go.
     pub(crate) fn wake(&self, family: Family) -> Verdict {
         let address = silent(family);
         self.ip(&format!("addr add {} dev far", device_address(address)))?;
@@ -283,8 +285,8 @@ impl Far {
     }
 }
 
-/// Sends until something arrives. A network that was just made loses a datagram or two: the kernel is done with a cable, and
-/// with an IPv6 address, a while after `ip` is.
+/// Sends until a datagram arrives. A new network loses a datagram or two: the kernel sets up a
+/// cable and an IPv6 address some time after `ip` returns.
 fn reaches(from: &Raw, to: &Raw) -> Verdict {
     let began = Instant::now();
     while began.elapsed() < DEADLINE {

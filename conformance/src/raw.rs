@@ -22,7 +22,7 @@ pub(crate) fn loopback(family: Family) -> SocketAddr {
     }
 }
 
-/// A plain socket of the standard library, as the other side. It waits, up to the deadline.
+/// A blocking socket of the standard library with the deadline as its timeout.
 #[derive(Debug)]
 pub(crate) struct Raw {
     socket: UdpSocket,
@@ -38,7 +38,7 @@ impl Raw {
     }
 
     pub(crate) fn from_socket(socket: UdpSocket) -> io::Result<Self> {
-        // Whatever net.core.rmem_default is.
+        // Independent of net.core.rmem_default.
         uv_sys::option::set_recv_buffer_size(&socket, 2 * DEFAULT_BUFFER)?;
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(DEADLINE))?;
@@ -58,7 +58,7 @@ impl Raw {
         let mut buffer = vec![0; 65_536];
         loop {
             match self.socket.recv_from(&mut buffer) {
-                // A read with a timeout is not restarted by the kernel, whatever the signal.
+                // The kernel does not restart a read with a timeout after a signal.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 received => {
                     let (len, source) = received?;
@@ -69,7 +69,7 @@ impl Raw {
         }
     }
 
-    /// The next datagram, if it comes within this time.
+    /// The next datagram, if it arrives within this time.
     pub(crate) fn recv_within(&self, time: Duration) -> io::Result<Option<(Vec<u8>, SocketAddr)>> {
         self.socket.set_read_timeout(Some(time))?;
         let received = self.recv();
@@ -80,7 +80,7 @@ impl Raw {
         }
     }
 
-    /// Whether there is a datagram within this time.
+    /// Whether a datagram arrives within this time.
     pub(crate) fn peek_within(&self, time: Duration) -> io::Result<bool> {
         self.socket.set_read_timeout(Some(time))?;
         let there = loop {
@@ -106,8 +106,7 @@ impl Raw {
         (0..count).map(|_| self.recv_text()).collect()
     }
 
-    /// Everything that is there now. Datagrams are delivered on loopback before the send returns, so what a test sent
-    /// is there.
+    /// All datagrams in the buffer. Loopback delivers datagrams before the send returns.
     pub(crate) fn rest(&self) -> io::Result<Vec<String>> {
         self.socket.set_nonblocking(true)?;
         let mut texts = Vec::new();
@@ -131,11 +130,10 @@ impl AsFd for Raw {
     }
 }
 
-/// An address on loopback where nobody listens, and nobody else can come to listen by chance: a socket holds the port,
-/// but is connected to itself, so that what others send there is answered with "port unreachable".
+/// An address on loopback that refuses datagrams. A socket holds the port, so no other socket gets
+/// it by chance. It is connected to itself, so the kernel answers others with "port unreachable".
 #[derive(Debug)]
 pub(crate) struct DeadPeer {
-    /// Holds the port.
     _holder: OwnedFd,
     address: SocketAddr,
 }
@@ -144,7 +142,7 @@ impl DeadPeer {
     pub(crate) fn new(family: Family) -> Result<Self, Errno> {
         let holder = uv_sys::socket::socket(family)?;
         uv_sys::socket::bind(&holder, &loopback(family))?;
-        // Not before: the kernel might choose the port of another one that may be reused.
+        // After bind: before it, the kernel may choose the port of another shared socket.
         uv_sys::option::set_reuse_address(&holder, true)?;
         let address = uv_sys::socket::local_addr(&holder)?;
         uv_sys::socket::connect(&holder, &address)?;
@@ -158,7 +156,7 @@ impl DeadPeer {
         self.address
     }
 
-    /// From now on somebody listens.
+    /// Binds a live socket to the address.
     pub(crate) fn revive(&self) -> Result<Raw, Broken> {
         let socket = uv_sys::socket::socket(Family::of(&self.address))?;
         uv_sys::option::set_reuse_address(&socket, true)?;

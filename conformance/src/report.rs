@@ -1,23 +1,23 @@
-//! What a run found out: as a table for people, as JSON for programs.
+//! The report of a run: a table for people, JSON for programs.
 
 use std::collections::BTreeSet;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-/// How a rule ended.
+/// The result of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It holds.
     Passed,
-    /// It does not.
+    /// It does not hold.
     Failed,
-    /// It cannot be checked here.
+    /// This machine cannot check it.
     Skipped,
 }
 
-/// Through what a rule was checked.
+/// The API through which a rule was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Face {
@@ -31,7 +31,7 @@ pub enum Face {
 }
 
 impl Face {
-    /// As in JSON and at the head of a column.
+    /// The name in JSON and at the head of a column.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -46,17 +46,17 @@ impl Face {
 pub struct Outcome {
     /// Group and name.
     pub id: String,
-    /// Through what it was checked.
+    /// The API of the check.
     pub face: Face,
     /// The promise.
     pub title: String,
     /// `v4`, `v6` or `-`.
     pub family: String,
-    /// How it ended.
+    /// The result.
     pub status: Status,
-    /// What was noted, what does not hold, or why it was skipped.
+    /// A note, the failure, or the reason of a skip.
     pub detail: String,
-    /// How long it took, in microseconds.
+    /// The time of the check in microseconds.
     pub micros: u64,
 }
 
@@ -67,11 +67,12 @@ pub struct Report {
     pub suite: String,
     /// Rules that hold.
     pub passed: usize,
-    /// Rules that do not.
+    /// Rules that do not hold.
     pub failed: usize,
-    /// Rules that cannot be checked here.
+    /// Rules that this machine cannot check.
     pub skipped: usize,
-    /// All of them, in the order of the suite; those of one rule, family by family and face by face, beside each other.
+    /// All rules in the order of the suite. The outcomes of one rule are adjacent, by family and
+    /// face.
     pub rules: Vec<Outcome>,
 }
 
@@ -93,8 +94,8 @@ impl Report {
         serde_json::to_string_pretty(self).expect("a report has only string keys")
     }
 
-    /// A table with a line for each rule and family, and a column for each face; what failed once more below it, and the
-    /// count as the last line.
+    /// A table with a line per rule and family and a column per face. Below it are the failures,
+    /// and the count as the last line.
     pub fn to_table(&self) -> String {
         let faces: BTreeSet<_> = self.rules.iter().map(|rule| rule.face).collect();
         let mut table = Table::new();
@@ -126,7 +127,7 @@ impl Report {
         format!("{}\n{}", table.trim_fmt(), self.failures_and_count())
     }
 
-    /// What failed and why, and the count as the last line.
+    /// The failures with their reasons, and the count as the last line.
     pub fn failures_and_count(&self) -> String {
         let failed = self
             .rules
@@ -159,7 +160,7 @@ impl Report {
     }
 }
 
-/// What the outcomes of one line promise, with what was noted and why some were skipped.
+/// The promise of a line, with its notes and the reasons of skips.
 fn promise(line: &[Outcome], names_faces: bool) -> String {
     let mut text = line[0].title.clone();
     let mut told = Vec::new();
@@ -178,7 +179,7 @@ fn promise(line: &[Outcome], names_faces: bool) -> String {
             Status::Passed if by.is_empty() => format!(" ({detail})"),
             Status::Passed => format!(" ({}: {detail})", by.trim_start()),
             Status::Skipped => format!(" Skipped{by}: {detail}."),
-            // Told below the table.
+            // The failures are below the table.
             Status::Failed => continue,
         };
         if !told.contains(&more) {

@@ -1,4 +1,4 @@
-//! The far side of a cable as a router: what is sent beyond it comes to grief there in a known way.
+//! The far side of a cable as a router that discards datagrams for a known reason.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,16 +8,16 @@ use uv_udp::Family;
 use crate::network::{Far, Near, far};
 use crate::verdict::Broken;
 
-/// What becomes of a datagram at the router.
+/// The fate of a datagram at the router.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
-    /// The router reaches the network, and there is no such host.
+    /// The network exists, the host does not.
     NoHost,
-    /// The router knows no way there.
+    /// The router has no route.
     NoNetwork,
-    /// The router is told to refuse.
+    /// A prohibiting route.
     Prohibited,
-    /// Packets on the way there have 1,280 bytes at most.
+    /// The next link has an MTU of 1,280 bytes.
     Thin,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn beyond(family: Family, fate: Fate) -> SocketAddr {
     SocketAddr::new(address, 9)
 }
 
-/// Cables with nobody at their other end, and what the router refuses.
+/// Cables without a host at their other end, and prohibiting routes.
 const DEVICES: &[&str] = &[
     "link add empty type veth peer name end",
     "link set empty up",
@@ -60,7 +60,7 @@ const V6: &[&str] = &[
     "-6 route add prohibit 2001:db8:3::/48",
 ];
 
-/// The router says what it has to say as often as it happens.
+/// Forwarding, without a limit on the rate of ICMP messages.
 const V4_SYSTEM: &[(&str, &str)] = &[("ipv4/ip_forward", "1"), ("ipv4/icmp_ratelimit", "0")];
 const V6_SYSTEM: &[(&str, &str)] = &[
     ("ipv6/conf/all/forwarding", "1"),
@@ -68,7 +68,7 @@ const V6_SYSTEM: &[(&str, &str)] = &[
 ];
 
 impl Near {
-    /// Lays a cable to a router, and sends everything that has no other way there.
+    /// Connects a router, and makes it the default route.
     pub(crate) fn router(&self, family: Family) -> Result<Far, Broken> {
         let router = self.cable()?;
         let (addresses, system, via) = match family {

@@ -1,5 +1,4 @@
-//! Running rules: each on a thread of its own, which may change its network namespace, panic or hang without harm to the
-//! next one.
+//! Runs each rule on a thread of its own, which may change its network namespace, panic or hang.
 
 use std::any::Any;
 use std::fmt;
@@ -17,10 +16,10 @@ use crate::rules;
 use crate::stage::Stage;
 use crate::verdict::Broken;
 
-/// After this long a rule hangs, whatever it was waiting for: all its waits have shorter deadlines of their own.
+/// A rule that takes longer hangs: its waits have shorter deadlines.
 const HANGS_AFTER: Duration = Duration::from_secs(200);
 
-/// A rule and the family it is checked for, if it is a rule about families.
+/// A rule with its address family.
 #[derive(Clone, Copy, Debug)]
 pub struct Instance {
     /// The rule.
@@ -40,7 +39,7 @@ pub fn instances() -> Vec<Instance> {
         .collect()
 }
 
-/// The id and the family, as in `send/connected-sends v6`.
+/// The id and the family, as in `closed/every-call-is-ebadf v6`.
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.rule.id, self.family_name())
@@ -57,7 +56,7 @@ impl Instance {
         }
     }
 
-    /// Why the rule cannot be checked on this machine, if it cannot.
+    /// The reason why this machine cannot check the rule, if it cannot.
     pub fn why_not(&self) -> Option<String> {
         let family = self.family.unwrap_or(Family::V4);
         network::why_no_family(family).or_else(|| match self.rule.check {
@@ -97,13 +96,13 @@ impl Instance {
                 let result = catch_unwind(AssertUnwindSafe(|| perform(check, family)));
                 let result =
                     result.unwrap_or_else(|payload| Err(Broken::panicked(text(&*payload))));
-                // Nobody listens any more after a hang.
+                // After a hang the receiver is gone.
                 let _ = tell.send(result.map_err(|broken| broken.to_string()));
             });
         let thread = thread.map_err(|error| format!("no thread: {error}"))?;
         match told.recv_timeout(HANGS_AFTER) {
             Ok(result) => {
-                // What it had to say it has said.
+                // The result is there: a panic of the thread adds nothing.
                 let _ = thread.join();
                 result
             }
@@ -112,7 +111,7 @@ impl Instance {
     }
 }
 
-/// Why no socket of another user can be made here, if none can.
+/// The reason why this machine makes no sockets of another user, if it makes none.
 fn why_no_other_user() -> Option<String> {
     let attempt = thread::spawn(rules::takeover::become_other_user).join();
     let refused = !attempt.unwrap_or(false);
@@ -135,7 +134,7 @@ fn perform(check: Check, family: Family) -> Result<String, Broken> {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn text(payload: &(dyn Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned

@@ -9,20 +9,20 @@ use uv_udp::Udp;
 
 use crate::verdict::{Broken, Verdict, ensure};
 
-/// The sockets at a port, to see later whether this process has let go of them. Binding to the port would not tell that: a
-/// process that another rule is just forking has copies of all sockets until it executes `ip`, and keeps the port taken.
+/// The sockets at a port, to check later that this process closed them. A bind would not show it:
+/// between fork and exec, a child process of another rule keeps copies of all descriptors.
 #[derive(Clone, Debug)]
 pub(crate) struct Sockets(Vec<String>);
 
 impl Sockets {
-    /// The handle's own, and others at its port in this thread's network namespace.
+    /// The handle's own socket, and others at its port in this thread's network namespace.
     pub(crate) fn of(udp: &Udp) -> Result<Self, Broken> {
         let own = udp.with_fd(|fd| inode(fd))??;
         Self::with_others(own, udp.local_addr()?)
     }
 
-    /// The kernel's table leaves sockets out while other processes bind and close theirs: what must be found is found by its
-    /// descriptor.
+    /// The kernel's table omits sockets while other processes bind and close theirs, so the
+    /// handle's own socket is found by its descriptor.
     fn with_others(own: String, address: SocketAddr) -> Result<Self, Broken> {
         let file = match address {
             SocketAddr::V4(_) => "/proc/thread-self/net/udp",
@@ -45,10 +45,10 @@ impl Sockets {
         Ok(Self(found))
     }
 
-    /// How many of them this process has a descriptor of.
+    /// The number of these sockets that this process has open.
     pub(crate) fn open(&self) -> Result<usize, Broken> {
         let descriptors = fs::read_dir("/proc/self/fd")?;
-        // Some are other rules', and may be gone by now.
+        // Other rules may close theirs meanwhile.
         let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         let links: Vec<_> = links.collect();
         let ours = |inode: &&String| links.iter().any(|link| link.as_os_str() == inode.as_str());
@@ -64,7 +64,7 @@ impl Sockets {
     }
 }
 
-/// What `/proc/self/fd` calls the socket.
+/// The name of the socket in `/proc/self/fd`.
 fn inode(fd: impl AsFd) -> io::Result<String> {
     Ok(format!("socket:[{}]", rustix::fs::fstat(fd)?.st_ino))
 }

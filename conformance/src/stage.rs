@@ -12,7 +12,7 @@ use uv_udp::{Errno, Family, Loop, RunMode, Timer, Transmit, Udp};
 use crate::raw::{DEADLINE, DEFAULT_BUFFER, Raw, loopback};
 use crate::verdict::{Broken, Verdict, ensure};
 
-/// One rule's loop, and what is around it.
+/// The loop of a rule, its address family and its notes.
 pub(crate) struct Stage {
     pub(crate) event_loop: Loop,
     pub(crate) family: Family,
@@ -28,7 +28,7 @@ impl Stage {
         })
     }
 
-    /// Adds to what the report says beside the rule.
+    /// Adds a note to the report.
     pub(crate) fn note(&self, what: impl fmt::Display) {
         self.notes.borrow_mut().push(what.to_string());
     }
@@ -101,7 +101,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs the loop in one go until nothing keeps it alive, or something stops it.
+    /// Calls run once, until nothing keeps the loop alive or a callback stops it.
     #[track_caller]
     pub(crate) fn to_the_end(&self) -> Verdict {
         let late = self.deadline()?;
@@ -114,8 +114,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Sends a whole batch now, as one does who batches by himself: what did not go is offered again after a turn of the
-    /// loop.
+    /// Sends a whole batch with `try_transmit_batch`. After EAGAIN the loop runs, and the rest is
+    /// offered again.
     pub(crate) fn send_batch(&self, udp: &Udp, batch: &[Transmit<'_>]) -> Verdict {
         let (mut sent, began) = (0, Instant::now());
         while sent < batch.len() {
@@ -130,7 +130,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Some more iterations, in which nothing of note should happen.
+    /// Runs some more iterations, to find unexpected callbacks.
     pub(crate) fn a_little_longer(&self) -> Verdict {
         for _ in 0..50 {
             self.event_loop.run(RunMode::NoWait)?;
@@ -165,12 +165,13 @@ struct Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        // The loop is there: the callback holds it.
+        // The callback holds the loop, so the timer is open.
         let _ = self.timer.stop();
     }
 }
 
-/// Gives a handle the buffers that sockets have by default, whatever net.core.rmem_default and net.core.wmem_default are.
+/// Gives a handle the default buffers, independent of net.core.rmem_default and
+/// net.core.wmem_default.
 fn with_default_buffers(udp: Udp) -> Result<Udp, Broken> {
     udp.options().set_recv_buffer_size(DEFAULT_BUFFER)?;
     udp.options().set_send_buffer_size(DEFAULT_BUFFER)?;

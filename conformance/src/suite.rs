@@ -144,13 +144,16 @@ mod tests {
 
     #[test]
     fn outcomes_in_c_follow_those_in_rust_of_the_same_rule() {
-        let rust = ["send/connected-sends", "peer-addr/connected-is-the-peer"];
+        let rust = [
+            "closed/every-call-is-ebadf",
+            "peer-addr/connected-is-the-peer",
+        ];
         let rust = rust.map(|id| outcome(id, Face::Rust, "As Rust says."));
         let c = [
-            outcome("send/own", Face::C, "A promise of C alone."),
+            outcome("closed/own", Face::C, "A promise of C alone."),
             outcome("elsewhere/own", Face::C, "Another."),
-            outcome("send/connected-sends", Face::C, ""),
-            outcome("send/connected-sends", Face::CV1, ""),
+            outcome("closed/every-call-is-ebadf", Face::C, ""),
+            outcome("closed/every-call-is-ebadf", Face::CV1, ""),
         ];
         let all = beside(rust.into(), c.into());
         let names: Vec<_> = all
@@ -160,14 +163,14 @@ mod tests {
         assert_eq!(
             names,
             [
-                ("send/connected-sends", "rust"),
-                ("send/connected-sends", "c"),
-                ("send/connected-sends", "c-v1"),
-                ("send/own", "c"),
+                ("closed/every-call-is-ebadf", "rust"),
+                ("closed/every-call-is-ebadf", "c"),
+                ("closed/every-call-is-ebadf", "c-v1"),
+                ("closed/own", "c"),
                 ("peer-addr/connected-is-the-peer", "rust"),
                 ("elsewhere/own", "c"),
             ]
         );
-        assert!(all[1].title.contains("reaches the peer"), "{:?}", all[1]);
+        assert!(all[1].title.contains("every call is EBADF"), "{:?}", all[1]);
     }
 }

@@ -36,17 +36,17 @@ impl<T: Clone> Log<T> {
     }
 }
 
-/// The results of sends, each under the number that the rule gave it.
+/// The results of sends, each with its number.
 pub(crate) type Results = Log<(usize, Result<()>)>;
 
 impl Results {
-    /// A send callback that enters its result under `number`.
+    /// A send callback that logs its result with `number`.
     pub(crate) fn of(&self, number: usize) -> impl FnOnce(&Udp, Result<()>) + 'static {
         let log = self.clone();
         move |_, result| log.push((number, result))
     }
 
-    /// A callback of `transmit` that enters its result under the token.
+    /// A callback of `transmit` that logs its result with the token.
     pub(crate) fn by_token(&self) -> impl FnOnce(&Udp, usize, Result<()>) + 'static {
         let log = self.clone();
         move |_, token, result| log.push((token, result))
@@ -60,7 +60,7 @@ impl Results {
     }
 }
 
-/// What a receive callback was called with.
+/// The datagrams and errors of a receive callback.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inbox {
     data: Log<(Vec<u8>, SocketAddr)>,
@@ -84,7 +84,7 @@ impl Inbox {
         })
     }
 
-    /// How many datagrams came.
+    /// The number of datagrams.
     pub(crate) fn len(&self) -> usize {
         self.data.len()
     }
@@ -106,7 +106,7 @@ impl Inbox {
     }
 }
 
-/// Bytes as something that is quick to read in a failure.
+/// Bytes as text, which failures show.
 pub(crate) fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }

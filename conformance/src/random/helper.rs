@@ -1,4 +1,4 @@
-//! Another thread, which asks handles to send.
+//! Another thread, which sends through handles.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use uv_udp::{Udp, UdpSender};
 use super::ledger::{Stream, datagram};
 use super::process::OneCpu;
 
-/// What the thread is to send.
+/// An order to the thread.
 pub(super) struct Order {
     pub(super) sender: Sender,
     pub(super) stream: Stream,
@@ -34,7 +34,7 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    /// A thread that stays on one of its CPUs.
+    /// Starts a thread that stays on one of its CPUs.
     pub(super) fn new(any: usize) -> Self {
         let (orders, receiver) = mpsc::channel::<Order>();
         let thread = spawn(move || {
@@ -45,11 +45,11 @@ impl Helper {
     }
 
     pub(super) fn ask(&self, order: Order) {
-        // The thread is there as long as this is.
+        // The thread lives as long as this.
         let _ = self.orders.send(order);
     }
 
-    /// Waits for all that was asked for.
+    /// Waits until all orders are done.
     pub(super) fn join(self) {
         drop(self.orders);
         let _ = self.thread.join();
@@ -60,7 +60,7 @@ fn carry_out(order: &Order) {
     let (stream, length) = (order.stream, order.length);
     for id in order.ids.clone() {
         let data = || datagram(stream, id, length);
-        // A loop that is gone refuses, and a socket may have no room: nothing is lost that anybody was promised.
+        // A dropped loop refuses, and a socket may be full: no promise covers these datagrams.
         match &order.sender {
             Sender::LoopProxy(remote) => {
                 let _ = remote.send(data());

@@ -1,4 +1,4 @@
-//! Who sent what to whom, what became of it, and what was found to be wrong.
+//! The ledger of datagrams: sender, destination and fate of each, and the first failed check.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,18 +7,18 @@ use std::ops::Range;
 
 use super::options::Check;
 
-/// Bytes of the header that every datagram but an empty one begins with.
+/// Bytes of the header of every datagram that is not empty.
 pub(super) const HEADER: usize = 16;
 const MAGIC: u32 = 0x7563_7076;
 
-/// What became of a datagram, as far as its sender was told.
+/// The fate of a datagram, as its sender knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Pending,
     Taken,
-    /// The kernel never had it: it may not arrive anywhere.
+    /// The kernel did not get it, so it must not arrive.
     Refused,
-    /// Its sender is not told.
+    /// Its sender gets no result.
     Unknown,
 }
 
@@ -29,7 +29,8 @@ struct Sent {
     arrived: bool,
 }
 
-/// Datagrams of one origin leave in order: a sender, or what a thread asks the same sender for.
+/// Datagrams of one stream leave in order. A handle has one, and each thread that sends through it
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
     pub(super) sender: usize,
@@ -40,7 +41,7 @@ pub(super) struct Stream {
 pub(super) struct Ledger {
     ignored: Vec<Check>,
     broken: RefCell<Option<(Check, String)>>,
-    /// The local addresses of all senders that there ever were, once they are known.
+    /// The known local addresses of all past and present senders.
     senders: RefCell<Vec<Option<SocketAddr>>>,
     sent: RefCell<Vec<Sent>>,
     /// The last datagram of a stream that a receiver got.
@@ -57,7 +58,7 @@ impl Ledger {
         }
     }
 
-    /// Notes the first thing that is wrong; what comes after it may follow from it.
+    /// Records the first failure: later ones may be its consequences.
     pub(super) fn require(&self, holds: bool, check: Check, what: impl FnOnce() -> String) {
         if !holds && !self.ignored.contains(&check) && self.broken.borrow().is_none() {
             *self.broken.borrow_mut() = Some((check, what()));
@@ -72,7 +73,7 @@ impl Ledger {
         self.broken.take()
     }
 
-    /// How many datagrams were made, and how many of them arrived, at each receiver of a group.
+    /// The numbers of sent and of received datagrams, counted at each receiver of a group.
     pub(super) fn totals(&self) -> (usize, usize) {
         (self.sent.borrow().len(), self.arrivals.get())
     }
@@ -91,7 +92,7 @@ impl Ledger {
         self.senders.borrow()[sender]
     }
 
-    /// The next datagrams, whose senders are told what becomes of them, or not.
+    /// Makes the next datagrams, with or without a result for their sender.
     pub(super) fn send(&self, count: usize, to: Option<SocketAddr>, is_told: bool) -> Range<usize> {
         let mut sent = self.sent.borrow_mut();
         let first = sent.len();
@@ -141,7 +142,7 @@ impl Ledger {
             return None;
         }
         let Some(header) = Header::read(data) else {
-            // Memory that is shorter than a header shows nothing.
+            // A truncated header names no datagram.
             self.require(truncated, Check::Delivery, || {
                 format!("{} bytes from {source} that nobody sent", data.len())
             });
@@ -207,7 +208,7 @@ impl Ledger {
     }
 }
 
-/// Whether both are one address of one socket: flow labels and scopes are not looked at.
+/// Whether both are one address, without flow labels and scopes.
 pub(super) fn same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }
@@ -244,7 +245,7 @@ fn filler(id: usize, at: usize) -> u8 {
     id.wrapping_mul(31).wrapping_add(at) as u8
 }
 
-/// The bytes of a datagram: of a header at least.
+/// The bytes of a datagram, at least a header.
 pub(super) fn datagram(stream: Stream, id: usize, length: usize) -> Vec<u8> {
     let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
     let sender = stream.sender << 1 | usize::from(stream.thread);

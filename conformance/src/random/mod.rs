@@ -1,11 +1,12 @@
-//! Random calls on the public API of uv-udp and uv-core, with the checks that hold whatever is called in whatever order.
+//! Random calls on uv-udp and uv-core, with the checks that hold for any calls in any order.
 //!
-//! A plan depends on its seed alone: which handles there are, what is called on them, and what their callbacks do. When the
-//! kernel answers, and in which order the callbacks of different handles come, does not: a seed that fails may have to be played
-//! several times.
+//! A plan depends on its seed alone: the handles, the calls on them, and the calls in their
+//! callbacks. The timing of the kernel and the order of callbacks of different handles do not, so a
+//! failing seed may need several runs.
 //!
-//! The property test of uv-udp's model (`tests/functional/model`) knows what must arrive, of one handle whose system calls fail by
-//! script; this knows less of more: several handles, threads, peers that come and go, and faults of the real kernel.
+//! The property test of uv-udp (`tests/functional/model`) knows the exact datagrams that must
+//! arrive from one handle with scripted faults. These checks know less, about several handles,
+//! threads, changing peers and faults of the real kernel.
 
 mod helper;
 mod inject;
@@ -32,32 +33,32 @@ use plan::{MAX_STEPS_OF_WORLD, Scene};
 use process::OneCpu;
 use world::World;
 
-/// Bytes that may be left when a world has ended. Mostly there are none; the standard library may keep something of a thread.
+/// Bytes that may stay allocated after a world: the standard library may keep some per thread.
 const MAX_LEFT_BYTES: usize = 4 << 10;
-/// How often a world is begun whose loop or peers cannot be made.
+/// Attempts to create the loop and the peers of a world.
 const MAX_BEGINNINGS: usize = 10;
 
-/// What came of it.
+/// The results of all worlds.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Worlds that were played.
     pub worlds: usize,
-    /// Of them, those that could not begin, because an injected fault came too early.
+    /// Worlds without a beginning, because an injected fault came too early.
     pub unplayed: usize,
-    /// Datagrams that were made, that arrived, and iterations of the loops.
+    /// Sent datagrams, received datagrams, iterations of the loops.
     pub done: (usize, usize, u64),
-    /// How often each check failed, and what the first time looked like.
+    /// The number of failures of each check, with the first one.
     pub failures: BTreeMap<Check, (usize, String)>,
 }
 
 impl Report {
-    /// Whether no check failed, of worlds that were played.
+    /// Whether every check held, in at least one world.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.failures.is_empty() && self.unplayed < self.worlds.max(1)
     }
 
-    /// A line for each check, as the tests of Rust have, and one for all of them.
+    /// A line per check in the format of libtest, and a summary.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |check: &Check| match self.failures.get(check) {
@@ -81,12 +82,13 @@ impl Report {
     }
 }
 
-/// Plays worlds until all steps are done. Says on standard error what fails, with the command that plays it again.
+/// Plays worlds until all steps are done. Prints failures on standard error, with the command that
+/// repeats them.
 #[must_use]
 pub fn run(options: &Options) -> Report {
     let mut report = Report::default();
     let (mut seed, mut left) = (options.seed, options.steps);
-    // The first world makes what the process makes once.
+    // A first world allocates the statics of the process.
     let _ = play(seed, 1, options, &mut (0, 0, 0));
     while left > 0 {
         let steps = left.min(MAX_STEPS_OF_WORLD);
@@ -132,7 +134,7 @@ pub fn main(options: &Options) -> bool {
     report.holds()
 }
 
-/// Plays one world, and says what is wrong. An error means that it could not begin.
+/// Plays one world. Returns the failed check; an error means that the world had no beginning.
 fn play(
     seed: u64,
     steps: usize,
@@ -170,10 +172,9 @@ fn play_alone(
 ) -> uv_udp::Result<Option<(Check, String)>> {
     let scene = Scene::new(seed, steps);
     let any = usize::try_from(seed % 1024).unwrap_or(0);
-    // A thread that is started before is not kept on the CPU.
+    // Threads that exist before are not bound to the CPU.
     let pinned = scene.one_cpu.then(|| OneCpu::new(any));
     let new = || World::new(scene.clone(), any + 1, &options.without, &options.tolerate);
-    // An injected fault may come too early.
     let mut world = new();
     for _ in 1..MAX_BEGINNINGS {
         if world.is_err() {

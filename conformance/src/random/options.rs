@@ -7,28 +7,28 @@ use clap::ValueEnum;
 /// The default seed of the first world.
 const SEED: u64 = 1;
 
-/// What is to be played.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The seed of the first world; each of the next has the next one.
+    /// The seed of the first world; each next world has the next seed.
     #[arg(long, default_value_t = SEED)]
     pub seed: u64,
     /// Steps in all worlds together.
     #[arg(long, default_value_t = 5_000)]
     pub steps: usize,
-    /// Leave a check out.
+    /// Skip a check.
     #[arg(long, value_enum, value_name = "CHECK")]
     pub without: Vec<Check>,
-    /// An error that the kernel may answer with at any time, as ENOBUFS, because somebody injects it.
+    /// An error that calls may return at any time, as an injected ENOBUFS.
     #[arg(long, value_name = "ERRNO")]
     pub tolerate: Vec<String>,
-    /// Under strace, with each of the system call faults that a kernel may give at any time.
+    /// Run under strace, once with each system call fault that a kernel may cause at any time.
     #[arg(long)]
     pub inject: bool,
     /// Only faults whose name contains this text.
     #[arg(long, default_value = "", requires = "inject")]
     pub filter: String,
-    /// Under strace, with this one of the faults.
+    /// Run under strace with this fault.
     #[arg(long, value_name = "FAULT", conflicts_with = "inject")]
     pub fault: Option<String>,
     /// List the faults that this machine can inject.
@@ -51,40 +51,40 @@ impl Default for Options {
     }
 }
 
-/// What is checked.
+/// The checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Check {
     /// No callback inside a call.
     Reentrance,
     /// Requests complete exactly once, in the order of acceptance, before the close callback.
     Completion,
-    /// What arrives was sent, once, whole, and not reported as not sent.
+    /// Every received datagram was sent, arrives once and whole, and was not reported as unsent.
     Delivery,
     /// Datagrams of one sender arrive in the order in which they were accepted.
     Order,
-    /// Datagrams go where they were accepted for, and come from where they say.
+    /// Datagrams reach the peer that they were accepted for, and name their true source.
     Peer,
     /// A connected handle delivers only its peer's datagrams.
     Stranger,
-    /// Nothing is delivered after receiving was stopped.
+    /// No datagram is delivered after recv_stop.
     Stopped,
-    /// Every iteration ends, and timers have their turn in it.
+    /// Every iteration ends, and timers fire in it.
     Starvation,
     /// No timer fires before its time.
     EarlyTimer,
-    /// A handle that receives hears its peer.
+    /// A receiving handle gets the datagrams of its peer.
     Deaf,
-    /// Descriptors are as many at the end as at the beginning.
+    /// No descriptor leaks.
     Descriptors,
-    /// Memory is bounded, and is free at the end.
+    /// Memory is bounded, and freed at the end.
     Memory,
     /// The local address survives a change of the peer.
     Address,
     /// Options survive a change of the peer.
     Options,
-    /// The queue counts what is under way.
+    /// The queue counters match the outstanding sends.
     Queue,
-    /// Only errors that the documentation names.
+    /// Calls return documented errors only.
     Errno,
 }
 

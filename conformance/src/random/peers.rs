@@ -1,4 +1,4 @@
-//! What raw peers send, and what handles hear of it.
+//! Sends of raw peers to handles.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::num::NonZeroU16;
@@ -12,12 +12,12 @@ use super::options::Check;
 use super::plan::{Mode, Step};
 use super::world::{Actor, World};
 
-/// Rounds of a probe, in each of which a peer sends once more: under injected faults and in the smallest buffers a datagram may be
-/// lost.
+/// Rounds of a probe, in each of which a peer sends again: injected faults and small buffers lose
+/// datagrams.
 const PROBES: usize = 200;
 /// Iterations of a round.
 const PROBE_ITERATIONS: usize = 10;
-/// The index of the loopback interface, which every network namespace begins with.
+/// The index of the loopback interface in every network namespace.
 const LOOPBACK: u32 = 1;
 
 impl World {
@@ -42,7 +42,7 @@ impl World {
         let Some(udp) = actor.udp() else { return };
         let (group, interface) = self.group();
         let result = self.call(|| change(&udp, group.ip(), interface));
-        // Without a socket, as a member already or none, beyond the system's limit.
+        // Errors: no socket, already or not a member, the system's limit.
         let expected = [
             Errno::EBADF,
             Errno::EADDRINUSE,
@@ -95,14 +95,14 @@ impl World {
             let id = ids.start + count / 2;
             self.reactions.borrow_mut().push((id, step.clone()));
         }
-        // Some as one message, which the handle's socket may get whole.
+        // Some leave as one message, which the handle's socket may get coalesced.
         let size = u16::try_from(length).ok().and_then(NonZeroU16::new);
         if count > 1 && count % 2 == 0 && count * length < 65_000 {
             let data: Vec<u8> = ids
                 .clone()
                 .flat_map(|id| datagram(stream, id, length))
                 .collect();
-            // Not as an option of the socket, which the helper sends from as well.
+            // Not a socket option: the helper thread sends from this socket too.
             let mut transmit = Transmit::new(&data).with_destination(address);
             transmit.segment_size = size;
             let sent = uv_sys::message::sendmsg(socket, &transmit).is_ok();
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Does what was to be done when these datagrams arrive.
+    /// Applies the step for the arrival of these datagrams.
     pub(super) fn react(self: &Rc<Self>, ids: &[usize]) {
         for id in ids {
             let place = self.reactions.borrow().iter().position(|(of, _)| of == id);
@@ -148,13 +148,12 @@ impl World {
     pub(super) fn peer_returns(&self, peer: usize) {
         let peer = &mut self.peers.borrow_mut()[peer];
         if peer.socket.is_none() {
-            // Another program may have its port now.
             let socket = UdpSocket::bind(peer.address).ok();
             peer.socket = socket.filter(|socket| socket.set_nonblocking(true).is_ok());
         }
     }
 
-    /// Whether a living peer can reach the handle now, and which.
+    /// A live peer that can reach the handle now.
     fn heard_peer(&self, actor: &Actor) -> Option<usize> {
         let udp = actor.udp()?;
         if !actor.receiving.get() || actor.impaired.get() || self.few_descriptors.get() {
@@ -169,9 +168,9 @@ impl World {
         }
     }
 
-    /// A handle that receives hears its peer.
+    /// Checks that a receiving handle gets a datagram of its peer.
     pub(super) fn probe(self: &Rc<Self>, actor: &Rc<Actor>) {
-        // Not in a callback, where the loop cannot be run.
+        // A callback cannot run the loop.
         for _ in 0..PROBES {
             let before = actor.heard.get();
             let Some(peer) = self.heard_peer(actor) else {
@@ -184,7 +183,7 @@ impl World {
                     return;
                 }
             }
-            // A batch of which nothing is taken.
+            // A callback that takes nothing of its batch.
             if actor.left_some.get() {
                 return;
             }

@@ -1,11 +1,11 @@
-//! What is done in which order: a list of steps that depends on a seed and on nothing else.
+//! The plan: a list of steps that depends on the seed alone.
 
 /// Steps of one world.
 pub(super) const MAX_STEPS_OF_WORLD: usize = 250;
 
 /// Handles that exist at once.
 pub(super) const HANDLES: usize = 4;
-/// Raw sockets that handles talk to. A destination below this number is one of them, one above it a handle.
+/// Raw sockets. A destination below this number is a raw socket, one above it a handle.
 pub(super) const PEERS: usize = 3;
 /// Timers that exist at once.
 pub(super) const TIMERS: usize = 3;
@@ -41,22 +41,22 @@ impl Rng {
     }
 }
 
-/// What a world is like.
+/// The properties of a world.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) v6: bool,
-    /// The smallest socket buffers that the kernel gives.
+    /// The smallest buffers that the kernel allows.
     pub(super) tiny_buffers: bool,
     /// All threads on one CPU.
     pub(super) one_cpu: bool,
     /// A timer that is due in every iteration.
     pub(super) ticks: bool,
-    /// The loop is dropped with everything on it; otherwise every handle is closed.
+    /// The loop is dropped with open handles; otherwise every handle is closed.
     pub(super) drops_loop: bool,
     pub(super) steps: Vec<Step>,
 }
 
-/// Where a handle comes from.
+/// The creation of a handle.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     /// Its first call makes the socket.
@@ -82,7 +82,7 @@ pub(super) enum SendForm {
     Token,
     /// One message that the kernel cuts.
     Segments,
-    /// From the receiver's point of view nothing at all.
+    /// An empty datagram.
     Empty,
 }
 
@@ -105,19 +105,19 @@ pub(super) enum PostForm {
 pub(super) enum RecvForm {
     Each,
     Batch,
-    /// Of each batch so many datagrams are taken at most.
+    /// The callback takes this many datagrams of each batch.
     PartOfBatch(usize),
     Into,
     IntoSmall,
     IntoMany,
-    /// Memory is there only every other time.
+    /// Every other request for memory gets none.
     IntoScarce,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     NoWait,
-    /// For a while at most, as the next one.
+    /// With a timer that ends a long wait, as the next one.
     Once,
     Default,
 }
@@ -141,9 +141,9 @@ pub(super) enum Setting {
     Drained,
     Referenced(bool),
     Runs(bool),
-    /// How many datagrams answer an error, as those do who retransmit.
+    /// The number of retransmitted datagrams after an error.
     Retransmit(usize),
-    /// Each datagram has the handle disconnect, and connect to its peer anew.
+    /// Each received datagram causes a disconnect and a connect.
     Restless(bool),
 }
 
@@ -156,7 +156,7 @@ pub(super) enum Step {
         length: usize,
         count: usize,
         form: SendForm,
-        /// What the callback of the last one does.
+        /// The step in the last send callback.
         then: Option<Box<Step>>,
     },
     Try {
@@ -179,9 +179,9 @@ pub(super) enum Step {
     Start(usize, RecvForm),
     Stop(usize),
     Set(usize, Setting),
-    /// The socket is taken from the handle, and a new handle adopts it, or nobody.
+    /// into_fd, and perhaps a new handle that adopts the socket.
     GiveBack(usize, bool),
-    /// A new handle refuses what is no UDP socket.
+    /// A new handle that refuses a descriptor without a UDP socket.
     AdoptWrong(usize),
     Join(usize),
     Leave(usize),
@@ -193,7 +193,7 @@ pub(super) enum Step {
         handle: usize,
         length: usize,
         count: usize,
-        /// What the receive callback does with the one in the middle.
+        /// The step in the receive callback of the middle datagram.
         then: Option<Box<Step>>,
     },
     /// Another thread sends from a peer's socket to a handle.
@@ -207,15 +207,15 @@ pub(super) enum Step {
     PeerReturns(usize),
     Timer {
         timer: usize,
-        /// Of work before it is started.
+        /// Microseconds of work before the start.
         after: u64,
         microseconds: u64,
         repeats: bool,
         then: Option<Box<Step>>,
     },
-    /// Keeps the loop from running for a while.
+    /// Work that delays the loop.
     Work(u64),
-    /// How many descriptors are free from here on.
+    /// The number of free descriptors from here on.
     Descriptors(Option<usize>),
     Run(Mode, usize),
     Probe(usize),
@@ -245,7 +245,7 @@ impl Scene {
     }
 }
 
-/// A handle that connects anew with each datagram of those that wait for it.
+/// A handle that reconnects with each waiting datagram.
 fn restless(rng: &mut Rng) -> Vec<Step> {
     let (handle, from) = (0, rng.below(PEERS));
     let mut steps = vec![
@@ -359,7 +359,7 @@ fn setting(rng: &mut Rng) -> Setting {
     }
 }
 
-/// What a callback of a handle does: in one case of three something, and mostly with this handle.
+/// The step in a callback, in one of three cases, mostly on the same handle.
 fn reaction(rng: &mut Rng, own: usize) -> Option<Box<Step>> {
     if !rng.one_in(3) {
         return None;

@@ -1,4 +1,4 @@
-//! What the process has: descriptors, memory, CPUs.
+//! Descriptors, memory and CPUs of the process.
 
 use std::alloc::System;
 use std::fs;
@@ -9,10 +9,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-/// Counts what is allocated, in a program that makes it its global allocator.
+/// Counts allocations, in a program with this global allocator.
 pub static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes that are allocated and not freed: 0 where nobody counts.
+/// Allocated bytes; 0 without this global allocator.
 pub(super) fn live_bytes() -> usize {
     let stats = ALLOCATOR.stats();
     stats
@@ -27,14 +27,14 @@ pub(super) fn descriptors() -> io::Result<Vec<u64>> {
         let name = entry?.file_name();
         numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
     }
-    // One of them is the directory's own.
+    // The directory itself is one of them.
     numbers.sort_unstable();
     let gone = |number: &u64| fs::read_link(format!("/proc/self/fd/{number}")).is_ok();
     numbers.retain(gone);
     Ok(numbers)
 }
 
-/// Leaves so many descriptors beyond the highest that is open, or as many as there were.
+/// Leaves this many free descriptors above the highest open one, or restores the limit.
 pub(super) fn limit_descriptors(free: Option<usize>) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let soft = match free {
@@ -47,12 +47,12 @@ pub(super) fn limit_descriptors(free: Option<usize>) -> io::Result<()> {
 /// The limit that most systems give.
 const MAX_DESCRIPTORS: u64 = 1024;
 
-/// Keeps this thread on one CPU while this exists, and threads that it starts meanwhile. The kernel promises the order of a flow's
-/// datagrams only while they pass through one CPU.
+/// Keeps this thread, and threads that it starts, on one CPU. The kernel keeps the order of a flow
+/// on one CPU only.
 pub(super) struct OneCpu(Option<CpuSet>);
 
 impl OneCpu {
-    /// Any of the CPUs that there are.
+    /// Chooses one of the allowed CPUs.
     pub(super) fn new(any: usize) -> Self {
         let this = Pid::from_raw(0);
         let Ok(before) = sched_getaffinity(this) else {

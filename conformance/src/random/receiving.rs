@@ -1,4 +1,4 @@
-//! What handles receive, in every form.
+//! Receiving in every form.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ impl World {
     pub(super) fn start(self: &Rc<Self>, actor: &Rc<Actor>, form: RecvForm) {
         let Some(udp) = actor.udp() else { return };
         if self.ip.is_ipv6() && udp.fileno().is_err() && !udp.is_closing() {
-            // The socket that this call makes is an IPv4 one.
+            // This call makes an IPv4 socket.
             return;
         }
         let mut expected = Vec::new();
@@ -84,7 +84,7 @@ impl World {
                 udp.recv_into_start(supply, hear.into_buffers())
             }
             RecvForm::IntoMany => {
-                // Room for less than a run, for one message, and for three.
+                // Room for a part of a segmented message, for one message, and for three.
                 let mut rooms = [2_000, 65_536, 200_000].into_iter().cycle();
                 let supply = move |_: &Udp, _| Some(vec![0; rooms.next()?]);
                 udp.recv_into_start(supply, hear.into_buffers())
@@ -101,7 +101,7 @@ struct Hear {
     actor: Rc<Actor>,
 }
 
-/// What one call of it got.
+/// The arguments of one call.
 struct Heard<'a> {
     world: &'a World,
     actor: &'a Actor,
@@ -142,9 +142,10 @@ impl Hear {
     fn error(&self, udp: &Udp, error: Errno) {
         let Self { world, actor } = self;
         world.count(actor, udp);
-        // A supply without memory is `ENOBUFS`.
+        // Without memory the error is ENOBUFS.
         let known = [Errno::ECONNREFUSED, Errno::ENOBUFS].contains(&error);
-        // Where a send that is too large is refused with another error the next time, the first is taken for the network's.
+        // The first EMSGSIZE of a send may be taken for a pending network error, if the second one
+        // differs.
         let known = known || error == Errno::EMSGSIZE && world.has_faults();
         world.require(known || world.excuses(&error), Check::Errno, || {
             format!("the network says {error:?}")

@@ -1,4 +1,4 @@
-//! What handles send, and what they say became of it.
+//! Sending in every form, and the results.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -15,17 +15,17 @@ use super::world::{Actor, Open, World};
 
 /// The largest segment, in bytes.
 const MAX_SEGMENT: usize = 1_400;
-/// The most segments of a message: fewer than any kernel takes.
+/// Segments of a message, fewer than any kernel allows.
 const MAX_SEGMENTS: usize = 40;
 
-/// What the closures of other threads find their world by.
+/// Finds the world in closures of other threads.
 struct Reach {
     world: Rc<World>,
     actor: Rc<Actor>,
 }
 
 impl World {
-    /// Lets the closures of other threads find this world by the handle.
+    /// Registers this world for closures of other threads.
     pub(super) fn reach(self: &Rc<Self>, actor: &Rc<Actor>) {
         if let Some(udp) = actor.udp() {
             udp.set_data(Some(Rc::new(Reach {
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Where a datagram goes, and whether that has to be said.
+    /// The destination of a datagram, and whether the call names it.
     fn way(&self, udp: &Udp, to: usize) -> Option<(SocketAddr, bool)> {
         match udp.peer_addr() {
             Ok(peer) => Some((peer, false)),
@@ -167,7 +167,7 @@ impl World {
             let known = match error {
                 Errno::ECANCELED => may_be_cancelled,
                 Errno::EMSGSIZE => bytes > 60_000,
-                // Of several packets, which a small send buffer has no room for: see `try_send`.
+                // A datagram of several packets may exceed a small send buffer: see `try_send`.
                 Errno::ENOBUFS => bytes > 2_000,
                 _ => false,
             };
@@ -232,7 +232,8 @@ impl World {
             }
         };
         let mut expected = refusals(&udp);
-        // ENOBUFS also for a datagram in several packets that a small send buffer has no room for (ip_append_data()).
+        // A datagram of several packets that exceeds a small send buffer is ENOBUFS too
+        // (ip_append_data()).
         expected.extend([Errno::EAGAIN, Errno::ENOBUFS]);
         if length > 60_000 {
             expected.push(Errno::EMSGSIZE);
@@ -248,7 +249,7 @@ impl World {
         self.look(actor, false);
     }
 
-    /// With a destination on a connected handle, without one on another.
+    /// A destination on a connected handle, or none on an unconnected one.
     fn send_wrongly(&self, udp: &Udp, address: SocketAddr, is_named: bool) {
         if udp.is_closing() {
             return;
@@ -263,7 +264,7 @@ impl World {
         });
     }
 
-    /// Answers an error with datagrams, as those do who send again what was lost.
+    /// Answers an error with datagrams, as a retransmission does.
     pub(super) fn retransmit(&self, actor: &Actor) {
         for _ in 0..actor.retransmits.get() {
             self.try_send(actor, (0, HEADER, 1), TryForm::One);
@@ -312,7 +313,7 @@ impl World {
     }
 }
 
-/// Runs on the loop, by order of another thread.
+/// Runs on the loop for another thread.
 fn send_on_loop(udp: &Udp, to: usize, length: usize) {
     if let Some(reach) = udp.data::<Reach>() {
         let Reach { world, actor } = &*reach;
@@ -324,7 +325,7 @@ fn segment_size(length: usize) -> Option<NonZeroU16> {
     u16::try_from(length).ok().and_then(NonZeroU16::new)
 }
 
-/// How a send may be refused.
+/// The errors of a send.
 fn refusals(udp: &Udp) -> Vec<Errno> {
     if udp.is_closing() {
         return vec![Errno::EBADF];

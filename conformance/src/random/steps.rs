@@ -176,7 +176,7 @@ impl World {
         Ok(udp)
     }
 
-    /// Puts a new handle in the place of the old one.
+    /// Replaces a handle by a new one.
     fn add(self: &Rc<Self>, handle: usize, udp: Udp) {
         if self.scene.tiny_buffers {
             let _ = udp.options().set_send_buffer_size(1);
@@ -224,9 +224,9 @@ impl World {
         self.moved("disconnect", actor, &udp, result);
     }
 
-    /// What must be so after the peer changed.
+    /// Checks the handle after a change of its peer.
     fn moved(&self, call: &str, actor: &Actor, udp: &Udp, result: Result<()>) {
-        // Another program may take a port that the kernel let go of, which the error says then.
+        // With an error, another program may have taken the released port.
         self.expect(call, &result, &[Errno::EADDRINUSE]);
         if result.is_err() {
             actor.impaired.set(true);
@@ -320,7 +320,7 @@ impl World {
         }
     }
 
-    /// Disconnects, and connects anew.
+    /// Disconnects, and connects to the same peer.
     pub(super) fn reconnect(&self, actor: &Actor, udp: &Udp) {
         if let (Ok(peer), false) = (udp.peer_addr(), actor.closing.get()) {
             actor.let_go();

@@ -1,4 +1,4 @@
-//! A loop with handles on it, the raw sockets that they talk to, and what is known of both.
+//! A loop with handles, the raw sockets on the other side, and the known state of both.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,12 +14,12 @@ use super::options::Check;
 use super::plan::{HANDLES, Mode, PEERS, Scene, Setting, Step, TIMERS};
 use super::process;
 
-/// What is to happen happens within this time: generous, as under strace on a busy machine everything takes long.
+/// Longest wait of a check: under strace on a busy machine everything takes long.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Callbacks for received datagrams and errors that one handle gets in one iteration, at most: several times what all socket
-/// buffers of a world hold.
+/// Receive callbacks of one handle in one iteration: several times the datagrams in all socket
+/// buffers of a world.
 const MAX_PER_ITERATION: usize = 20_000;
-/// Bytes that may be under way at once, in all handles.
+/// Outstanding bytes of all handles.
 const MAX_UNDER_WAY: usize = 8 << 20;
 /// Allocated bytes: several times the datagrams under way and the memory of the loop.
 const MAX_LIVE_BYTES: usize = 256 << 20;
@@ -33,16 +33,16 @@ pub(super) struct Peer {
     pub(super) sender: usize,
 }
 
-/// A send that was accepted and not called back.
+/// An outstanding send.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) request: usize,
     pub(super) bytes: usize,
-    /// The peer or the handle's life ended meanwhile.
+    /// The peer changed or the handle closed meanwhile.
     pub(super) may_be_cancelled: bool,
 }
 
-/// A handle, and what it must do.
+/// A handle with its expected state.
 #[derive(Default)]
 pub(super) struct Actor {
     pub(super) udp: RefCell<Option<Udp>>,
@@ -50,12 +50,12 @@ pub(super) struct Actor {
     pub(super) receiving: Cell<bool>,
     pub(super) closing: Cell<bool>,
     pub(super) closed: Cell<bool>,
-    /// A disconnect failed: the socket may hear the former peer alone.
+    /// A disconnect failed: the socket may still receive from the former peer only.
     pub(super) impaired: Cell<bool>,
     pub(super) open: RefCell<VecDeque<Open>>,
     pub(super) heard: Cell<usize>,
     pub(super) heard_in_iteration: Cell<usize>,
-    /// A batch was not taken to its end.
+    /// A callback took a part of its batch.
     pub(super) left_some: Cell<bool>,
     pub(super) retransmits: Cell<usize>,
     pub(super) restless: Cell<bool>,
@@ -63,7 +63,7 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    /// The handle, unless it was dropped: a clone, so that nothing is borrowed during a call.
+    /// A clone of the handle, unless it was dropped: no borrow lasts during a call.
     pub(super) fn udp(&self) -> Option<Udp> {
         self.udp.borrow().clone()
     }
@@ -87,10 +87,9 @@ pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) ip: IpAddr,
     pub(super) scene: Scene,
-    /// Errors that the kernel may answer with at any time, by order of whoever runs this.
+    /// Errors that an injected fault may cause at any time.
     tolerated: Vec<String>,
     pub(super) actors: RefCell<Vec<Rc<Actor>>>,
-    /// All that there ever were.
     pub(super) all_actors: RefCell<Vec<Rc<Actor>>>,
     pub(super) peers: RefCell<Vec<Peer>>,
     pub(super) timers: RefCell<Vec<Timer>>,
@@ -98,7 +97,7 @@ pub(super) struct World {
     pub(super) helper: RefCell<Option<Helper>>,
     pub(super) reactions: RefCell<Vec<(usize, Step)>>,
     requests: Cell<usize>,
-    /// Whether the program is in a call of its own, in which no callback may run.
+    /// Whether a call is on the stack, in which no callback may run.
     calling: Cell<bool>,
     ticked: Cell<bool>,
     pub(super) few_descriptors: Cell<bool>,
@@ -165,7 +164,7 @@ impl World {
         self.ledger.require(holds, check, what);
     }
 
-    /// Makes a call, in which no callback may run.
+    /// Makes a call during which no callback may run.
     pub(super) fn call<T>(&self, call: impl FnOnce() -> T) -> T {
         let outer = self.calling.replace(true);
         let result = call();
@@ -173,7 +172,7 @@ impl World {
         result
     }
 
-    /// Runs what a callback does.
+    /// Runs the body of a callback.
     pub(super) fn called_back<T>(&self, work: impl FnOnce() -> T) -> T {
         self.require(!self.calling.get(), Check::Reentrance, || {
             "a callback was called inside a call".into()
@@ -181,7 +180,7 @@ impl World {
         work()
     }
 
-    /// Whether an error is one that may come at any time.
+    /// Whether an injected fault may cause the error.
     pub(super) fn excuses(&self, error: &dyn std::fmt::Debug) -> bool {
         let shown = format!("{error:?}");
         let names = |name: &str| shown.contains(name);
@@ -189,12 +188,12 @@ impl World {
         few || self.tolerated.iter().any(|name| names(name))
     }
 
-    /// Whether system calls fail by order of whoever runs this.
+    /// Whether faults are injected.
     pub(super) fn has_faults(&self) -> bool {
         !self.tolerated.is_empty()
     }
 
-    /// Checks the result of a call against the errors that it may have.
+    /// Checks the result of a call against its documented errors.
     pub(super) fn expect<T>(&self, call: &str, result: &Result<T>, expected: &[Errno]) {
         if let Err(error) = result {
             let known = expected.contains(error) || self.excuses(error);
@@ -202,7 +201,7 @@ impl World {
         }
     }
 
-    /// A number for a send that is about to be made.
+    /// Numbers a send.
     pub(super) fn next_request(&self) -> usize {
         self.requests.replace(self.requests.get() + 1)
     }
@@ -220,7 +219,7 @@ impl World {
         self.under_way() + bytes < MAX_UNDER_WAY
     }
 
-    /// Where a destination of the plan is now.
+    /// The current address of a destination.
     pub(super) fn address(&self, to: usize) -> Option<SocketAddr> {
         if let Some(peer) = self.peers.borrow().get(to) {
             return Some(peer.address);
@@ -233,7 +232,7 @@ impl World {
         self.actors.borrow().get(handle % HANDLES).cloned()
     }
 
-    /// Looks at the handle's local address: it may not change but with an error.
+    /// Checks the handle's local address, which changes only with an error.
     pub(super) fn look(&self, actor: &Actor, may_change: bool) {
         let Some(udp) = actor.udp().filter(|udp| !udp.is_closing()) else {
             return;
@@ -271,14 +270,14 @@ impl World {
                 open.iter().map(|open| open.bytes).sum::<usize>(),
             )
         };
-        // What a thread sends is in the queue, too, and known to nobody here.
+        // Sends of other threads are in the queue too, in unknown number.
         let shown = (udp.send_queue_count(), udp.send_queue_size());
         self.require(shown.0 >= open && shown.1 >= bytes, Check::Queue, || {
             format!("{shown:?} sends and bytes under way, where {open} and {bytes} are open")
         });
     }
 
-    /// Counts what a handle gets, and stops one that keeps the loop from going on.
+    /// Counts the callbacks of a handle, and stops one that does not end its iteration.
     pub(super) fn count(&self, actor: &Actor, udp: &Udp) {
         let count = actor.heard_in_iteration.get() + 1;
         actor.heard_in_iteration.set(count);
@@ -291,7 +290,7 @@ impl World {
         }
     }
 
-    /// Starts what watches over the iterations.
+    /// Starts the hooks that watch the iterations.
     pub(super) fn watch(self: &Rc<Self>) -> Result<()> {
         let event_loop = self.event_loop();
         let hook = Hook::new(&event_loop);
@@ -346,7 +345,7 @@ impl World {
         self.read_peers();
     }
 
-    /// Runs the loop until something is so, and says whether it became so.
+    /// Runs the loop until a condition holds. Returns whether it does.
     pub(super) fn run_until(self: &Rc<Self>, done: impl Fn() -> bool) -> bool {
         let start = Instant::now();
         while !done() {
@@ -358,7 +357,7 @@ impl World {
         true
     }
 
-    /// Takes in what arrived at the raw sockets.
+    /// Receives from the raw sockets.
     pub(super) fn read_peers(&self) {
         let mut buffer = self.buffer.borrow_mut();
         for peer in &*self.peers.borrow() {
@@ -384,9 +383,9 @@ fn received(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)
     }
 }
 
-/// The end.
+/// The end of a world.
 impl World {
-    /// Everything that was accepted completes, everything that receives hears, everything closes.
+    /// Checks that all sends complete, all receivers receive, and all handles close.
     pub(super) fn end(self: &Rc<Self>) {
         self.few_descriptors.set(false);
         let _ = process::limit_descriptors(None);

@@ -1,4 +1,4 @@
-//! Batches and segments: what leaves or arrives together still is one datagram after another.
+//! Batches and segments keep the boundaries and the order of datagrams.
 
 use std::num::NonZeroU16;
 
@@ -47,7 +47,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// Sends datagrams of these sizes in one iteration to a handle and to a raw socket, and compares what arrives.
+/// Sends datagrams of these sizes in one iteration to a handle and to a raw socket, and compares
+/// them.
 fn arrives_as_sent(stage: &Stage, sizes: &[usize]) -> Verdict {
     let (raw, handle, results) = (stage.raw()?, stage.bound()?, Results::default());
     let inbox = Inbox::of(&handle)?;
@@ -85,7 +86,7 @@ fn arrives_as_sent(stage: &Stage, sizes: &[usize]) -> Verdict {
     Ok(())
 }
 
-/// Its number as far as there is room for it.
+/// A numbered datagram, cut to its size.
 fn sized(index: usize, size: usize) -> Vec<u8> {
     let mut data = numbered(index, size);
     data.truncate(size);
@@ -196,7 +197,7 @@ fn transmit_segments(stage: &Stage) -> Verdict {
     }
     ensure_eq!(udp.try_transmit(&segments), Ok(5), "try_transmit");
     udp.transmit(segments.with_token(0), results.by_token())?;
-    // Queued, between datagrams that must not be mixed up with it.
+    // Queued between datagrams of other sizes.
     udp.send(b"xx", results.of(1))?;
     udp.transmit(segments.with_token(2), results.by_token())?;
     udp.send(b"yy", results.of(3))?;
@@ -266,7 +267,7 @@ fn whatever_arrives(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
     let inbox = Inbox::of(&udp)?;
     let mut sent = Vec::new();
-    // A generator of numbers that look random and are the same each time (Numerical Recipes, "quick and dirty").
+    // A deterministic generator (Numerical Recipes, "quick and dirty").
     let mut state = 1_u32;
     let mut next = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

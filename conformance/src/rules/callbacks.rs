@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// Knows whether a call of the rule is under way, and was so during callbacks.
+/// Counts callbacks, and those that ran inside a call.
 #[derive(Clone, Default)]
 struct Calls {
     under_way: Rc<Cell<bool>>,
@@ -75,7 +75,7 @@ impl Calls {
         udp.recv_start(move |_, _| calls.called_back())
     }
 
-    /// Waits for so many callbacks, none of them inside a call.
+    /// Waits for this many callbacks, none of them inside a call.
     fn come_from_the_loop(&self, stage: &Stage, count: usize) -> Verdict {
         stage.until("every callback was called", || {
             self.callbacks.len() >= count
@@ -110,7 +110,7 @@ fn none_inside_try_send(stage: &Stage) -> Verdict {
     calls.receive(&udp)?;
     calls.make(|| udp.try_send(b"refused"))?;
     calls.make(|| udp.try_send(b"refused, after the news of the first"))?;
-    // The news of the second may reach it by way of the socket.
+    // The second error may still be in the socket.
     stage.until("the errors are reported", || calls.callbacks.len() == 2)?;
     calls.come_from_the_loop(stage, 2)
 }
@@ -151,17 +151,16 @@ fn none_inside_recv_start(stage: &Stage) -> Verdict {
     let udp = stage.bound()?;
     let send = |count: usize| (0..count).try_for_each(|_| peer.send("x", udp.local_addr()?));
     send(3)?;
-    // Waiting in the socket.
+    // Datagrams in the socket.
     calls.make(|| calls.receive(&udp))?;
     calls.come_from_the_loop(stage, 3)?;
-    // Waiting in the handle: received with the one whose callback stopped it.
+    // Datagrams in the handle, from the read call whose callback stopped receiving.
     udp.recv_stop()?;
     let stopped = Counter::default();
     let count = stopped.clone();
     send(3)?;
     udp.recv_start(move |udp, _| {
         count.up();
-        // It was receiving.
         let _ = udp.recv_stop();
     })?;
     stage.until("one is delivered", || stopped.get() == 1)?;
@@ -169,7 +168,7 @@ fn none_inside_recv_start(stage: &Stage) -> Verdict {
     calls.come_from_the_loop(stage, 5)
 }
 
-/// Knows how many callbacks are under way, and was so at the end of each.
+/// Counts callbacks on the stack.
 #[derive(Clone, Default)]
 struct Depth {
     now: Rc<Cell<usize>>,
@@ -207,7 +206,7 @@ fn none_inside_another(stage: &Stage) -> Verdict {
         });
     })?;
     peer.send("hello", server.local_addr()?)?;
-    // One received, four sent, one closed.
+    // One receive callback, four send callbacks, one close callback.
     stage.until("every callback was called", || depth.seen.len() >= 6)?;
     let expected = vec![(1, Ok(())); 6];
     ensure_eq!(

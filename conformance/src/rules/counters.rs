@@ -50,7 +50,7 @@ fn counters(stage: &Stage) -> Verdict {
         (10, 1000),
         "received"
     );
-    // The first went by itself, the others together.
+    // The first send left at once, the others as one batch.
     ensure_eq!(
         (out.send_calls, out.batches_sent),
         (2, 1),
@@ -130,7 +130,7 @@ fn lose_some(stage: &Stage, udp: &Udp, delivered: &Counter) -> Result<u64, Broke
     stage.a_little_longer()?;
     let lost = 120 * SEGMENTS - delivered.get();
     ensure!(lost > 0, "nothing was dropped");
-    // The next datagram comes with the count.
+    // The next datagram carries the count.
     let before = delivered.get();
     sender.send("last", to)?;
     stage.until("the last one is delivered", || {

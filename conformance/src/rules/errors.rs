@@ -1,4 +1,4 @@
-//! An error about an earlier datagram does not cost a later one, and the receive callback hears of it.
+//! An error about an earlier datagram costs no later one, and reaches the receive callback.
 
 use uv_udp::{Errno, Transmit};
 
@@ -98,7 +98,7 @@ fn refused_in_a_burst(stage: &Stage) -> Verdict {
         for number in 1..100 {
             udp.send(&numbered(number, sizes[number % 3]), results.of(number))?;
         }
-        // The first one was refused; the rest is queued, and goes out with the refusal pending.
+        // The first datagram was refused. The queued ones leave with the error pending.
         let live = dead.revive()?;
         stage.until("all complete", || results.len() == 100)?;
         ensure_eq!(
@@ -166,7 +166,7 @@ fn burst_to_a_dead_peer(stage: &Stage) -> Verdict {
     let (dead, results) = (DeadPeer::new(stage.family)?, Results::default());
     let udp = stage.connected(dead.address())?;
     let inbox = Inbox::of(&udp)?;
-    // Runs and single ones; each of the latter is refused before the next one is sent.
+    // Equal and unequal sizes: each of the latter is refused before the next one leaves.
     for number in 0..100 {
         let size = if number < 50 { 30 } else { 4 + number };
         udp.send(&numbered(number, size), results.of(number))?;

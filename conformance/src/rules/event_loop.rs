@@ -1,4 +1,4 @@
-//! The loop: the order of its phases, timers, posts from other threads, and how long it runs.
+//! The loop: its phases and modes, and embedding.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -66,9 +66,9 @@ fn phases(stage: &Stage) -> Verdict {
     let here = receiver.local_addr()?;
     let dispatch = enter("dispatch");
     receiver.recv_start(move |_, _| dispatch())?;
-    // Registering may take a poll.
+    // The registration may need a poll.
     stage.a_little_longer()?;
-    // Asked for backwards.
+    // Registered in the reverse order.
     let close = enter("closing");
     closing.close(move |_| close())?;
     let check = Check::new(&stage.event_loop);
@@ -107,12 +107,12 @@ fn phases(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// A callback of anything.
+/// A callback for any type.
 fn each<A: ?Sized>(mut work: impl FnMut() + 'static) -> impl FnMut(&A) + 'static {
     move |_| work()
 }
 
-/// Posts what need not be `Send`, because it never leaves the thread: by way of a hook that the post stops.
+/// Posts a closure that is not `Send`, through a hook on this thread that the post stops.
 fn post_from_here(event_loop: &Loop, work: impl FnOnce() + 'static) -> Result<(), Errno> {
     thread_local! {
         static WORK: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
@@ -219,7 +219,7 @@ fn panic_in_timer(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// Waits as another loop does.
+/// Polls the descriptor for poll_timeout, as an embedding loop does.
 fn wait_for(event_loop: &Loop) -> Result<bool, Broken> {
     let timeout = event_loop.poll_timeout()?.unwrap_or(DEADLINE).min(DEADLINE);
     readable_within(event_loop, timeout)
@@ -281,7 +281,7 @@ fn embedded(stage: &Stage) -> Verdict {
         event_loop.run(RunMode::NoWait)?;
     }
     ensure_eq!(fired.get(), 1, "timers fired");
-    // A post makes it readable too.
+    // A post makes the descriptor readable too.
     ensure_eq!(
         event_loop.poll_timeout()?,
         None,
@@ -289,7 +289,7 @@ fn embedded(stage: &Stage) -> Verdict {
     );
     let remote = event_loop.proxy();
     let poster = thread::spawn(move || remote.post(|_| ()));
-    // For as long as it said: asked again while the post is on its way, it says that there is something to do.
+    // poll_timeout is taken again after the post: pending work makes it 0.
     ensure!(
         readable_within(event_loop, DEADLINE)?,
         "the descriptor is not readable after a post"
@@ -308,7 +308,7 @@ fn keep_alive(stage: &Stage) -> Verdict {
     let second = stage.event_loop.proxy().keep_alive();
     drop(second);
     let waker = thread::spawn(move || drop(alive));
-    // Ends when the other thread lets it.
+    // The other thread drops the guard.
     stage.to_the_end()?;
     ensure!(!stage.event_loop.alive(), "the loop is still alive");
     ensure!(waker.join().is_ok(), "the other thread panicked");

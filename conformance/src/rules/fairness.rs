@@ -1,4 +1,4 @@
-//! No busy loop and no starvation: however flooded a handle is, everything else on the loop gets its turn.
+//! No busy loop and no starvation: a flooded handle leaves room for others.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -76,14 +76,14 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// A handle that sends to itself whatever it receives, so that it is never without: 100 datagrams go round for ever.
+/// A handle that sends every received datagram to itself: an endless flood of 100 datagrams.
 fn endless_flood(stage: &Stage) -> std::result::Result<(Udp, Counter), Broken> {
     let (udp, turns) = (stage.bound()?, Counter::default());
     let (here, count) = (udp.local_addr()?, turns.clone());
     udp.recv_start(move |udp, received| {
         count.up();
         if let Ok(datagram) = received {
-            // Refused only when it is closed.
+            // Only a closed handle refuses.
             let _ = udp.send_to(datagram.data, here, |_, _| ());
         }
     })?;
@@ -94,7 +94,7 @@ fn endless_flood(stage: &Stage) -> std::result::Result<(Udp, Counter), Broken> {
     Ok((udp, turns))
 }
 
-/// Runs the loop in one go until `stop` is called, with a flood that goes on.
+/// Calls run once, until `stop` is called, during a flood.
 fn floods_until_stopped(stage: &Stage, turns: &Counter) -> Verdict {
     stage.to_the_end()?;
     let before = turns.get();
@@ -153,7 +153,7 @@ fn room_for_handles(stage: &Stage) -> Verdict {
     let count = rounds.clone();
     let sender = stage.connected(other.local_addr()?)?;
     other.connect(sender.local_addr()?)?;
-    // Back and forth between two more handles.
+    // Two more handles exchange datagrams.
     other.recv_start(|other, received| answer(other, received.is_ok()))?;
     sender.recv_start(move |sender, received| {
         count.up();
@@ -170,7 +170,7 @@ fn room_for_handles(stage: &Stage) -> Verdict {
 
 fn answer(udp: &Udp, received: bool) {
     if received {
-        // Refused only when it is closed.
+        // Only a closed handle refuses.
         let _ = udp.send(b"pong", |_, _| ());
     }
 }
@@ -206,10 +206,10 @@ fn room_for_posts(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// Receive callbacks between two ticks of a timer that is due in every iteration. A turn delivers 128 datagrams and errors, and a
-/// handle has at most a few turns in an iteration.
+/// Receive callbacks between two ticks of a timer that is due in every iteration. A read delivers
+/// 128 datagrams and errors, and a handle has at most a few reads in an iteration.
 const MANY_CALLS: usize = 1000;
-/// Ticks that are waited for.
+/// Ticks to wait for.
 const TICKS: usize = 20;
 
 /// Counts receive callbacks between the ticks of a timer that is due in every iteration.
@@ -223,12 +223,12 @@ struct Pace {
 }
 
 impl Pace {
-    /// Counts a callback; stops the handle when there were too many since the last tick.
+    /// Counts a callback. Stops the handle after too many since the last tick.
     fn call(&self, udp: &Udp) -> bool {
         self.calls.up();
         if self.calls.get() - self.at_last_tick.get() > MANY_CALLS {
             self.starved.set(true);
-            // Refused only when it is closed.
+            // Only a closed handle refuses.
             let _ = udp.recv_stop();
         }
         !self.starved.get()
@@ -239,7 +239,7 @@ impl Pace {
             self.ticks.up();
             self.at_last_tick.set(self.calls.get());
             if self.ticks.get() < TICKS && !self.starved.get() {
-                // Refused only when it is closed.
+                // Only a closed handle refuses.
                 let _ = self.clone().tick(timer);
             } else if let Some(event_loop) = timer.event_loop() {
                 event_loop.stop();
@@ -269,7 +269,7 @@ fn errors_that_cause_errors(stage: &Stage) -> Verdict {
     let count = pace.clone();
     udp.recv_start(move |udp, _| {
         if count.call(udp) {
-            // What they are refused with is reported to this callback.
+            // This callback gets their errors.
             let _ = udp.try_send(b"again");
             let _ = udp.try_send(b"and again");
         }
@@ -285,10 +285,10 @@ fn reconnecting_per_datagram(stage: &Stage) -> Verdict {
     let here = udp.local_addr()?;
     udp.recv_start(move |udp, _| {
         if count.call(udp) {
-            // What there is no room for is lost; there is enough.
+            // A full buffer drops datagrams; enough arrive.
             let _ = sender.send("more", here);
             let _ = sender.send("and more", here);
-            // The rule sees it if one of them fails: nothing is received any more.
+            // A failure ends receiving, which the rule notices.
             let _ = udp.disconnect().and_then(|()| udp.connect(address));
         }
     })?;
@@ -309,11 +309,11 @@ fn two_floods(stage: &Stage) -> Verdict {
         addresses.push(udp.local_addr()?);
         udp.recv_start(move |_, _| count.up())?;
     }
-    // More in every iteration than a handle receives in one.
+    // More datagrams per iteration than a handle reads in one.
     let (prepare, counts) = (Prepare::new(&stage.event_loop), inboxes.clone());
     prepare.start(move |_| {
         for &address in &addresses {
-            // What there is no room for is lost; there is enough.
+            // A full buffer drops datagrams; enough arrive.
             let _ = (0..200).try_for_each(|_| peer.send("flood", address));
         }
         if counts.iter().map(Counter::get).sum::<usize>() >= 5000 {
@@ -331,7 +331,7 @@ fn two_floods(stage: &Stage) -> Verdict {
 
 fn send_for_ever(udp: &Udp) -> Result<()> {
     udp.send(b"again", |udp, _| {
-        // Refused only when it is closed.
+        // Only a closed handle refuses.
         let _ = send_for_ever(udp);
     })
 }
@@ -371,7 +371,7 @@ fn idle_loop_sleeps(stage: &Stage) -> Verdict {
     let (first, second) = (stage.bound()?, stage.connected(peer.address())?);
     let inbox = Inbox::of(&first)?;
     inbox.listen(&second)?;
-    // Something happened before, and it is over.
+    // Some earlier activity has ended.
     second.try_send(b"hello")?;
     peer.send("answer", second.local_addr()?)?;
     peer.send("hello", first.local_addr()?)?;
@@ -385,7 +385,7 @@ fn idle_loop_sleeps(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// Sends that are left to send, shared by all that are outstanding.
+/// The remaining sends, shared by all outstanding ones.
 fn send_the_rest(udp: &Udp, size: usize, left: &Rc<Cell<usize>>, failed: &Counter) {
     const DATA: [u8; 1200] = [7; 1200];
     let Some(less) = left.get().checked_sub(1) else {
@@ -417,7 +417,7 @@ fn sixty_four_outstanding(stage: &Stage) -> Verdict {
             Ok(_) => count.up(),
             Err(_) => {}
         })?;
-        // So that the loop comes to an end when all are sent.
+        // Ends the loop after the last send.
         receiver.unreference();
         let left = Rc::new(Cell::new(ALL));
         for _ in 0..64 {

@@ -1,4 +1,4 @@
-//! Groups of handles that share an address and a port: who gets what.
+//! Groups of handles that share an address and a port, and their flows.
 
 use std::net::SocketAddr;
 
@@ -78,7 +78,8 @@ fn pair(stage: &Stage) -> Result<[Udp; 2], Broken> {
     Ok([one, other])
 }
 
-/// Sends on one CPU after the other, where loopback's datagrams are then processed, and says how many on each: even, odd.
+/// Sends on each CPU in turn, which also processes loopback's datagrams. Returns the numbers on
+/// even and on odd CPUs.
 fn send_from_each_cpu(stage: &Stage, to: SocketAddr) -> Result<[usize; 2], Broken> {
     const EACH: usize = 16;
     let whole = sched_getaffinity(None).map_err(std::io::Error::from)?;
@@ -88,7 +89,7 @@ fn send_from_each_cpu(stage: &Stage, to: SocketAddr) -> Result<[usize; 2], Broke
         let mut only = CpuSet::new();
         only.set(cpu);
         sched_setaffinity(None, &only).map_err(std::io::Error::from)?;
-        // From a port of its own each.
+        // Each from its own port.
         for _ in 0..EACH {
             stage.raw()?.send("hello", to)?;
         }
@@ -98,7 +99,7 @@ fn send_from_each_cpu(stage: &Stage, to: SocketAddr) -> Result<[usize; 2], Broke
     Ok(sent)
 }
 
-/// Each of the two gets what was sent on its CPUs.
+/// Checks that each member gets the datagrams of its CPUs.
 fn each_gets_its_own(stage: &Stage, [one, other]: [Udp; 2]) -> Verdict {
     let inboxes = [Inbox::of(&one)?, Inbox::of(&other)?];
     let sent = send_from_each_cpu(stage, one.local_addr()?)?;
@@ -117,7 +118,7 @@ fn by_selector(stage: &Stage) -> Verdict {
     each_gets_its_own(stage, handles)
 }
 
-/// What two raw sockets get which ask for an even and an odd CPU.
+/// The datagrams of two raw sockets that prefer an even and an odd CPU.
 fn raw_by_incoming_cpu(stage: &Stage) -> Result<([usize; 2], [usize; 2]), Broken> {
     let (one, other) = (
         uv_sys::socket::socket(stage.family)?,
@@ -151,8 +152,8 @@ fn by_incoming_cpu(stage: &Stage) -> Verdict {
     each_gets_its_own(stage, [one, other])
 }
 
-/// Members of a group: one that is not connected, one that is, and one that was bound after that. The second was the last to be
-/// bound before with IPv4, and the first with IPv6, which is what splits the group.
+/// Three members of a group: an unconnected one, a connected one, and one bound after that. The
+/// second was the last bound one with IPv4 and the first with IPv6, which splits the group.
 struct Split<T> {
     early: T,
     connected: T,
@@ -182,7 +183,7 @@ impl<T> Split<T> {
 
 const FLOWS: usize = 64;
 
-/// What each member but the connected one gets of many flows.
+/// The datagrams of many flows at each member except the connected one.
 fn expected(family: Family) -> [usize; 2] {
     match family {
         Family::V4 => [0, FLOWS],
@@ -197,7 +198,7 @@ fn send_flows(stage: &Stage, to: SocketAddr) -> Verdict {
     Ok(())
 }
 
-/// What two raw sockets of a split group get.
+/// The datagrams at two raw sockets of a split group.
 fn raw_split(stage: &Stage) -> Result<[usize; 2], Broken> {
     let (peer, mut to) = (stage.raw()?, stage.loopback());
     let bind = || {
@@ -228,7 +229,7 @@ fn split(stage: &Stage, with_selector: bool) -> Verdict {
     };
     let group = Split::new(stage.family, bind, |udp| Ok(udp.connect(peer.address())?))?;
     if with_selector {
-        // Of the half that gets nothing.
+        // A member of the half without traffic.
         let idle = match stage.family {
             Family::V4 => &group.early,
             Family::V6 => &group.later,

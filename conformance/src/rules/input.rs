@@ -1,4 +1,4 @@
-//! Bad input gets a named error and changes nothing; odd input that is good works.
+//! Bad input gets a named error and changes nothing. Unusual valid input works.
 
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// Sends in every way that takes a payload and no address.
+/// Sends a payload without an address in every form.
 fn send_everywhere(udp: &Udp, payload: Payload<'_>) -> Vec<Result<(), Errno>> {
     let transmit = Transmit::new(payload);
     vec![
@@ -86,7 +86,7 @@ fn send_everywhere(udp: &Udp, payload: Payload<'_>) -> Vec<Result<(), Errno>> {
     ]
 }
 
-/// Sends in every way that takes a payload and an address.
+/// Sends a payload with an address in every form.
 fn send_everywhere_to(udp: &Udp, payload: Payload<'_>, to: SocketAddr) -> Vec<Result<(), Errno>> {
     let transmit = Transmit::new(payload).with_destination(to);
     vec![
@@ -98,7 +98,7 @@ fn send_everywhere_to(udp: &Udp, payload: Payload<'_>, to: SocketAddr) -> Vec<Re
     ]
 }
 
-/// The payload is refused on a connected and on an unconnected handle, and nobody gets anything.
+/// Checks that every form refuses the payload, connected and unconnected, and sends nothing.
 fn is_refused(stage: &Stage, payload: Payload<'_>, error: Errno) -> Verdict {
     let peer = stage.raw()?;
     let (connected, unconnected) = (stage.connected(peer.address())?, stage.bound()?);
@@ -312,7 +312,7 @@ fn taken_address(stage: &Stage) -> Verdict {
 }
 
 fn foreign_address(stage: &Stage) -> Verdict {
-    // Addresses that documentation may use and nobody has.
+    // Documentation addresses (RFC 5737, RFC 3849), which no host has.
     let foreign: SocketAddr = match stage.family {
         Family::V4 => (Ipv4Addr::new(203, 0, 113, 1), 0).into(),
         Family::V6 => (Ipv6Addr::new(0x2001, 0xdb8, 1, 1, 1, 1, 1, 1), 0).into(),

@@ -1,4 +1,4 @@
-//! What the kernel makes of an option: as other crates ask it, and as datagrams fare.
+//! The effect of options: other crates read them from the socket, and datagrams show them.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -125,7 +125,7 @@ fn read_by_others(stage: &Stage) -> Verdict {
     udp.options().set_send_buffer_size(20_000)?;
     udp.options().set_recv_buffer_size(30_000)?;
     let buffers = (get(&spy, sockopt::SndBuf)?, get(&spy, sockopt::RcvBuf)?);
-    // Linux tells twice what was set (socket(7)).
+    // Linux returns twice the set size (socket(7)).
     ensure_eq!(buffers, (40_000, 60_000), "buffer sizes");
     udp.options().set_txtime(TxTimeClock::Monotonic)?;
     let clock = get(&spy, sockopt::TxTime)?.clockid;
@@ -247,7 +247,7 @@ fn named_errors(stage: &Stage) -> Verdict {
         }
     }
     ensure_eq!(udp.send_source(), None, "the default source");
-    // What cannot be sent from is the send's own error.
+    // A bad source is an error of the send itself.
     let elsewhere = Transmit::new(b"x")
         .with_destination(stage.raw()?.address())
         .with_source(PacketInfo {
@@ -276,7 +276,7 @@ fn mark(stage: &Stage, here: &Near) -> Verdict {
         Family::V4 => "-4",
         Family::V6 => "-6",
     };
-    // Before the table of local addresses, which has the loopback address.
+    // This rule precedes the table of local addresses, which contains loopback.
     here.ip(&format!("{protocol} rule add pref 100 lookup local"))?;
     here.ip(&format!("{protocol} rule del pref 0"))?;
     here.ip(&format!("{protocol} rule add pref 50 fwmark 7 prohibit"))?;
@@ -289,7 +289,7 @@ fn mark(stage: &Stage, here: &Near) -> Verdict {
         let read = udp.with_fd(|fd| get(&fd, sockopt::Mark))??;
         ensure_eq!(read, mark, "the mark");
     }
-    // Also on the socket that takes the place of the first.
+    // The replacing socket has the mark too.
     udp.options().set_mark(7)?;
     let refused = udp.connect(raw.address());
     ensure_eq!(refused, Err(Errno::EACCES), "connecting with mark 7");
@@ -387,7 +387,7 @@ fn path_mtu(stage: &Stage, here: &Near) -> Verdict {
     Ok(())
 }
 
-/// Takes the privileges of this thread, which is the rule's own.
+/// Drops the privileges of this thread, which belongs to the rule.
 fn drop_privileges() -> Verdict {
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),
@@ -422,7 +422,7 @@ fn without_privilege(stage: &Stage) -> Verdict {
     );
     ensure_eq!(what, (0, 6, None), "mark, priority, clock");
     if is_privileged {
-        // What was marked before cannot be moved to another socket, which IPv6 takes.
+        // IPv6 replaces the socket, and the new one cannot get the mark.
         let result = match stage.family {
             Family::V4 => Ok(()),
             Family::V6 => Err(Errno::EPERM),
@@ -443,7 +443,7 @@ fn capabilities(stage: &Stage) -> Verdict {
         let fd = uv_sys::socket::socket(Family::V4)?;
         Ok(setsockopt(&fd, option, value).is_ok())
     }
-    /// Some kernels take an option that they do nothing about.
+    /// Some kernels accept an option without an effect.
     fn knows(option: impl GetSockOpt) -> Result<bool, Broken> {
         Ok(get(&uv_sys::socket::socket(Family::V4)?, option).is_ok())
     }
@@ -473,7 +473,7 @@ fn capabilities(stage: &Stage) -> Verdict {
     ] {
         ensure_eq!(has, takes, "{name}");
     }
-    // As many segments as it says, and not one more.
+    // Exactly the reported number of segments.
     let (sender, receiver) = (stage.raw()?, stage.raw()?);
     if found.segmentation {
         let fd = sender.as_fd();

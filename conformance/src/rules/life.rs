@@ -1,4 +1,4 @@
-//! The life of a handle: who keeps it, how it is closed, and what callbacks may do to it.
+//! The life of a handle: its references, closing, and calls of callbacks on it.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -147,7 +147,7 @@ fn close_in_receive_callback(stage: &Stage) -> Verdict {
     udp.recv_start(move |udp, _| {
         count.up();
         let (log, count) = (log.clone(), count.clone());
-        // The second time would be EBADF, and is what must not be.
+        // A second call would be EBADF, and is a failure.
         let _ = udp.close(move |_| log.push(count.get()));
     })?;
     stage.to_the_end()?;
@@ -206,13 +206,13 @@ fn close_another(stage: &Stage) -> Verdict {
             count.up();
             for each in all.take() {
                 let done = done.clone();
-                // All of them are open: only the first callback finds any.
+                // Only the first callback finds open handles.
                 let _ = each.close(move |_| done.up());
             }
         })?;
         handles.borrow_mut().push(udp);
     }
-    // All of them are ready in the same poll.
+    // All handles are ready in the same poll.
     let addresses: Result<Vec<_>, _> = handles.borrow().iter().map(Udp::local_addr).collect();
     for address in addresses? {
         peer.send("hello", address)?;
@@ -225,14 +225,13 @@ fn close_another(stage: &Stage) -> Verdict {
 
 fn drop_in_callback(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
-    // Its own, in a receive callback: stopping makes it inactive.
+    // The handle itself, in a receive callback: recv_stop makes it inactive.
     let udp = stage.bound()?;
     let (here, own) = (udp.local_addr()?, Rc::new(RefCell::new(Some(udp.clone()))));
     peer.send("hello", here)?;
     peer.send("hello", here)?;
     let holder = Rc::clone(&own);
     udp.recv_start(move |udp, _| {
-        // It was receiving.
         let _ = udp.recv_stop();
         drop(holder.take());
     })?;
@@ -241,7 +240,7 @@ fn drop_in_callback(stage: &Stage) -> Verdict {
     stage.to_the_end()?;
     ensure!(own.borrow().is_none(), "the callback was not called");
     sockets.are_closed()?;
-    // Its own, in a send callback, and another one that is inactive.
+    // The handle itself, in a send callback, and another inactive one.
     let (sender, other) = (stage.connected(peer.address())?, stage.bound()?);
     let sockets = [Sockets::of(&sender)?, Sockets::of(&other)?];
     let held = Rc::new(RefCell::new(vec![sender.clone(), other]));
@@ -322,7 +321,7 @@ fn active_outlives_holders(stage: &Stage) -> Verdict {
     stage.until("both complete", || results.len() == 2)?;
     ensure_eq!(results.with(Ok(())), [1, 2], "sends that went well");
     stage.a_little_longer()?;
-    // With its work done nobody holds it any more.
+    // Without work the handle has no owner.
     sockets.are_closed()
 }
 
@@ -368,7 +367,7 @@ fn loop_ends(stage: &Stage) -> Verdict {
     stage.to_the_end()
 }
 
-/// Runs the loop until a callback panics, without the message that panics print.
+/// Runs the loop until a callback panics, without the message of the panic.
 fn run_into_panic(event_loop: &Loop) -> Result<String, Broken> {
     for _ in 0..1000 {
         match catch_unwind(AssertUnwindSafe(|| event_loop.run(RunMode::NoWait))) {

@@ -1,4 +1,4 @@
-//! The local address survives disconnecting and connecting anew, however the handle came by it.
+//! The local address survives disconnects and reconnects, whatever call chose it.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -11,8 +11,8 @@ use crate::stage::Stage;
 use crate::verdict::{Broken, Verdict, ensure, ensure_eq};
 use crate::watch::Inbox;
 
-// Those with a handle that is bound to both families' wildcard have a network of their own: while it is connected, its port
-// is free for whoever binds to an IPv4 address, and so is not to be had again.
+// Handles at the wildcard address of both families have a namespace of their own. While they are
+// connected, their port is free for IPv4 binds of other rules.
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
         "local/a-port-0-binding-survives",
@@ -90,7 +90,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// The handle's address as somebody on this machine reaches it.
+/// The handle's address as other sockets on this machine reach it.
 fn reachable(stage: &Stage, udp: &Udp) -> Result<SocketAddr, Errno> {
     Ok(SocketAddr::new(
         stage.loopback().ip(),
@@ -148,7 +148,7 @@ fn wildcard_comes_back(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// Tries to take the address over, with and without the option that lets sockets share.
+/// Tries to bind another socket to the address, with and without SO_REUSEADDR.
 fn takes_over(address: SocketAddr) -> Result<(), Broken> {
     for share in [false, true] {
         let socket = uv_sys::socket::socket(Family::of(&address))?;
@@ -244,7 +244,7 @@ fn descriptor_keeps_its_number(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// How many descriptors this process has. Others may come and go, for rules run beside each other.
+/// The number of open descriptors. Rules that run at the same time change it too.
 fn descriptors() -> Result<usize, Broken> {
     Ok(std::fs::read_dir("/proc/self/fd")?.count())
 }

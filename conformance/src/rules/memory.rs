@@ -1,4 +1,4 @@
-//! Receiving into the user's memory, the limit of the queue, and the counters.
+//! Receiving into the user's memory.
 
 use std::num::NonZeroU16;
 
@@ -152,7 +152,7 @@ fn runs(stage: &Stage) -> Verdict {
         stage.until("all is delivered", || texts(&log).concat() == "aabbc")?;
         let sizes = log.all().into_iter().filter_map(|(_, outcome)| {
             let arrival = outcome.ok()??;
-            // What was split says of what it was.
+            // The parts of a split burst keep its segment size.
             let size = arrival.metadata.segment_size;
             Some(size.filter(|&size| arrival.len > size.into()))
         });

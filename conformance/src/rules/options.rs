@@ -1,4 +1,4 @@
-//! Options of the socket, how it is bound, and where it comes from: as the kernel tells it.
+//! Socket options, binding and adoption, checked with getsockopt.
 
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -122,7 +122,7 @@ fn everything_is_set(fd: impl AsFd) -> Verdict {
         let segment_size = uv_sys::option::segment_size(fd)?;
         ensure_eq!(segment_size, NonZeroU16::new(1200), "segment size");
     }
-    // Linux tells twice what was set (socket(7)).
+    // Linux returns twice the set size (socket(7)).
     let buffers = (
         uv_sys::option::send_buffer_size(fd)?,
         uv_sys::option::recv_buffer_size(fd)?,
@@ -354,7 +354,7 @@ fn not_adopted(stage: &Stage) -> Verdict {
     ] {
         ensure_eq!(refusal(&stage.udp(), fd)?, error, "adopting {name}");
     }
-    // ICMP's datagram sockets take a permission; UDP-Lite's come and go with the kernel.
+    // Not ICMP's datagram sockets, which need a permission. Some kernels lack UDP-Lite.
     let other = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::DGRAM,
@@ -372,7 +372,8 @@ fn not_adopted(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// Offers a descriptor that is refused: why, once it is known to have come back as it was.
+/// Offers a descriptor that must be refused. Checks that it returns unchanged, and returns the
+/// error.
 fn refusal(udp: &Udp, fd: OwnedFd) -> Result<Errno, Broken> {
     uv_sys::socket::set_nonblocking(&fd, false)?;
     let number = fd.as_raw_fd();

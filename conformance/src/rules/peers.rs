@@ -1,4 +1,5 @@
-//! A datagram goes to the peer that it was accepted for, or nowhere; and a connected handle delivers its peer's only.
+//! A datagram reaches the peer that it was accepted for, or none. A connected handle delivers
+//! datagrams of its peer only.
 
 use uv_udp::Errno;
 
@@ -66,7 +67,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// What a peer got is what was said to be sent to it, and nothing of the rest went anywhere.
+/// Checks that the peer got exactly the sends with a success.
 fn each_went_there_or_nowhere(results: &Results, count: usize, peer: &Raw) -> Verdict {
     let order: Vec<_> = results.all().iter().map(|&(number, _)| number).collect();
     ensure_eq!(
@@ -121,7 +122,8 @@ fn queued_then_disconnected(stage: &Stage) -> Verdict {
         udp.send(&numbered(number, 10), results.of(number))?;
     }
     udp.disconnect()?;
-    // The kernel would send a leftover without an address nowhere, and one with this address here.
+    // The kernel has no destination for a leftover without an address, so a wrong one would show
+    // here.
     while udp.try_send_to(b"hello", second.address()) == Err(Errno::EAGAIN) {
         stage.a_little_longer()?;
     }

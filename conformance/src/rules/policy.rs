@@ -174,12 +174,12 @@ fn connect_connected(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// An address that no socket can be connected to without further ado, and what the kernel says then.
+/// An address that connect refuses, with the kernel's error.
 fn refused_peer(stage: &Stage) -> (SocketAddr, Errno) {
     match stage.family {
-        // Everybody on loopback, without SO_BROADCAST.
+        // The broadcast address of loopback, without SO_BROADCAST.
         Family::V4 => (SocketAddr::from(([127, 255, 255, 255], 9)), Errno::EACCES),
-        // A link-local address without a link.
+        // A link-local address without a scope.
         Family::V6 => (
             SocketAddr::from(([0xfe80, 0, 0, 0, 0, 0, 0, 1], 9)),
             Errno::EINVAL,
@@ -220,7 +220,7 @@ fn first_connect_failing(stage: &Stage) -> Verdict {
     ensure_eq!(udp.connect(refused), Err(error), "connect");
     ensure_eq!(udp.local_addr(), Err(Errno::EBADF), "the local address");
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
-    // Not even the family is decided.
+    // The family is still open.
     let other = stage.other_loopback(0);
     if why_no_family(Family::of(&other)).is_none() {
         udp.bind(other)?;
@@ -263,7 +263,7 @@ fn peer_addr_connected(stage: &Stage) -> Verdict {
     let peer = stage.raw()?;
     let udp = stage.connected(peer.address())?;
     ensure_eq!(udp.peer_addr(), Ok(peer.address()), "peer_addr");
-    // Connecting to the wildcard address is connecting to loopback.
+    // The kernel takes the wildcard address for loopback.
     udp.connect(SocketAddr::new(
         stage.wildcard().ip(),
         peer.address().port(),

@@ -38,14 +38,14 @@ fn posts(stage: &Stage) -> Verdict {
         for number in 0..1000 {
             let tell = tell.clone();
             remote.post(move |_| {
-                // The rule listens until the end.
+                // The rule keeps the receiver until the end.
                 let _ = tell.send((number, thread::current().id()));
             })?;
             if number % 100 == 0 {
-                // Until the loop has nothing to do and goes to sleep.
+                // Gives the loop time to fall asleep.
                 let awake = awake.clone();
                 remote.post(move |_| {
-                    // The other side waits for it.
+                    // The other side waits for this.
                     let _ = awake.send(());
                 })?;
                 woken.recv().map_err(|_| Errno::ECANCELED)?;
@@ -82,7 +82,7 @@ fn post_to_nobody(_: &Stage) -> Verdict {
         Err(Errno::ECANCELED),
         "post"
     );
-    // All senders are gone with their closures.
+    // The closures were dropped with their senders.
     ensure_eq!(told.recv(), Err(mpsc::RecvError), "what the closures sent");
     Ok(())
 }
@@ -123,7 +123,6 @@ fn remote_sends(stage: &Stage) -> Verdict {
     let remote = connected.sender()?;
     connected.close(|_| ())?;
     stage.to_the_end()?;
-    // Nothing happens any more.
     remote.send(b"too late".to_vec())?;
     stage.to_the_end()?;
     ensure_eq!(peer.rest()?, [""; 0], "what arrived after the close");

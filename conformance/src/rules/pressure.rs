@@ -1,5 +1,5 @@
-//! No room: a full send buffer is waited for, and ENOBUFS is waited out with a growing pause. Neither spins, loses order,
-//! or lets anything go astray.
+//! Full send buffers and ENOBUFS: sends wait without busy polling, and keep their order and their
+//! peer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,18 +71,17 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// As many as are sure not to fit in the smallest buffer, each longer than the one before, so that each is a message of
-/// its own.
+/// More datagrams than the smallest buffer holds. Sizes grow, so each is a message of its own.
 const MANY: usize = 60;
 
 fn data(number: usize) -> Vec<u8> {
     numbered(number, 10 + number)
 }
 
-/// A handle with the smallest send buffer and a peer that does not answer, and so many sends that most are queued.
+/// A handle with the smallest send buffer, a silent peer, and mostly queued sends.
 struct Jam {
     cable: Far,
-    /// Who is to get it all in the end.
+    /// The socket that receives them in the end.
     sleeper: Raw,
     udp: Udp,
     results: Results,
@@ -113,8 +112,8 @@ impl Jam {
         Ok(jam)
     }
 
-    /// Each completed once and in order, first those that went and then those that were canceled; and those that went
-    /// arrive when their destination wakes.
+    /// Checks that each send completed once and in order, first the sent and then the canceled
+    /// ones, and that the sent ones arrive when the destination wakes.
     fn went_or_was_canceled(&self, stage: &Stage) -> Verdict {
         stage.until("all complete", || self.results.len() >= MANY)?;
         stage.a_little_longer()?;
@@ -143,7 +142,7 @@ impl Jam {
     }
 }
 
-/// Counts the iterations of the loop, for as long as it is held.
+/// Counts iterations of the loop until it is dropped.
 fn iterations(stage: &Stage) -> Result<(Prepare, Counter), Errno> {
     let (prepare, turns) = (Prepare::new(&stage.event_loop), Counter::default());
     let count = turns.clone();
@@ -278,7 +277,8 @@ fn others_while_full(stage: &Stage, near: &Near) -> Verdict {
     Ok(())
 }
 
-/// A handle whose datagrams of many packets find no buffers: the smallest send buffer, and packets of 1,500 bytes.
+/// A handle without buffers for its datagrams of many packets: the smallest send buffer, and
+/// packets of 1,500 bytes.
 fn starved(stage: &Stage, near: &Near, peer: &Raw) -> Result<Udp, Broken> {
     near.ip("link set lo mtu 1500")?;
     let udp = stage.connected(peer.address())?;
@@ -292,7 +292,7 @@ fn enobufs(stage: &Stage, near: &Near) -> Verdict {
     let (peer, results) = (stage.raw()?, Results::default());
     let udp = starved(stage, near, &peer)?;
     let attempts = near.sends_without_buffers(stage.family)?;
-    // When the kernel counted another attempt, by the loop's clock.
+    // The times of attempts by the kernel's counter, on the loop's clock.
     let (check, moments, count, family) = (
         Check::new(&stage.event_loop),
         Log::default(),

@@ -1,4 +1,4 @@
-//! The sentences of the proposal, one after another.
+//! The sentences of the proposal.
 
 use std::io::IoSlice;
 use std::num::NonZeroU16;
@@ -229,7 +229,7 @@ fn buffers_are_gathered(stage: &Stage) -> Verdict {
     let whole = "the whole datagram";
     let udp = stage.bound()?;
     udp.send_to(&buffers, peer.address(), results.of(0))?;
-    // Two, so that one of them is queued.
+    // The second one is queued.
     udp.send_to(&buffers, peer.address(), results.of(1))?;
     stage.until("both complete", || results.len() == 2)?;
     ensure_eq!(
@@ -274,7 +274,7 @@ fn try_send_says_how_many(stage: &Stage) -> Verdict {
     );
     udp.connect(peer.address())?;
     ensure_eq!(udp.try_send(&[7; 45])?, 45, "bytes by try_send");
-    // Without a turn of the loop: they are there.
+    // Before the loop runs.
     ensure_eq!(peer.recv()?.0.len(), 1200, "bytes that arrived");
     ensure_eq!(peer.recv()?.0.len(), 45, "bytes that arrived");
     Ok(())

@@ -1,4 +1,4 @@
-//! Full reports: which datagram did not arrive, who says so, and why.
+//! Full reports: the datagram, the sender of the ICMP message, and the reason.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(super) const RULES: &[Rule] = &[
 
 type Errors = Log<NetworkError>;
 
-/// A handle with full reports, and the errors that it hears.
+/// A handle with full reports, and its errors.
 fn hearing(stage: &Stage, local: std::net::SocketAddr) -> Result<(Udp, Errors), Broken> {
     let (udp, errors) = (stage.udp(), Errors::default());
     udp.bind_with(local, BindOptions::default().recv_errors(true))?;
@@ -212,7 +212,7 @@ fn from_router(stage: &Stage, near: &Near, fate: Fate, kind: ErrorKind) -> Verdi
         if connect {
             udp.connect(to)?;
         }
-        // Again and again: Linux says nothing to a host that it has known for less than a second.
+        // Repeated: Linux sends no ICMP message to a host that it has known for less than a second.
         let (timer, sender) = (Timer::new(&stage.event_loop), udp.clone());
         let every = Duration::from_millis(50);
         timer.start(Duration::ZERO, every, move |_| {
@@ -348,11 +348,11 @@ fn too_big(stage: &Stage, near_side: &Near) -> Verdict {
     ensure_eq!(sent, Err(Errno::EMSGSIZE), "another one that is too big");
     stage.a_little_longer()?;
     ensure_eq!(errors.len(), 1, "errors reported");
-    // Discovery with probes of one's own is not held back.
+    // The user's own probes may exceed the path MTU.
     udp.options()
         .set_path_mtu_discovery(PathMtuDiscovery::Probe)?;
     ensure_eq!(udp.try_send(&[7; 1400]), Ok(1400), "a probe");
-    // A live neighbour is not told about by mistake.
+    // A live neighbour causes no report.
     let neighbour = Raw::bind((near(stage.family), 0).into())?;
     udp.connect(neighbour.address())?;
     udp.try_send(b"hello")?;

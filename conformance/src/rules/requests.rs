@@ -1,4 +1,5 @@
-//! Every accepted request completes exactly once and in order; datagrams leave in order; nothing overtakes.
+//! Every accepted request completes exactly once and in order, datagrams leave in order, and no
+//! send overtakes another.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -102,7 +103,8 @@ fn complete_before_close(stage: &Stage) -> Verdict {
     sent_or_canceled(&results, 50, &peer)
 }
 
-/// Each send completed in order, sent or with ECANCELED, and the peer has the sent ones.
+/// Checks that each send completed in order, sent or with ECANCELED, and that the peer got the sent
+/// ones.
 fn sent_or_canceled(results: &Results, count: usize, peer: &Raw) -> Verdict {
     let order: Vec<_> = results.all().iter().map(|&(number, _)| number).collect();
     let expected: Vec<_> = (0..count).collect();
@@ -141,7 +143,7 @@ fn refused_accepts_nothing(stage: &Stage) -> Verdict {
             Err(Errno::EDESTADDRREQ),
             Err(Errno::EINVAL),
             Err(Errno::EAFNOSUPPORT),
-            // An empty datagram is a datagram.
+            // An empty datagram is valid.
             Ok(()),
             Err(Errno::EMSGSIZE),
         ],
@@ -241,7 +243,7 @@ fn destinations_share_order(stage: &Stage) -> Verdict {
     let peers = [stage.raw()?, stage.raw()?, stage.raw()?];
     let results = Results::default();
     let udp = stage.bound()?;
-    // Alternating, and in runs.
+    // Alternating at first, then in groups of ten.
     let to = |number: usize| {
         if number < 60 {
             number % 3
@@ -313,7 +315,7 @@ fn try_send_to_never_overtakes(stage: &Stage) -> Verdict {
     let (inbox, to) = (Inbox::of(&receiver)?, receiver.local_addr()?);
     udp.send_to(b"first", to, results.of(0))?;
     udp.send_to(b"second", to, results.of(1))?;
-    // Not even to somebody for whom nothing is queued.
+    // Also to a destination without queued sends.
     for address in [to, peer.address()] {
         let (transmit, segment) = (
             Transmit::new("third").with_destination(address),

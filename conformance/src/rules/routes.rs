@@ -1,4 +1,4 @@
-//! What takes a network of its own: routes, several addresses, small packets.
+//! Rules that need a network of their own: routes, several addresses, small packets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// A second address of this machine, beside the loopback address.
+/// A second address of this host beside the loopback address.
 fn second_address(family: Family) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::new(127, 0, 0, 2).into(),
@@ -64,7 +64,7 @@ fn second_address(family: Family) -> IpAddr {
 
 fn add_second_address(near: &Near, family: Family) -> Verdict {
     match family {
-        // All of 127.0.0.0/8 is there already.
+        // Loopback has all of 127.0.0.0/8.
         Family::V4 => Ok(()),
         Family::V6 => near.add_address(second_address(family)),
     }
@@ -76,7 +76,7 @@ fn another_network(stage: &Stage, here: &Near) -> Verdict {
         stage.raw()?,
         cable.raw(SocketAddr::new(far(stage.family), 0))?,
     );
-    // What happens without letting go of the first peer, to know whether this kernel has the trap at all.
+    // A raw second connect shows whether this kernel has the trap.
     let socket = UdpSocket::bind(stage.wildcard())?;
     socket.connect(local.address())?;
     let direct = socket.connect(remote.address()).map_err(Errno::from);
@@ -142,7 +142,7 @@ fn other_addresses(stage: &Stage, here: &Near) -> Verdict {
             other.address(),
             "the source of the first"
         );
-        // And again after a connection to the other one.
+        // Repeated after a connection to the other network.
         udp.connect(other.address())?;
         udp.disconnect()?;
         peer.send("peer again", to(peer.address().ip())?)?;
@@ -175,8 +175,8 @@ fn same_port_elsewhere(stage: &Stage, here: &Near) -> Verdict {
 
 fn chosen_port(stage: &Stage, _: &Near) -> Verdict {
     let (first, second) = (stage.raw()?, stage.raw()?);
-    // In a namespace of its own nobody else has them. Two, for a closed socket is there until a process that another rule
-    // is forking lets go of its copy.
+    // A namespace of its own excludes other users of the ports. Two ports, because a process that
+    // another rule forks keeps a copy of a closed socket until its exec.
     for (ip, port) in [(stage.loopback().ip(), 4242), (stage.wildcard().ip(), 4243)] {
         let chosen = SocketAddr::new(ip, port);
         let udp = stage.udp();
@@ -232,7 +232,7 @@ fn follows_the_peer(stage: &Stage, here: &Near) -> Verdict {
     Ok(())
 }
 
-/// In a namespace with nothing but loopback no route leads there.
+/// A namespace with loopback only has no route to it.
 fn unreachable(stage: &Stage) -> SocketAddr {
     SocketAddr::new(silent(stage.family), 9)
 }
@@ -314,7 +314,7 @@ fn small_packets(stage: &Stage, here: &Near) -> Verdict {
     let cable = here.cable()?;
     let to = SocketAddr::new(far(stage.family), 0);
     let (raw, results) = (cable.raw(to)?, Results::default());
-    // Room for all of them: each takes two packets.
+    // Room for all: each takes two packets.
     uv_sys::option::set_recv_buffer_size(&raw, 1 << 20)?;
     here.ip("link set near mtu 1280")?;
     let connected = stage.connected(raw.address())?;
@@ -324,7 +324,7 @@ fn small_packets(stage: &Stage, here: &Near) -> Verdict {
     }
     stage.until("all complete", || results.len() == 20)?;
     let send_to = |udp: &Udp, number: usize| {
-        // One that fits among those that do not.
+        // One small datagram among large ones.
         udp.send_to(
             &numbered(number, if number == 30 { 100 } else { 1400 }),
             raw.address(),

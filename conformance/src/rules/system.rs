@@ -1,4 +1,4 @@
-//! The system calls by themselves: what somebody relies on who takes that crate alone, and what the policy relies on.
+//! The promises of uv-sys to users of that crate alone, and to the policy of uv-udp.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::UdpSocket;
@@ -112,7 +112,7 @@ fn batches(stage: &Stage) -> Verdict {
     while sent < data.len() {
         match out.send(&sender, messages().skip(sent)) {
             Ok(count) => sent += count,
-            // There is room on loopback: it says so only where it is made to.
+            // Loopback has room: an error appears only if it is forced.
             Err(Errno::EAGAIN) => stage.note("EAGAIN once"),
             Err(error) => return Err(error.into()),
         }

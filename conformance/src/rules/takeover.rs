@@ -1,4 +1,4 @@
-//! Nobody else takes the port of a handle while it connects anew.
+//! No other user takes the port of a handle while it reconnects.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -22,31 +22,32 @@ pub(super) const RULES: &[Rule] = &[Rule::beside_other_user(
     nobody_takes_the_port,
 )];
 
-/// An IPv4 handle needs a second socket on its port for its first reconnect only: from then on the kernel keeps the port.
+/// Reconnects per handle. An IPv4 handle needs a second socket on its port for the first one only:
+/// then the kernel keeps the port.
 const HANDLES: usize = 1_000;
 const RECONNECTS_EACH: usize = 10;
-/// Datagrams on their way at once: far fewer than a receive buffer holds.
+/// Datagrams on their way at once, far fewer than a receive buffer holds.
 const UNANSWERED: usize = 32;
 /// The user "nobody".
 const OTHER_USER: u32 = 65_534;
 
-/// Makes this thread's sockets those of another user. `false` without the privilege.
+/// Gives this thread's sockets another user. `false` without the privilege.
 pub(crate) fn become_other_user() -> bool {
     let other = Uid::from_raw(OTHER_USER);
     setfsuid(other);
-    // The call answers with the user before it.
+    // The call returns the previous user.
     setfsuid(other) == other
 }
 
-/// What the threads share.
+/// The state that the threads share.
 #[derive(Default)]
 struct Shared {
     over: AtomicBool,
-    /// The address of the handle that is open now, and how many were open before it.
+    /// The address of the open handle, and the number of earlier ones.
     target: Mutex<(usize, Option<SocketAddr>)>,
     /// Attempts to bind the port.
     attempts: AtomicUsize,
-    /// Datagrams that the peer sent, and those that were delivered.
+    /// Datagrams that the peer sent, and delivered ones.
     sent: AtomicUsize,
     delivered: AtomicUsize,
 }
@@ -61,7 +62,7 @@ impl Shared {
     }
 }
 
-/// A socket that asks to share its address.
+/// A socket with SO_REUSEADDR.
 fn sharing(family: Family, port_too: bool) -> Result<OwnedFd, Errno> {
     let socket = uv_sys::socket::socket(family)?;
     uv_sys::option::set_reuse_address(&socket, true)?;
@@ -69,7 +70,8 @@ fn sharing(family: Family, port_too: bool) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Tries to bind the ports as another user until the end, and returns what it took while a handle had it.
+/// Tries to bind the ports as another user until the end. Returns the address that it took from an
+/// open handle.
 fn attack(family: Family, shared: &Shared) -> Result<Option<String>, Errno> {
     const ATTEMPTS: usize = 16;
     if !become_other_user() {
@@ -92,7 +94,7 @@ fn attack(family: Family, shared: &Shared) -> Result<Option<String>, Errno> {
                     let options = ["SO_REUSEADDR", "both options"][which];
                     return Ok(Some(format!("{address} with {options}")));
                 } else {
-                    // The handle was closed: its port is free.
+                    // A closed handle's port is free.
                     sockets[which] = sharing(family, which == 1)?;
                 }
             }
@@ -101,7 +103,7 @@ fn attack(family: Family, shared: &Shared) -> Result<Option<String>, Errno> {
     Ok(None)
 }
 
-/// Sends numbers to the handle that is open, until the end.
+/// Sends numbers to the open handle until the end.
 fn count_up(peer: &Raw, shared: &Shared) -> std::io::Result<()> {
     while !shared.is_over() {
         let target = shared.target();
@@ -133,7 +135,7 @@ fn listen(udp: &Udp, numbers: &Log<usize>, shared: &Arc<Shared>) -> Verdict {
     Ok(())
 }
 
-/// The life of one handle, in which nothing is lost.
+/// One handle with its reconnects, which lose nothing.
 fn reconnect(
     stage: &Stage,
     peer: SocketAddr,
@@ -163,8 +165,8 @@ fn reconnect(
     stage.to_the_end()
 }
 
-/// Keeps this thread, and those that it starts, on one CPU. What another CPU has on its way to a socket while that is closed
-/// is lost, as rarely as an interrupt comes at that moment; here a datagram is either sent or received.
+/// Keeps this thread, and threads that it starts, on one CPU. Otherwise a datagram in another CPU's
+/// backlog is lost when its socket closes.
 fn share_one_cpu() -> Verdict {
     let all = sched_getaffinity(None).map_err(std::io::Error::from)?;
     let mut one = CpuSet::new();

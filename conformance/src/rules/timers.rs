@@ -39,7 +39,7 @@ fn due_order(stage: &Stage) -> Verdict {
         .iter()
         .map(|_| Timer::new(&stage.event_loop))
         .collect();
-    // Between which times each is due: however slow this process is, it was started between two readings of the clock.
+    // The earliest and the latest due time of each timer, from clock readings around its start.
     let mut due = Vec::new();
     for ((number, timer), &timeout) in timers.iter().enumerate().zip(&timeouts) {
         let (log, timeout) = (fired.clone(), Duration::from_millis(timeout));
@@ -71,7 +71,6 @@ fn from_the_call(stage: &Stage) -> Verdict {
         }
         let (log, due) = (log.clone(), Instant::now() + WORK / 2);
         let check = move |_: &Timer| log.push(Instant::now() < due);
-        // It is open.
         let _ = timer.start(WORK / 2, Duration::ZERO, check);
     })?;
     stage.to_the_end()?;
@@ -111,7 +110,6 @@ fn repeat(stage: &Stage) -> Verdict {
     timer.start(Duration::ZERO, each, move |timer| {
         count.up();
         if count.get() % 3 == 0 {
-            // It is open.
             let _ = timer.stop();
         }
     })?;

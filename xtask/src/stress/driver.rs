@@ -18,17 +18,17 @@ use super::{Arguments, output_directory};
 
 /// A run that takes longer hangs. The longest subject takes 20 s alone on two cores.
 const HANGS_AFTER: Duration = Duration::from_secs(420);
-/// How often the end of a run is looked for.
+/// The interval of looks at a running subject.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Runs subjects until the time is up, prints what failed, and says whether nothing did.
+/// Runs subjects until the time is up, and prints the failures. Returns whether there are none.
 ///
 /// # Errors
 ///
-/// A subject that does not build, and what prevents a process or a file of its output.
+/// A subject that does not build; a process that does not start; a file that cannot be written.
 pub fn run(arguments: &Arguments) -> io::Result<bool> {
     let directory = output_directory();
-    // What earlier runs kept.
+    // Logs of earlier runs.
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
         if entry.path().extension().is_some_and(|end| end == "log") {
             fs::remove_file(entry.path())?;
@@ -68,7 +68,7 @@ fn seed_from_clock() -> u64 {
     now.map_or(0, |now| u64::from(now.subsec_nanos()) ^ now.as_secs() << 20)
 }
 
-/// The conditions of that name that this machine can make. The others are named with the reason.
+/// The conditions that this machine can make. Prints the reasons for the others.
 fn possible_conditions(filter: Option<&str>) -> Vec<Condition> {
     let mut possible = Vec::new();
     for condition in Condition::ALL {
@@ -129,7 +129,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Runs the copies that the condition wants at once, and returns how many tests failed.
+    /// Runs the copies of the condition at once, and returns the number of failed tests.
     fn run_copies(
         &self,
         condition: Condition,

@@ -14,7 +14,7 @@ use crate::tools::{build_messages, cargo, conformance_binary};
 pub(super) const SOURCES: [fn() -> io::Result<Vec<Subject>>; 3] =
     [random_calls, test_binaries, conformance_in_c];
 
-/// A program that is run again and again.
+/// A program that runs repeatedly.
 pub(super) struct Subject {
     /// Package and target, as in `uv-udp functional`.
     pub(super) name: String,
@@ -30,12 +30,12 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// What differs between the runs of a subject.
+/// The arguments of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'a> {
-    /// For subjects that do something random. The table names it for each failure.
+    /// The seed of random subjects, which the table shows for each failure.
     pub(super) seed: u64,
-    /// Only tests with this text in their name.
+    /// Only tests whose name contains this text.
     pub(super) filter: Option<&'a str>,
 }
 
@@ -86,7 +86,7 @@ fn test_binary(message: &Value) -> Option<Subject> {
         command: Box::new(move |run| {
             let mut command = Command::new(&executable);
             command.current_dir(&directory).args(run.filter);
-            // What proptest calls its seed.
+            // The seed of proptest.
             command.env("PROPTEST_RNG_SEED", run.seed.to_string());
             command
         }),
@@ -165,7 +165,8 @@ fn conformance_in_c() -> io::Result<Vec<Subject>> {
     Form::ALL.into_iter().map(subject).collect()
 }
 
-/// Lines of the conformance suite in C: status, name, family, and more, with tabs between them.
+/// Lines of the C program with the conformance rules: status, id, family and more, separated by
+/// tabs.
 fn conformance_results(output: &str) -> Vec<TestResult> {
     let results = output.lines().filter_map(|line| {
         let mut fields = line.split('\t');

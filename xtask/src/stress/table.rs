@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 /// A test of a subject, under a condition.
 pub(super) type Key = (String, String, &'static str);
 
-/// How often a test ran and failed.
+/// The runs and failures of a test.
 #[derive(Clone, Debug, Default)]
 struct Count {
     runs: usize,
@@ -17,7 +17,7 @@ struct Count {
     output: Option<(PathBuf, u64)>,
 }
 
-/// Everything that was counted.
+/// The counts of all tests.
 #[derive(Debug, Default)]
 pub(super) struct Tally(BTreeMap<Key, Count>);
 
