@@ -323,9 +323,9 @@ mod tests {
                 "early",
                 SocketAddr::new(silent(Family::V4), sleeper.address().port()),
             )?;
-            ensure_eq!(sleeper.rest()?, [""; 0], "what arrived before the wake");
+            ensure_eq!(sleeper.rest()?, [""; 0], "the datagrams before the wake");
             far.wake(Family::V4)?;
-            ensure_eq!(sleeper.recv_text()?, "early", "what arrived after it");
+            ensure_eq!(sleeper.recv_text()?, "early", "the datagrams after it");
             ensure_eq!(
                 near.sends_without_buffers(Family::V4)?,
                 0,

@@ -20,8 +20,8 @@ pub(super) struct Order {
 
 pub(super) enum Sender {
     /// To the handle's peer.
-    LoopProxy(UdpSender),
-    RemoteTo(UdpSender, SocketAddr),
+    ToPeer(UdpSender),
+    To(UdpSender, SocketAddr),
     /// By a function that runs on the loop.
     Post(UdpSender, fn(&Udp, usize, usize), usize),
     /// From a raw socket to a handle.
@@ -39,7 +39,7 @@ impl Helper {
         let (orders, receiver) = mpsc::channel::<Order>();
         let thread = spawn(move || {
             let _pinned = OneCpu::new(any);
-            receiver.into_iter().for_each(|order| carry_out(&order));
+            receiver.into_iter().for_each(|order| execute(&order));
         });
         Self { orders, thread }
     }
@@ -56,21 +56,21 @@ impl Helper {
     }
 }
 
-fn carry_out(order: &Order) {
+fn execute(order: &Order) {
     let (stream, length) = (order.stream, order.length);
     for id in order.ids.clone() {
         let data = || datagram(stream, id, length);
         // A dropped loop refuses, and a socket may be full: no promise covers these datagrams.
         match &order.sender {
-            Sender::LoopProxy(remote) => {
-                let _ = remote.send(data());
+            Sender::ToPeer(sender) => {
+                let _ = sender.send(data());
             }
-            Sender::RemoteTo(remote, to) => {
-                let _ = remote.send_to(data(), *to);
+            Sender::To(sender, to) => {
+                let _ = sender.send_to(data(), *to);
             }
-            Sender::Post(remote, work, to) => {
+            Sender::Post(sender, work, to) => {
                 let (work, to) = (*work, *to);
-                let _ = remote.post(move |udp| work(udp, to, length));
+                let _ = sender.post(move |udp| work(udp, to, length));
             }
             Sender::Peer(socket, to) => {
                 let _ = socket.send_to(&data(), *to);

@@ -120,7 +120,7 @@ impl Ledger {
             let mut sent = self.sent.borrow_mut();
             sent[id].fate = fate;
             self.require(taken || !sent[id].arrived, Check::Delivery, || {
-                format!("datagram {id} arrived, and its sender is told that it was not sent")
+                format!("datagram {id} arrived, and its result says that it was not sent")
             });
         }
     }
@@ -137,14 +137,14 @@ impl Ledger {
             let (sent, heard) = self.empty.get();
             self.empty.set((sent, heard + 1));
             self.require(heard < sent, Check::Delivery, || {
-                format!("an empty datagram from {source} that nobody sent")
+                format!("an empty datagram from {source} without a sender")
             });
             return None;
         }
         let Some(header) = Header::read(data) else {
             // A truncated header names no datagram.
             self.require(truncated, Check::Delivery, || {
-                format!("{} bytes from {source} that nobody sent", data.len())
+                format!("{} bytes from {source} without a sender", data.len())
             });
             return None;
         };
@@ -194,9 +194,7 @@ impl Ledger {
             });
         }
         self.require(sent.fate != Fate::Refused, Check::Delivery, || {
-            format!(
-                "datagram {id} came to {own:?} although its sender was told that it was not sent"
-            )
+            format!("datagram {id} came to {own:?} after a result that it was not sent")
         });
         let last = self.last.borrow_mut().insert((stream, receiver), id);
         self.require(last.is_none_or(|last| last != id), Check::Delivery, || {

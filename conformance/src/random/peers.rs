@@ -189,7 +189,7 @@ impl World {
             }
         }
         self.require(false, Check::Deaf, || {
-            format!("a handle that receives heard none of {PROBES} datagrams")
+            format!("a receiving handle got none of {PROBES} datagrams")
         });
     }
 }

@@ -283,16 +283,16 @@ impl World {
         if !self.has_room(count * length) {
             return;
         }
-        let Ok(remote) = self.call(|| udp.sender()) else {
+        let Ok(sender) = self.call(|| udp.sender()) else {
             let closing = udp.is_closing();
             return self.require(closing, Check::Errno, || {
-                "an open handle has no remote".into()
+                "an open handle has no sender".into()
             });
         };
         let (destination, sender) = match form {
-            PostForm::Send => (None, Sender::LoopProxy(remote)),
-            PostForm::SendTo => (Some(address), Sender::RemoteTo(remote, address)),
-            PostForm::Closure => (None, Sender::Post(remote, send_on_loop, to)),
+            PostForm::Send => (None, Sender::ToPeer(sender)),
+            PostForm::SendTo => (Some(address), Sender::To(sender, address)),
+            PostForm::Closure => (None, Sender::Post(sender, send_on_loop, to)),
         };
         let ids = match form {
             PostForm::Closure => 0..count,

@@ -124,9 +124,9 @@ fn try_transmit_batch(stage: &Stage) -> Verdict {
     let batch: Vec<_> = data.iter().map(Transmit::new).collect();
     stage.send_batch(&udp, &batch)?;
     for data in &data {
-        ensure_eq!(peer.recv()?.0, *data, "what the peer got");
+        ensure_eq!(peer.recv()?.0, *data, "the datagrams at the peer");
     }
-    ensure_eq!(peer.rest()?, [""; 0], "what else the peer got");
+    ensure_eq!(peer.rest()?, [""; 0], "other datagrams at the peer");
     let udp = stage.bound()?;
     let to = |index| {
         if index % 3 == 0 {
@@ -143,7 +143,7 @@ fn try_transmit_batch(stage: &Stage) -> Verdict {
     stage.send_batch(&udp, &batch)?;
     for (index, data) in data.iter().enumerate() {
         let peer = if index % 3 == 0 { &other } else { &peer };
-        ensure_eq!(peer.recv()?.0, *data, "what each destination got");
+        ensure_eq!(peer.recv()?.0, *data, "the datagrams at each destination");
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ fn try_transmit_segments(stage: &Stage) -> Verdict {
             ensure_eq!(
                 lengths,
                 expected,
-                "what arrived of {len} bytes in segments of {size}"
+                "the lengths of {len} bytes in segments of {size}"
             );
         }
     }
@@ -206,7 +206,7 @@ fn transmit_segments(stage: &Stage) -> Verdict {
     let expected = [
         "aa", "bb", "c", "aa", "bb", "c", "xx", "aa", "bb", "c", "yy",
     ];
-    ensure_eq!(peer.recv_texts(11)?, expected, "what arrived");
+    ensure_eq!(peer.recv_texts(11)?, expected, "the received datagrams");
     Ok(())
 }
 
@@ -228,7 +228,7 @@ fn recv_batch_start(stage: &Stage) -> Verdict {
         expected.push((index.to_string(), peer.address()));
     }
     stage.until("all arrive", || seen.len() >= 100)?;
-    ensure_eq!(seen.all(), expected, "what was delivered");
+    ensure_eq!(seen.all(), expected, "the received datagrams");
     ensure!(batches.get() < 100, "they came one by one");
     stage.note(format_args!("100 in {} calls", batches.get()));
     Ok(())

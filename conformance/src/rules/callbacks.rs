@@ -209,10 +209,6 @@ fn none_inside_another(stage: &Stage) -> Verdict {
     // One receive callback, four send callbacks, one close callback.
     stage.until("every callback was called", || depth.seen.len() >= 6)?;
     let expected = vec![(1, Ok(())); 6];
-    ensure_eq!(
-        depth.seen.all(),
-        expected,
-        "callbacks under way, and what each did"
-    );
+    ensure_eq!(depth.seen.all(), expected, "callbacks on the stack");
     Ok(())
 }

@@ -62,7 +62,7 @@ fn refused_then_try_send(stage: &Stage) -> Verdict {
     udp.try_send(b"lost")?;
     let live = dead.revive()?;
     ensure_eq!(udp.try_send(b"next"), Ok(4), "try_send after the refusal");
-    ensure_eq!(live.recv_text()?, "next", "what arrived");
+    ensure_eq!(live.recv_text()?, "next", "the received datagrams");
     stage.a_little_longer()?;
     // The send took the error from the socket before this receiver started.
     let inbox = Inbox::of(&udp)?;
@@ -82,7 +82,7 @@ fn refused_then_send(stage: &Stage) -> Verdict {
     udp.send(b"next", results.of(1))?;
     stage.until("both complete", || results.len() == 2)?;
     ensure_eq!(results.all(), [(0, Ok(())), (1, Ok(()))], "results");
-    ensure_eq!(live.recv_text()?, "next", "what arrived");
+    ensure_eq!(live.recv_text()?, "next", "the received datagrams");
     stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
     stage.a_little_longer()?;
     ensure_eq!(inbox.errors(), [Errno::ECONNREFUSED], "errors reported");
@@ -114,7 +114,7 @@ fn refused_in_a_burst(stage: &Stage) -> Verdict {
         ensure_eq!(
             arrived,
             (1..100).collect::<Vec<_>>(),
-            "what arrived of sizes {sizes:?}"
+            "the received datagrams of sizes {sizes:?}"
         );
         stage.until("the refusal is reported", || !inbox.errors().is_empty())?;
         stage.a_little_longer()?;
@@ -141,7 +141,7 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
     ensure_eq!(
         arrived,
         (0..20).collect::<Vec<_>>(),
-        "what arrived of the batch"
+        "the received datagrams of the batch"
     );
 
     let dead = DeadPeer::new(stage.family)?;
@@ -157,7 +157,7 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
     ensure_eq!(
         live.recv_texts(3)?,
         ["0000", "0001", "0002"],
-        "what arrived of the segments"
+        "the received segments"
     );
     Ok(())
 }
@@ -246,7 +246,7 @@ fn former_peer(stage: &Stage) -> Verdict {
     ensure_eq!(
         live.recv_texts(4)?,
         ["1", "2", "3", "4"],
-        "what the next peer got"
+        "the datagrams at the next peer"
     );
     Ok(())
 }
@@ -260,7 +260,7 @@ fn former_peers_errors(stage: &Stage) -> Verdict {
     udp.connect(live.address())?;
     let inbox = Inbox::of(&udp)?;
     live.send("alive", udp.local_addr()?)?;
-    stage.until("the next peer is heard", || inbox.len() == 1)?;
+    stage.until("the next peer's datagram arrives", || inbox.len() == 1)?;
     stage.a_little_longer()?;
     ensure_eq!(inbox.errors(), [], "errors reported");
     let counted = udp.counters().errors;
@@ -298,7 +298,7 @@ fn unconnected(stage: &Stage) -> Verdict {
     ensure_eq!(
         arrived,
         (0..20).filter(|number| number % 2 == 1).collect::<Vec<_>>(),
-        "what arrived"
+        "the received datagrams"
     );
     live.send("answer", udp.local_addr()?)?;
     stage.until("an answer arrives", || inbox.len() == 1)?;

@@ -103,7 +103,7 @@ fn phases(stage: &Stage) -> Verdict {
     ];
     ensure_eq!(order.all(), expected, "the order");
     ensure_eq!(arrived.get(), 1, "datagrams that were out before the flush");
-    ensure_eq!(socket.recv_text()?, "flushed", "what the flush sent");
+    ensure_eq!(socket.recv_text()?, "flushed", "the datagrams of the flush");
     Ok(())
 }
 

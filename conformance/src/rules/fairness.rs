@@ -186,7 +186,7 @@ fn room_for_sending(stage: &Stage) -> Verdict {
     })?;
     floods_until_stopped(stage, &turns)?;
     ensure_eq!(sent.get(), Some(Ok(())), "the result of the send");
-    ensure_eq!(peer.recv_text()?, "out", "what arrived");
+    ensure_eq!(peer.recv_text()?, "out", "the received datagrams");
     Ok(())
 }
 

@@ -64,7 +64,7 @@ fn group(stage: &Stage) -> Verdict {
     ensure_eq!(
         at_other.len(),
         before,
-        "what the selector leaves for the second"
+        "the flows of the second member with a selector"
     );
     Ok(())
 }
@@ -108,7 +108,7 @@ fn each_gets_its_own(stage: &Stage, [one, other]: [Udp; 2]) -> Verdict {
         inboxes.iter().map(Inbox::len).sum::<usize>() == all
     })?;
     let seen = inboxes.map(|inbox| inbox.len());
-    ensure_eq!(seen, sent, "what each member got");
+    ensure_eq!(seen, sent, "the datagrams at each member");
     Ok(())
 }
 

@@ -126,7 +126,7 @@ fn is_refused(stage: &Stage, payload: Payload<'_>, error: Errno) -> Verdict {
         0,
         "queued"
     );
-    ensure_eq!(peer.rest()?, [""; 0], "what arrived");
+    ensure_eq!(peer.rest()?, [""; 0], "the received datagrams");
     Ok(())
 }
 
@@ -148,7 +148,7 @@ fn too_many_slices(stage: &Stage) -> Verdict {
     udp.send(&slices[..1024], results.of(1))?;
     stage.until("both complete", || results.len() == 2)?;
     for _ in 0..3 {
-        ensure_eq!(peer.recv()?.0, [b'x'; 1024], "what arrived");
+        ensure_eq!(peer.recv()?.0, [b'x'; 1024], "the received datagrams");
     }
     Ok(())
 }
@@ -180,7 +180,11 @@ fn too_long(stage: &Stage) -> Verdict {
         .iter()
         .map(|(data, _)| data.len())
         .collect();
-    ensure_eq!(lengths, [65_507, 65_507, 0, 65_507], "what arrived");
+    ensure_eq!(
+        lengths,
+        [65_507, 65_507, 0, 65_507],
+        "the received datagrams"
+    );
     Ok(())
 }
 
@@ -204,8 +208,12 @@ fn zero_length(stage: &Stage) -> Verdict {
         texts.len(),
         "sends that went well"
     );
-    ensure_eq!(peer.recv_texts(2)?, [""; 2], "what arrived of try_send");
-    ensure_eq!(peer.recv_texts(texts.len())?, texts, "what arrived of send");
+    ensure_eq!(peer.recv_texts(2)?, [""; 2], "the datagrams of try_send");
+    ensure_eq!(
+        peer.recv_texts(texts.len())?,
+        texts,
+        "the datagrams of send"
+    );
     ensure_eq!(
         udp.try_transmit(&Transmit::new(b"").with_segment_size(NonZeroU16::MIN)),
         Ok(0),
@@ -216,7 +224,11 @@ fn zero_length(stage: &Stage) -> Verdict {
         Ok(1),
         "try_transmit_batch"
     );
-    ensure_eq!(peer.recv_texts(2)?, [""; 2], "what arrived of the batches");
+    ensure_eq!(
+        peer.recv_texts(2)?,
+        [""; 2],
+        "the received datagrams of the batches"
+    );
     for text in texts {
         peer.send(text, udp.local_addr()?)?;
     }
@@ -266,7 +278,7 @@ fn other_family(stage: &Stage) -> Verdict {
     ensure_eq!(
         peer.recv_texts(2)?,
         ["still connected", "still unconnected"],
-        "what arrived"
+        "the received datagrams"
     );
     Ok(())
 }
@@ -290,7 +302,11 @@ fn port_0(stage: &Stage) -> Verdict {
     ensure_eq!(unconnected.peer_addr(), Err(Errno::ENOTCONN), "the peer");
     ensure_eq!(fresh.local_addr(), Err(Errno::EBADF), "the local address");
     connected.try_send(b"still connected")?;
-    ensure_eq!(peer.recv_text()?, "still connected", "what arrived");
+    ensure_eq!(
+        peer.recv_text()?,
+        "still connected",
+        "the received datagrams"
+    );
     Ok(())
 }
 
@@ -306,7 +322,7 @@ fn taken_address(stage: &Stage) -> Verdict {
     ensure_eq!(
         peer.recv()?,
         (b"hello".to_vec(), udp.local_addr()?),
-        "what arrived"
+        "the received datagrams"
     );
     Ok(())
 }
@@ -359,7 +375,7 @@ fn refused_calls_change_nothing(stage: &Stage) -> Verdict {
     ensure_eq!(state(), before, "the state of the handle");
     stage.until("both complete", || results.len() == 2)?;
     ensure_eq!(results.all(), [(1, Ok(())), (2, Ok(()))], "results");
-    ensure_eq!(peer.rest()?, ["1", "2"], "what arrived");
+    ensure_eq!(peer.rest()?, ["1", "2"], "the received datagrams");
     peer.send("answer", udp.local_addr()?)?;
     stage.until("an answer arrives", || inbox.len() == 1)
 }
@@ -396,7 +412,7 @@ fn bad_batch(stage: &Stage) -> Verdict {
             "a batch, unconnected"
         );
     }
-    ensure_eq!(peer.rest()?, [""; 0], "what arrived");
+    ensure_eq!(peer.rest()?, [""; 0], "the received datagrams");
     ensure_eq!(connected.try_transmit_batch(&[]), Ok(0), "an empty batch");
     Ok(())
 }
@@ -416,7 +432,7 @@ fn ttl_of_0(stage: &Stage) -> Verdict {
         Ok(1),
         "a ttl of 1"
     );
-    ensure_eq!(peer.rest()?, ["y"], "what arrived");
+    ensure_eq!(peer.rest()?, ["y"], "the received datagrams");
     ensure_eq!(called.get(), 0, "callbacks called");
     Ok(())
 }

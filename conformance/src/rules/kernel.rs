@@ -188,7 +188,7 @@ fn named_errors(stage: &Stage) -> Verdict {
             Errno::EAFNOSUPPORT,
         ),
         (
-            "leaving what was not joined",
+            "leaving a group without a join",
             udp.leave_multicast(group, lo),
             Errno::EADDRNOTAVAIL,
         ),
@@ -298,7 +298,7 @@ fn mark(stage: &Stage, here: &Near) -> Verdict {
     udp.disconnect()?;
     let read = udp.with_fd(|fd| get(&fd, sockopt::Mark))??;
     ensure_eq!(read, 8, "the mark after disconnecting");
-    ensure_eq!(raw.rest()?.len(), 3, "what arrived");
+    ensure_eq!(raw.rest()?.len(), 3, "the received datagrams");
     Ok(())
 }
 
@@ -317,7 +317,7 @@ fn device(stage: &Stage, here: &Near) -> Verdict {
         Ok(())
     };
     say("first")?;
-    stage.until("the far side is heard", || inbox.len() == 1)?;
+    stage.until("the datagram of the far side arrives", || inbox.len() == 1)?;
     let is_bound = |when: &str| -> Verdict {
         let device = udp.options().bound_device()?;
         ensure_eq!(device.as_deref(), Some("near"), "the device {when}");
@@ -332,12 +332,14 @@ fn device(stage: &Stage, here: &Near) -> Verdict {
         is_bound("after disconnect")?;
     }
     say("second")?;
-    stage.until("the far side is heard again", || inbox.len() == 2)?;
+    stage.until("the next datagram of the far side arrives", || {
+        inbox.len() == 2
+    })?;
     stage.a_little_longer()?;
-    ensure_eq!(inbox.texts(), ["first", "second"], "what was heard");
+    ensure_eq!(inbox.texts(), ["first", "second"], "the received datagrams");
     udp.options().bind_to_device(None)?;
     say("third")?;
-    stage.until("both are heard", || inbox.len() == 4)
+    stage.until("both datagrams arrive", || inbox.len() == 4)
 }
 
 fn discovery(stage: &Stage, here: &Near) -> Verdict {

@@ -124,7 +124,7 @@ fn close_twice(stage: &Stage) -> Verdict {
     ensure_eq!(
         Rc::strong_count(&token),
         1,
-        "owners of what the second callback held"
+        "owners of the value in the second callback"
     );
     stage.to_the_end()?;
     ensure_eq!(udp.close(|_| ()), Err(Errno::EBADF), "a third close");
@@ -252,7 +252,7 @@ fn drop_in_callback(stage: &Stage) -> Verdict {
     for each in sockets {
         each.are_closed()?;
     }
-    ensure_eq!(peer.recv_text()?, "bye", "what arrived");
+    ensure_eq!(peer.recv_text()?, "bye", "the received datagrams");
     Ok(())
 }
 
@@ -411,7 +411,11 @@ fn panic_in_receive_callback(stage: &Stage) -> Verdict {
         "what reached the caller of run"
     );
     stage.until("the others arrive", || seen.len() == 5)?;
-    ensure_eq!(seen.all(), ["0", "1", "2", "3", "4"], "what was delivered");
+    ensure_eq!(
+        seen.all(),
+        ["0", "1", "2", "3", "4"],
+        "the received datagrams"
+    );
     peer.send("5", udp.local_addr()?)?;
     stage.until("one more arrives", || seen.len() == 6)
 }

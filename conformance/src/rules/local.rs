@@ -205,19 +205,19 @@ fn receiving_goes_on(stage: &Stage) -> Verdict {
     let here = udp.local_addr()?;
     let inbox = Inbox::of(&udp)?;
     let mut expected = Vec::new();
-    let mut hears = |peer: &Raw| {
+    let mut receives = |peer: &Raw| {
         expected.push(expected.len().to_string());
         peer.send(expected.len().saturating_sub(1).to_string(), here)?;
         stage.until("a datagram arrives", || inbox.texts() == expected)
     };
     for _ in 0..3 {
         udp.connect(first.address())?;
-        hears(&first)?;
+        receives(&first)?;
         udp.connect(second.address())?;
-        hears(&second)?;
+        receives(&second)?;
         udp.disconnect()?;
-        hears(&first)?;
-        hears(&second)?;
+        receives(&first)?;
+        receives(&second)?;
     }
     ensure_eq!(
         udp.recv_start(|_, _| ()),

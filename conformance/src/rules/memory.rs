@@ -80,7 +80,7 @@ fn into_buffers(stage: &Stage) -> Verdict {
     sender.send("", udp.local_addr()?)?;
     stage.until("both are delivered", || texts(&log).len() == 2)?;
     stage.a_little_longer()?;
-    ensure_eq!(texts(&log), ["one", ""], "what came");
+    ensure_eq!(texts(&log), ["one", ""], "the received datagrams");
     for (buffer, outcome) in log.all() {
         ensure_eq!(buffer.len(), 100, "a buffer's length");
         if let Some(arrival) = outcome? {
@@ -96,7 +96,7 @@ fn truncation(stage: &Stage) -> Verdict {
     let log = listen(&udp, 4)?;
     sender.send("too long", udp.local_addr()?)?;
     stage.until("it is delivered", || !texts(&log).is_empty())?;
-    ensure_eq!(texts(&log), ["too "], "what came");
+    ensure_eq!(texts(&log), ["too "], "the received datagrams");
     let arrivals = log
         .all()
         .into_iter()
@@ -124,7 +124,11 @@ fn one_each(stage: &Stage) -> Verdict {
         sender.try_transmit(&Transmit::new(b"aabbccdd").with_segment_size(size))?;
         let log = listen(&udp, 100)?;
         stage.until("all are delivered", || texts(&log).len() == 4)?;
-        ensure_eq!(texts(&log), ["aa", "bb", "cc", "dd"], "what came");
+        ensure_eq!(
+            texts(&log),
+            ["aa", "bb", "cc", "dd"],
+            "the received datagrams"
+        );
     }
     Ok(())
 }
@@ -158,7 +162,7 @@ fn runs(stage: &Stage) -> Verdict {
         });
         let (texts, sizes) = (texts(&log), sizes.collect::<Vec<_>>());
         let seen: Vec<_> = texts.iter().map(String::as_str).zip(sizes).collect();
-        ensure_eq!(seen, expected, "what came into {room} bytes");
+        ensure_eq!(seen, expected, "the datagrams in {room} bytes");
         udp.recv_stop()?;
     }
     Ok(())
@@ -186,9 +190,9 @@ fn no_buffer(stage: &Stage) -> Verdict {
     ensure_eq!(
         refused.all(),
         [(false, Errno::ENOBUFS); 3],
-        "what came before"
+        "the earlier errors"
     );
-    ensure_eq!(texts(&log), ["patient"], "what came");
+    ensure_eq!(texts(&log), ["patient"], "the received datagrams");
     Ok(())
 }
 
@@ -198,9 +202,9 @@ fn filtered(stage: &Stage) -> Verdict {
     peer.send("peer", udp.local_addr()?)?;
     udp.connect(peer.address())?;
     let log = listen(&udp, 100)?;
-    stage.until("the peer is heard", || !texts(&log).is_empty())?;
+    stage.until("the peer's datagram arrives", || !texts(&log).is_empty())?;
     stage.a_little_longer()?;
-    ensure_eq!(texts(&log), ["peer"], "what came");
+    ensure_eq!(texts(&log), ["peer"], "the received datagrams");
     Ok(())
 }
 
@@ -220,13 +224,13 @@ fn half_way(stage: &Stage) -> Verdict {
     )?;
     stage.until("one is delivered", || heard.len() > 0)?;
     stage.a_little_longer()?;
-    ensure_eq!(heard.all(), [Some(b'0')], "what came before the stop");
+    ensure_eq!(heard.all(), [Some(b'0')], "the datagrams before the stop");
     let inbox = Inbox::of(&udp)?;
     stage.until("the rest is delivered", || inbox.len() == 5)?;
     ensure_eq!(
         inbox.texts(),
         ["1", "2", "3", "4", "5"],
-        "what came after it"
+        "the datagrams after it"
     );
     Ok(())
 }

@@ -90,10 +90,10 @@ fn membership(stage: &Stage, near_side: &Near, by_source: bool) -> Verdict {
     };
     ensure_eq!(twice, Err(expected), "joining twice");
     say("one")?;
-    stage.until("the first is received", || inbox.len() == 1)?;
+    stage.until("the first datagram arrives", || inbox.len() == 1)?;
     reconnect()?;
     say("two")?;
-    stage.until("the second is received", || inbox.len() == 2)?;
+    stage.until("the second datagram arrives", || inbox.len() == 2)?;
     if by_source {
         udp.leave_source(group, source, interface)?;
     } else {
@@ -128,7 +128,7 @@ fn loops(stage: &Stage, near_side: &Near) -> Verdict {
         ["to all", "not here"],
         "the datagrams on the far side"
     );
-    stage.until("it is received here", || inbox.len() > 0)?;
+    stage.until("it arrives on this host", || inbox.len() > 0)?;
     stage.a_little_longer()?;
     ensure_eq!(inbox.texts(), ["to all"], "the datagrams on this host");
     Ok(())
@@ -191,6 +191,10 @@ fn broadcast(stage: &Stage, here: &Near) -> Verdict {
         &udp,
         Transmit::new("to all").with_destination(([192, 0, 2, 255], port).into()),
     )?;
-    ensure_eq!(remote.recv_texts(FORMS)?, ["to all"; FORMS], "what arrived");
+    ensure_eq!(
+        remote.recv_texts(FORMS)?,
+        ["to all"; FORMS],
+        "the received datagrams"
+    );
     Ok(())
 }

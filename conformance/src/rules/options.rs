@@ -212,7 +212,7 @@ fn named_errors(stage: &Stage) -> Verdict {
             udp.join_multicast(host, Interface::Any),
         ),
         (
-            "a group of nobody",
+            "a group without members",
             udp.options().attach_reuseport_cpu_selector(0),
         ),
     ] {
@@ -223,7 +223,7 @@ fn named_errors(stage: &Stage) -> Verdict {
     ensure_eq!(
         (udp.options().ttl()?, udp.options().multicast_ttl()?),
         (64, 1),
-        "what is set"
+        "the options"
     );
     Ok(())
 }
@@ -275,13 +275,13 @@ fn ipv6_only(stage: &Stage) -> Verdict {
         Raw::bind(([127, 0, 0, 1], 0).into())?.send("four", ([127, 0, 0, 1], port).into())?;
         let host = std::net::Ipv6Addr::LOCALHOST;
         Raw::bind((host, 0).into())?.send("six", (host, port).into())?;
-        stage.until("IPv6 is heard", || {
+        stage.until("the IPv6 datagram arrives", || {
             inbox.texts().contains(&"six".to_owned())
         })?;
         ensure_eq!(
             inbox.len(),
             if only { 1 } else { 2 },
-            "what is heard, ipv6_only: {only}"
+            "the number of datagrams, ipv6_only: {only}"
         );
     }
     let result = stage.udp().bind_with(
@@ -335,11 +335,11 @@ fn adopted(stage: &Stage) -> Verdict {
     let udp = Udp::adopt(&stage.event_loop, socket.into())?;
     ensure_eq!(udp.peer_addr()?, peer.address(), "a connected one's peer");
     udp.try_send(b"ping")?;
-    ensure_eq!(peer.recv_text()?, "ping", "what the peer got");
+    ensure_eq!(peer.recv_text()?, "ping", "the datagrams at the peer");
     let inbox = Inbox::of(&udp)?;
     peer.send("pong", address)?;
-    stage.until("the peer is heard", || inbox.len() > 0)?;
-    ensure_eq!(inbox.texts(), ["pong"], "what was heard");
+    stage.until("the peer's datagram arrives", || inbox.len() > 0)?;
+    ensure_eq!(inbox.texts(), ["pong"], "the received datagrams");
     Ok(())
 }
 
@@ -417,7 +417,11 @@ fn into_fd(stage: &Stage) -> Verdict {
     );
     ensure_eq!(addresses, (address, peer.address()), "its addresses");
     ensure_eq!(uv_sys::option::ttl(&socket)?, 9, "its TTL");
-    ensure_eq!(peer.recv_texts(2)?, ["queued", "too"], "what was queued");
+    ensure_eq!(
+        peer.recv_texts(2)?,
+        ["queued", "too"],
+        "the queued datagrams"
+    );
     peer.send("answer", address)?;
     ensure_eq!(socket.recv_text()?, "answer", "what it receives");
     stage.a_little_longer()

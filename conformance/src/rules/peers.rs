@@ -87,7 +87,7 @@ fn each_went_there_or_nowhere(results: &Results, count: usize, peer: &Raw) -> Ve
         .iter()
         .filter_map(|text| number(text))
         .collect();
-    ensure_eq!(arrived, sent, "what arrived, and what is said to be sent");
+    ensure_eq!(arrived, sent, "the datagrams at the peer");
     Ok(())
 }
 
@@ -103,9 +103,9 @@ fn queued_then_connected(stage: &Stage) -> Verdict {
     ensure_eq!(
         second.recv_text()?,
         "for the second",
-        "what the second peer got"
+        "the datagrams at the second peer"
     );
-    ensure_eq!(second.rest()?, [""; 0], "what else it got");
+    ensure_eq!(second.rest()?, [""; 0], "other datagrams at the peer");
     let of_first = Results::default();
     results
         .all()
@@ -128,8 +128,12 @@ fn queued_then_disconnected(stage: &Stage) -> Verdict {
         stage.a_little_longer()?;
     }
     stage.until("all complete", || results.len() == 50)?;
-    ensure_eq!(second.recv_text()?, "hello", "what another got");
-    ensure_eq!(second.rest()?, [""; 0], "what else it got");
+    ensure_eq!(
+        second.recv_text()?,
+        "hello",
+        "the datagrams at another socket"
+    );
+    ensure_eq!(second.rest()?, [""; 0], "other datagrams at the peer");
     each_went_there_or_nowhere(&results, 50, &first)
 }
 
@@ -141,7 +145,7 @@ fn queued_with_address_then_connected(stage: &Stage) -> Verdict {
     }
     udp.connect(second.address())?;
     stage.until("all complete", || results.len() == 50)?;
-    ensure_eq!(second.rest()?, [""; 0], "what the peer got");
+    ensure_eq!(second.rest()?, [""; 0], "the datagrams at the peer");
     each_went_there_or_nowhere(&results, 50, &first)
 }
 
@@ -159,7 +163,7 @@ fn changed_in_a_callback(stage: &Stage) -> Verdict {
     }
     stage.until("all complete", || results.len() == 200)?;
     ensure_eq!(changed.all(), [Ok(())], "connecting in the callback");
-    ensure_eq!(second.rest()?, [""; 0], "what the second peer got");
+    ensure_eq!(second.rest()?, [""; 0], "the datagrams at the second peer");
     each_went_there_or_nowhere(&results, 200, &first)
 }
 
@@ -232,7 +236,7 @@ fn batches_without_strangers(stage: &Stage) -> Verdict {
     stage.until("the peer's last datagram arrives", || {
         log.all().contains(&"late".into())
     })?;
-    ensure_eq!(log.all(), ["early", "late"], "what was delivered");
+    ensure_eq!(log.all(), ["early", "late"], "the received datagrams");
     ensure!(
         !seen.all().contains(&0),
         "the callback was called for nothing"
@@ -265,7 +269,7 @@ fn connecting_in_the_callback(stage: &Stage) -> Verdict {
     ensure_eq!(
         log.all(),
         ["stranger 0", "early", "late"].map(|text| Ok(text.into())),
-        "what was delivered"
+        "the received datagrams"
     );
     Ok(())
 }

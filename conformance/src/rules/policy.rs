@@ -202,14 +202,14 @@ fn connect_failing(stage: &Stage) -> Verdict {
     ensure_eq!(
         (data, source.port()),
         (b"hello".to_vec(), port),
-        "what another got"
+        "the datagrams at another socket"
     );
     let inbox = Inbox::of(&udp)?;
     other.send("answer", source)?;
     stage.until("another's answer arrives", || inbox.len() == 1)?;
     udp.connect(peer.address())?;
     udp.try_send(b"again")?;
-    ensure_eq!(peer.rest()?, ["again"], "what the peer got");
+    ensure_eq!(peer.rest()?, ["again"], "the datagrams at the peer");
     Ok(())
 }
 
@@ -226,7 +226,7 @@ fn first_connect_failing(stage: &Stage) -> Verdict {
         udp.bind(other)?;
     }
     stage.connected(peer.address())?.try_send(b"hello")?;
-    ensure_eq!(peer.recv_text()?, "hello", "what the peer got");
+    ensure_eq!(peer.recv_text()?, "hello", "the datagrams at the peer");
     Ok(())
 }
 
@@ -274,7 +274,7 @@ fn peer_addr_connected(stage: &Stage) -> Verdict {
         "peer_addr after connecting to the wildcard address"
     );
     udp.try_send(b"hello")?;
-    ensure_eq!(peer.recv_text()?, "hello", "what the peer got");
+    ensure_eq!(peer.recv_text()?, "hello", "the datagrams at the peer");
     Ok(())
 }
 
@@ -329,7 +329,7 @@ fn closed(stage: &Stage) -> Verdict {
         refuses_everything(stage, &udp, peer.address())?;
         ensure!(!udp.is_connected(), "it is connected");
     }
-    ensure_eq!(peer.rest()?, [""; 0], "what the peer got");
+    ensure_eq!(peer.rest()?, [""; 0], "the datagrams at the peer");
     Ok(())
 }
 
@@ -340,7 +340,7 @@ fn is_bound_to_the_wildcard(stage: &Stage, udp: &Udp, peer: &Raw) -> Verdict {
     ensure_eq!(
         (data, source.port()),
         (b"hello".to_vec(), local.port()),
-        "what arrived"
+        "the received datagrams"
     );
     let inbox = Inbox::of(udp)?;
     peer.send("answer", source)?;

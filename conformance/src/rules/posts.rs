@@ -83,7 +83,11 @@ fn post_to_nobody(_: &Stage) -> Verdict {
         "post"
     );
     // The closures were dropped with their senders.
-    ensure_eq!(told.recv(), Err(mpsc::RecvError), "what the closures sent");
+    ensure_eq!(
+        told.recv(),
+        Err(mpsc::RecvError),
+        "the datagrams of the closures"
+    );
     Ok(())
 }
 
@@ -125,6 +129,6 @@ fn remote_sends(stage: &Stage) -> Verdict {
     stage.to_the_end()?;
     remote.send(b"too late".to_vec())?;
     stage.to_the_end()?;
-    ensure_eq!(peer.rest()?, [""; 0], "what arrived after the close");
+    ensure_eq!(peer.rest()?, [""; 0], "the datagrams after the close");
     Ok(())
 }

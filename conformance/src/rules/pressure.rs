@@ -135,8 +135,12 @@ impl Jam {
             .iter()
             .filter_map(|text| number(text))
             .collect();
-        ensure_eq!(arrived, (0..sent).collect::<Vec<_>>(), "what arrived");
-        ensure_eq!(self.sleeper.rest()?, [""; 0], "what else arrived");
+        ensure_eq!(
+            arrived,
+            (0..sent).collect::<Vec<_>>(),
+            "the received datagrams"
+        );
+        ensure_eq!(self.sleeper.rest()?, [""; 0], "other datagrams");
         stage.note(format_args!("{sent} of {MANY} went"));
         Ok(())
     }
@@ -174,9 +178,13 @@ fn full_buffer(stage: &Stage, near: &Near) -> Verdict {
         "sends that went well"
     );
     for expected in 0..MANY {
-        ensure_eq!(jam.sleeper.recv()?.0, data(expected), "what arrived");
+        ensure_eq!(
+            jam.sleeper.recv()?.0,
+            data(expected),
+            "the received datagrams"
+        );
     }
-    ensure_eq!(jam.sleeper.rest()?, [""; 0], "what else arrived");
+    ensure_eq!(jam.sleeper.rest()?, [""; 0], "other datagrams");
     stage.note(format_args!(
         "{} iterations in 50 ms of waiting",
         turns.get()
@@ -241,8 +249,12 @@ fn disconnect_while_full(stage: &Stage, near: &Near) -> Verdict {
     jam.went_or_was_canceled(stage)?;
     stage.until("the next send completes", || results.len() == 1)?;
     ensure_eq!(results.with(Ok(())), [0], "sends that went well");
-    ensure_eq!(other.recv_text()?, "hello", "what another got");
-    ensure_eq!(other.rest()?, [""; 0], "what else it got");
+    ensure_eq!(
+        other.recv_text()?,
+        "hello",
+        "the datagrams at another socket"
+    );
+    ensure_eq!(other.rest()?, [""; 0], "other datagrams at the peer");
     Ok(())
 }
 
@@ -255,8 +267,12 @@ fn connect_while_full(stage: &Stage, near: &Near) -> Verdict {
     jam.went_or_was_canceled(stage)?;
     stage.until("the next send completes", || results.len() == 1)?;
     ensure_eq!(results.with(Ok(())), [0], "sends that went well");
-    ensure_eq!(other.recv_text()?, "hello", "what the next peer got");
-    ensure_eq!(other.rest()?, [""; 0], "what else it got");
+    ensure_eq!(
+        other.recv_text()?,
+        "hello",
+        "the datagrams at the next peer"
+    );
+    ensure_eq!(other.rest()?, [""; 0], "other datagrams at the peer");
     Ok(())
 }
 
@@ -328,15 +344,15 @@ fn enobufs(stage: &Stage, near: &Near) -> Verdict {
         [(0, Err(Errno::ENOBUFS)), (1, Ok(()))],
         "results"
     );
-    ensure_eq!(peer.recv_text()?, "behind it", "what arrived");
-    ensure_eq!(peer.rest()?, [""; 0], "what else arrived");
+    ensure_eq!(peer.recv_text()?, "behind it", "the received datagrams");
+    ensure_eq!(peer.rest()?, [""; 0], "other datagrams");
     let moments = moments.all();
     ensure!(
         (4..=40).contains(&moments.len()),
         "{} attempts",
         moments.len()
     );
-    ensure!(ticks >= 2, "other timers had no turn: {ticks}");
+    ensure!(ticks >= 2, "other timers did not fire: {ticks}");
     ensure!(
         turns <= 20 * moments.len() + 10 * ticks,
         "{turns} iterations for {} attempts",
@@ -382,7 +398,7 @@ fn enobufs_passes(stage: &Stage, near: &Near) -> Verdict {
         TOO_LARGE.len(),
         "bytes of the first that arrived"
     );
-    ensure_eq!(peer.recv_text()?, "behind it", "what arrived after it");
+    ensure_eq!(peer.recv_text()?, "behind it", "the datagrams after it");
     Ok(())
 }
 
@@ -401,7 +417,7 @@ fn try_send_enobufs(stage: &Stage, near: &Near) -> Verdict {
         "attempts"
     );
     ensure_eq!(udp.try_send(b"small"), Ok(5), "try_send of a small one");
-    ensure_eq!(peer.recv_text()?, "small", "what arrived");
+    ensure_eq!(peer.recv_text()?, "small", "the received datagrams");
     Ok(())
 }
 
@@ -421,7 +437,11 @@ fn limit(stage: &Stage) -> Verdict {
     udp.send(b"again", results.of(5))?;
     stage.until("that completes", || udp.send_queue_count() == 0)?;
     ensure_eq!(results.with(Ok(())), [0, 1, 4, 5], "sends that completed");
-    ensure_eq!(raw.rest()?, ["four", "five.", "1", "again"], "what arrived");
+    ensure_eq!(
+        raw.rest()?,
+        ["four", "five.", "1", "again"],
+        "the received datagrams"
+    );
     Ok(())
 }
 

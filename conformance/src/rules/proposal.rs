@@ -88,7 +88,7 @@ fn every_send_goes_to_the_peer(stage: &Stage) -> Verdict {
     ensure_eq!(results.with(Ok(())), [0, 1, 2], "sends that went well");
     for expected in ["now", "one", "two", "three"] {
         let (data, source) = peer.recv()?;
-        ensure_eq!(data, expected.as_bytes(), "what the peer got");
+        ensure_eq!(data, expected.as_bytes(), "the datagrams at the peer");
         ensure_eq!(source, udp.local_addr()?, "where it came from");
     }
     Ok(())
@@ -106,7 +106,7 @@ fn disconnect_dissolves(stage: &Stage) -> Verdict {
     ensure_eq!(udp.try_send(b"x"), Err(Errno::EDESTADDRREQ), "try_send");
     udp.try_send_to(b"hello", other.address())?;
     let (data, source) = other.recv()?;
-    ensure_eq!(data, b"hello", "what another got");
+    ensure_eq!(data, b"hello", "the datagrams at another socket");
     let inbox = Inbox::of(&udp)?;
     other.send("answer", source)?;
     stage.until("another's answer arrives", || inbox.len() == 1)?;
@@ -176,8 +176,16 @@ fn serves_unconnected(stage: &Stage) -> Verdict {
     stage.until("all complete", || results.len() == 3)?;
     udp.try_send_to(b"3", second.address())?;
     ensure_eq!(results.with(Ok(())), [0, 1, 2], "sends that went well");
-    ensure_eq!(first.recv_texts(2)?, ["0", "2"], "what the first got");
-    ensure_eq!(second.recv_texts(2)?, ["1", "3"], "what the second got");
+    ensure_eq!(
+        first.recv_texts(2)?,
+        ["0", "2"],
+        "the datagrams at the first"
+    );
+    ensure_eq!(
+        second.recv_texts(2)?,
+        ["1", "3"],
+        "the datagrams at the second"
+    );
     Ok(())
 }
 
@@ -218,7 +226,7 @@ fn is_eisconn_on_connected(stage: &Stage) -> Verdict {
     ensure_eq!(
         (peer.rest()?.len(), other.rest()?.len()),
         (0, 0),
-        "what arrived"
+        "the received datagrams"
     );
     Ok(())
 }
@@ -242,8 +250,8 @@ fn buffers_are_gathered(stage: &Stage) -> Verdict {
     udp.send(&buffers, results.of(3))?;
     stage.until("both complete", || results.len() == 4)?;
     ensure_eq!(udp.try_send(&buffers)?, whole.len(), "try_send's answer");
-    ensure_eq!(peer.recv_texts(6)?, [whole; 6], "what the peer got");
-    ensure_eq!(peer.rest()?, [""; 0], "what else it got");
+    ensure_eq!(peer.recv_texts(6)?, [whole; 6], "the datagrams at the peer");
+    ensure_eq!(peer.rest()?, [""; 0], "other datagrams at the peer");
     Ok(())
 }
 
@@ -259,7 +267,7 @@ fn the_callback_gets_both(stage: &Stage) -> Verdict {
     ensure_eq!(
         seen.all(),
         [(udp.local_addr(), Ok(()))],
-        "what the callback got"
+        "the arguments of the callback"
     );
     Ok(())
 }
@@ -318,7 +326,7 @@ fn no_address_means_the_peer(stage: &Stage) -> Verdict {
     ensure_eq!(
         peer.recv_texts(4)?,
         ["with", "with", "without", "without"],
-        "what the peer got"
+        "the datagrams at the peer"
     );
     Ok(())
 }

@@ -163,7 +163,7 @@ fn cost_nothing(stage: &Stage) -> Verdict {
     let expected: Vec<_> = (0..20)
         .flat_map(|n| [n.to_string(), "queued".into()])
         .collect();
-    ensure_eq!(live.rest()?, expected, "what the live peer got");
+    ensure_eq!(live.rest()?, expected, "the datagrams at the live peer");
     ensure_eq!(results.with(Ok(())).len(), 60, "sends that completed well");
     Ok(())
 }
@@ -302,13 +302,13 @@ fn long_datagram(stage: &Stage) -> Verdict {
         return Err(Broken::new("there is no report"));
     };
     let len = report.payload.len();
-    ensure!((8..data.len()).contains(&len), "{len} bytes are told of it");
+    ensure!((8..data.len()).contains(&len), "the report has {len} bytes");
     ensure!(data.starts_with(&report.payload), "it is not the start");
     let raw = stage.raw()?;
     uv_sys::option::set_recv_errors(&raw, true)?;
     raw.send(&data, DeadPeer::new(stage.family)?.address())?;
     let there = uv_sys::error_queue::recv_error(&raw, &mut [0; 4000])?.payload_len;
-    ensure_eq!(len, there, "bytes told, of those that the kernel has");
+    ensure_eq!(len, there, "bytes of the quotation");
     stage.note(format_args!("{len} bytes of it"));
     Ok(())
 }

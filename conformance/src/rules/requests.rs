@@ -211,7 +211,7 @@ fn callbacks_send_again(stage: &Stage) -> Verdict {
     stage.to_the_end()?;
     let expected: Vec<_> = (0..200).collect();
     ensure_eq!(results.with(Ok(())), expected, "sends that went well");
-    ensure_eq!(numbers(&peer, 200)?, expected, "what arrived");
+    ensure_eq!(numbers(&peer, 200)?, expected, "the received datagrams");
     Ok(())
 }
 
@@ -228,7 +228,7 @@ fn payloads_are_free(stage: &Stage) -> Verdict {
     ensure_eq!(
         numbers(&peer, 100)?,
         (0..100).collect::<Vec<_>>(),
-        "what arrived"
+        "the received datagrams"
     );
     Ok(())
 }
@@ -269,9 +269,13 @@ fn destinations_share_order(stage: &Stage) -> Verdict {
         ensure_eq!(
             numbers(peer, expected.len())?,
             expected,
-            "what destination {index} got"
+            "the datagrams at destination {index}"
         );
-        ensure_eq!(peer.rest()?, [""; 0], "what else destination {index} got");
+        ensure_eq!(
+            peer.rest()?,
+            [""; 0],
+            "other datagrams at destination {index}"
+        );
     }
     Ok(())
 }
@@ -303,9 +307,9 @@ fn try_send_never_overtakes(stage: &Stage) -> Verdict {
     ensure_eq!(
         peer.recv_texts(3)?,
         ["first", "second", "fourth"],
-        "what arrived"
+        "the received datagrams"
     );
-    ensure_eq!(peer.rest()?, [""; 0], "what else arrived");
+    ensure_eq!(peer.rest()?, [""; 0], "other datagrams");
     Ok(())
 }
 
@@ -347,7 +351,11 @@ fn try_send_to_never_overtakes(stage: &Stage) -> Verdict {
         "try_send_to on an empty queue"
     );
     stage.until("the last one arrives", || inbox.len() == 3)?;
-    ensure_eq!(inbox.texts(), ["first", "second", "fourth"], "what arrived");
+    ensure_eq!(
+        inbox.texts(),
+        ["first", "second", "fourth"],
+        "the received datagrams"
+    );
     ensure!(
         peer.rest()?.is_empty(),
         "something arrived where nothing was sent"

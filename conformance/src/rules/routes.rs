@@ -94,14 +94,18 @@ fn another_network(stage: &Stage, here: &Near) -> Verdict {
         ensure_eq!(
             (data, source),
             (b"hello".to_vec(), udp.local_addr()?),
-            "what arrived"
+            "the received datagrams"
         );
         let inbox = Inbox::of(&udp)?;
         remote.send("answer", source)?;
         stage.until("the answer arrives", || inbox.len() == 1)?;
         udp.connect(local.address())?;
         udp.try_send(b"back")?;
-        ensure_eq!(local.recv_text()?, "back", "what arrived at the first peer");
+        ensure_eq!(
+            local.recv_text()?,
+            "back",
+            "the datagrams at the first peer"
+        );
     }
     match direct {
         Ok(()) => stage.note("a socket can be connected directly here"),
@@ -146,7 +150,7 @@ fn other_addresses(stage: &Stage, here: &Near) -> Verdict {
         udp.connect(other.address())?;
         udp.disconnect()?;
         peer.send("peer again", to(peer.address().ip())?)?;
-        stage.until("the first peer is heard", || inbox.len() == 3)?;
+        stage.until("the first peer's datagram arrives", || inbox.len() == 3)?;
     }
     Ok(())
 }
@@ -226,7 +230,7 @@ fn follows_the_peer(stage: &Stage, here: &Near) -> Verdict {
             "hello",
             SocketAddr::new(stage.loopback().ip(), before.port()),
         )?;
-        stage.until("both are heard", || inbox.len() == 2)?;
+        stage.until("both datagrams arrive", || inbox.len() == 2)?;
         udp.recv_stop()?;
     }
     Ok(())
@@ -274,7 +278,7 @@ fn no_route(stage: &Stage, _: &Near) -> Verdict {
         (0..20)
             .filter(|&number| !astray(number))
             .collect::<Vec<_>>(),
-        "what arrived"
+        "the received datagrams"
     );
     ensure_eq!(
         udp.try_send_to(b"x", unreachable(stage)),
@@ -340,7 +344,11 @@ fn small_packets(stage: &Stage, here: &Near) -> Verdict {
     );
     let texts = raw.recv_texts(40)?;
     let numbers: Vec<_> = texts.iter().filter_map(|text| number(text)).collect();
-    ensure_eq!(numbers, (0..40).collect::<Vec<_>>(), "what arrived");
+    ensure_eq!(
+        numbers,
+        (0..40).collect::<Vec<_>>(),
+        "the received datagrams"
+    );
     let lengths = texts
         .iter()
         .enumerate()

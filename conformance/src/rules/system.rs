@@ -125,7 +125,7 @@ fn batches(stage: &Stage) -> Verdict {
             received.push(bytes.to_vec());
         }
     }
-    ensure_eq!(received, data, "what was received");
+    ensure_eq!(received, data, "the received datagrams");
     Ok(())
 }
 
@@ -143,7 +143,7 @@ fn segments(stage: &Stage) -> Verdict {
     ensure_eq!(
         receiver.recv_texts(3)?,
         ["aaaa", "bbbb", "cc"],
-        "what arrived"
+        "the received datagrams"
     );
     Ok(())
 }

@@ -196,7 +196,7 @@ fn nobody_takes_the_port(stage: &Stage) -> Verdict {
     let panicked = |_| Broken::new("the other thread panicked");
     let taken = attacker.join().map_err(panicked)??;
     sender.join().map_err(panicked)??;
-    ensure_eq!(taken, None, "what another user took");
+    ensure_eq!(taken, None, "the address that another user took");
     reconnected?;
     let mut numbers = numbers.all();
     numbers.sort_unstable();

@@ -171,10 +171,10 @@ fn segments(stage: &Stage) -> Verdict {
         udp.options().set_segment_size(NonZeroU16::new(5))?;
         every_form(stage, &udp, way.transmit("aaaabbbbcc"))?;
         let expected = ["aaaab", "bbbcc"].repeat(FORMS);
-        ensure_eq!(raw.rest()?, expected, "what arrived by default");
+        ensure_eq!(raw.rest()?, expected, "the segments by default");
         every_form(stage, &udp, cut)?;
         let expected = ["aaaa", "bbbb", "cc"].repeat(FORMS);
-        ensure_eq!(raw.rest()?, expected, "what arrived beside the default");
+        ensure_eq!(raw.rest()?, expected, "the segments beside the default");
         if connect {
             default_segments(stage, &udp, &raw)?;
         }
@@ -314,7 +314,7 @@ fn bad_headers(stage: &Stage) -> Verdict {
     );
     let batch = udp.try_transmit_batch(&[Transmit::new(b"good"), foreign]);
     ensure_eq!(batch.map(drop), refused, "try_transmit_batch");
-    ensure_eq!(udp.send_queue_count(), 0, "what was accepted");
-    ensure_eq!(raw.rest()?, [""; 0], "what was sent");
+    ensure_eq!(udp.send_queue_count(), 0, "accepted sends");
+    ensure_eq!(raw.rest()?, [""; 0], "sent datagrams");
     Ok(())
 }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::condition::Condition;
 use super::random_order::Random;
 use super::subject::{self, Run, Subject, TestResult};
-use super::table::Tally;
+use super::table::Counts;
 use super::{Arguments, output_directory};
 
 /// A run that takes longer hangs. The longest subject takes 20 s alone on two cores.
@@ -51,9 +51,9 @@ pub fn run(arguments: &Arguments) -> io::Result<bool> {
         arguments,
         began: Instant::now(),
     };
-    let (tally, runs) = driver.visit(&subjects, &conditions, Random::new(seed))?;
-    let (tests, failures) = tally.total();
-    if let Some(table) = tally.failures() {
+    let (counts, runs) = driver.visit(&subjects, &conditions, Random::new(seed))?;
+    let (tests, failures) = counts.total();
+    if let Some(table) = counts.failures() {
         println!("{table}");
     }
     println!(
@@ -95,20 +95,20 @@ impl Driver<'_> {
         subjects: &[Subject],
         conditions: &[Condition],
         mut random: Random,
-    ) -> io::Result<(Tally, usize)> {
+    ) -> io::Result<(Counts, usize)> {
         let mut pairs: Vec<_> = conditions
             .iter()
             .flat_map(|&condition| subjects.iter().map(move |subject| (condition, subject)))
             .collect();
-        let (mut tally, mut runs) = (Tally::default(), 0);
+        let (mut counts, mut runs) = (Counts::default(), 0);
         loop {
             random.shuffle(&mut pairs);
             for &(condition, subject) in &pairs {
                 if self.began.elapsed() >= self.arguments.duration() || pairs.is_empty() {
-                    return Ok((tally, runs));
+                    return Ok((counts, runs));
                 }
                 let began = Instant::now();
-                let failures = self.run_copies(condition, subject, &mut random, &mut tally)?;
+                let failures = self.run_copies(condition, subject, &mut random, &mut counts)?;
                 runs += condition.copies();
                 println!(
                     "{:4.0} s  {:15}  {:24} {:5.1} s  {}",
@@ -124,7 +124,7 @@ impl Driver<'_> {
                 );
             }
             if pairs.is_empty() {
-                return Ok((tally, runs));
+                return Ok((counts, runs));
             }
         }
     }
@@ -135,7 +135,7 @@ impl Driver<'_> {
         condition: Condition,
         subject: &Subject,
         random: &mut Random,
-        tally: &mut Tally,
+        counts: &mut Counts,
     ) -> io::Result<usize> {
         let filter = self.arguments.filter.as_deref();
         let filter = filter.filter(|filter| !subject.name.contains(filter));
@@ -161,9 +161,9 @@ impl Driver<'_> {
             for result in results {
                 let key = (subject.name.clone(), result.name, condition.name());
                 if result.passed {
-                    tally.passed(key);
+                    counts.passed(key);
                 } else {
-                    tally.failed(key, log.clone(), seed);
+                    counts.failed(key, log.clone(), seed);
                 }
             }
             if failed == 0 {
