@@ -104,13 +104,13 @@ fn echo_server(event_loop: &Loop, served: &Rc<Cell<u64>>) -> Result<Udp> {
 
 /// A client that sends the next datagram for each that comes back.
 #[derive(Default)]
-struct Client {
+struct EchoClient {
     sent: Cell<u64>,
     returned: Cell<u64>,
     stopping: Cell<bool>,
 }
 
-impl Client {
+impl EchoClient {
     fn send(&self, udp: &Udp, data: &[u8]) {
         if udp.send(data, |_, _| ()).is_ok() {
             self.sent.set(self.sent.get() + 1);
@@ -131,7 +131,7 @@ impl Client {
 
 fn echo(options: Options, report: &mut Report) -> Result<()> {
     let event_loop = Loop::new()?;
-    let (served, client) = (Rc::default(), Rc::new(Client::default()));
+    let (served, client) = (Rc::default(), Rc::new(EchoClient::default()));
     let server = echo_server(&event_loop, &served)?;
     let udp = Udp::new(&event_loop);
     udp.connect(server.local_addr()?)?;
@@ -264,94 +264,106 @@ fn next(event_loop: &Loop, received: &Received) -> Result<String> {
     Ok(first)
 }
 
+/// A client whose received datagrams and errors are kept as text.
+struct Client {
+    event_loop: Loop,
+    udp: Udp,
+    received: Received,
+}
+
+impl Client {
+    fn new(event_loop: Loop) -> Result<Self> {
+        let (udp, received) = (Udp::new(&event_loop), Received::default());
+        Ok(Self {
+            event_loop,
+            udp,
+            received,
+        })
+    }
+
+    fn recv_start(&self) -> Result<()> {
+        let texts = Rc::clone(&self.received);
+        self.udp.recv_start(move |_, received| {
+            texts.borrow_mut().push(match received {
+                Ok(datagram) => {
+                    let text = String::from_utf8_lossy(datagram.data);
+                    format!("{text} from {}", datagram.source)
+                }
+                Err(error) => error.errno().name().to_owned(),
+            });
+        })
+    }
+
+    fn send(&self, text: &str, report: &mut Report) {
+        report.step("send", "ok", word(self.udp.send(text, |_, _| ())));
+    }
+
+    fn send_to(&self, text: &str, to: SocketAddr) -> &'static str {
+        word(self.udp.send_to(text, to, |_, _| ()))
+    }
+
+    fn answer(&self, expected: impl fmt::Display, report: &mut Report) -> Result<()> {
+        let answer = next(&self.event_loop, &self.received)?;
+        report.step("the answer", expected, answer);
+        Ok(())
+    }
+
+    fn peer(&self) -> String {
+        let peer = self.udp.peer_addr().map(|peer| peer.to_string());
+        peer.unwrap_or_else(|error| error.name().to_owned())
+    }
+}
+
 fn proposal(report: &mut Report) -> Result<()> {
     let event_loop = Loop::new()?;
-    let (first, second) = (
-        echo_server(&event_loop, &Rc::default())?,
-        echo_server(&event_loop, &Rc::default())?,
-    );
+    let first = echo_server(&event_loop, &Rc::default())?;
+    let second = echo_server(&event_loop, &Rc::default())?;
     let (one, other) = (first.local_addr()?, second.local_addr()?);
-    let dead = dead_peer()?;
-    let client = Udp::new(&event_loop);
-    let received_texts = Received::default();
-
+    let client = Client::new(event_loop)?;
     report.heading("The proposal, step by step");
-    report.step("connect to a server", "ok", word(client.connect(one)));
-    let mine = client.local_addr()?;
-    report.step(
-        "its peer",
-        one,
-        client
-            .peer_addr()
-            .map_or_else(|error| error.to_string(), |peer| peer.to_string()),
-    );
-    let texts = Rc::clone(&received_texts);
-    client.recv_start(move |_, received| {
-        texts.borrow_mut().push(match received {
-            Ok(datagram) => format!(
-                "{} from {}",
-                String::from_utf8_lossy(datagram.data),
-                datagram.source
-            ),
-            Err(error) => error.errno().name().to_owned(),
-        });
-    })?;
-    report.step("send", "ok", word(client.send(b"hello", |_, _| ())));
-    report.step(
-        "the answer",
-        format_args!("hello from {one}"),
-        next(&event_loop, &received_texts)?,
-    );
-    report.step(
-        "send_to, while connected",
-        "EISCONN",
-        word(client.send_to(b"hello", one, |_, _| ())),
-    );
+    connected(&client, one, report)?;
+    reconnected(&client, other, report)?;
+    unconnected(&client, one, report)
+}
 
-    report.step(
-        "connect to a second server",
-        "ok",
-        word(client.connect(other)),
-    );
-    report.step("its local address", mine, client.local_addr()?);
-    report.step("send", "ok", word(client.send(b"hello again", |_, _| ())));
-    report.step(
-        "the answer",
-        format_args!("hello again from {other}"),
-        next(&event_loop, &received_texts)?,
-    );
-
-    report.step(
-        "connect where nobody listens",
-        "ok",
-        word(client.connect(dead.local_addr().map_err(errno)?)),
-    );
-    report.step("send", "ok", word(client.send(b"anybody?", |_, _| ())));
-    report.step(
-        "the network's answer",
-        "ECONNREFUSED",
-        next(&event_loop, &received_texts)?,
-    );
-
-    report.step("disconnect", "ok", word(client.disconnect()));
-    report.step("its local port", mine.port(), client.local_addr()?.port());
-    report.step("its peer", "ENOTCONN", word(client.peer_addr()));
-    report.step(
-        "send, while unconnected",
-        "EDESTADDRREQ",
-        word(client.send(b"hello", |_, _| ())),
-    );
-    report.step(
-        "send_to",
-        "ok",
-        word(client.send_to(b"goodbye", one, |_, _| ())),
-    );
-    report.step(
-        "the answer",
-        format_args!("goodbye from {one}"),
-        next(&event_loop, &received_texts)?,
-    );
+fn connected(client: &Client, server: SocketAddr, report: &mut Report) -> Result<()> {
+    let connected = word(client.udp.connect(server));
+    report.step("connect to a server", "ok", connected);
+    report.step("its peer", server, client.peer());
+    client.recv_start()?;
+    client.send("hello", report);
+    client.answer(format_args!("hello from {server}"), report)?;
+    let refused = client.send_to("hello", server);
+    report.step("send_to, while connected", "EISCONN", refused);
     Ok(())
+}
+
+fn reconnected(client: &Client, other: SocketAddr, report: &mut Report) -> Result<()> {
+    let local = client.udp.local_addr()?;
+    let connected = word(client.udp.connect(other));
+    report.step("connect to a second server", "ok", connected);
+    report.step("its local address", local, client.udp.local_addr()?);
+    client.send("hello again", report);
+    client.answer(format_args!("hello again from {other}"), report)?;
+    let dead = dead_peer()?;
+    let connected = word(client.udp.connect(dead.local_addr().map_err(errno)?));
+    report.step("connect where nobody listens", "ok", connected);
+    client.send("anybody?", report);
+    let error = next(&client.event_loop, &client.received)?;
+    report.step("the network's answer", "ECONNREFUSED", error);
+    Ok(())
+}
+
+fn unconnected(client: &Client, server: SocketAddr, report: &mut Report) -> Result<()> {
+    let port = client.udp.local_addr()?.port();
+    report.step("disconnect", "ok", word(client.udp.disconnect()));
+    let now = client.udp.local_addr()?.port();
+    report.step("its local port", port, now);
+    report.step("its peer", "ENOTCONN", client.peer());
+    let refused = word(client.udp.send("hello", |_, _| ()));
+    report.step("send, while unconnected", "EDESTADDRREQ", refused);
+    report.step("send_to", "ok", client.send_to("goodbye", server));
+    client.answer(format_args!("goodbye from {server}"), report)
 }
 
 #[cfg(test)]

@@ -281,14 +281,18 @@ fn embedded(stage: &Stage) -> Verdict {
         event_loop.run(RunMode::NoWait)?;
     }
     ensure_eq!(fired.get(), 1, "timers fired");
-    // A post makes the descriptor readable too.
+    readable_after_a_post(event_loop)
+}
+
+/// A post makes the descriptor readable too.
+fn readable_after_a_post(event_loop: &Loop) -> Verdict {
     ensure_eq!(
         event_loop.poll_timeout()?,
         None,
         "the timeout before a post"
     );
-    let remote = event_loop.proxy();
-    let poster = thread::spawn(move || remote.post(|_| ()));
+    let proxy = event_loop.proxy();
+    let poster = thread::spawn(move || proxy.post(|_| ()));
     // poll_timeout is taken again after the post: pending work makes it 0.
     ensure!(
         readable_within(event_loop, DEADLINE)?,

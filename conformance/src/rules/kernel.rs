@@ -1,10 +1,10 @@
 //! The effect of options: other crates read them from the socket, and datagrams show them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::socket::{GetSockOpt, SetSockOpt, getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{GetSockOpt, getsockopt, sockopt};
 use rustix::net::sockopt::{self as rustix_opt, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use uv_udp::{Errno, Family, Interface, PacketInfo, PathMtuDiscovery, Transmit, TxTimeClock, Udp};
@@ -51,14 +51,10 @@ pub(super) const RULES: &[Rule] = &[
         "Without privilege a mark, a high priority and another clock are EPERM; disconnect keeps the port.",
         without_privilege,
     ),
-    Rule::once(
-        "sys/capabilities-are-the-kernels",
-        "A capability is reported exactly if another crate can use it.",
-        capabilities,
-    ),
 ];
 
-fn get<O: GetSockOpt>(fd: &impl AsFd, option: O) -> Result<O::Val, Errno> {
+/// An option as nix reads it.
+pub(super) fn get<O: GetSockOpt>(fd: &impl AsFd, option: O) -> Result<O::Val, Errno> {
     getsockopt(fd, option).map_err(|error| Errno::from_raw(error as i32))
 }
 
@@ -104,35 +100,46 @@ fn read_by_others(stage: &Stage) -> Verdict {
             ensure_eq!(segments, if on { 1200 } else { 0 }, "the segment size");
         }
     }
+    values_are_read(stage, &udp, &spy)?;
+    discovery_is_read(stage, &udp, &spy)
+}
+
+/// Other crates read the values of options.
+fn values_are_read(stage: &Stage, udp: &Udp, spy: &OwnedFd) -> Verdict {
     udp.options().set_ttl(9)?;
     udp.options().set_tos(0xb8)?;
     udp.options().set_multicast_ttl(5)?;
     let numbers = match stage.family {
         Family::V4 => (
-            get(&spy, sockopt::Ipv4Ttl)?,
-            get(&spy, sockopt::Ipv4Tos)?,
-            i32::from(get(&spy, sockopt::IpMulticastTtl)?),
+            get(spy, sockopt::Ipv4Ttl)?,
+            get(spy, sockopt::Ipv4Tos)?,
+            i32::from(get(spy, sockopt::IpMulticastTtl)?),
         ),
         Family::V6 => (
-            get(&spy, sockopt::Ipv6Ttl)?,
-            get(&spy, sockopt::Ipv6TClass)?,
-            get(&spy, sockopt::Ipv6MulticastHops)?,
+            get(spy, sockopt::Ipv6Ttl)?,
+            get(spy, sockopt::Ipv6TClass)?,
+            get(spy, sockopt::Ipv6MulticastHops)?,
         ),
     };
     ensure_eq!(numbers, (9, 0xb8, 5), "TTL, TOS, multicast TTL");
     udp.options().set_priority(3)?;
-    ensure_eq!(get(&spy, sockopt::Priority)?, 3, "the priority");
+    ensure_eq!(get(spy, sockopt::Priority)?, 3, "the priority");
     udp.options().set_send_buffer_size(20_000)?;
     udp.options().set_recv_buffer_size(30_000)?;
-    let buffers = (get(&spy, sockopt::SndBuf)?, get(&spy, sockopt::RcvBuf)?);
+    let buffers = (get(spy, sockopt::SndBuf)?, get(spy, sockopt::RcvBuf)?);
     // Linux returns twice the set size (socket(7)).
     ensure_eq!(buffers, (40_000, 60_000), "buffer sizes");
     udp.options().set_txtime(TxTimeClock::Monotonic)?;
-    let clock = get(&spy, sockopt::TxTime)?.clockid;
+    let clock = get(spy, sockopt::TxTime)?.clockid;
     ensure_eq!(clock, nix::libc::CLOCK_MONOTONIC, "the clock");
     udp.options().bind_to_device(Some("lo"))?;
-    let device = get(&spy, sockopt::BindToDevice)?;
+    let device = get(spy, sockopt::BindToDevice)?;
     ensure_eq!(device.to_string_lossy(), "lo", "the device");
+    Ok(())
+}
+
+/// Another crate reads each mode of path MTU discovery.
+fn discovery_is_read(stage: &Stage, udp: &Udp, spy: &OwnedFd) -> Verdict {
     for (how, v4, v6) in [
         (
             PathMtuDiscovery::Off,
@@ -157,8 +164,8 @@ fn read_by_others(stage: &Stage) -> Verdict {
     ] {
         udp.options().set_path_mtu_discovery(how)?;
         let same = match stage.family {
-            Family::V4 => rustix_opt::ip_mtu_discover(&spy).map(|read| read == v4),
-            Family::V6 => rustix_opt::ipv6_mtu_discover(&spy).map(|read| read == v6),
+            Family::V4 => rustix_opt::ip_mtu_discover(spy).map(|read| read == v4),
+            Family::V6 => rustix_opt::ipv6_mtu_discover(spy).map(|read| read == v6),
         };
         let same = same.map_err(std::io::Error::from)?;
         ensure!(same, "path MTU discovery {how:?} is read as another");
@@ -220,6 +227,13 @@ fn named_errors(stage: &Stage) -> Verdict {
     ] {
         ensure_eq!(result, Err(error), "{name}");
     }
+    absent_interfaces(stage, &udp, group)?;
+    bad_sources(stage, &udp)
+}
+
+/// Interfaces that do not exist, or not in this form.
+fn absent_interfaces(stage: &Stage, udp: &Udp, group: IpAddr) -> Verdict {
+    let (other, nowhere) = (stage.other_loopback(0).ip(), Interface::Index(999_999));
     let absent = udp.options().set_multicast_interface(nowhere);
     ensure!(
         matches!(absent, Err(Errno::ENODEV | Errno::EADDRNOTAVAIL)),
@@ -246,6 +260,11 @@ fn named_errors(stage: &Stage) -> Verdict {
             ensure_eq!(result, Err(Errno::EAFNOSUPPORT), "an interface by address");
         }
     }
+    Ok(())
+}
+
+/// Sources that do not exist are errors of the send.
+fn bad_sources(stage: &Stage, udp: &Udp) -> Verdict {
     ensure_eq!(udp.send_source(), None, "the default source");
     // A bad source is an error of the send itself.
     let elsewhere = Transmit::new(b"x")
@@ -264,7 +283,7 @@ fn named_errors(stage: &Stage) -> Verdict {
         Family::V4 => ("192.0.2.200", Errno::ENETUNREACH),
         Family::V6 => ("2001:db8::200", Errno::EINVAL),
     };
-    let address: std::net::IpAddr = address.parse().map_err(Broken::new)?;
+    let address: IpAddr = address.parse().map_err(Broken::new)?;
     udp.set_send_source(Some(address.into()))?;
     let sent = udp.try_send_to(b"x", stage.raw()?.address());
     ensure_eq!(sent, Err(error), "from an address that is not this host's");
@@ -436,57 +455,6 @@ fn without_privilege(stage: &Stage) -> Verdict {
         ensure_eq!(peer.recv()?.1.port(), port, "the port that it came from");
     } else {
         stage.note("there was no privilege at first");
-    }
-    Ok(())
-}
-
-fn capabilities(stage: &Stage) -> Verdict {
-    fn takes<O: SetSockOpt>(option: O, value: &O::Val) -> Result<bool, Broken> {
-        let fd = uv_sys::socket::socket(Family::V4)?;
-        Ok(setsockopt(&fd, option, value).is_ok())
-    }
-    /// Some kernels accept an option without an effect.
-    fn knows(option: impl GetSockOpt) -> Result<bool, Broken> {
-        Ok(get(&uv_sys::socket::socket(Family::V4)?, option).is_ok())
-    }
-    let found = uv_udp::capabilities();
-    let clock = nix::libc::sock_txtime {
-        clockid: nix::libc::CLOCK_MONOTONIC,
-        flags: 0,
-    };
-    for (name, has, takes) in [
-        (
-            "segmentation",
-            found.segmentation,
-            takes(sockopt::UdpGsoSegment, &100)? && knows(sockopt::UdpGsoSegment)?,
-        ),
-        (
-            "gro",
-            found.gro,
-            takes(sockopt::UdpGroSegment, &true)? && knows(sockopt::UdpGroSegment)?,
-        ),
-        ("txtime", found.txtime, takes(sockopt::TxTime, &clock)?),
-        (
-            "timestamps",
-            found.timestamps,
-            takes(sockopt::ReceiveTimestampns, &true)?,
-        ),
-        ("recv_drops", found.recv_drops, takes(sockopt::RxqOvfl, &1)?),
-    ] {
-        ensure_eq!(has, takes, "{name}");
-    }
-    // Exactly the reported number of segments.
-    let (sender, receiver) = (stage.raw()?, stage.raw()?);
-    if found.segmentation {
-        let fd = sender.as_fd();
-        setsockopt(&fd, sockopt::UdpGsoSegment, &1).map_err(std::io::Error::from)?;
-        let bytes = vec![7; found.max_segments + 1];
-        let most = bytes.get(1..).unwrap_or_default();
-        sender.send(most, receiver.address())?;
-        let more = sender.send(&bytes, receiver.address());
-        ensure!(more.is_err(), "one segment more goes too");
-        let arrived = receiver.rest()?.len();
-        ensure_eq!(arrived, found.max_segments, "segments that arrived");
     }
     Ok(())
 }

@@ -358,6 +358,13 @@ fn enobufs(stage: &Stage, near: &Near) -> Verdict {
         "{turns} iterations for {} attempts",
         moments.len()
     );
+    pauses_grow(&moments)?;
+    stage.note(format_args!("{} attempts", moments.len()));
+    Ok(())
+}
+
+/// The last pauses between attempts are much longer than the first ones.
+fn pauses_grow(moments: &[u64]) -> Verdict {
     let pauses: Vec<_> = moments
         .windows(2)
         .map(|pair| pair[1] - pair[0])
@@ -373,7 +380,6 @@ fn enobufs(stage: &Stage, near: &Near) -> Verdict {
             .is_some_and(|(early, late)| late > &(4 * early)),
         "the pauses do not grow: {pauses:?}"
     );
-    stage.note(format_args!("{} attempts", moments.len()));
     Ok(())
 }
 

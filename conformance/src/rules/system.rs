@@ -2,14 +2,17 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::UdpSocket;
+use std::os::fd::AsFd;
 
+use nix::sys::socket::{GetSockOpt, SetSockOpt, setsockopt, sockopt};
 use uv_sys::message::{recvmsg, sendmsg};
 use uv_sys::socket::{DISCONNECT_DROPS_EPHEMERAL_PORT, connect, disconnect, local_addr, peer_addr};
-use uv_sys::{Errno, RecvBatch, RecvOptions, SendBatch, Transmit};
+use uv_sys::{Errno, Family, RecvBatch, RecvOptions, SendBatch, Transmit};
 
+use super::kernel::get;
 use crate::rule::Rule;
 use crate::stage::Stage;
-use crate::verdict::{Verdict, ensure, ensure_eq};
+use crate::verdict::{Broken, Verdict, ensure, ensure_eq};
 use crate::watch::{numbered, text};
 
 pub(super) const RULES: &[Rule] = &[
@@ -47,6 +50,11 @@ pub(super) const RULES: &[Rule] = &[
         "sys/errors-have-their-names",
         "Errors print their POSIX names, and survive a conversion to io::Error.",
         names,
+    ),
+    Rule::once(
+        "sys/capabilities-are-the-kernels",
+        "A capability is reported exactly if another crate can use it.",
+        capabilities,
     ),
 ];
 
@@ -203,6 +211,57 @@ fn names(_: &Stage) -> Verdict {
             error,
             "by way of io::Error"
         );
+    }
+    Ok(())
+}
+
+fn capabilities(stage: &Stage) -> Verdict {
+    fn takes<O: SetSockOpt>(option: O, value: &O::Val) -> Result<bool, Broken> {
+        let fd = uv_sys::socket::socket(Family::V4)?;
+        Ok(setsockopt(&fd, option, value).is_ok())
+    }
+    /// Some kernels accept an option without an effect.
+    fn knows(option: impl GetSockOpt) -> Result<bool, Broken> {
+        Ok(get(&uv_sys::socket::socket(Family::V4)?, option).is_ok())
+    }
+    let found = uv_udp::capabilities();
+    let clock = nix::libc::sock_txtime {
+        clockid: nix::libc::CLOCK_MONOTONIC,
+        flags: 0,
+    };
+    for (name, has, takes) in [
+        (
+            "segmentation",
+            found.segmentation,
+            takes(sockopt::UdpGsoSegment, &100)? && knows(sockopt::UdpGsoSegment)?,
+        ),
+        (
+            "gro",
+            found.gro,
+            takes(sockopt::UdpGroSegment, &true)? && knows(sockopt::UdpGroSegment)?,
+        ),
+        ("txtime", found.txtime, takes(sockopt::TxTime, &clock)?),
+        (
+            "timestamps",
+            found.timestamps,
+            takes(sockopt::ReceiveTimestampns, &true)?,
+        ),
+        ("recv_drops", found.recv_drops, takes(sockopt::RxqOvfl, &1)?),
+    ] {
+        ensure_eq!(has, takes, "{name}");
+    }
+    // Exactly the reported number of segments.
+    let (sender, receiver) = (stage.raw()?, stage.raw()?);
+    if found.segmentation {
+        let fd = sender.as_fd();
+        setsockopt(&fd, sockopt::UdpGsoSegment, &1).map_err(std::io::Error::from)?;
+        let bytes = vec![7; found.max_segments + 1];
+        let most = bytes.get(1..).unwrap_or_default();
+        sender.send(most, receiver.address())?;
+        let more = sender.send(&bytes, receiver.address());
+        ensure!(more.is_err(), "one segment more goes too");
+        let arrived = receiver.rest()?.len();
+        ensure_eq!(arrived, found.max_segments, "segments that arrived");
     }
     Ok(())
 }
