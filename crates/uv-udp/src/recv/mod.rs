@@ -177,8 +177,6 @@ impl RecvState {
         match (self.coalescing.get(), on) {
             (Coalescing::On, true) => Ok(()),
             (Coalescing::On, false) => Err(Errno::EBUSY),
-            // gVisor accepts the option without an effect.
-            (_, true) if !uv_sys::capabilities().gro => Err(Errno::ENOPROTOOPT),
             (_, true) => {
                 uv_sys::option::set_gro(socket, true).map(|()| self.coalescing.set(Coalescing::On))
             }

@@ -1,14 +1,8 @@
 /*
- *     conform [WORD...]           checks every rule whose id and family contain all the words
- *     conform --list [WORD...]    prints these rules
+ *     conform [--list] [WORD...]
  *
- * Both print a line per rule and family, with a tab between the fields. `-` is the family of a rule that needs none. A
- * promise is empty if the Rust suite has a rule of the same id, whose promise it is.
- *
- *     --list:  id, v4|v6|-, c|c-v1, promise
- *     a check: passed|failed|skipped, id, v4|v6|-, microseconds, promise, detail
- *
- * The exit status is 1 if a rule does not hold.
+ * Checks every rule that has all the words in its name and family, and prints a line for each:
+ * passed|failed|skipped, name, v4|v6|-, microseconds, promise, detail; with a tab between them. Fails if a rule does not hold.
  *
  * Each rule has a process of its own, which may change its network namespace, abort or hang without harm to the next one.
  */
@@ -23,12 +17,6 @@
 /* How the process of a rule says what it found: beside 0, all well. */
 #define BROKEN 3
 #define SKIPPED 4
-/* The form of the calls that this program is compiled for. */
-#ifdef UV_UDP_V1
-#define FORM "c-v1"
-#else
-#define FORM "c"
-#endif
 
 static const rule_t* const all[] = {
     proposal_rules, policy_rules,    transfer_rules, callback_rules, request_rules, order_rules,  peer_rules,
@@ -185,7 +173,7 @@ int main(int argc, char** argv) {
         const char* name = rule->scope == NO_FAMILY ? "-" : version == 0 ? "v4" : "v6";
         if (!is_chosen(rule, name, argv + 1 + list)) continue;
         if (list) {
-          printf("%s\t%s\t" FORM "\t%s\n", rule->id, name, rule->title == NULL ? "" : rule->title);
+          printf("listed\t%s\t%s\t0\t%s\t\n", rule->id, name, rule->title == NULL ? "" : rule->title);
         } else {
           held &= check(rule, version == 0 ? AF_INET : AF_INET6, name);
         }
