@@ -150,7 +150,7 @@ fn conformance_in_c() -> io::Result<Vec<Subject>> {
         return Ok(Vec::new());
     }
     let subject = |form: Form| {
-        let program = super::output_directory().join(format!("conform-{}", form.name()));
+        let program = super::output_directory().join(format!("{}-rules", form.name()));
         conformance_program(form, Profile::Release, &["-std=c99", "-O2"], &program)?;
         Ok(Subject {
             name: format!("conform {}", form.name()),
