@@ -1,4 +1,5 @@
-//! The conformance suite as tests: one for each rule and family. What cannot be checked here is ignored, with the reason.
+//! The conformance suite as tests, one per rule and family. Rules that this machine cannot check
+//! are ignored, with the reason.
 
 use conformance::{Instance, Status, instances};
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,5 +1,5 @@
-//! The random calls, for a moment: what they check holds for the seeds that everybody has. A binary of its own, because they limit
-//! the descriptors of the process and count what it allocates.
+//! A few random calls with fixed seeds. A binary of its own: the checks limit the descriptors of the
+//! process and count its allocations.
 
 use std::alloc::System;
 

@@ -1,9 +1,9 @@
 //! Builds the C library of uv-capi, and compiles C programs against it.
 //!
-//! A crate with only C libraries is no dependency that Cargo builds for others, so users of the
-//! libraries run Cargo: the tests of uv-capi, the conformance suite, the benches and `cargo xtask
-//! install`. [`libraries`] builds both libraries once per process into a directory that all of
-//! them share, and [`Compile`] compiles a program against one of them.
+//! Cargo builds no crate of C libraries as a dependency, so their users run Cargo: the tests of
+//! uv-capi, the conformance suite, the benches and `cargo xtask install`. [`libraries`] builds both
+//! libraries once per process into a directory that all of them share. [`Compile`] compiles a
+//! program against one of them.
 
 #![forbid(unsafe_code)]
 
