@@ -96,10 +96,8 @@ fn close_calls_back(stage: &Stage) -> Verdict {
     let log = seen.clone();
     let sockets = Sockets::of(&udp)?;
     udp.close(move |udp| log.push((udp.is_closing(), sockets.open().unwrap_or(1) == 0)))?;
-    ensure!(
-        udp.is_closing() && !udp.is_active(),
-        "the state after close"
-    );
+    let closing = udp.is_closing() && !udp.is_active();
+    ensure!(closing, "the state after close");
     ensure_eq!(seen.len(), 0, "calls before the loop runs");
     stage.until("the close callback is called", || seen.len() > 0)?;
     stage.a_little_longer()?;
