@@ -1,75 +1,87 @@
-//! The main thing in a minute, on loopback, with nothing to configure: an echo server and a connected client as fast as
-//! they go, and then the proposal as a story, each step with what was expected and what came.
+//! `cargo xtask demo`: an echo server with a connected client at full speed on loopback, then the
+//! proposal step by step, each step with its expected and its actual result.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{IsTerminal, stdout};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, IsTerminal, stdout};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use uv_udp::{Errno, Family, Loop, Result, RunMode, Timer, Udp};
+use uv_udp::{Errno, Loop, Result, RunMode, Timer, Udp};
 
-use crate::conform::DeadPeer;
-
-/// An answer on loopback that takes longer than this does not come.
+/// Longest wait for an answer on loopback.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long, and how large.
-#[derive(Clone, Copy, Debug)]
+/// The length of the demo, and the size of its datagrams.
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
     /// Seconds of echoing.
+    #[arg(long, default_value_t = 3)]
     pub seconds: u32,
-    /// Bytes in each datagram, up to 65,507.
-    pub size: usize,
+    /// Bytes in each datagram.
+    #[arg(long, default_value_t = 1200, value_parser = clap::value_parser!(u16).range(..=65_507))]
+    pub size: u16,
 }
 
-/// Shows everything, and says whether all of it held.
+/// Runs the demo. Returns whether every step had the expected result.
 ///
 /// # Errors
 ///
-/// Whatever the system says to what must work everywhere, like making a socket.
+/// The errors of calls that work everywhere, like the creation of a socket.
 pub fn run(options: Options) -> Result<bool> {
-    let mut tale = Tale::default();
-    echo(options, &mut tale)?;
-    story(&mut tale)?;
+    let mut report = Report::default();
+    echo(options, &mut report)?;
+    proposal(&mut report)?;
     println!();
     println!(
         "{}",
-        match tale.broken {
-            0 => "All of it held.".to_owned(),
-            broken => format!("{broken} of {} did not hold.", tale.told),
+        match report.broken {
+            0 => "Every step had the expected result.".to_owned(),
+            broken => format!("{broken} of {} steps had another result.", report.steps),
         }
     );
-    Ok(tale.broken == 0)
+    Ok(report.broken == 0)
 }
 
-/// Tells what was expected and what came, step by step.
+/// Prints the expected and the actual result of each step.
 #[derive(Default)]
-struct Tale {
-    told: usize,
+struct Report {
+    steps: usize,
     broken: usize,
 }
 
-impl Tale {
-    fn chapter(&self, title: impl fmt::Display) {
+impl Report {
+    fn heading(&self, title: impl fmt::Display) {
         println!("\n{title}\n");
     }
 
-    fn step(&mut self, what: &str, expected: impl fmt::Display, came: impl fmt::Display) {
-        let (expected, came) = (expected.to_string(), came.to_string());
-        let holds = expected == came;
-        self.told += 1;
+    fn step(&mut self, what: &str, expected: impl fmt::Display, actual: impl fmt::Display) {
+        let (expected, actual) = (expected.to_string(), actual.to_string());
+        let holds = expected == actual;
+        self.steps += 1;
         self.broken += usize::from(!holds);
         let sign = if holds { '✓' } else { '✗' };
-        println!("  {sign} {what:34} expected {expected:34} got {came}");
+        println!("  {sign} {what:34} expected {expected:34} got {actual}");
     }
 }
 
 /// A result in one word: `ok`, or the name of the error.
 fn word<T>(result: Result<T>) -> &'static str {
     result.map_or_else(Errno::name, |_| "ok")
+}
+
+/// A socket that refuses datagrams: it is connected to itself.
+fn dead_peer() -> Result<UdpSocket> {
+    let socket = UdpSocket::bind(here()).map_err(errno)?;
+    let address = socket.local_addr().map_err(errno)?;
+    socket.connect(address).map_err(errno)?;
+    Ok(socket)
+}
+
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 fn here() -> SocketAddr {
@@ -83,22 +95,22 @@ fn echo_server(event_loop: &Loop, served: &Rc<Cell<u64>>) -> Result<Udp> {
     server.recv_start(move |server, received| {
         if let Ok(datagram) = received {
             served.set(served.get() + 1);
-            // If it does not go, the client waits for it in vain, and says so.
+            // The client reports a missing answer.
             let _ = server.send_to(datagram.data, datagram.source, uv_udp::ignore);
         }
     })?;
     Ok(server)
 }
 
-/// A client that has some datagrams under way, and sends another one for each that comes back.
+/// A client that sends the next datagram for each that comes back.
 #[derive(Default)]
-struct Client {
+struct EchoClient {
     sent: Cell<u64>,
     returned: Cell<u64>,
     stopping: Cell<bool>,
 }
 
-impl Client {
+impl EchoClient {
     fn send(&self, udp: &Udp, data: &[u8]) {
         if udp.send(data, uv_udp::ignore).is_ok() {
             self.sent.set(self.sent.get() + 1);
@@ -117,9 +129,9 @@ impl Client {
     }
 }
 
-fn echo(options: Options, tale: &mut Tale) -> Result<()> {
+fn echo(options: Options, report: &mut Report) -> Result<()> {
     let event_loop = Loop::new()?;
-    let (served, client) = (Rc::default(), Rc::new(Client::default()));
+    let (served, client) = (Rc::default(), Rc::new(EchoClient::default()));
     let server = echo_server(&event_loop, &served)?;
     let udp = Udp::new(&event_loop);
     udp.connect(server.local_addr()?)?;
@@ -129,10 +141,11 @@ fn echo(options: Options, tale: &mut Tale) -> Result<()> {
             on_answer.received(udp, datagram.data);
         }
     })?;
-    // No more than fits into a default buffer, in which a small datagram takes much more than its bytes.
-    let under_way = (100_000 / (2 * options.size + 1024)).clamp(1, 32);
-    let size = HumanCount(options.size as u64);
-    tale.chapter(format_args!(
+    // They fit into a default buffer, in which a small datagram takes much more than its bytes.
+    let bytes = usize::from(options.size);
+    let under_way = (100_000 / (2 * bytes + 1024)).clamp(1, 32);
+    let size = HumanCount(options.size.into());
+    report.heading(format_args!(
         "An echo server and a connected client: {size} bytes a datagram, {under_way} under way"
     ));
     let delivered = {
@@ -145,7 +158,7 @@ fn echo(options: Options, tale: &mut Tale) -> Result<()> {
         Duration::from_secs(options.seconds.into()),
         PATIENCE,
         move |last| {
-            // The second time, what is still missing does not come any more.
+            // The second call ends the wait for lost datagrams.
             if stop.stopping.replace(true)
                 && let Some(event_loop) = last.event_loop()
             {
@@ -153,7 +166,7 @@ fn echo(options: Options, tale: &mut Tale) -> Result<()> {
             }
         },
     )?;
-    let data = vec![b'x'; options.size];
+    let data = vec![b'x'; bytes];
     for _ in 0..under_way {
         client.send(&udp, &data);
     }
@@ -169,7 +182,7 @@ fn echo(options: Options, tale: &mut Tale) -> Result<()> {
     };
     println!("  {rate} datagrams/s delivered, for {seconds:.1} s{build}");
     let (sent, returned) = (client.sent.get(), client.returned.get());
-    tale.step(
+    report.step(
         "every datagram came back",
         HumanCount(sent),
         HumanCount(returned),
@@ -230,119 +243,127 @@ fn live_line(
     Ok(Live { timer, bar })
 }
 
-/// What the client of the story hears, as one word each.
-type Heard = Rc<RefCell<Vec<String>>>;
+/// The datagrams and errors of the client, as text.
+type Received = Rc<RefCell<Vec<String>>>;
 
-/// Runs the loop until the client heard something new, and says what.
-fn listen(event_loop: &Loop, heard: &Heard) -> Result<String> {
+/// Runs the loop until the client receives something, and returns it.
+fn next(event_loop: &Loop, received: &Received) -> Result<String> {
     let (timer, late) = (Timer::new(event_loop), Rc::new(Cell::new(false)));
     let set = Rc::clone(&late);
     timer.start(PATIENCE, Duration::ZERO, move |_| set.set(true))?;
-    while heard.borrow().is_empty() && !late.get() {
+    while received.borrow().is_empty() && !late.get() {
         event_loop.run(RunMode::Once)?;
     }
     timer.stop()?;
-    let mut heard = heard.borrow_mut();
-    let first = if heard.is_empty() {
+    let mut received = received.borrow_mut();
+    let first = if received.is_empty() {
         "nothing".to_owned()
     } else {
-        heard.remove(0)
+        received.remove(0)
     };
     Ok(first)
 }
 
-fn story(tale: &mut Tale) -> Result<()> {
+/// A client whose received datagrams and errors are kept as text.
+struct Client {
+    event_loop: Loop,
+    udp: Udp,
+    received: Received,
+}
+
+impl Client {
+    fn new(event_loop: Loop) -> Result<Self> {
+        let (udp, received) = (Udp::new(&event_loop), Received::default());
+        Ok(Self {
+            event_loop,
+            udp,
+            received,
+        })
+    }
+
+    fn recv_start(&self) -> Result<()> {
+        let texts = Rc::clone(&self.received);
+        self.udp.recv_start(move |_, received| {
+            texts.borrow_mut().push(match received {
+                Ok(datagram) => {
+                    let text = String::from_utf8_lossy(datagram.data);
+                    format!("{text} from {}", datagram.source)
+                }
+                Err(error) => error.errno().name().to_owned(),
+            });
+        })
+    }
+
+    fn send(&self, text: &str, report: &mut Report) {
+        report.step("send", "ok", word(self.udp.send(text, uv_udp::ignore)));
+    }
+
+    fn send_to(&self, text: &str, to: SocketAddr) -> &'static str {
+        word(self.udp.send_to(text, to, uv_udp::ignore))
+    }
+
+    fn answer(&self, expected: impl fmt::Display, report: &mut Report) -> Result<()> {
+        let answer = next(&self.event_loop, &self.received)?;
+        report.step("the answer", expected, answer);
+        Ok(())
+    }
+
+    fn peer(&self) -> String {
+        let peer = self.udp.peer_addr().map(|peer| peer.to_string());
+        peer.unwrap_or_else(|error| error.name().to_owned())
+    }
+}
+
+fn proposal(report: &mut Report) -> Result<()> {
     let event_loop = Loop::new()?;
-    let (first, second) = (
-        echo_server(&event_loop, &Rc::default())?,
-        echo_server(&event_loop, &Rc::default())?,
-    );
+    let first = echo_server(&event_loop, &Rc::default())?;
+    let second = echo_server(&event_loop, &Rc::default())?;
     let (one, other) = (first.local_addr()?, second.local_addr()?);
-    let dead = DeadPeer::new(Family::V4)?;
-    let client = Udp::new(&event_loop);
-    let heard = Heard::default();
+    let client = Client::new(event_loop)?;
+    report.heading("The proposal, step by step");
+    connected(&client, one, report)?;
+    reconnected(&client, other, report)?;
+    unconnected(&client, one, report)
+}
 
-    tale.chapter("The proposal, step by step");
-    tale.step("connect to a server", "ok", word(client.connect(one)));
-    let mine = client.local_addr()?;
-    tale.step(
-        "its peer",
-        one,
-        client
-            .peer_addr()
-            .map_or_else(|error| error.to_string(), |peer| peer.to_string()),
-    );
-    let ears = Rc::clone(&heard);
-    client.recv_start(move |_, received| {
-        ears.borrow_mut().push(match received {
-            Ok(datagram) => format!(
-                "{} from {}",
-                String::from_utf8_lossy(datagram.data),
-                datagram.source
-            ),
-            Err(error) => error.errno().name().to_owned(),
-        });
-    })?;
-    tale.step("send", "ok", word(client.send(b"hello", uv_udp::ignore)));
-    tale.step(
-        "the answer",
-        format_args!("hello from {one}"),
-        listen(&event_loop, &heard)?,
-    );
-    tale.step(
-        "send_to, while connected",
-        "EISCONN",
-        word(client.send_to(b"hello", one, uv_udp::ignore)),
-    );
-
-    tale.step(
-        "connect to a second server",
-        "ok",
-        word(client.connect(other)),
-    );
-    tale.step("its local address", mine, client.local_addr()?);
-    tale.step(
-        "send",
-        "ok",
-        word(client.send(b"hello again", uv_udp::ignore)),
-    );
-    tale.step(
-        "the answer",
-        format_args!("hello again from {other}"),
-        listen(&event_loop, &heard)?,
-    );
-
-    tale.step(
-        "connect where nobody listens",
-        "ok",
-        word(client.connect(dead.address())),
-    );
-    tale.step("send", "ok", word(client.send(b"anybody?", uv_udp::ignore)));
-    tale.step(
-        "the network's answer",
-        "ECONNREFUSED",
-        listen(&event_loop, &heard)?,
-    );
-
-    tale.step("disconnect", "ok", word(client.disconnect()));
-    tale.step("its local port", mine.port(), client.local_addr()?.port());
-    tale.step("its peer", "ENOTCONN", word(client.peer_addr()));
-    tale.step(
-        "send, while unconnected",
-        "EDESTADDRREQ",
-        word(client.send(b"hello", uv_udp::ignore)),
-    );
-    tale.step(
-        "send_to",
-        "ok",
-        word(client.send_to(b"goodbye", one, uv_udp::ignore)),
-    );
-    tale.step(
-        "the answer",
-        format_args!("goodbye from {one}"),
-        listen(&event_loop, &heard)?,
-    );
+fn connected(client: &Client, server: SocketAddr, report: &mut Report) -> Result<()> {
+    let connected = word(client.udp.connect(server));
+    report.step("connect to a server", "ok", connected);
+    report.step("its peer", server, client.peer());
+    client.recv_start()?;
+    client.send("hello", report);
+    client.answer(format_args!("hello from {server}"), report)?;
+    let refused = client.send_to("hello", server);
+    report.step("send_to, while connected", "EISCONN", refused);
     Ok(())
+}
+
+fn reconnected(client: &Client, other: SocketAddr, report: &mut Report) -> Result<()> {
+    let local = client.udp.local_addr()?;
+    let connected = word(client.udp.connect(other));
+    report.step("connect to a second server", "ok", connected);
+    report.step("its local address", local, client.udp.local_addr()?);
+    client.send("hello again", report);
+    client.answer(format_args!("hello again from {other}"), report)?;
+    let dead = dead_peer()?;
+    let connected = word(client.udp.connect(dead.local_addr().map_err(errno)?));
+    report.step("connect where nobody listens", "ok", connected);
+    client.send("anybody?", report);
+    let error = next(&client.event_loop, &client.received)?;
+    report.step("the network's answer", "ECONNREFUSED", error);
+    Ok(())
+}
+
+fn unconnected(client: &Client, server: SocketAddr, report: &mut Report) -> Result<()> {
+    let port = client.udp.local_addr()?.port();
+    report.step("disconnect", "ok", word(client.udp.disconnect()));
+    let now = client.udp.local_addr()?.port();
+    report.step("its local port", port, now);
+    report.step("its peer", "ENOTCONN", client.peer());
+    let refused = word(client.udp.send("hello", uv_udp::ignore));
+    report.step("send, while unconnected", "EDESTADDRREQ", refused);
+    report.step("send_to", "ok", client.send_to("goodbye", server));
+    client.answer(format_args!("goodbye from {server}"), report)
 }
 
 #[cfg(test)]
@@ -350,15 +371,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_does_not_hold_is_counted() {
-        let mut tale = Tale::default();
-        tale.step("one and one", 2, 1 + 1);
-        tale.step("one and one", 3, 1 + 1);
-        assert_eq!((tale.told, tale.broken), (2, 1));
+    fn a_step_with_another_result_is_counted() {
+        let mut report = Report::default();
+        report.step("one and one", 2, 1 + 1);
+        report.step("one and one", 3, 1 + 1);
+        assert_eq!((report.steps, report.broken), (2, 1));
     }
 
     #[test]
-    fn all_of_it_holds_for_datagrams_of_all_sizes() {
+    fn every_step_has_its_expected_result_for_all_sizes_of_datagrams() {
         for size in [0, 45, 1200, 65_507] {
             assert_eq!(run(Options { seconds: 0, size }), Ok(true), "{size} bytes");
         }

@@ -1,7 +1,8 @@
-//! Runs the fuzz targets of `fuzz/` for a while, with the flags that `cargo fuzz run` has, on whatever toolchain is here.
+//! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/` with the flags of `cargo fuzz run`.
 //!
-//! `cargo fuzz` itself is not needed, nor a nightly toolchain: `RUSTC_BOOTSTRAP` lets a stable compiler take the flags. The corpus
-//! is where `cargo fuzz` looks for it, too, and begins with seeds that are made here.
+//! It needs neither `cargo fuzz` nor a nightly toolchain: with `RUSTC_BOOTSTRAP`, a stable compiler
+//! accepts the flags. The corpus has the place that `cargo fuzz` expects, and begins with the seeds
+//! of this module.
 
 use std::env;
 use std::fs;
@@ -11,36 +12,37 @@ use std::process::{Command, Stdio};
 
 use uv_sys::{ControlEncoder, Family};
 
-use crate::ci::{Done, Failed, cargo, works};
+use crate::step::{Done, Failed};
+use crate::tools::{cargo, works};
 
-/// What is fuzzed, and how long.
+/// The targets and their time.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Seconds for each target.
     #[arg(long, default_value_t = SECONDS)]
     pub seconds: u32,
-    /// Only targets whose name has this text in it.
+    /// Only targets whose name contains this text.
     #[arg(long, default_value = "")]
     pub filter: String,
 }
 
-/// Seconds for each target where nobody says how long: most of what a target finds it finds in the first ten.
+/// Default seconds for each target: most findings come in the first ten.
 const SECONDS: u32 = 60;
 /// The longest input, in bytes: several messages, addresses or options.
 const MAX_LENGTH: usize = 1024;
 type Seeds = fn() -> Vec<Vec<u8>>;
-/// The targets, with the inputs to begin with.
+/// The targets with their first inputs.
 const TARGETS: [(&str, Seeds); 3] = [
     ("control_messages", control_messages),
     ("c_addresses", c_addresses),
     ("c_options", c_options),
 ];
-/// What `cargo fuzz` has the compiler do: coverage for libFuzzer, and the address sanitizer.
+/// The compiler flags of `cargo fuzz`: coverage for libFuzzer, and AddressSanitizer.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Cdebug-assertions -Ccodegen-units=1";
 
-/// Runs the targets, and says whether they found nothing.
+/// Runs the targets. Returns whether they found nothing.
 #[must_use]
 pub fn main(options: &Options) -> bool {
     match run(options) {
@@ -69,7 +71,7 @@ fn run(options: &Options) -> Result<Done, Failed> {
         }
     }
     let Some(host) = host() else {
-        return Ok(Done::Skipped("rustc does not say what its host is".into()));
+        return Ok(Done::Skipped("rustc reports no host".into()));
     };
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let mut format = cargo("fmt --check");
@@ -94,7 +96,7 @@ fn run(options: &Options) -> Result<Done, Failed> {
     Ok(Done::Holds(done.join("; ")))
 }
 
-/// The triple that Rust compiles for: with it the build scripts are built without the flags.
+/// The target triple. With `--target`, Cargo builds the build scripts without the flags.
 fn host() -> Option<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().ok()?;
@@ -113,7 +115,7 @@ fn corpus(directory: &Path, name: &str, seeds: Vec<Vec<u8>>) -> io::Result<PathB
     Ok(corpus)
 }
 
-/// Runs one target, and says how many inputs it was given.
+/// Runs one target. Returns its name with the number of inputs.
 fn fuzz(binary: &Path, name: &str, corpus: &Path, seconds: u32) -> Result<String, Failed> {
     let artifacts = corpus.join("../../artifacts").join(name);
     fs::create_dir_all(&artifacts)?;
@@ -134,7 +136,7 @@ fn fuzz(binary: &Path, name: &str, corpus: &Path, seconds: u32) -> Result<String
     Ok(format!("{name}: {} runs", runs.unwrap_or("no")))
 }
 
-/// What a kernel puts beside datagrams, in both families.
+/// Control messages as a kernel writes them, in both families.
 fn control_messages() -> Vec<Vec<u8>> {
     let mut seeds = vec![Vec::new()];
     for family in [Family::V4, Family::V6] {
@@ -151,7 +153,8 @@ fn control_messages() -> Vec<Vec<u8>> {
             seeds.push(control.as_bytes().to_vec());
         }
     }
-    // SOL_IP and SOL_IPV6 with IP_RECVERR and IPV6_RECVERR: 16 bytes, and who says so; SOL_SOCKET with a time and a count.
+    // IP_RECVERR and IPV6_RECVERR: 16 bytes and the address of the sender of the ICMP message; SOL_SOCKET with a time and a
+    // count.
     for (level, kind, length) in [(0, 11, 32), (41, 25, 44), (1, 35, 16), (1, 40, 4)] {
         let mut memory = [0; 128];
         let mut control = ControlEncoder::new(&mut memory);

@@ -2,16 +2,9 @@
 //! the shared library, which is optimized if this is. In one program, the static libraries of both faces would have Rust's own
 //! symbols twice.
 
-use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{io, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
-use serde_json::Value;
+use uv_capi_harness::{Against, Compile, Profile, libraries, package};
 
 use super::{Bench, Peer};
 use crate::{
@@ -43,9 +36,6 @@ const RUNS: &[(Workload, Bench)] = &[
     (Workload::Burst45, |params| burst(params, SMALL, BURST)),
     (Workload::Burst1200, |params| burst(params, LARGE, BURST)),
 ];
-
-/// The package with the library and the program, from here.
-const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/uv-capi");
 
 fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     let (size, outstanding) = (size.to_string(), outstanding.to_string());
@@ -86,54 +76,16 @@ fn workload(params: &Params, arguments: &[&str]) -> Outcome {
     Ok(measured)
 }
 
-/// Builds the library, and the program with it, into a directory beside the library.
+/// Builds the library in the profile of this program, and the C program beside it.
 fn compile() -> io::Result<PathBuf> {
-    let library = build_library()?;
-    let dir = library.with_file_name("uv-udp-c");
-    fs::create_dir_all(&dir)?;
-    for name in ["libuv_udp.so", "libuv_udp.so.0"] {
-        let link = dir.join(name);
-        let _ = fs::remove_file(&link);
-        symlink(&library, link)?;
-    }
-    let program = dir.join("workloads");
-    let package = Path::new(PACKAGE);
-    let mut cc = Command::new("cc");
-    cc.args(["-O2", "-std=c11", "-D_DEFAULT_SOURCE"]);
-    cc.arg("-I").arg(package.join("include"));
-    cc.arg("-I").arg(package.join("include/compat"));
-    cc.arg(package.join("tests/c/workloads.c"));
-    cc.arg("-L").arg(&dir).arg("-luv_udp");
-    cc.arg(format!("-Wl,-rpath,{}", dir.display()));
-    let status = cc.arg("-o").arg(&program).status();
-    match status {
-        Ok(status) if status.success() => Ok(program),
-        Ok(status) => Err(io::Error::other(format!("cc: {status}"))),
-        Err(error) => Err(io::Error::other(format!("no C compiler: {error}"))),
-    }
-}
-
-fn build_library() -> io::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "uv-capi", "--lib"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let output = build
-        .arg("--message-format=json")
-        .current_dir(PACKAGE)
-        .stderr(Stdio::inherit())
-        .output()?;
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let files = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| Some(message.get("filenames")?.as_array()?.clone()))
-        .flatten()
-        .filter_map(|file| file.as_str().map(PathBuf::from));
-    files
-        .into_iter()
-        .find(|file| file.file_name().is_some_and(|name| name == "libuv_udp.so"))
-        .ok_or_else(|| io::Error::other("uv-capi does not build"))
+    let profile = Profile::current();
+    let program = libraries(profile)?.directory().join("workloads");
+    let compile = Compile {
+        compiler: "cc",
+        flags: &["-O2", "-std=c11"],
+        against: Against::OursAsLibuv,
+        profile,
+    };
+    compile.program(&[package("tests/c/workloads.c")], &program)?;
+    Ok(program)
 }

@@ -1,4 +1,4 @@
-//! Other work on the machine while a subject runs. It is done by threads of this process, which end with the value.
+//! Other work on the machine while a subject runs, on threads of this process.
 
 use std::collections::VecDeque;
 use std::hint;
@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::process::nice;
 
-/// Sockets that one binding thread holds at a time: well below the usual limit of 1,024 descriptors.
+/// Sockets that one thread holds at a time, well below the usual limit of 1,024 descriptors.
 const HELD_SOCKETS: usize = 200;
 
 /// Threads that work until this is dropped.
@@ -25,9 +25,9 @@ impl Background {
         Self::loops(2, 0)
     }
 
-    /// One endless loop per CPU, with a priority that leaves about a ninth of each CPU to a process of the lowest one:
-    /// `sched_prio_to_weight` in the kernel's `sched/core.c` has 110 for 10, and 15 for 19. Beside loops of the usual
-    /// priority it gets a hundredth, and nothing comes to an end.
+    /// One endless loop per CPU at nice 10. It leaves about a ninth of the CPU to a process at nice
+    /// 19: `sched_prio_to_weight` in `kernel/sched/core.c` has 110 and 15. At nice 0 it would leave
+    /// a hundredth, with which no subject ends.
     pub(super) fn busy_at_low_priority() -> Self {
         Self::loops(1, 10)
     }
@@ -59,7 +59,7 @@ impl Background {
             background.spawn(move |over| {
                 let mut held = VecDeque::new();
                 while !over.load(Ordering::Relaxed) {
-                    // Without IPv6, or beyond a limit on descriptors, the other threads go on.
+                    // Without IPv6, or at the limit on descriptors, the other threads continue.
                     held.extend(UdpSocket::bind(address));
                     if held.len() > HELD_SOCKETS {
                         held.pop_front();

@@ -12,7 +12,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use super::background::Background;
 use super::output_directory;
 
-/// What changes around a subject.
+/// A change of the machine around a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     /// Two endless loops per CPU beside the subject.
@@ -25,7 +25,7 @@ pub(super) enum Condition {
     TenCopies,
     /// New UDP sockets of the subject have small buffers.
     SmallBuffers,
-    /// Other sockets take and release ephemeral ports all the while.
+    /// Other sockets bind and release ephemeral ports.
     ForeignPorts,
 }
 
@@ -50,7 +50,7 @@ impl Condition {
         }
     }
 
-    /// Why the condition cannot be made on this machine, if it cannot.
+    /// The reason why this machine cannot make the condition, if it cannot.
     pub(super) fn why_not(self) -> Option<String> {
         match self {
             Self::SmallBuffers => small_buffers().as_ref().err().cloned(),
@@ -61,12 +61,12 @@ impl Condition {
         }
     }
 
-    /// How many processes of the subject run at once.
+    /// The number of processes of the subject at once.
     pub(super) fn copies(self) -> usize {
         if self == Self::TenCopies { 10 } else { 1 }
     }
 
-    /// The work of others, which ends when this is dropped.
+    /// The background work, which ends when this is dropped.
     pub(super) fn background(self) -> Background {
         match self {
             Self::BusyCpus => Background::busy(),
@@ -76,7 +76,7 @@ impl Condition {
         }
     }
 
-    /// Changes the calling thread so that the processes that it starts inherit the condition.
+    /// Changes the calling thread. Processes that it starts inherit the condition.
     pub(super) fn apply_to_this_thread(self) -> io::Result<()> {
         match self {
             Self::OneCpu => {
@@ -101,8 +101,8 @@ impl Condition {
     }
 }
 
-/// The library that shrinks the buffers of new sockets, compiled at the first call. `net.core.rmem_default` would do the same
-/// to every process of the machine: it has no value per network namespace.
+/// Compiles the library that shrinks the buffers of new sockets. `net.core.rmem_default` has no
+/// value per network namespace, so it would change every process of the machine.
 fn small_buffers() -> &'static Result<PathBuf, String> {
     static LIBRARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     LIBRARY.get_or_init(|| {

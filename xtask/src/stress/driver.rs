@@ -13,22 +13,22 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::condition::Condition;
 use super::random_order::Random;
 use super::subject::{self, Run, Subject, TestResult};
-use super::table::Tally;
+use super::table::Counts;
 use super::{Arguments, output_directory};
 
 /// A run that takes longer hangs. The longest subject takes 20 s alone on two cores.
 const HANGS_AFTER: Duration = Duration::from_secs(420);
-/// How often the end of a run is looked for.
+/// The interval of looks at a running subject.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Runs subjects until the time is up, prints what failed, and says whether nothing did.
+/// Runs subjects until the time is up, and prints the failures. Returns whether there are none.
 ///
 /// # Errors
 ///
-/// A subject that does not build, and what prevents a process or a file of its output.
+/// A subject that does not build; a process that does not start; a file that cannot be written.
 pub fn run(arguments: &Arguments) -> io::Result<bool> {
     let directory = output_directory();
-    // What earlier runs kept.
+    // Logs of earlier runs.
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
         if entry.path().extension().is_some_and(|end| end == "log") {
             fs::remove_file(entry.path())?;
@@ -51,9 +51,9 @@ pub fn run(arguments: &Arguments) -> io::Result<bool> {
         arguments,
         began: Instant::now(),
     };
-    let (tally, runs) = driver.visit(&subjects, &conditions, Random::new(seed))?;
-    let (tests, failures) = tally.total();
-    if let Some(table) = tally.failures() {
+    let (counts, runs) = driver.visit(&subjects, &conditions, Random::new(seed))?;
+    let (tests, failures) = counts.total();
+    if let Some(table) = counts.failures() {
         println!("{table}");
     }
     println!(
@@ -68,7 +68,7 @@ fn seed_from_clock() -> u64 {
     now.map_or(0, |now| u64::from(now.subsec_nanos()) ^ now.as_secs() << 20)
 }
 
-/// The conditions of that name that this machine can make. The others are named with the reason.
+/// The conditions that this machine can make. Prints the reasons for the others.
 fn possible_conditions(filter: Option<&str>) -> Vec<Condition> {
     let mut possible = Vec::new();
     for condition in Condition::ALL {
@@ -95,20 +95,20 @@ impl Driver<'_> {
         subjects: &[Subject],
         conditions: &[Condition],
         mut random: Random,
-    ) -> io::Result<(Tally, usize)> {
+    ) -> io::Result<(Counts, usize)> {
         let mut pairs: Vec<_> = conditions
             .iter()
             .flat_map(|&condition| subjects.iter().map(move |subject| (condition, subject)))
             .collect();
-        let (mut tally, mut runs) = (Tally::default(), 0);
+        let (mut counts, mut runs) = (Counts::default(), 0);
         loop {
             random.shuffle(&mut pairs);
             for &(condition, subject) in &pairs {
                 if self.began.elapsed() >= self.arguments.duration() || pairs.is_empty() {
-                    return Ok((tally, runs));
+                    return Ok((counts, runs));
                 }
                 let began = Instant::now();
-                let failures = self.run_copies(condition, subject, &mut random, &mut tally)?;
+                let failures = self.run_copies(condition, subject, &mut random, &mut counts)?;
                 runs += condition.copies();
                 println!(
                     "{:4.0} s  {:15}  {:24} {:5.1} s  {}",
@@ -124,18 +124,18 @@ impl Driver<'_> {
                 );
             }
             if pairs.is_empty() {
-                return Ok((tally, runs));
+                return Ok((counts, runs));
             }
         }
     }
 
-    /// Runs the copies that the condition wants at once, and returns how many tests failed.
+    /// Runs the copies of the condition at once, and returns the number of failed tests.
     fn run_copies(
         &self,
         condition: Condition,
         subject: &Subject,
         random: &mut Random,
-        tally: &mut Tally,
+        counts: &mut Counts,
     ) -> io::Result<usize> {
         let filter = self.arguments.filter.as_deref();
         let filter = filter.filter(|filter| !subject.name.contains(filter));
@@ -161,9 +161,9 @@ impl Driver<'_> {
             for result in results {
                 let key = (subject.name.clone(), result.name, condition.name());
                 if result.passed {
-                    tally.passed(key);
+                    counts.passed(key);
                 } else {
-                    tally.failed(key, log.clone(), seed);
+                    counts.failed(key, log.clone(), seed);
                 }
             }
             if failed == 0 {

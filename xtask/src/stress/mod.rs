@@ -1,5 +1,5 @@
-//! `cargo xtask stress`: runs every subject again and again under conditions that expose races, and counts the failures of
-//! each test.
+//! `cargo xtask stress`: runs every subject repeatedly under conditions that expose races, and
+//! counts the failures of each test.
 //!
 //! A `Subject` is a program whose output names tests; `subject::SOURCES` lists where subjects come from.
 //! A `Condition` changes the machine around it. The driver visits every pair of both in an order that
@@ -8,7 +8,6 @@
 mod background;
 mod condition;
 mod driver;
-pub mod random;
 mod random_order;
 mod subject;
 mod table;
@@ -18,22 +17,23 @@ use std::time::Duration;
 
 pub use driver::run;
 
-/// What to run, and for how long.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Minutes after which no further run starts.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub minutes: f64,
-    /// Only subjects with this text in their name, and of other subjects only tests with it.
+    /// Only subjects whose name contains this text, and of other subjects only such tests.
     #[arg(long)]
     pub filter: Option<String>,
-    /// Replays the order of an earlier run, and what its randomized subjects did; otherwise chosen and printed.
+    /// Repeats the order of an earlier run, and the random calls of its subjects. By default chosen
+    /// and printed.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Only conditions with this text in their name.
+    /// Only conditions whose name contains this text.
     #[arg(long)]
     pub condition: Option<String>,
-    /// Name the subjects and conditions, and run none.
+    /// List the subjects and conditions instead of running them.
     #[arg(long)]
     pub list: bool,
 }
@@ -64,7 +64,7 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Where the output of failed runs is kept.
+/// The directory with the output of failed runs.
 fn output_directory() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     workspace.unwrap_or(Path::new(".")).join("target/stress")

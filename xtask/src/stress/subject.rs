@@ -1,23 +1,20 @@
-//! What is run: programs whose output names tests.
+//! Subjects: programs whose output names tests.
 
-use std::env;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use uv_capi_harness::{Form, Profile, conformance_program, has_compiler};
 
-use super::random;
-use crate::ci::cargo;
-use crate::conform;
+use crate::tools::{build_messages, cargo, conformance_binary};
 
-/// Where subjects come from. Each function builds what it needs first. Random calls come before the tests, whose build replaces this
-/// program: its path cannot be read afterwards.
+/// The sources of subjects. Each function builds its programs first.
 pub(super) const SOURCES: [fn() -> io::Result<Vec<Subject>>; 3] =
     [random_calls, test_binaries, conformance_in_c];
 
-/// A program that is run again and again.
+/// A program that runs repeatedly.
 pub(super) struct Subject {
     /// Package and target, as in `uv-udp functional`.
     pub(super) name: String,
@@ -33,12 +30,12 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// What differs between the runs of a subject.
+/// The arguments of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'a> {
-    /// For subjects that do something random. The table names it for each failure.
+    /// The seed of random subjects, which the table shows for each failure.
     pub(super) seed: u64,
-    /// Only tests with this text in their name.
+    /// Only tests whose name contains this text.
     pub(super) filter: Option<&'a str>,
 }
 
@@ -60,17 +57,10 @@ pub(super) fn all() -> io::Result<Vec<Subject>> {
 
 /// The test binaries of the workspace, the conformance suite in Rust among them.
 fn test_binaries() -> io::Result<Vec<Subject>> {
-    let mut build = cargo("test --workspace --quiet --no-run --message-format json");
-    let output = build.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other("the tests do not build"));
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(messages
-        .filter_map(|message| test_binary(&message))
+    let build = cargo("test --workspace --quiet --no-run --message-format json");
+    Ok(build_messages(build)?
+        .iter()
+        .filter_map(test_binary)
         .collect())
 }
 
@@ -96,7 +86,7 @@ fn test_binary(message: &Value) -> Option<Subject> {
         command: Box::new(move |run| {
             let mut command = Command::new(&executable);
             command.current_dir(&directory).args(run.filter);
-            // What proptest calls its seed.
+            // The seed of proptest.
             command.env("PROPTEST_RNG_SEED", run.seed.to_string());
             command
         }),
@@ -121,48 +111,62 @@ fn libtest_results(output: &str) -> Vec<TestResult> {
     results.collect()
 }
 
-/// Steps of a run of random calls: a few worlds.
-const RANDOM_STEPS: usize = 500;
+/// Steps of one run of random calls: a few worlds.
+const RANDOM_STEPS: &str = "500";
 
 /// Random calls, by themselves and under each injected fault of the system calls.
 fn random_calls() -> io::Result<Vec<Subject>> {
-    let xtask = env::current_exe()?;
-    let programs = random::programs().into_iter().map(|program| {
-        let (name, xtask) = (program.name(), xtask.clone());
+    let program = conformance_binary("random")?;
+    let output = Command::new(&program)
+        .arg("--list-faults")
+        .stderr(Stdio::inherit())
+        .output()?;
+    let faults = String::from_utf8_lossy(&output.stdout).into_owned();
+    let faults = faults.lines().map(|fault| Some(fault.to_owned()));
+    let subject = |fault: Option<String>| {
+        let name = fault
+            .iter()
+            .fold("random".to_owned(), |name, fault| name + " " + fault);
+        let program = program.clone();
         let command = move |run: &Run<'_>| {
-            let options = random::Options {
-                seed: run.seed,
-                steps: RANDOM_STEPS,
-                ..random::Options::default()
-            };
-            program.command(&xtask, &options)
+            let mut command = Command::new(&program);
+            command.args(["--steps", RANDOM_STEPS, "--seed", &run.seed.to_string()]);
+            command.args(fault.iter().flat_map(|fault| ["--fault", fault]));
+            command
         };
         Subject {
             name,
             command: Box::new(command),
             parse: libtest_results,
         }
-    });
-    Ok(programs.collect())
-}
-
-/// The conformance suite in C, in each form of the calls; none without a C compiler.
-fn conformance_in_c() -> io::Result<Vec<Subject>> {
-    let directory = super::output_directory().join("conform-c");
-    let programs = conform::c_programs(&directory)?;
-    let subject = |(name, program): (&'static str, PathBuf)| Subject {
-        name: format!("conform {name}"),
-        command: Box::new(move |run| {
-            let mut command = Command::new(&program);
-            command.args(run.filter.iter().flat_map(|words| words.split_whitespace()));
-            command
-        }),
-        parse: conformance_results,
     };
-    Ok(programs.into_iter().map(subject).collect())
+    Ok([None].into_iter().chain(faults).map(subject).collect())
 }
 
-/// Lines of the conformance suite in C: status, name, family, and more, with tabs between them.
+/// The conformance rules in C, in each form of the calls. Without a C compiler there are none.
+fn conformance_in_c() -> io::Result<Vec<Subject>> {
+    if !has_compiler() {
+        eprintln!("the conformance rules in C are skipped: no C compiler");
+        return Ok(Vec::new());
+    }
+    let subject = |form: Form| {
+        let program = super::output_directory().join(format!("{}-rules", form.name()));
+        conformance_program(form, Profile::Release, &["-std=c99", "-O2"], &program)?;
+        Ok(Subject {
+            name: format!("conform {}", form.name()),
+            command: Box::new(move |run| {
+                let mut command = Command::new(&program);
+                command.args(run.filter.iter().flat_map(|words| words.split_whitespace()));
+                command
+            }),
+            parse: conformance_results,
+        })
+    };
+    Form::ALL.into_iter().map(subject).collect()
+}
+
+/// Lines of the C program with the conformance rules: status, id, family and more, separated by
+/// tabs.
 fn conformance_results(output: &str) -> Vec<TestResult> {
     let results = output.lines().filter_map(|line| {
         let mut fields = line.split('\t');

@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 /// A test of a subject, under a condition.
 pub(super) type Key = (String, String, &'static str);
 
-/// How often a test ran and failed.
+/// The runs and failures of a test.
 #[derive(Clone, Debug, Default)]
 struct Count {
     runs: usize,
@@ -17,11 +17,11 @@ struct Count {
     output: Option<(PathBuf, u64)>,
 }
 
-/// Everything that was counted.
+/// The counts of all tests.
 #[derive(Debug, Default)]
-pub(super) struct Tally(BTreeMap<Key, Count>);
+pub(super) struct Counts(BTreeMap<Key, Count>);
 
-impl Tally {
+impl Counts {
     pub(super) fn passed(&mut self, key: Key) {
         self.0.entry(key).or_default().runs += 1;
     }
@@ -88,12 +88,12 @@ mod tests {
 
     #[test]
     fn a_test_that_fails_once_in_four_runs_has_its_rate_seed_and_output_in_the_table() {
-        let mut tally = Tally::default();
-        (0..3).for_each(|_| tally.passed(key("a")));
-        tally.failed(key("a"), "target/stress/1.log".into(), 77);
-        tally.passed(key("b"));
-        assert_eq!(tally.total(), (5, 1));
-        let table = tally.failures().unwrap();
+        let mut counts = Counts::default();
+        (0..3).for_each(|_| counts.passed(key("a")));
+        counts.failed(key("a"), "target/stress/1.log".into(), 77);
+        counts.passed(key("b"));
+        assert_eq!(counts.total(), (5, 1));
+        let table = counts.failures().unwrap();
         for part in ["25.0 %", "77", "target/stress/1.log", "one CPU"] {
             assert!(table.contains(part), "{part} in {table}");
         }
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn without_failures_there_is_no_table() {
-        let mut tally = Tally::default();
-        tally.passed(key("a"));
-        assert_eq!(tally.failures(), None);
+        let mut counts = Counts::default();
+        counts.passed(key("a"));
+        assert_eq!(counts.failures(), None);
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use super::symbols::names_in_header;
 use super::toolchain::{
-    Against, Compile, STATIC_NEEDS, STRICT, expect_success, has, libraries, root, run, source,
+    Against, STATIC_NEEDS, STRICT, compile, expect_success, has, libraries, root, run, source,
     workshop,
 };
 
@@ -159,13 +159,10 @@ fn libuvs_names_are_free(against: Against) {
     let file = dir.join("foreign.c");
     fs::write(&file, foreign).unwrap();
     let program = dir.join("program");
-    let compile = Compile {
-        compiler: "cc",
-        // The dynamic linker finds the program's functions before any library's.
-        flags: &["-std=c11", "-rdynamic"],
-        against,
-    };
-    compile.program(&[source("echo_server.c"), file], &program);
+    // The dynamic linker finds the program's functions before any library's.
+    let flags = ["-std=c11", "-rdynamic"];
+    let sources = [source("echo_server.c"), file];
+    compile("cc", &flags, against, &sources, &program);
     let expected = fs::read_to_string(source("expected/echo_server.txt")).unwrap();
     assert_eq!(run(&program), expected);
 }

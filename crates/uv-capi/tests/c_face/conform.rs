@@ -3,21 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::toolchain::{Against, Compile, conformance, expect_success, has, workshop};
+use super::toolchain::{Form, compile_conformance, expect_success, has, workshop};
 
-/// Runs the suite, and lists what does not hold.
-fn every_rule_holds(form: &str) {
+/// Runs the suite, and prints the rules that do not hold.
+fn every_rule_holds(form: Form) {
     if !has("cc") {
         return;
     }
-    let dir = workshop(&format!("conform{form}"));
+    let dir = workshop(&format!("conform-{}", form.name()));
     let program = dir.join("conform");
-    let compile = Compile {
-        compiler: "cc",
-        flags: &["-std=c99", form],
-        against: Against::Ours,
-    };
-    compile.program(&conformance(), &program);
+    compile_conformance(form, &["-std=c99"], &program);
     let output = Command::new(&program).output().unwrap();
     let report = String::from_utf8(output.stdout).unwrap();
     let not_passed: Vec<_> = report
@@ -38,10 +33,10 @@ fn run_with(program: &Path, argument: &str) -> String {
 
 #[test]
 fn every_rule_holds_in_the_proposals_form() {
-    every_rule_holds("-DPROPOSAL");
+    every_rule_holds(Form::Proposal);
 }
 
 #[test]
 fn every_rule_holds_in_the_form_of_libuv_1() {
-    every_rule_holds("-DUV_UDP_V1");
+    every_rule_holds(Form::LibuvV1);
 }

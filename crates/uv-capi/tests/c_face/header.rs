@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::toolchain::{Against, Compile, has, root, run, source, workshop};
+use super::toolchain::{Against, compile, has, root, run, source, workshop};
 
 const STANDARDS: [(&str, &str); 3] = [
     ("cc", "-std=c99"),
@@ -23,13 +23,9 @@ fn compiles_everywhere(file: &Path, name: &str, define: &str) {
             });
             fs::copy(file, &copy).unwrap();
             let include = format!("-I{}", source("").display());
-            let compile = Compile {
-                compiler,
-                flags: &[standard, "-pedantic", &include, define],
-                against: Against::Ours,
-            };
+            let flags = [standard, "-pedantic", &include, define];
             let program = dir.join("program");
-            compile.program(&[copy], &program);
+            compile(compiler, &flags, Against::Ours, &[copy], &program);
             run(&program);
         }
     }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::toolchain::{Against, Compile, conformance, expect_success, source, workshop};
+use super::toolchain::{
+    Against, Form, compile, compile_conformance, expect_success, source, workshop,
+};
 
 const PROGRAMS: [&str; 7] = [
     "echo_server",
@@ -15,33 +17,21 @@ const PROGRAMS: [&str; 7] = [
     "events",
 ];
 
-const FORMS: [&str; 2] = ["-DPROPOSAL", "-DUV_UDP_V1"];
-
 /// Every program, compiled with these flags.
 fn programs(dir: &Path, flags: &[&str]) -> Vec<PathBuf> {
     let compiled = PROGRAMS.map(|name| {
         let program = dir.join(name);
-        let compile = Compile {
-            compiler: "cc",
-            flags,
-            against: Against::OursAsLibuv,
-        };
-        compile.program(&[source(&format!("{name}.c"))], &program);
+        let sources = [source(&format!("{name}.c"))];
+        compile("cc", flags, Against::OursAsLibuv, &sources, &program);
         program
     });
     compiled.into()
 }
 
-/// The conformance suite in one form, compiled with these flags.
-fn suite(dir: &Path, flags: &[&str], form: &str) -> PathBuf {
-    let program = dir.join(format!("conform{form}"));
-    let flags: Vec<_> = flags.iter().copied().chain([form]).collect();
-    let compile = Compile {
-        compiler: "cc",
-        flags: &flags,
-        against: Against::Ours,
-    };
-    compile.program(&conformance(), &program);
+/// The conformance rules in one form, compiled with these flags.
+fn suite(dir: &Path, flags: &[&str], form: Form) -> PathBuf {
+    let program = dir.join(format!("conform-{}", form.name()));
+    compile_conformance(form, flags, &program);
     program
 }
 
@@ -70,18 +60,16 @@ fn valgrind_finds_no_leak_and_no_error() {
 #[test]
 #[ignore = "a step of `cargo xtask ci`: valgrind"]
 fn valgrind_finds_nothing_in_the_rules_in_the_proposals_form() {
-    let [form, _] = FORMS;
     clean_under_valgrind("valgrind-rules", |dir| {
-        vec![suite(dir, &["-std=c11"], form)]
+        vec![suite(dir, &["-std=c11"], Form::Proposal)]
     });
 }
 
 #[test]
 #[ignore = "a step of `cargo xtask ci`: valgrind"]
 fn valgrind_finds_nothing_in_the_rules_in_the_form_of_libuv_1() {
-    let [_, form] = FORMS;
     clean_under_valgrind("valgrind-rules1", |dir| {
-        vec![suite(dir, &["-std=c11"], form)]
+        vec![suite(dir, &["-std=c11"], Form::LibuvV1)]
     });
 }
 
@@ -95,7 +83,7 @@ fn address_sanitizer_finds_no_leak_and_no_error() {
         "-fno-sanitize-recover=all",
     ];
     let mut compiled = programs(&dir, &flags);
-    compiled.extend(FORMS.map(|form| suite(&dir, &flags, form)));
+    compiled.extend(Form::ALL.map(|form| suite(&dir, &flags, form)));
     for program in compiled {
         expect_success(&mut Command::new(program));
     }

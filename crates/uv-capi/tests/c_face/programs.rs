@@ -2,18 +2,14 @@
 
 use std::fs;
 
-use super::toolchain::{Against, Compile, has, run, source, workshop};
+use super::toolchain::{Against, compile, has, run, source, workshop};
 
 /// Compiles a program of `tests/c` against one library, and compares its output.
 fn prints_the_expected_output(name: &str, against: Against) {
     let dir = workshop(&format!("{name}-{against:?}"));
     let program = dir.join(name);
-    let compile = Compile {
-        compiler: "cc",
-        flags: &["-std=c11"],
-        against,
-    };
-    compile.program(&[source(&format!("{name}.c"))], &program);
+    let source_file = source(&format!("{name}.c"));
+    compile("cc", &["-std=c11"], against, &[source_file], &program);
     let expected = fs::read_to_string(source(&format!("expected/{name}.txt"))).unwrap();
     assert_eq!(run(&program), expected, "{name} against {against:?}");
 }

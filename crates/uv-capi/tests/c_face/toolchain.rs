@@ -1,12 +1,14 @@
-//! Compilers, the libraries under test, and running what comes out.
+//! Compilers, the libraries under test, and the programs of these tests.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::{env, fs};
+
+pub(crate) use uv_capi_harness::{Against, Form, STATIC_NEEDS, STRICT};
+use uv_capi_harness::{Compile, Profile};
 
 /// This crate's directory.
 pub(crate) fn root() -> &'static Path {
@@ -16,15 +18,6 @@ pub(crate) fn root() -> &'static Path {
 /// A C or C++ program in `tests/c`.
 pub(crate) fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
-}
-
-/// The sources of the conformance suite in C.
-pub(crate) fn conformance() -> Vec<PathBuf> {
-    let entries = fs::read_dir(source("conform")).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .filter(|path| path.extension().is_some_and(|end| end == "c"))
-        .collect()
 }
 
 /// Whether the system has `tool`; says so if not.
@@ -78,110 +71,36 @@ pub(crate) fn workshop(name: &str) -> Workshop {
     Workshop(dir)
 }
 
-/// Links a file under a name that other processes of this test may be replacing, too.
-fn link(from: &Path, to: &Path) {
-    let own = to.with_extension(std::process::id().to_string());
-    let _ = fs::remove_file(&own);
-    fs::hard_link(from, &own).unwrap();
-    fs::rename(&own, to).unwrap();
-    // rename(2) leaves both where they are the same file already.
-    let _ = fs::remove_file(&own);
-}
-
-/// The directory with `libuv_udp.so` (under each name that it has once it is installed) and `libuv_udp.a`, just built.
+/// The directory of `libuv_udp.so` and `libuv_udp.a`, built in the profile of this test.
 pub(crate) fn libraries() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // A crate of C libraries alone is not built for its tests, so it is built by them.
-        let test = env::current_exe().unwrap();
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let release = test.components().any(|part| part.as_os_str() == "release");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            "uv-capi",
-            "--lib",
-            "--target-dir",
-        ]);
-        cargo.arg(target);
-        if release {
-            cargo.arg("--release");
-        }
-        expect_success(&mut cargo);
-        let built = target.join(if release { "release" } else { "debug" });
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
-        fs::create_dir_all(&dir).unwrap();
-        for (from, to) in [
-            ("libuv_udp.so", "libuv_udp.so"),
-            ("libuv_udp.so", "libuv_udp.so.0"),
-            ("libuv_udp.a", "libuv_udp.a"),
-        ] {
-            link(&built.join(from), &dir.join(to));
-        }
-        dir
-    })
+    uv_capi_harness::libraries(Profile::current())
+        .unwrap()
+        .directory()
 }
 
-/// What a program is compiled and linked against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Against {
-    /// Ours, in the proposal's form.
-    Ours,
-    /// Ours, in libuv 1.x's form.
-    OursAsLibuv,
-    /// Ours as a static library, in libuv 1.x's form.
-    OursStatic,
-    /// The system's libuv.
-    Libuv,
+/// Compiles sources into one program, with the library in the profile of this test.
+pub(crate) fn compile(
+    compiler: &str,
+    flags: &[&str],
+    against: Against,
+    sources: &[PathBuf],
+    to: &Path,
+) {
+    let compile = Compile {
+        compiler,
+        flags,
+        against,
+        profile: Profile::current(),
+    };
+    compile
+        .program(sources, to)
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// How a program is compiled.
-pub(crate) struct Compile<'a> {
-    pub(crate) compiler: &'a str,
-    pub(crate) flags: &'a [&'a str],
-    pub(crate) against: Against,
-}
-
-/// Warnings are errors; and what POSIX has is there also under a strict standard.
-pub(crate) const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-D_DEFAULT_SOURCE"];
-
-/// What the static library needs of the system (`rustc --print native-static-libs`).
-pub(crate) const STATIC_NEEDS: [&str; 6] = ["-lgcc_s", "-lutil", "-lrt", "-lm", "-ldl", "-lc"];
-
-impl Compile<'_> {
-    /// Compiles sources into one program.
-    pub(crate) fn program(&self, sources: &[PathBuf], to: &Path) {
-        let include = root().join("include");
-        let mut command = Command::new(self.compiler);
-        command
-            .args(STRICT)
-            .args(["-g", "-pthread", "-o"])
-            .arg(to)
-            .args(sources);
-        command.args(self.flags);
-        if self.against != Against::Libuv {
-            command.arg("-I").arg(&include);
-        }
-        if matches!(self.against, Against::OursAsLibuv | Against::OursStatic) {
-            command.arg("-I").arg(include.join("compat"));
-        }
-        match self.against {
-            Against::Libuv => {
-                command.arg("-luv");
-            }
-            Against::OursStatic => {
-                command.arg(libraries().join("libuv_udp.a"));
-                command.args(STATIC_NEEDS);
-            }
-            Against::Ours | Against::OursAsLibuv => {
-                command.arg("-L").arg(libraries()).arg("-luv_udp");
-                command.arg(format!("-Wl,-rpath,{}", libraries().display()));
-            }
-        }
-        expect_success(&mut command);
-    }
+/// Compiles the conformance rules in one form of the calls.
+pub(crate) fn compile_conformance(form: Form, flags: &[&str], to: &Path) {
+    uv_capi_harness::conformance_program(form, Profile::current(), flags, to)
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Runs a command that must succeed. If it does not, what it said is shown without the rules that hold.

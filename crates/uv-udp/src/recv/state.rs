@@ -149,6 +149,7 @@ impl RecvState {
         match (self.coalescing.get(), on) {
             (Coalescing::On, true) => Ok(()),
             (Coalescing::On, false) => Err(Errno::EBUSY),
+            (_, true) if !uv_sys::capabilities().gro => Err(Errno::ENOPROTOOPT),
             (_, true) => {
                 uv_sys::option::set_gro(socket, true).map(|()| self.coalescing.set(Coalescing::On))
             }
