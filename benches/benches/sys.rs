@@ -1,4 +1,4 @@
-//! The layer of system calls: what one datagram costs, alone, in a batch, and as one of a segmented message.
+//! Benches of system calls: the cost of a datagram alone, in a batch, and in a segmented message.
 
 mod config;
 
@@ -19,7 +19,7 @@ const SMALL: usize = 45;
 const SIZE: usize = 1_000;
 const BATCH: usize = 64;
 
-/// What a connected socket asks for.
+/// The receive options of a connected socket.
 const BARE: RecvOptions = RecvOptions {
     source: false,
     control: false,
@@ -50,7 +50,7 @@ fn single(c: &mut Criterion) {
     group.finish();
 }
 
-/// Receives everything that is there, and says how many bytes that is.
+/// Drains the socket, and returns the number of bytes.
 fn receive_all(batch: &mut RecvBatch, receiver: &UdpSocket, options: RecvOptions) -> usize {
     let mut bytes = 0;
     loop {
