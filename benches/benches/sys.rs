@@ -19,7 +19,7 @@ const SMALL: usize = 45;
 const SIZE: usize = 1_000;
 const BATCH: usize = 64;
 
-/// The receive options of a connected socket.
+/// What a connected socket asks for.
 const BARE: RecvOptions = RecvOptions {
     source: false,
     control: false,

@@ -44,7 +44,7 @@ const RUNS: &[(Workload, Bench)] = &[
     (Workload::Burst1200, |params| burst(params, LARGE, BURST)),
 ];
 
-/// The package with the library and the program.
+/// The package with the library and the program, from here.
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/uv-capi");
 
 fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
