@@ -1,4 +1,4 @@
-//! The layer of the loop: iterations, timers, posts, requests and the dispatch of readiness.
+//! Benches of the loop: iterations, timers, posts, requests and the dispatch of readiness.
 
 mod config;
 
@@ -103,7 +103,7 @@ fn requests(c: &mut Criterion) {
         });
     }
     let mut queue = RequestQueue::<(), usize>::new(Rc::default());
-    group.bench_function("the same 64, each like the one before", |b| {
+    group.bench_function("push, complete and pop 64 equal requests", |b| {
         b.iter(|| {
             let payload = black_box(&[7; 45]);
             queue.push(Payload::Bytes(payload), (), 0).unwrap();
@@ -121,7 +121,7 @@ fn drain(queue: &mut RequestQueue<(), usize>) {
     while queue.pop_completed().is_some() {}
 }
 
-/// A source that is always ready, and only counts that it was told so.
+/// A source that is always ready, and counts its calls.
 struct Ready {
     handle: Handle,
     poll: RefCell<Option<PollSource>>,

@@ -1,4 +1,4 @@
-//! The layer of system calls: what one datagram costs, alone, in a batch, and as one of a segmented message.
+//! Benches of system calls: the cost of a datagram alone, in a batch, and in a segmented message.
 
 mod config;
 
@@ -46,7 +46,7 @@ fn single(c: &mut Criterion) {
     group.finish();
 }
 
-/// Receives everything that is there, and says how many bytes that is.
+/// Drains the socket, and returns the number of bytes.
 fn receive_all(batch: &mut RecvBatch, receiver: &UdpSocket, options: RecvOptions) -> usize {
     let mut bytes = 0;
     loop {

@@ -1,4 +1,4 @@
-//! The layer of UDP handles: what a datagram costs on the way out, on the way in, and there and back.
+//! Benches of UDP handles: the cost of a datagram out, in, and for a round trip.
 
 mod config;
 
@@ -20,8 +20,8 @@ fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// A handle that is connected to a socket that nobody reads: what it has no room for is dropped, so that only the way out
-/// counts.
+/// A handle connected to a socket that is not read. The kernel drops what exceeds its buffer, so
+/// only sending is measured.
 fn into_the_void(event_loop: &Loop) -> (Udp, UdpSocket) {
     let void = UdpSocket::bind(any()).unwrap();
     let udp = Udp::new(event_loop);
@@ -72,7 +72,7 @@ fn out(c: &mut Criterion) {
     group.finish();
 }
 
-/// Benches so many datagrams that come as one message, which `start` counts.
+/// Benches datagrams that arrive as one message; `start` counts them.
 fn receive(c: &mut Criterion, name: &str, count: usize, start: impl Fn(&Udp, Rc<Cell<usize>>)) {
     let event_loop = Loop::new().unwrap();
     let (sender, receiver) = pair(&event_loop);
@@ -110,7 +110,7 @@ fn each(c: &mut Criterion) {
     }
 }
 
-/// The handle hands the coalesced message over as it is; the iterator that the callback gets splits it.
+/// Splits coalesced messages with the callback's iterator.
 fn split(c: &mut Criterion) {
     receive(
         c,
@@ -170,7 +170,7 @@ fn rounds(c: &mut Criterion, name: &str, switches: &[Switch]) {
 
 type Switch = fn(&Udp, bool) -> uv_udp::Result<()>;
 
-/// What can come beside a datagram, each by itself, and all of it.
+/// Each kind of metadata by itself, and all kinds.
 const METADATA: [(&str, &[Switch]); 7] = [
     ("nothing", &[]),
     ("the TOS", &[|udp: &Udp, on| udp.options().set_recv_tos(on)]),
@@ -203,7 +203,7 @@ fn ask_for(udp: &Udp, switches: &[Switch]) {
     switches.iter().for_each(|set| set(udp, true).unwrap());
 }
 
-/// What it costs to ask for something beside the datagrams. "Nothing" is what the workloads above are.
+/// The cost of metadata. "Nothing" is the same as the workloads above.
 fn beside(c: &mut Criterion) {
     for (what, switches) in METADATA {
         let name = format!("64 datagrams received with {what} beside them");

@@ -1,5 +1,5 @@
-//! The side-by-side workloads: the same work done by this project, by bare system calls, and by what people use
-//! today, in interleaved rounds, as one report.
+//! Side-by-side workloads: this project, bare system calls and other event loops do the same work
+//! in interleaved rounds. The result is one report.
 //!
 //! ```no_run
 //! use uv_benches::{Options, Selection, run, table};
@@ -10,8 +10,8 @@
 //! # Ok::<(), uv_benches::UnknownName>(())
 //! ```
 //!
-//! A [`Workload`] says what is measured, a [`peers::Peer`] how somebody does it, [`run`] does the rounds and returns
-//! a [`Report`], which serializes to JSON and is drawn by [`table`] and [`plot`].
+//! A [`Workload`] names a measurement, a [`peers::Peer`] implements it, and [`run`] runs the
+//! rounds. The [`Report`] serializes to JSON; [`table`] and [`plot`] draw it.
 
 pub mod measure;
 pub mod net;

@@ -1,6 +1,5 @@
-//! How one round of one workload is measured: what a peer is asked to do ([`Params`]), what it reports back
-//! ([`Measurement`] or [`Failure`]), and the clock that all peers share ([`Meter`]), so that nobody is timed in a way
-//! of its own.
+//! The measurement of one round of one workload: its parameters ([`Params`]), its result
+//! ([`Measurement`] or [`Failure`]), and its clock ([`Meter`]), which all peers share.
 
 use std::{
     fmt, io,
@@ -13,20 +12,21 @@ use std::{
 
 use crate::stats;
 
-/// A meter looks at the clock once in this many turns of a loop, so that a peer with short turns does not pay for it
-/// with each datagram. A turn of the longest kind takes a third of a millisecond: the window overshoots by 5 ms.
-const TURNS_PER_LOOK: u32 = 16;
-/// A round ends without a measurement if it did not deliver [`Params::at_least`] within this time after its duration.
+/// Iterations of a loop between two reads of the clock, so that short iterations do not pay for a
+/// read each. The longest iteration takes a third of a millisecond: the window overshoots by 5 ms.
+const ITERATIONS_PER_READ: u32 = 16;
+/// A round ends without a measurement if it did not deliver [`Params::at_least`] within this time
+/// after its duration.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long and how large one round is.
+/// Duration and size of one round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
-    /// Run this long before anything is counted.
+    /// Warm-up before counting begins.
     pub warmup: Duration,
-    /// Count for this long.
+    /// Duration of counting.
     pub duration: Duration,
-    /// Count for longer if fewer units than this were delivered by then.
+    /// Counting continues until this many units are delivered.
     pub at_least: u64,
     /// Handles of `fanout-10k`.
     pub handles: usize,
@@ -55,7 +55,7 @@ impl Params {
         }
     }
 
-    /// A round that only shows that a workload works: 20 units, 200 handles, 2,000 timers.
+    /// A round for tests of a workload: 20 units, 200 handles, 2,000 timers.
     pub fn tiny() -> Params {
         Params {
             warmup: Duration::ZERO,
@@ -67,14 +67,14 @@ impl Params {
     }
 }
 
-/// What one round measured.
+/// The result of one round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measurement {
     /// Units of the workload per second.
     pub rate: f64,
     /// The share of the datagrams sent that arrived, 0 to 1, where the workload can lose some.
     pub share: Option<f64>,
-    /// How long a round trip took, where the workload has round trips.
+    /// Percentiles of round trip times, where the workload has round trips.
     pub latency: Option<Latency>,
     /// Resident bytes of user memory per idle handle, where the workload has idle handles.
     pub bytes_per_handle: Option<f64>,
@@ -93,16 +93,16 @@ impl Measurement {
 /// Percentiles of the time of a round trip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
-    /// Half of the round trips took no longer, in nanoseconds.
+    /// The median, in nanoseconds.
     pub p50_ns: u64,
-    /// All but one in a hundred took no longer, in nanoseconds.
+    /// The 99th percentile, in nanoseconds.
     pub p99_ns: u64,
 }
 
-/// Why a round has no measurement.
+/// The reason for a round without a measurement.
 #[derive(Debug)]
 pub enum Failure {
-    /// The peer or this machine cannot do the workload, and why.
+    /// The peer or this machine cannot do the workload, for this reason.
     Unsupported(String),
     /// A system call or a peer's own call failed.
     Io(io::Error),
@@ -125,7 +125,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What a round returns.
+/// The result of a round, or its failure.
 pub type Outcome = Result<Measurement, Failure>;
 
 /// A count that one thread writes and any thread may read, on a cache line of its own.
@@ -134,7 +134,8 @@ pub type Outcome = Result<Measurement, Failure>;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`. Only one thread may add to a counter: this is a load and a store, not a locked addition.
+    /// Adds `n`. Only one thread may add to a counter: this is a load and a store, not a locked
+    /// addition.
     pub fn add(&self, n: u64) {
         let value = self.0.load(Ordering::Relaxed);
         self.0.store(value.wrapping_add(n), Ordering::Relaxed);
@@ -146,7 +147,7 @@ impl Counter {
     }
 }
 
-/// What a round counts: its datagrams, round trips or closures.
+/// The counters of a round: datagrams, round trips or closures.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Accepted by the kernel for sending.
@@ -177,7 +178,7 @@ impl Mark {
         end.delivered - self.delivered
     }
 
-    /// Why a round that ended at `end` has no measurement.
+    /// The failure of a round that ended at `end` without a measurement.
     pub(crate) fn too_little(self, end: Mark, at_least: u64) -> Failure {
         Failure::Io(io::Error::other(format!(
             "{} of {at_least} units delivered within {:?}",
@@ -186,7 +187,7 @@ impl Mark {
         )))
     }
 
-    /// What happened from `self` until `end`. The share is left out if nothing was counted as sent.
+    /// The measurement from `self` until `end`, without a share if no datagram was counted as sent.
     pub(crate) fn until(self, end: Mark) -> Measurement {
         let delivered = end.delivered - self.delivered;
         let sent = end.sent - self.sent;
@@ -197,15 +198,15 @@ impl Mark {
     }
 }
 
-/// The clock of a workload on one thread: after the warm-up it notes the counts, after the duration it notes them
-/// again and says that it is time to stop.
+/// The clock of a workload on one thread. It reads the counters after the warm-up and after the
+/// duration, and then stops the loop.
 #[derive(Debug)]
 pub struct Meter {
     counters: Arc<Counters>,
     begins: Instant,
     duration: Duration,
     at_least: u64,
-    turns: u32,
+    iterations: u32,
     first: Option<Mark>,
     last: Option<Mark>,
     lap: Instant,
@@ -226,7 +227,7 @@ impl Meter {
             begins: now + params.warmup,
             duration: params.duration,
             at_least: params.at_least,
-            turns: 0,
+            iterations: 0,
             first: None,
             last: None,
             lap: now,
@@ -239,16 +240,17 @@ impl Meter {
         Arc::clone(&self.counters)
     }
 
-    /// To be called once per turn of the loop. Returns whether to go on.
-    pub fn turn(&mut self) -> bool {
-        self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(TURNS_PER_LOOK) {
+    /// Called once per iteration of the loop. Returns whether the round continues.
+    pub fn tick(&mut self) -> bool {
+        self.iterations = self.iterations.wrapping_add(1);
+        if self.iterations.is_multiple_of(ITERATIONS_PER_READ) {
             self.look(Instant::now());
         }
         self.last.is_none()
     }
 
-    /// To be called at the end of each round trip: notes how long it took. Returns whether to go on.
+    /// Called at the end of each round trip, whose time it records. Returns whether the round
+    /// continues.
     pub fn lap(&mut self) -> bool {
         let now = Instant::now();
         if self.first.is_some() {
@@ -274,11 +276,11 @@ impl Meter {
         }
     }
 
-    /// What was measured, once `turn` or `lap` said to stop.
+    /// The measurement, after `tick` or `lap` returned `false`.
     pub fn finish(&mut self) -> Outcome {
         let (Some(first), Some(last)) = (self.first, self.last) else {
             return Err(Failure::Io(io::Error::other(
-                "the loop ended before the time was up",
+                "the loop ended before the end of the round",
             )));
         };
         if first.delivered_until(last) < self.at_least {
@@ -292,7 +294,7 @@ impl Meter {
         };
         Ok(Measurement {
             latency: Some(Latency { p50_ns, p99_ns }),
-            // A round trip that loses a datagram never ends: nothing is lost.
+            // A lost datagram would stop the ping-pong, so none is lost.
             share: None,
             ..measured
         })

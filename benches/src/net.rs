@@ -1,12 +1,13 @@
-//! Sockets on the loopback interface, and what the process may and does use: descriptors and resident memory.
+//! Sockets on the loopback interface, and the resources of the process: descriptors and resident
+//! memory.
 //!
-//! No peer changes the size of a socket buffer: everybody has the system's default.
+//! No peer changes the size of a socket buffer: all have the system's default.
 
 use std::{fs, io, net::UdpSocket};
 
 use crate::measure::Failure;
 
-/// Descriptors that the process needs beside those of a workload.
+/// Descriptors of the process that do not belong to a workload.
 const SPARE_DESCRIPTORS: u64 = 512;
 
 /// The loopback address with a port of the system's choice, as text.
@@ -33,7 +34,7 @@ pub fn connected_pair() -> io::Result<(UdpSocket, UdpSocket)> {
     Ok((left, right))
 }
 
-/// Whether a call on a non-blocking socket has to wait, or `Err` of any other error.
+/// Whether a call on a non-blocking socket would block; any other error is returned.
 pub fn would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -42,7 +43,8 @@ pub fn would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Raises the limit of open descriptors so that `handles` sockets fit, or says why it cannot.
+/// Raises the limit of open descriptors to fit `handles` sockets, or returns the reason why it
+/// cannot.
 pub fn allow_descriptors(handles: usize) -> Result<(), Failure> {
     let needed = handles as u64 + SPARE_DESCRIPTORS;
     let mut limit = libc::rlimit {
@@ -70,15 +72,15 @@ pub fn allow_descriptors(handles: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The process's own resident memory at one moment, to see what handles add to it.
+/// The resident memory of the process at one moment.
 #[derive(Debug)]
 pub struct Footprint {
     bytes: u64,
 }
 
 impl Footprint {
-    /// The memory resident now, after the allocator has returned what it holds and does not use: otherwise handles
-    /// made of the memory of an earlier round would seem free of charge.
+    /// The memory resident now. The allocator returns its unused pages first, because handles would
+    /// otherwise reuse memory of an earlier round without being counted.
     pub fn now() -> Footprint {
         #[cfg(target_env = "gnu")]
         // SAFETY: trimming only returns unused pages of the allocator to the system.
@@ -90,7 +92,8 @@ impl Footprint {
         }
     }
 
-    /// Bytes that have become resident since, for each of `handles`. `None` where the system does not tell.
+    /// Bytes per handle that became resident since, for this many handles. `None` where the system
+    /// does not report them.
     pub fn per_handle(&self, handles: usize) -> Option<f64> {
         let now = private_bytes();
         (self.bytes > 0 && handles > 0)
@@ -98,8 +101,8 @@ impl Footprint {
     }
 }
 
-/// Resident memory of this process that is not backed by files, in bytes; 0 where the system does not tell.
-/// See proc_pid_statm(5).
+/// Resident memory of this process that is not backed by files, in bytes; 0 where the system does
+/// not report it. See proc_pid_statm(5).
 fn private_bytes() -> u64 {
     let pages = || -> Option<u64> {
         let text = fs::read_to_string("/proc/self/statm").ok()?;

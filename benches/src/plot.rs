@@ -1,5 +1,5 @@
-//! A report as bar charts: one SVG for each workload, with a bar for each peer's median and a line from its slowest to
-//! its fastest round.
+//! A report as bar charts: one SVG for each workload, with a bar for each peer's median and a line
+//! from its slowest to its fastest round.
 
 use std::{
     error::Error,
@@ -31,7 +31,7 @@ const PEERS: RGBColor = RGBColor(0x64, 0x74, 0x8B);
 const RANGE: RGBColor = RGBColor(0x1E, 0x29, 0x3B);
 const TEXT: RGBColor = RGBColor(0x1E, 0x29, 0x3B);
 const FONT: &str = "sans-serif";
-/// Sizes that the drawing library scales down by 1.24: 18 and 14 pixels in the file.
+/// Font sizes; the drawing library scales them down by 1.24 to 18 and 14 pixels.
 const TITLE_FONT: f64 = 22.3;
 const LABEL_FONT: f64 = 17.4;
 
@@ -39,7 +39,7 @@ const LABEL_FONT: f64 = 17.4;
 ///
 /// # Errors
 ///
-/// Whatever creating the directory or writing a file fails with.
+/// The error of creating the directory or of writing a file.
 pub fn write(report: &Report, directory: &Path) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(directory)?;
     let mut files = Vec::new();
@@ -55,7 +55,7 @@ pub fn write(report: &Report, directory: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 ///
-/// What the drawing library fails with; drawing to memory does not.
+/// The error of the drawing library; drawing to memory has none.
 pub fn svg(workload: &WorkloadReport) -> io::Result<String> {
     let mut text = String::new();
     draw(workload, &mut text).map_err(|error| io::Error::other(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! What a run found out, as plain structs that serialize to
+//! The results of a run, as plain structs that serialize to
 //! `{"suite":"bench","machine":{…},"workloads":[{"name","unit","results":[…],"ratios":{…}}]}`.
 
 use std::{collections::BTreeMap, fs, thread};
@@ -17,9 +17,9 @@ use crate::{
 pub struct Report {
     /// Always `"bench"`.
     pub suite: String,
-    /// Where it ran.
+    /// The machine.
     pub machine: Machine,
-    /// What was measured, in the order of the suite.
+    /// The workloads, in the order of the suite.
     pub workloads: Vec<WorkloadReport>,
 }
 
@@ -52,7 +52,7 @@ pub struct Machine {
     pub cores: usize,
     /// The operating system and its version.
     pub kernel: String,
-    /// `"release"` or `"debug"`. Figures of a debug build say nothing.
+    /// `"release"` or `"debug"`. Figures of a debug build are not comparable.
     pub build: String,
     /// The version of the C library libuv, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,18 +84,18 @@ impl Machine {
     }
 }
 
-/// One workload, and how everybody did.
+/// One workload with the result of each peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadReport {
     /// The workload's name.
     pub name: String,
-    /// What the figures count, `"datagrams/s"` for one.
+    /// The unit of the figures, as `"datagrams/s"`.
     pub unit: String,
-    /// Who did it, ours first.
+    /// The result of each peer, ours first.
     pub results: Vec<PeerResult>,
     /// Our median divided by the peer's, for each peer. Empty if ours was not measured.
     pub ratios: BTreeMap<String, f64>,
-    /// Who did not, and why.
+    /// The peers without a result, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingPeer>,
 }
@@ -128,13 +128,13 @@ impl WorkloadReport {
         }
     }
 
-    /// How `peer` did, if it did.
+    /// The result of `peer`, if there is one.
     pub fn result(&self, peer: &str) -> Option<&PeerResult> {
         self.results.iter().find(|result| result.peer == peer)
     }
 }
 
-/// How one peer did one workload.
+/// The result of one peer in one workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerResult {
     /// The peer's name.
@@ -145,7 +145,7 @@ pub struct PeerResult {
     pub min: f64,
     /// The fastest round.
     pub max: f64,
-    /// How many rounds there were.
+    /// The number of rounds.
     pub rounds: usize,
     /// The median share of the datagrams sent that arrived, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ pub struct PeerResult {
 }
 
 impl PeerResult {
-    /// Sums up the rounds of `peer`, or `None` if there were none.
+    /// The result of the rounds of `peer`, or `None` if there were none.
     pub fn of(peer: &str, rounds: &[Measurement]) -> Option<PeerResult> {
         let rates: Vec<f64> = rounds.iter().map(|round| round.rate).collect();
         let (min, max) = stats::extent(&rates)?;
@@ -183,12 +183,12 @@ impl PeerResult {
     }
 }
 
-/// A peer that did not do a workload.
+/// A peer without a result in a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingPeer {
     /// The peer's name.
     pub peer: String,
-    /// Why it did not.
+    /// The reason.
     pub reason: String,
 }
 

@@ -1,6 +1,6 @@
-//! Runs workloads in interleaved rounds: one round of every peer, then the next round of every peer, each time
-//! beginning with another one. So whatever slows the machine down for a while slows everybody down alike, and nobody
-//! always runs in the wake of the same other.
+//! Runs workloads in interleaved rounds: one round of every peer, then the next round of every
+//! peer, each time starting with another peer. A slow phase of the machine then affects all peers
+//! alike, and the order of the peers does not bias one of them.
 
 use std::{
     fmt,
@@ -19,15 +19,16 @@ pub fn list() -> &'static [Workload] {
     &Workload::ALL
 }
 
-/// How many rounds there are, and how long they are.
+/// Number and length of the rounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Rounds of each peer in each workload.
     pub rounds: usize,
-    /// What one round is.
+    /// Parameters of one round.
     pub params: Params,
-    /// The rounds are to end within this time, which begins when every peer is prepared: each workload gets an equal share of what is left and does fewer
-    /// rounds (but one at least) when its share is used up.
+    /// Time for all rounds, from the moment when every peer is prepared. Each workload gets an
+    /// equal share of the rest, and does fewer rounds (at least one) when its share is used
+    /// up.
     pub budget: Option<Duration>,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Display for UnknownName {
 
 impl std::error::Error for UnknownName {}
 
-/// Which workloads to run, and who is to do them.
+/// The workloads and peers to run.
 #[derive(Clone, Debug)]
 pub struct Selection {
     workloads: Vec<Workload>,
@@ -94,12 +95,12 @@ impl Selection {
         }
     }
 
-    /// The workloads and peers of those names; of an empty list, all. Ours is always among the peers, for it is what
-    /// the others are compared with. The order is that of the suite, whatever that of the names.
+    /// The workloads and peers of those names, or all for an empty list. Ours is always among the
+    /// peers, because the ratios need it. The order is that of the suite.
     ///
     /// # Errors
     ///
-    /// [`UnknownName`] if a name is none of a workload or of a peer.
+    /// [`UnknownName`] for a name of no workload or no peer.
     pub fn new<S: AsRef<str>>(workloads: &[S], peers: &[S]) -> Result<Selection, UnknownName> {
         let mut selection = Selection::all();
         for name in workloads.iter().map(AsRef::as_ref) {
@@ -140,7 +141,7 @@ impl Selection {
     }
 }
 
-/// What is about to run, and how much of the run lies behind.
+/// The next round, and the progress of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Rounds done or skipped.
@@ -149,7 +150,7 @@ pub struct Progress {
     pub total: usize,
     /// The workload of the next round.
     pub workload: Workload,
-    /// The peer that does it.
+    /// The peer of the next round.
     pub peer: &'static str,
     /// The number of the round, from 1.
     pub round: usize,
@@ -165,8 +166,8 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Runs `selection` and reports. `progress` is called before each round. A peer whose round fails is left out of that
-/// workload, with the reason; the others go on.
+/// Runs `selection` and returns the report. `progress` is called before each round. A peer whose
+/// round fails has no result in that workload; the report has the reason, and the others continue.
 pub fn run(selection: &Selection, options: &Options, progress: &mut dyn FnMut(Progress)) -> Report {
     let cells = |workload: Workload| {
         let peers = selection.peers.iter();
@@ -220,7 +221,7 @@ pub fn run(selection: &Selection, options: &Options, progress: &mut dyn FnMut(Pr
 }
 
 /// A peer in the rounds of one workload.
-struct Lane {
+struct PeerRounds {
     peer: &'static Peer,
     bench: peers::Bench,
     rounds: Vec<Measurement>,
@@ -234,11 +235,11 @@ fn run_one(
     ends: Option<Instant>,
     before_round: &mut dyn FnMut(&'static str, usize, usize),
 ) -> WorkloadReport {
-    let mut lanes = Vec::new();
+    let mut entries = Vec::new();
     let mut missing = Vec::new();
     for &peer in peers {
         match peer.bench(workload) {
-            Ok(bench) => lanes.push(Lane {
+            Ok(bench) => entries.push(PeerRounds {
                 peer,
                 bench,
                 rounds: Vec::with_capacity(options.rounds),
@@ -251,27 +252,27 @@ fn run_one(
             }),
         }
     }
-    let count = lanes.len();
+    let count = entries.len();
     for round in 0..options.rounds {
         if round > 0 && ends.is_some_and(|ends| Instant::now() >= ends) {
             break;
         }
         for position in 0..count {
-            let lane = &mut lanes[(round + position) % count];
-            if lane.failed.is_some() {
+            let entry = &mut entries[(round + position) % count];
+            if entry.failed.is_some() {
                 continue;
             }
-            before_round(lane.peer.name, round + 1, round * count + position);
-            match (lane.bench)(&options.params) {
-                Ok(measurement) => lane.rounds.push(measurement),
-                Err(failure) => lane.failed = Some(failure.to_string()),
+            before_round(entry.peer.name, round + 1, round * count + position);
+            match (entry.bench)(&options.params) {
+                Ok(measurement) => entry.rounds.push(measurement),
+                Err(failure) => entry.failed = Some(failure.to_string()),
             }
         }
     }
     let mut results = Vec::new();
-    for lane in lanes {
-        let name = lane.peer.name;
-        match (lane.failed, PeerResult::of(name, &lane.rounds)) {
+    for entry in entries {
+        let name = entry.peer.name;
+        match (entry.failed, PeerResult::of(name, &entry.rounds)) {
             (None, Some(result)) => results.push(result),
             (failed, _) => missing.push(MissingPeer {
                 peer: name.into(),

@@ -1,6 +1,7 @@
-//! The little statistics that a report needs.
+//! Median, range and quantiles.
 
-/// The median of `values` (the mean of the middle two when their number is even), or `None` of no values.
+/// The median of `values` (the mean of the middle two when their number is even), or `None` of no
+/// values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -20,8 +21,7 @@ pub fn extent(values: &[f64]) -> Option<(f64, f64)> {
     }))
 }
 
-/// The `q`-quantile (0 to 1) of `sorted` by the nearest rank: the smallest value that at least that share of the
-/// values does not exceed. `None` of no values.
+/// The `q`-quantile (0 to 1) of `sorted` by the nearest rank, or `None` of no values.
 pub fn quantile(sorted: &[u64], q: f64) -> Option<u64> {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.max(1) - 1).or(sorted.last()).copied()

@@ -4,8 +4,8 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::report::{PeerResult, Report};
 
-/// The report as one table: a line for each peer of each workload, with the ratio of our median to the peer's; a dash
-/// and the reason where a peer did not do the workload.
+/// The report as one table: a line for each peer of each workload, with the ratio of our median to
+/// the peer's. A peer without a result has dashes and the reason.
 pub fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);

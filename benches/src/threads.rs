@@ -1,5 +1,5 @@
-//! Workloads on two threads: the threads run free, this one sleeps through the warm-up and the duration and reads the
-//! counters before and after. So the clock costs the measured threads nothing.
+//! Workloads on two threads. The calling thread sleeps through the warm-up and the duration, and
+//! reads the counters before and after. So the clock costs the measured threads nothing.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -18,23 +18,23 @@ use crate::{
     net::ANY_PORT,
 };
 
-/// What the threads of one round share.
+/// The state that the threads of one round share.
 #[derive(Debug, Default)]
 pub struct Shared {
-    /// What the round counts. Each counter is written by one thread.
+    /// The counters. Each is written by one thread.
     pub counters: Counters,
     stop: AtomicBool,
     silent: AtomicBool,
 }
 
 impl Shared {
-    /// Whether the time is up.
+    /// Whether the round is over.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Whether the time is up and the sender has ended. Receivers wait for this, so that no sender meets a closed
-    /// socket.
+    /// Whether the round is over and the sender has ended. Receivers wait for it, because a sender
+    /// to a closed socket would fail.
     pub fn silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
     }
@@ -50,7 +50,7 @@ impl Shared {
             if first.delivered_until(mark) >= params.at_least || Instant::now() >= latest {
                 break mark;
             }
-            // So that the threads run.
+            // Yields the CPU to the measured threads.
             thread::sleep(Duration::from_millis(1));
         };
         self.stop.store(true, Ordering::Relaxed);
@@ -64,8 +64,8 @@ impl Shared {
 /// Runs `receiver` and `sender` on a thread each.
 ///
 /// The receiver sends the address that it is bound to through the channel, then receives until
-/// [`silent`](Shared::silent) is true after a datagram: datagrams keep coming until it has returned. The sender sends
-/// to that address until [`stopped`](Shared::stopped) is true.
+/// [`silent`](Shared::silent) is true after a datagram: datagrams keep coming until it has
+/// returned. The sender sends to that address until [`stopped`](Shared::stopped) is true.
 pub fn two_loops<R, S>(params: &Params, receiver: R, sender: S) -> Outcome
 where
     R: FnOnce(Arc<Shared>, mpsc::Sender<SocketAddr>) -> Result<(), Failure> + Send,
@@ -93,31 +93,31 @@ where
     })
 }
 
-/// Sends a datagram every millisecond until the receiver has noticed that the time is up.
+/// Sends a datagram every millisecond until the receiver returns, because it may wait for one.
 fn wake_until_finished<T>(
     address: SocketAddr,
     receiving: &ScopedJoinHandle<'_, T>,
 ) -> Result<(), Failure> {
     let socket = UdpSocket::bind(ANY_PORT)?;
     while !receiving.is_finished() {
-        // The receiver may close its socket at any moment: an error here only says that it has.
+        // The receiver may have closed its socket: errors are expected.
         let _ = socket.send_to(&[0], address);
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// How work handed to a loop by another thread is held back and counted.
+/// Limit and counting of work that another thread posts to a loop.
 #[derive(Clone, Copy, Debug)]
 pub enum Handover {
     /// Closures: those run are counted as delivered.
     Closures {
-        /// Most closures posted and not yet run.
+        /// Closures posted and not yet run, at most.
         window: u64,
     },
-    /// Sends: those carried out are counted as sent, those that arrived as delivered.
+    /// Sends: counted as sent when executed, as delivered when received.
     Sends {
-        /// Most sends handed over and not yet carried out.
+        /// Sends posted and not yet executed, at most.
         window: u64,
     },
 }
@@ -137,13 +137,14 @@ impl Handover {
     }
 }
 
-/// Runs a loop on one thread and hands it work from another.
+/// Runs a loop on one thread and posts work to it from another.
 ///
-/// `looper` sends the remote end of its loop through the channel and runs until `end` is called; `post` hands over
-/// one piece of work, which counts itself as [`Handover`] says; `end` makes the loop return.
+/// `looper` sends the proxy of its loop through the channel and runs until `end` is called. `post`
+/// posts one piece of work, which counts itself as [`Handover`] describes. `end` makes the loop
+/// return.
 ///
-/// The shared state of a round is leaked (a few hundred bytes), so that a posted closure can count without a
-/// reference count of its own, which would be most of its cost.
+/// The shared state of a round is leaked (a few hundred bytes). A reference count per posted
+/// closure would be most of its cost.
 pub fn handover<T, L, P, E>(params: &Params, kind: Handover, looper: L, post: P, end: E) -> Outcome
 where
     T: Send,
@@ -167,7 +168,8 @@ where
                     posted += 1;
                     continue;
                 }
-                // Looked at only when the window is full: the loop's thread writes it all the time.
+                // Read only when the window is full, because the loop's thread writes it
+                // constantly.
                 limit = done.get() + kind.window();
                 if posted >= limit {
                     thread::yield_now();
@@ -190,7 +192,7 @@ fn never_started() -> Failure {
     Failure::Unsupported("the loop of the other thread ended before it began".into())
 }
 
-/// A queue behind a lock, as one writes it around a loop that has only a way to be woken.
+/// A queue behind a lock, for a loop that other threads can only wake.
 #[derive(Debug)]
 pub struct LockedQueue<T>(Mutex<Vec<T>>);
 
@@ -201,22 +203,22 @@ impl<T> Default for LockedQueue<T> {
 }
 
 impl<T> LockedQueue<T> {
-    /// Appends `item`. Returns whether the queue was empty, so that the loop has to be woken.
+    /// Appends `item`. Returns whether the queue was empty: the loop must be woken then.
     pub fn push(&self, item: T) -> bool {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queue.push(item);
         queue.len() == 1
     }
 
-    /// Appends `item` and calls `wake` before anybody can take the item out: for a last item, after which the loop
-    /// and what wakes it may be gone.
+    /// Appends the last `item` and calls `wake` under the lock. The loop and its waker may be gone
+    /// once the item is taken.
     pub fn push_then(&self, item: T, wake: impl FnOnce()) {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queue.push(item);
         wake();
     }
 
-    /// Swaps the queue with `batch`, which must be empty: the lock is held once for all that is waiting, and both
+    /// Swaps the queue with `batch`, which must be empty. The lock is held once per batch, and both
     /// vectors keep their memory.
     pub fn swap(&self, batch: &mut Vec<T>) {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,25 +1,25 @@
-//! The workloads: what is measured, under which name and in which unit. Every peer is measured on the same list;
-//! nothing here knows how a peer does the work.
+//! The workloads: names, units and sizes. Every peer is measured on the same list. This module does
+//! not know the peers.
 
 use std::{fmt, ops::Range};
 
 /// Bytes of a small datagram: the text that libuv's own pummel benchmark sends.
 pub const SMALL: usize = 45;
-/// Bytes of a large datagram: what a QUIC or DTLS stack sends over a path of ordinary MTU.
+/// Bytes of a large datagram: a QUIC or DTLS packet on a path with an MTU of 1,500.
 pub const LARGE: usize = 1200;
 /// Sends outstanding in the burst workloads.
 pub const BURST: usize = 64;
-/// Of all `fanout-10k` handles, one in this many is active at a time.
+/// One in this many `fanout-10k` handles is active at a time.
 pub const FANOUT_SHARE: usize = 100;
-/// Turns of the loop for which one set of `fanout-10k` handles stays active, before the next handles take over.
-pub const FANOUT_TURNS: usize = 100;
-/// Timers of `timers-1m` fall due within this many milliseconds, 1 the earliest: sooner than a million are started,
-/// so that the run is bound by the processor and not by waiting.
+/// Iterations of the loop for which one set of `fanout-10k` handles stays active.
+pub const FANOUT_ITERATIONS: usize = 100;
+/// Milliseconds within which the timers of `timers-1m` are due, from 1. Starting a million timers
+/// takes longer, so the processor bounds the run and not the wait.
 pub const TIMER_SPREAD_MS: u64 = 50;
-/// Closures posted and not yet run at any time in `posts`.
+/// Closures in `posts` that are posted and not yet run, at most.
 pub const POSTS_WINDOW: u64 = 8192;
-/// Sends handed over and not yet carried out at any time in `posts-send`: no more than libuv receives in a turn of its
-/// loop, so that the figure is about handing over and not about starving a receiver, which the bursts show.
+/// Sends in `posts-send` that are posted and not yet executed, at most. libuv receives this many in
+/// one iteration, so the figure measures the hand-over and not a starved receiver.
 pub const POSTED_SENDS_WINDOW: u64 = 32;
 
 /// The 45 bytes of libuv's pummel benchmark, in the five slices in which it sends them.
@@ -31,7 +31,7 @@ pub const SLICES: [&[u8]; 5] = [
     b"E SANDMAN",
 ];
 
-/// The slices of the pummel copied into one buffer, for those who send from one.
+/// The slices of the pummel copied into one buffer, for peers that send from one slice.
 pub fn gathered_slices() -> [u8; SMALL] {
     let mut data = [0; SMALL];
     let mut rest = &mut data[..];
@@ -48,7 +48,8 @@ pub fn payload(size: usize) -> Vec<u8> {
     SLICES.concat().into_iter().cycle().take(size).collect()
 }
 
-/// The due times of `timers-1m`, in milliseconds from the start: scattered, and the same for every peer.
+/// The due times of `timers-1m`, in milliseconds from the start: scattered, and the same for every
+/// peer.
 pub fn timer_delays(count: usize) -> impl Iterator<Item = u64> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     (0..count).map(move |_| {
@@ -59,23 +60,23 @@ pub fn timer_delays(count: usize) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Which handles of `fanout-10k` are active in each turn of the loop.
+/// The handles of `fanout-10k` that are active in each iteration.
 #[derive(Debug)]
 pub struct ActiveSets {
     handles: usize,
     size: usize,
     start: usize,
-    turns: usize,
+    iterations: usize,
 }
 
 impl ActiveSets {
-    /// Sets of one in [`FANOUT_SHARE`] of so many handles.
+    /// Sets of one in [`FANOUT_SHARE`] of `handles`.
     pub fn new(handles: usize) -> ActiveSets {
         ActiveSets {
             handles,
             size: (handles / FANOUT_SHARE).max(1),
             start: 0,
-            turns: 0,
+            iterations: 0,
         }
     }
 
@@ -84,16 +85,16 @@ impl ActiveSets {
         self.size
     }
 
-    /// The set for the next turn: the same for [`FANOUT_TURNS`] turns, then the one after it.
-    pub fn turn(&mut self) -> Range<usize> {
-        if self.turns == FANOUT_TURNS {
-            self.turns = 0;
+    /// The set for the next iteration. It changes after [`FANOUT_ITERATIONS`] iterations.
+    pub fn next_set(&mut self) -> Range<usize> {
+        if self.iterations == FANOUT_ITERATIONS {
+            self.iterations = 0;
             self.start += self.size;
             if self.start + self.size > self.handles {
                 self.start = 0;
             }
         }
-        self.turns += 1;
+        self.iterations += 1;
         self.start..self.start + self.size
     }
 }
@@ -151,7 +152,7 @@ impl Workload {
         }
     }
 
-    /// What the rate counts.
+    /// The unit of the rate.
     pub const fn unit(self) -> &'static str {
         match self {
             Workload::PingPong45 => "round trips/s",
@@ -161,7 +162,7 @@ impl Workload {
         }
     }
 
-    /// What the workload does and measures, in a sentence.
+    /// A description in one sentence.
     pub const fn about(self) -> &'static str {
         match self {
             Workload::Pummel1 => {
@@ -195,7 +196,7 @@ impl Workload {
                  timed for the percentiles"
             }
             Workload::Fanout10k => {
-                "10,000 connected handles on one loop, 100 active in a turn (the next 100 after 100 turns), 45 bytes \
+                "10,000 connected handles on one loop, 100 active at a time (the next 100 after 100 iterations), 45 bytes \
                  to each; delivered, and resident user memory per handle"
             }
             Workload::Timers1m => {
@@ -248,9 +249,11 @@ mod tests {
     #[test]
     fn the_active_set_moves_on_and_comes_round() {
         let mut sets = ActiveSets::new(250);
-        assert!((0..FANOUT_TURNS).all(|_| sets.turn() == (0..2)));
-        assert!((0..FANOUT_TURNS).all(|_| sets.turn() == (2..4)));
-        let starts: Vec<usize> = (0..FANOUT_TURNS * 125).map(|_| sets.turn().start).collect();
+        assert!((0..FANOUT_ITERATIONS).all(|_| sets.next_set() == (0..2)));
+        assert!((0..FANOUT_ITERATIONS).all(|_| sets.next_set() == (2..4)));
+        let starts: Vec<usize> = (0..FANOUT_ITERATIONS * 125)
+            .map(|_| sets.next_set().start)
+            .collect();
         assert!(starts.contains(&248) && starts.last() == Some(&2));
     }
 

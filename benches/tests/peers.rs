@@ -1,4 +1,4 @@
-//! Every peer's every workload, for a few units each: it delivers something, and what it reports makes sense.
+//! Runs every workload of every peer for a few units, and checks the reported figures.
 
 use std::collections::HashSet;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! How long each bench of a layer is measured.
+//! The duration of each bench.
 
 use std::time::Duration;
 

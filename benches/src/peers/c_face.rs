@@ -1,6 +1,6 @@
-//! This project through its C face: a C program of `crates/uv-capi` does the workloads in a process of its own, linked with
-//! the shared library, which is optimized if this is. In one program, the static libraries of both faces would have Rust's own
-//! symbols twice.
+//! This project through its C API. A C program of `crates/uv-capi` does the workloads in a process
+//! of its own, linked with the shared library of the same profile. In one program, two static
+//! libraries would define Rust's runtime symbols twice.
 
 use std::{io, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     workload::{BURST, LARGE, SMALL, Workload},
 };
 
-/// The C face.
+/// The C API.
 pub const PEER: Peer = Peer {
     name: "uv-udp (C)",
     about: "this project's C library, used as libuv is, in a process of its own; UV_UDP_RECVMMSG for bursts",
@@ -48,13 +48,13 @@ fn program() -> &'static Result<PathBuf, String> {
     PROGRAM.get_or_init(|| compile().map_err(|error| error.to_string()))
 }
 
-/// Builds the program. Whoever is measured while a compiler runs is measured slow.
+/// Builds the program before the first round, because a running compiler slows a round down.
 fn prepare() {
-    // If it cannot be built, the rounds say why.
+    // If the build fails, each round returns the reason.
     let _ = program();
 }
 
-/// Runs the program, which says how many datagrams it sent and received, and in how many nanoseconds.
+/// Runs the program, which prints the datagrams sent and received, and the nanoseconds.
 fn workload(params: &Params, arguments: &[&str]) -> Outcome {
     let program = program().clone().map_err(Failure::Unsupported)?;
     let times = [params.warmup, params.duration].map(|time| time.as_millis().to_string());

@@ -1,9 +1,9 @@
-//! mio: readiness from `Poll`, non-blocking calls on its sockets, each socket drained until it would block, as its
-//! documentation demands for edge-triggered events.
+//! mio: readiness from `Poll`, non-blocking calls on its sockets. Each socket is drained until it
+//! would block, as mio's documentation demands for edge-triggered events.
 //!
-//! mio has no send requests: where others keep sends outstanding, each sender sends so many per turn of the loop, and
-//! a turn that has something to send polls without waiting. mio sends from one slice: the five slices of the pummel
-//! are gathered first, which costs less than five slices cost the kernel.
+//! mio has no send requests. Where others keep sends outstanding, each sender sends as many per
+//! iteration, and an iteration with datagrams to send polls without waiting. mio sends from one
+//! slice, so the five slices of the pummel are gathered first; five slices cost the kernel more.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// mio with the sockets and the waker that it brings.
+/// mio with its own sockets and waker.
 pub const PEER: Peer = Peer {
     name: "mio",
     about: "mio's Poll and UdpSocket, sockets drained until they would block; a Waker with a locked queue for posts",
@@ -55,7 +55,7 @@ const BUFFER: usize = 65_536;
 const EVENTS: usize = 1024;
 const WAKER: Token = Token(usize::MAX);
 
-/// A poll, and the sockets that it reports as readable by their index.
+/// A poll with its sockets, which are reported by their index.
 struct Readers {
     poll: Poll,
     events: Events,
@@ -93,13 +93,13 @@ impl Readers {
         Ok(socket)
     }
 
-    /// One turn without waiting: drains whatever is readable.
+    /// One iteration without waiting: drains every readable socket.
     fn drain(&mut self, counters: &Counters) -> io::Result<()> {
         self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
         self.receive(counters)
     }
 
-    /// Drains what the last poll reported as readable.
+    /// Drains the sockets that the last poll reported as readable.
     fn receive(&mut self, counters: &Counters) -> io::Result<()> {
         for event in &self.events {
             let Some(socket) = self.sockets.get(event.token().0) else {
@@ -122,7 +122,7 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
     }
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
+    while meter.tick() {
         for (sender, to) in &senders {
             if would_block(sender.send_to(&gathered_slices(), *to))?.is_some() {
                 counters.sent.add(1);
@@ -141,7 +141,7 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
     let data = payload(size);
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
+    while meter.tick() {
         send_burst(&sender, &data, outstanding, &counters)?;
         readers.drain(&counters)?;
     }
@@ -171,7 +171,7 @@ fn two_loops(params: &Params) -> Outcome {
             let _ = publish.send(readers.add(net::socket()?)?);
             while !shared.silent() {
                 readers.poll.poll(&mut readers.events, None)?;
-                // A flood never lets the socket run dry: the end of the time ends the drain.
+                // A flood never empties the socket: the end of the round ends the drain.
                 while !shared.silent()
                     && would_block(readers.sockets[0].recv_from(&mut readers.buffer))?.is_some()
                 {
@@ -238,8 +238,8 @@ fn fanout(params: &Params) -> Outcome {
     let data = payload(SMALL);
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
-        for to in &addresses[active.turn()] {
+    while meter.tick() {
+        for to in &addresses[active.next_set()] {
             if would_block(sender.send_to(&data, *to))?.is_some() {
                 counters.sent.add(1);
             }
@@ -251,7 +251,7 @@ fn fanout(params: &Params) -> Outcome {
     Ok(measured)
 }
 
-/// The remote end of a loop: `None` in the queue ends it.
+/// The end of a loop for other threads; `None` in the queue ends the loop.
 struct Remote<T> {
     queue: LockedQueue<Option<T>>,
     waker: Waker,
@@ -259,7 +259,7 @@ struct Remote<T> {
 
 impl<T> Remote<T> {
     fn post(&self, item: Option<T>) {
-        // Only the first item of a batch has to wake the loop, which takes all that is there.
+        // Only the first item of a batch wakes the loop, which takes the whole batch.
         if self.queue.push(item) {
             let _ = self.waker.wake();
         }

@@ -1,4 +1,4 @@
-//! Who is measured: one module per peer, each written the way the peer's own documentation recommends for speed.
+//! The peers, a module each, written as the peer's own documentation recommends for speed.
 
 use crate::{
     measure::{Outcome, Params},
@@ -16,25 +16,28 @@ pub mod tokio_peer;
 /// One round of a workload.
 pub type Bench = fn(&Params) -> Outcome;
 
-/// Somebody who does the workloads.
+/// An implementation of the workloads.
 #[derive(Debug)]
 pub struct Peer {
     /// The name on the command line and in every report.
     pub name: &'static str,
-    /// What it is and how it is used here, in a sentence.
+    /// A description in one sentence.
     pub about: &'static str,
-    /// The workloads that it does.
+    /// The workloads that it implements.
     pub runs: &'static [(Workload, Bench)],
-    /// Why it does not do others.
+    /// Workloads that it cannot do, with the reason.
     pub lacks: &'static [(Workload, &'static str)],
-    /// Why it does not do any workload in neither list. If empty, it is no candidate for them: reports leave it out.
+    /// The reason for all workloads in neither list. If empty, reports do not mention the peer
+    /// there.
     pub otherwise: &'static str,
-    /// What takes time and is to be over before anybody's first round: building a program, say. It fails when a round does.
+    /// Slow preparation before the first round of any peer, as building a program. Its failure is
+    /// that of the first round.
     pub prepare: Option<fn()>,
 }
 
 impl Peer {
-    /// How this peer does `workload`, or why it does not: empty if nobody would expect it to.
+    /// The implementation of `workload`, or the reason why there is none: empty if reports do not
+    /// mention it.
     pub fn bench(&self, workload: Workload) -> Result<Bench, &'static str> {
         if let Some((_, bench)) = self.runs.iter().find(|(each, _)| *each == workload) {
             return Ok(*bench);

@@ -77,7 +77,8 @@ impl Metered {
         counting_receiver(&self.event_loop, Arc::clone(&self.counters))
     }
 
-    /// A bound handle whose datagrams are counted, and each of which the meter takes for a turn: where each turn has one.
+    /// A bound handle whose datagrams are counted, each as an iteration: for workloads with one per
+    /// iteration.
     fn metering_receiver(&self) -> Result<SocketAddr, Failure> {
         let (meter, counters) = (Rc::clone(&self.meter), Arc::clone(&self.counters));
         let receiver = Udp::new(&self.event_loop);
@@ -86,7 +87,7 @@ impl Metered {
             if received.is_ok() {
                 counters.delivered.add(1);
             }
-            if !meter.borrow_mut().turn() {
+            if !meter.borrow_mut().tick() {
                 stop(receiver.event_loop());
             }
         })?;
@@ -104,7 +105,7 @@ impl Metered {
         let check = Check::new(&self.event_loop);
         let meter = Rc::clone(&self.meter);
         check.start(move |check| {
-            if !meter.borrow_mut().turn() {
+            if !meter.borrow_mut().tick() {
                 stop(check.event_loop());
             }
         })?;
@@ -130,7 +131,8 @@ fn counting_receiver(event_loop: &Loop, counters: Arc<Counters>) -> Result<Socke
     Ok(receiver.local_addr()?)
 }
 
-/// What one send after the other needs: kept by the handle, so that the callback captures nothing.
+/// The state of a sender with sends outstanding, kept by the handle so that the callback captures
+/// nothing.
 struct Lane {
     data: Vec<u8>,
     to: Option<SocketAddr>,
@@ -146,7 +148,7 @@ impl Lane {
     }
 }
 
-/// Keeps a send outstanding: its completion makes the next one.
+/// Keeps a send outstanding: its completion sends the next datagram.
 fn send_again(udp: &Udp, result: Result<(), Errno>) {
     let Some(lane) = udp.data::<Lane>() else {
         return;
@@ -154,12 +156,12 @@ fn send_again(udp: &Udp, result: Result<(), Errno>) {
     if result.is_ok() {
         lane.counters.sent.add(1);
     }
-    // Only a closed handle refuses, and then there is nothing to go on with.
+    // Only a closed handle refuses, which ends the sender.
     let _ = lane.send(udp);
 }
 
-/// Lets `udp` keep so many sends outstanding.
-fn send_for_ever(udp: &Udp, lane: Lane, outstanding: usize) -> Result<(), Errno> {
+/// Keeps `outstanding` sends of `udp` outstanding.
+fn keep_sending(udp: &Udp, lane: Lane, outstanding: usize) -> Result<(), Errno> {
     let lane = Rc::new(lane);
     udp.set_data(Some(lane.clone()));
     (0..outstanding).try_for_each(|_| lane.send(udp))
@@ -173,7 +175,7 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
             to: Some(metered.metering_receiver()?),
             counters: Arc::clone(&metered.counters),
         };
-        send_for_ever(&Udp::new(&metered.event_loop), lane, 1)?;
+        keep_sending(&Udp::new(&metered.event_loop), lane, 1)?;
     }
     metered.run_metered()
 }
@@ -191,7 +193,7 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
         to: None,
         counters: Arc::clone(&metered.counters),
     };
-    send_for_ever(&sender, lane, outstanding)?;
+    keep_sending(&sender, lane, outstanding)?;
     if outstanding == 1 {
         metered.run_metered()
     } else {
@@ -289,7 +291,7 @@ fn pingpong(params: &Params) -> Outcome {
     meter.borrow_mut().finish()
 }
 
-/// Who is sent to, a set after the other.
+/// The destinations, set after set.
 struct Fan {
     addresses: Vec<SocketAddr>,
     active: RefCell<ActiveSets>,
@@ -298,9 +300,9 @@ struct Fan {
 }
 
 impl Fan {
-    /// Sends to each handle of the next set; the last completion goes on with the one after it.
+    /// Sends to each handle of the next set; the last completion continues with the set after it.
     fn send(&self, sender: &Udp) {
-        let set = self.active.borrow_mut().turn();
+        let set = self.active.borrow_mut().next_set();
         for to in &self.addresses[set] {
             let _ = sender.send_to(&self.data, *to, |sender, result| {
                 let Some(fan) = sender.data::<Fan>() else {
@@ -377,7 +379,7 @@ fn posts(params: &Params) -> Outcome {
             Ok(())
         },
         |shared, remote: &LoopProxy| {
-            // Only a loop that has ended refuses.
+            // Only a loop that ended refuses.
             let _ = remote.post(move |_| shared.counters.delivered.add(1));
         },
         |remote| {

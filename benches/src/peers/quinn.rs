@@ -1,8 +1,8 @@
-//! quinn-udp: the system calls of a QUIC endpoint (segmentation on the way out, coalescing and `recvmmsg` on the way
-//! in), driven by a tokio current-thread runtime, as quinn itself and the crate's own benchmark drive it.
+//! quinn-udp: the system calls of a QUIC endpoint, with segmentation, coalescing and recvmmsg(2). A
+//! tokio current-thread runtime drives it, as in quinn and in the crate's own benchmark.
 //!
-//! Where one datagram at a time is sent, it receives into one buffer; in the bursts into
-//! [`BATCH_SIZE`] buffers of as many segments as the kernel coalesces.
+//! Workloads with single datagrams receive into one buffer. The bursts receive into [`BATCH_SIZE`]
+//! buffers, each as long as the kernel coalesces.
 
 use std::{
     io::{self, IoSliceMut},
@@ -48,10 +48,10 @@ const RUNS: &[(Workload, Bench)] = &[
 
 /// Bytes of a buffer for one datagram.
 const ONE: usize = 2048;
-/// Most bytes of one segmented send: what fits an IPv4 datagram.
+/// Bytes of one segmented send, at most: an IPv4 datagram.
 const MAX_SEGMENTED: usize = 65_507;
 
-/// A socket with the state that quinn-udp keeps for it.
+/// A socket with quinn-udp's state.
 struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
@@ -70,7 +70,7 @@ impl Socket {
         self.io.async_io(Interest::WRITABLE, send).await
     }
 
-    /// Receives one datagram into a buffer that no task has to carry across an await.
+    /// Receives one datagram into a buffer on the stack, which is not part of the task.
     async fn recv_one(&self) -> io::Result<()> {
         let recv = || {
             let mut buffer = [0; ONE];
@@ -81,7 +81,8 @@ impl Socket {
         self.io.async_io(Interest::READABLE, recv).await.map(drop)
     }
 
-    /// Receives whatever comes, and calls `got` with the number of datagrams each time, until that returns false.
+    /// Receives until `got` returns `false`; `got` is called with the number of datagrams of each
+    /// read.
     async fn recv_batches(&self, mut got: impl FnMut(u64) -> bool) -> io::Result<()> {
         let mut memory = vec![vec![0; LARGE * self.state.gro_segments()]; BATCH_SIZE];
         let mut slices: Vec<_> = memory
@@ -99,7 +100,7 @@ impl Socket {
         }
     }
 
-    /// Sends `data` as datagrams of `size` bytes, as many at once as the kernel segments.
+    /// Sends `data` as datagrams of `size` bytes, in messages as long as the kernel segments.
     async fn send_burst(&self, data: &[u8], size: usize, to: SocketAddr) -> io::Result<()> {
         let segments = self.state.max_gso_segments().min(MAX_SEGMENTED / size);
         for chunk in data.chunks(size * segments) {
@@ -149,7 +150,7 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
     let mut meter = Meter::over(Arc::clone(&counters), params);
     run(&runtime, async move {
         let (sender, to) = metered.ok_or_else(|| io::Error::other("no pairs"))?;
-        while meter.turn() {
+        while meter.tick() {
             send_slices(&sender, to, &counters).await?;
             yield_now().await;
         }
@@ -175,7 +176,7 @@ fn connected(params: &Params) -> Outcome {
     let counters = meter.counters();
     runtime.spawn(receive_ones(Socket::new(receiver)?, Arc::clone(&counters)));
     run(&runtime, async move {
-        while meter.turn() {
+        while meter.tick() {
             sender.send(&transmit(&data, None, to)).await?;
             counters.sent.add(1);
             yield_now().await;
@@ -203,7 +204,7 @@ fn burst(params: &Params, size: usize) -> Outcome {
         receiver.recv_batches(count).await
     });
     run(&runtime, async move {
-        while meter.turn() {
+        while meter.tick() {
             sender.send_burst(&data, size, to).await?;
             counters.sent.add(BURST as u64);
             yield_now().await;
@@ -288,15 +289,15 @@ fn fanout(params: &Params) -> Outcome {
         addresses.push(handle.local_addr()?);
         runtime.spawn(receive_ones(Socket::new(handle)?, Arc::clone(&counters)));
     }
-    // Each task has to run once before it waits.
+    // Each task must run once before it waits.
     runtime.block_on(yield_now());
     let bytes_per_handle = before.per_handle(params.handles);
     let mut active = ActiveSets::new(params.handles);
     let data = payload(SMALL);
     let mut meter = Meter::over(Arc::clone(&counters), params);
     run(&runtime, async move {
-        while meter.turn() {
-            for to in &addresses[active.turn()] {
+        while meter.tick() {
+            for to in &addresses[active.next_set()] {
                 sender.send(&transmit(&data, None, *to)).await?;
                 counters.sent.add(1);
             }

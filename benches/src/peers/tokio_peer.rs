@@ -1,10 +1,10 @@
 //! tokio: a current-thread runtime, one task per sender and per receiver.
 //!
-//! A sender task has no loop turn to wait for; it sends as many datagrams as others keep outstanding and yields to the
-//! runtime, which then lets the receivers run and looks for readiness. Receivers wait for readiness once and take what
-//! is there with `try_recv_from`. The five slices of the pummel are gathered first: tokio sends from one slice. The
-//! timers are those of `tokio_util`'s `DelayQueue`, which tokio's documentation names for many timeouts and which is
-//! faster than a million `Sleep`s.
+//! A sender task sends as many datagrams as others keep outstanding, then yields to the runtime,
+//! which runs the receivers and polls. Receivers wait for readiness once and drain the socket with
+//! `try_recv_from`. tokio sends from one slice, so the five slices of the pummel are gathered
+//! first. The timers are `tokio_util`'s `DelayQueue`, which tokio's documentation names for many
+//! timeouts; a million `Sleep`s are slower.
 
 use std::{
     io,
@@ -58,16 +58,17 @@ const RUNS: &[(Workload, Bench)] = &[
     (Workload::PostsSend, posts_send),
 ];
 
-/// Bytes of a receive buffer. It is on the stack between two awaits, so that no task carries one.
+/// Bytes of a receive buffer. It lives on the stack between two awaits, so it is not part of a
+/// task.
 const BUFFER: usize = 2048;
-/// Most items taken from a channel at once.
+/// Items taken from a channel at once, at most.
 const ITEMS: usize = 1024;
 
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Runs `future` as a task of `runtime` to its end; what else was spawned ends with the runtime.
+/// Runs `future` as a task of `runtime` to its end. Other tasks end with the runtime.
 pub(super) fn run<F>(runtime: &Runtime, future: F) -> Outcome
 where
     F: Future<Output = Outcome> + Send + 'static,
@@ -111,7 +112,7 @@ fn pummel(params: &Params, pairs: usize) -> Outcome {
     let mut meter = Meter::over(Arc::clone(&counters), params);
     run(&runtime, async move {
         let (sender, to) = metered.ok_or_else(|| io::Error::other("no pairs"))?;
-        while meter.turn() {
+        while meter.tick() {
             send_slices(&sender, to, &counters).await?;
             yield_now().await;
         }
@@ -138,7 +139,7 @@ fn burst(params: &Params, size: usize, outstanding: usize) -> Outcome {
         Arc::clone(&counters),
     ));
     run(&runtime, async move {
-        while meter.turn() {
+        while meter.tick() {
             for _ in 0..outstanding {
                 sender.send(&data).await?;
                 counters.sent.add(1);
@@ -161,7 +162,7 @@ fn two_loops(params: &Params) -> Outcome {
                 while !shared.silent() {
                     receiver.readable().await?;
                     let mut buffer = [0; BUFFER];
-                    // A flood never lets the socket run dry: the end of the time ends the drain.
+                    // A flood never empties the socket: the end of the round ends the drain.
                     while !shared.silent()
                         && would_block(receiver.try_recv_from(&mut buffer))?.is_some()
                     {
@@ -233,15 +234,15 @@ fn fanout(params: &Params) -> Outcome {
         addresses.push(handle.local_addr()?);
         runtime.spawn(receive(UdpSocket::from_std(handle)?, Arc::clone(&counters)));
     }
-    // Each task has to run once before it waits.
+    // Each task must run once before it waits.
     runtime.block_on(yield_now());
     let bytes_per_handle = before.per_handle(params.handles);
     let mut active = ActiveSets::new(params.handles);
     let data = payload(SMALL);
     let mut meter = Meter::over(Arc::clone(&counters), params);
     run(&runtime, async move {
-        while meter.turn() {
-            for to in &addresses[active.turn()] {
+        while meter.tick() {
+            for to in &addresses[active.next_set()] {
                 sender.send_to(&data, *to).await?;
                 counters.sent.add(1);
             }

@@ -1,5 +1,5 @@
-//! The workloads that send datagrams. Callbacks find what they need in a [`Context`] or [`Lane`] that outlives the
-//! loop: both are declared before it, so that they are dropped after it.
+//! The workloads that send datagrams. The state of the callbacks is a [`Context`] or [`Lane`] that
+//! outlives the loop: both are declared before it, so they are dropped after it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,9 +23,9 @@ use crate::{
     workload::{ActiveSets, BURST, LARGE, SLICES, SMALL, payload},
 };
 
-/// What the callbacks of one loop share.
+/// The state that the callbacks of one loop share.
 pub(super) struct Context {
-    lp: Cell<*mut Loop>,
+    event_loop: Cell<*mut Loop>,
     meter: RefCell<Meter>,
     shared: Option<Arc<Shared>>,
     own: Arc<Counters>,
@@ -41,7 +41,7 @@ impl Context {
     fn new(params: &Params, shared: Option<Arc<Shared>>) -> Context {
         let meter = Meter::new(params);
         Context {
-            lp: Cell::new(ptr::null_mut()),
+            event_loop: Cell::new(ptr::null_mut()),
             own: meter.counters(),
             meter: RefCell::new(meter),
             shared,
@@ -63,7 +63,7 @@ impl Context {
     fn stop(&self) {
         self.stopping.set(true);
         // SAFETY: callbacks run only while the loop is alive.
-        unsafe { ffi::uv_stop(self.lp.get()) };
+        unsafe { ffi::uv_stop(self.event_loop.get()) };
     }
 
     fn fail(&self, error: &io::Error) {
@@ -71,11 +71,11 @@ impl Context {
         self.stop();
     }
 
-    /// Counts a turn of the loop, and stops it when the time is up.
-    fn turn(&self) {
+    /// Counts an iteration of the loop, and stops it at the end of the round.
+    fn iteration(&self) {
         let go_on = match &self.shared {
             Some(shared) => !shared.stopped(),
-            None => self.meter.borrow_mut().turn(),
+            None => self.meter.borrow_mut().tick(),
         };
         if !go_on {
             self.stop();
@@ -83,15 +83,15 @@ impl Context {
     }
 
     /// Runs the loop to its end and reports.
-    fn run(&self, lp: &UvLoop, params: &Params) -> Outcome {
-        self.run_shared(lp, params)?;
+    fn run(&self, event_loop: &UvLoop, params: &Params) -> Outcome {
+        self.run_shared(event_loop, params)?;
         self.meter.borrow_mut().finish()
     }
 
-    fn run_shared(&self, lp: &UvLoop, params: &Params) -> io::Result<()> {
+    fn run_shared(&self, event_loop: &UvLoop, params: &Params) -> io::Result<()> {
         *self.meter.borrow_mut() = Meter::over(Arc::clone(&self.own), params);
-        self.lp.set(lp.raw());
-        lp.run()?;
+        self.event_loop.set(event_loop.raw());
+        event_loop.run()?;
         match self.failed.get() {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
@@ -105,7 +105,7 @@ impl Context {
     }
 }
 
-/// One send outstanding: a request, and what it sends from where to where.
+/// One send outstanding: a request with its handle, payload and destination.
 pub(super) struct Lane {
     context: *const Context,
     style: Style,
@@ -142,7 +142,7 @@ impl Lane {
     }
 }
 
-/// What a number of lanes send.
+/// Payload and behaviour of lanes.
 struct Route<'a> {
     handle: *mut Handle,
     bufs: &'a [Buf],
@@ -151,8 +151,14 @@ struct Route<'a> {
     again: bool,
 }
 
-fn add_lanes(context: &Context, lp: &mut UvLoop, style: Style, count: usize, route: &Route<'_>) {
-    let requests = lp.requests(count);
+fn add_lanes(
+    context: &Context,
+    event_loop: &mut UvLoop,
+    style: Style,
+    count: usize,
+    route: &Route<'_>,
+) {
+    let requests = event_loop.requests(count);
     let mut lanes = context.lanes.borrow_mut();
     for request in requests {
         let lane = Rc::new(Lane {
@@ -165,7 +171,8 @@ fn add_lanes(context: &Context, lp: &mut UvLoop, style: Style, count: usize, rou
             busy: Cell::new(false),
             again: route.again,
         });
-        // SAFETY: the request is memory of the loop, the lane outlives the loop; the pointer is only stored.
+        // SAFETY: the request is memory of the loop, the lane outlives the loop; the pointer is
+        // only stored.
         unsafe { ffi::uv_req_set_data(request, Rc::as_ptr(&lane).cast_mut().cast()) };
         lanes.push(lane);
     }
@@ -189,7 +196,8 @@ unsafe extern "C" fn on_sent(request: *mut Request, status: c_int) {
 ///
 /// # Safety
 ///
-/// The data of `handle` is a [`Context`] that outlives the loop, as `recv_start` and `each_turn` have set it here.
+/// The data of `handle` is a [`Context`] that outlives the loop, as `recv_start` and
+/// `each_iteration` have set it here.
 unsafe fn context_of<'a>(handle: *mut Handle) -> &'a Context {
     // SAFETY: the caller's promise.
     unsafe { &*ffi::uv_handle_get_data(handle).cast::<Context>() }
@@ -206,7 +214,7 @@ unsafe extern "C" fn on_alloc(handle: *mut Handle, _: usize, buf: *mut Buf) {
     }
 }
 
-/// Counts a datagram. Returns the context if it was one, and not the end of a round of receiving.
+/// Counts a datagram. Returns the context, or `None` at the end of a read.
 unsafe fn received<'a>(
     handle: *mut Handle,
     len: isize,
@@ -239,68 +247,68 @@ unsafe extern "C" fn on_datagram(
 
 unsafe extern "C" fn on_turn(handle: *mut Handle) {
     // SAFETY: the handle's data is its context.
-    unsafe { context_of(handle) }.turn();
+    unsafe { context_of(handle) }.iteration();
 }
 
 unsafe extern "C" fn on_turn_send(handle: *mut Handle) {
     // SAFETY: the handle's data is its context.
     let context = unsafe { context_of(handle) };
-    context.turn();
+    context.iteration();
     context.send_all_lanes();
 }
 
-/// Starts the lanes: once, if each completion sends again; in every turn otherwise.
-fn start_lanes(context: &Context, lp: &mut UvLoop, style: Style) -> io::Result<()> {
+/// Starts the lanes: once if each completion sends again, otherwise in every iteration.
+fn start_lanes(context: &Context, event_loop: &mut UvLoop, style: Style) -> io::Result<()> {
     match style {
         Style::Queued => {
-            lp.each_turn(HandleType::Check, context, on_turn)?;
-            context.lp.set(lp.raw());
+            event_loop.each_iteration(HandleType::Check, context, on_turn)?;
+            context.event_loop.set(event_loop.raw());
             context.send_all_lanes();
             Ok(())
         }
-        Style::Tried => lp.each_turn(HandleType::Idle, context, on_turn_send),
+        Style::Tried => event_loop.each_iteration(HandleType::Idle, context, on_turn_send),
     }
 }
 
 pub(super) fn pummel(params: &Params, style: Style, pairs: usize) -> Outcome {
     let context = Context::new(params, None);
-    let mut lp = UvLoop::new()?;
+    let mut event_loop = UvLoop::new()?;
     let bufs = SLICES.map(buf);
     for _ in 0..pairs {
-        let (receiver, to) = lp.udp(style)?;
+        let (receiver, to) = event_loop.udp(style)?;
         recv_start(receiver, &context, on_alloc, on_datagram)?;
         let route = Route {
-            handle: lp.udp(style)?.0,
+            handle: event_loop.udp(style)?.0,
             bufs: &bufs,
             to: Some(to),
             again: true,
         };
-        add_lanes(&context, &mut lp, style, 1, &route);
+        add_lanes(&context, &mut event_loop, style, 1, &route);
     }
-    start_lanes(&context, &mut lp, style)?;
-    context.run(&lp, params)
+    start_lanes(&context, &mut event_loop, style)?;
+    context.run(&event_loop, params)
 }
 
 pub(super) fn burst(params: &Params, style: Style, size: usize, outstanding: usize) -> Outcome {
     let context = Context::new(params, None);
     let data = payload(size);
-    let mut lp = UvLoop::new()?;
-    let (receiver, to) = lp.udp(style)?;
+    let mut event_loop = UvLoop::new()?;
+    let (receiver, to) = event_loop.udp(style)?;
     recv_start(receiver, &context, on_alloc, on_datagram)?;
-    add_connected_lanes(&context, &mut lp, style, outstanding, &data, &to)?;
-    start_lanes(&context, &mut lp, style)?;
-    context.run(&lp, params)
+    add_connected_lanes(&context, &mut event_loop, style, outstanding, &data, &to)?;
+    start_lanes(&context, &mut event_loop, style)?;
+    context.run(&event_loop, params)
 }
 
 fn add_connected_lanes(
     context: &Context,
-    lp: &mut UvLoop,
+    event_loop: &mut UvLoop,
     style: Style,
     outstanding: usize,
     data: &[u8],
     to: &Address,
 ) -> io::Result<()> {
-    let (sender, _) = lp.udp(style)?;
+    let (sender, _) = event_loop.udp(style)?;
     connect(sender, to)?;
     let route = Route {
         handle: sender,
@@ -308,7 +316,7 @@ fn add_connected_lanes(
         to: None,
         again: true,
     };
-    add_lanes(context, lp, style, outstanding, &route);
+    add_lanes(context, event_loop, style, outstanding, &route);
     Ok(())
 }
 
@@ -317,24 +325,25 @@ pub(super) fn two_loops(params: &Params, style: Style) -> Outcome {
         params,
         |shared, publish| {
             let context = Context::new(params, Some(shared));
-            let mut lp = UvLoop::new()?;
-            let (receiver, bound) = lp.udp(style)?;
+            let mut event_loop = UvLoop::new()?;
+            let (receiver, bound) = event_loop.udp(style)?;
             recv_start(receiver, &context, on_alloc, on_datagram)?;
             let _ = publish.send(std_address(&bound));
-            Ok(context.run_shared(&lp, params)?)
+            Ok(context.run_shared(&event_loop, params)?)
         },
         |shared, to| {
             let context = Context::new(params, Some(shared));
             let data = payload(LARGE);
-            let mut lp = UvLoop::new()?;
-            add_connected_lanes(&context, &mut lp, style, BURST, &data, &address(to))?;
-            start_lanes(&context, &mut lp, style)?;
-            Ok(context.run_shared(&lp, params)?)
+            let mut event_loop = UvLoop::new()?;
+            add_connected_lanes(&context, &mut event_loop, style, BURST, &data, &address(to))?;
+            start_lanes(&context, &mut event_loop, style)?;
+            Ok(context.run_shared(&event_loop, params)?)
         },
     )
 }
 
-/// One side of the ping-pong. A reply may come before libuv has told of the send it answers: hence more than one lane.
+/// One side of the ping-pong. It has several lanes, because a reply may arrive before the
+/// completion of the send.
 struct Side {
     context: *const Context,
     first_lane: usize,
@@ -355,7 +364,8 @@ impl Side {
 }
 
 unsafe extern "C" fn on_side_alloc(handle: *mut Handle, _: usize, buf: *mut Buf) {
-    // SAFETY: the handle's data is its side, whose context outlives the loop; `buf` is libuv's to be filled.
+    // SAFETY: the handle's data is its side, whose context outlives the loop; `buf` is libuv's to
+    // be filled.
     unsafe {
         let side = &*ffi::uv_handle_get_data(handle).cast::<Side>();
         let mut memory = (*side.context).receive.borrow_mut();
@@ -399,9 +409,9 @@ pub(super) fn pingpong(params: &Params, style: Style) -> Outcome {
         counts,
     });
     let data = payload(SMALL);
-    let mut lp = UvLoop::new()?;
-    let (left, left_address) = lp.udp(style)?;
-    let (right, right_address) = lp.udp(style)?;
+    let mut event_loop = UvLoop::new()?;
+    let (left, left_address) = event_loop.udp(style)?;
+    let (right, right_address) = event_loop.udp(style)?;
     connect(left, &right_address)?;
     connect(right, &left_address)?;
     for (side, handle) in sides.iter().zip([left, right]) {
@@ -411,24 +421,24 @@ pub(super) fn pingpong(params: &Params, style: Style) -> Outcome {
             to: None,
             again: false,
         };
-        add_lanes(&context, &mut lp, style, LANES_PER_SIDE, &route);
+        add_lanes(&context, &mut event_loop, style, LANES_PER_SIDE, &route);
         recv_start(handle, side, on_side_alloc, on_ball)?;
     }
-    context.lp.set(lp.raw());
+    context.event_loop.set(event_loop.raw());
     sides[0].send(&context);
-    context.run(&lp, params)
+    context.run(&event_loop, params)
 }
 
-/// Sends to each handle of the active set, unless the last set is still on its way.
+/// Sends to each handle of the active set, unless sends to the last set are pending.
 unsafe extern "C" fn on_turn_fan_out(handle: *mut Handle) {
     // SAFETY: the handle's data is its fan-out, which outlives the loop.
     let (context, addresses) = unsafe {
         let fan_out = &*ffi::uv_handle_get_data(handle).cast::<FanOut>();
         (&*fan_out.context, &fan_out.addresses)
     };
-    context.turn();
+    context.iteration();
     if context.outstanding.get() == 0 {
-        let set = context.active.borrow_mut().turn();
+        let set = context.active.borrow_mut().next_set();
         for (lane, to) in context.lanes.borrow().iter().zip(&addresses[set]) {
             lane.to.set(Some(*to));
             lane.send();
@@ -449,11 +459,11 @@ pub(super) fn fanout(params: &Params, style: Style) -> Outcome {
         context: &context,
         addresses: Vec::with_capacity(params.handles),
     };
-    let mut lp = UvLoop::new()?;
-    let (sender, source) = lp.udp(style)?;
+    let mut event_loop = UvLoop::new()?;
+    let (sender, source) = event_loop.udp(style)?;
     let before = Footprint::now();
-    for handle in lp.handles(HandleType::Udp, params.handles) {
-        fan_out.addresses.push(lp.init_udp(handle, style)?);
+    for handle in event_loop.handles(HandleType::Udp, params.handles) {
+        fan_out.addresses.push(event_loop.init_udp(handle, style)?);
         connect(handle, &source)?;
         recv_start(handle, &context, on_alloc, on_datagram)?;
     }
@@ -465,13 +475,13 @@ pub(super) fn fanout(params: &Params, style: Style) -> Outcome {
         again: false,
     };
     let active = context.active.borrow().size();
-    add_lanes(&context, &mut lp, style, active, &route);
+    add_lanes(&context, &mut event_loop, style, active, &route);
     let kind = match style {
         Style::Queued => HandleType::Prepare,
         Style::Tried => HandleType::Idle,
     };
-    lp.each_turn(kind, &fan_out, on_turn_fan_out)?;
-    let mut measured = context.run(&lp, params)?;
+    event_loop.each_iteration(kind, &fan_out, on_turn_fan_out)?;
+    let mut measured = context.run(&event_loop, params)?;
     measured.bytes_per_handle = bytes_per_handle;
     Ok(measured)
 }

@@ -1,5 +1,5 @@
-//! The part of uv.h that the workloads call, written by hand. Every structure of libuv but `uv_buf_t` is opaque here:
-//! libuv itself says how large they are, so that one declaration fits every version.
+//! The part of uv.h that the workloads call, written by hand. Every structure but `uv_buf_t` is
+//! opaque; libuv returns their sizes, so one declaration fits every version.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
@@ -60,12 +60,12 @@ unsafe extern "C" {
     pub(super) fn uv_handle_size(kind: HandleType) -> usize;
     pub(super) fn uv_req_size(kind: c_int) -> usize;
 
-    pub(super) fn uv_loop_init(lp: *mut Loop) -> c_int;
-    pub(super) fn uv_loop_close(lp: *mut Loop) -> c_int;
-    pub(super) fn uv_run(lp: *mut Loop, mode: c_int) -> c_int;
-    pub(super) fn uv_stop(lp: *mut Loop);
+    pub(super) fn uv_loop_init(event_loop: *mut Loop) -> c_int;
+    pub(super) fn uv_loop_close(event_loop: *mut Loop) -> c_int;
+    pub(super) fn uv_run(event_loop: *mut Loop, mode: c_int) -> c_int;
+    pub(super) fn uv_stop(event_loop: *mut Loop);
     pub(super) fn uv_walk(
-        lp: *mut Loop,
+        event_loop: *mut Loop,
         walk: unsafe extern "C" fn(*mut Handle, *mut c_void),
         argument: *mut c_void,
     );
@@ -77,7 +77,11 @@ unsafe extern "C" {
     pub(super) fn uv_req_get_data(request: *const Request) -> *mut c_void;
     pub(super) fn uv_req_set_data(request: *mut Request, data: *mut c_void);
 
-    pub(super) fn uv_udp_init_ex(lp: *mut Loop, handle: *mut Handle, flags: c_uint) -> c_int;
+    pub(super) fn uv_udp_init_ex(
+        event_loop: *mut Loop,
+        handle: *mut Handle,
+        flags: c_uint,
+    ) -> c_int;
     pub(super) fn uv_udp_bind(
         handle: *mut Handle,
         address: *const libc::sockaddr_in,
@@ -105,19 +109,23 @@ unsafe extern "C" {
     ) -> c_int;
     pub(super) fn uv_udp_recv_start(handle: *mut Handle, alloc: AllocCb, recv: RecvCb) -> c_int;
 
-    pub(super) fn uv_timer_init(lp: *mut Loop, handle: *mut Handle) -> c_int;
+    pub(super) fn uv_timer_init(event_loop: *mut Loop, handle: *mut Handle) -> c_int;
     pub(super) fn uv_timer_start(
         handle: *mut Handle,
         fired: HandleCb,
         timeout_ms: u64,
         repeat_ms: u64,
     ) -> c_int;
-    pub(super) fn uv_async_init(lp: *mut Loop, handle: *mut Handle, woken: HandleCb) -> c_int;
+    pub(super) fn uv_async_init(
+        event_loop: *mut Loop,
+        handle: *mut Handle,
+        woken: HandleCb,
+    ) -> c_int;
     pub(super) fn uv_async_send(handle: *mut Handle) -> c_int;
-    pub(super) fn uv_idle_init(lp: *mut Loop, handle: *mut Handle) -> c_int;
-    pub(super) fn uv_idle_start(handle: *mut Handle, turn: HandleCb) -> c_int;
-    pub(super) fn uv_prepare_init(lp: *mut Loop, handle: *mut Handle) -> c_int;
-    pub(super) fn uv_prepare_start(handle: *mut Handle, turn: HandleCb) -> c_int;
-    pub(super) fn uv_check_init(lp: *mut Loop, handle: *mut Handle) -> c_int;
-    pub(super) fn uv_check_start(handle: *mut Handle, turn: HandleCb) -> c_int;
+    pub(super) fn uv_idle_init(event_loop: *mut Loop, handle: *mut Handle) -> c_int;
+    pub(super) fn uv_idle_start(handle: *mut Handle, callback: HandleCb) -> c_int;
+    pub(super) fn uv_prepare_init(event_loop: *mut Loop, handle: *mut Handle) -> c_int;
+    pub(super) fn uv_prepare_start(handle: *mut Handle, callback: HandleCb) -> c_int;
+    pub(super) fn uv_check_init(event_loop: *mut Loop, handle: *mut Handle) -> c_int;
+    pub(super) fn uv_check_start(handle: *mut Handle, callback: HandleCb) -> c_int;
 }

@@ -1,5 +1,5 @@
-//! A thin safe-to-drop layer over [`ffi`](super::ffi): a loop that owns the memory of its handles and requests and
-//! closes whatever is open when it goes, and the calls that the workloads share.
+//! A thin layer over [`ffi`](super::ffi): a loop that owns the memory of its handles and requests
+//! and closes all of them when it is dropped, and the calls that the workloads share.
 
 use std::{
     alloc::{self, Layout},
@@ -11,7 +11,7 @@ use std::{
 
 use super::ffi::{self, Buf, Handle, HandleCb, HandleType, Loop, RecvCb, Request, SendCb};
 
-/// Which of libuv's ways to send and receive is measured.
+/// The calls of libuv that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// `uv_udp_send`, and one datagram per receiving system call.
@@ -20,7 +20,7 @@ pub(super) enum Style {
     Tried,
 }
 
-/// Bytes of receive memory: what libuv's documentation asks for a full `recvmmsg` (20 datagrams of 64 KiB).
+/// Bytes of receive memory: a full `recvmmsg` by libuv's documentation (20 datagrams of 64 KiB).
 pub(super) const RECEIVE_MEMORY: usize = 20 * 64 * 1024;
 
 /// The version of the library that is linked.
@@ -44,8 +44,8 @@ struct Slab {
     layout: Layout,
 }
 
-/// A loop, and the memory of what lives on it. Everything that callbacks use must outlive it: dropping it closes all
-/// handles and runs the callbacks of requests that are still pending.
+/// A loop, and the memory of its handles and requests. The state of its callbacks must outlive it,
+/// because dropping it closes all handles and runs the callbacks of pending requests.
 pub(super) struct UvLoop {
     raw: *mut Loop,
     slabs: Vec<Slab>,
@@ -53,17 +53,18 @@ pub(super) struct UvLoop {
 
 impl UvLoop {
     pub(super) fn new() -> io::Result<UvLoop> {
-        let mut lp = UvLoop {
+        let mut event_loop = UvLoop {
             raw: ptr::null_mut(),
             slabs: Vec::new(),
         };
         // SAFETY: the call only returns a number.
         let size = unsafe { ffi::uv_loop_size() };
-        let (memory, _) = lp.allocate(size, 1);
-        // SAFETY: the memory is of the size and alignment of a loop and lives as long as `lp`.
+        let (memory, _) = event_loop.allocate(size, 1);
+        // SAFETY: the memory is of the size and alignment of a loop and lives as long as
+        // `event_loop`.
         check(unsafe { ffi::uv_loop_init(memory.cast()) })?;
-        lp.raw = memory.cast();
-        Ok(lp)
+        event_loop.raw = memory.cast();
+        Ok(event_loop)
     }
 
     pub(super) fn raw(&self) -> *mut Loop {
@@ -110,7 +111,8 @@ impl UvLoop {
         self.handles(kind, 1).next().expect("one handle")
     }
 
-    /// A UDP handle in `memory`, bound to a free port of the loopback interface. Returns its address.
+    /// A UDP handle in `memory`, bound to a free port of the loopback interface. Returns its
+    /// address.
     pub(super) fn init_udp(&self, memory: *mut Handle, style: Style) -> io::Result<Address> {
         let flags = match style {
             Style::Queued => libc::AF_INET as c_uint,
@@ -119,8 +121,8 @@ impl UvLoop {
         let any_port = address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let mut bound = any_port;
         let mut len = mem::size_of::<Address>() as c_int;
-        // SAFETY: `memory` comes from `handles` and is of the size of a UDP handle; the addresses live until the
-        // calls return.
+        // SAFETY: `memory` comes from `handles` and is of the size of a UDP handle; the addresses
+        // live until the calls return.
         unsafe {
             check(ffi::uv_udp_init_ex(self.raw, memory, flags))?;
             check(ffi::uv_udp_bind(memory, &any_port, 0))?;
@@ -135,13 +137,13 @@ impl UvLoop {
         Ok((memory, self.init_udp(memory, style)?))
     }
 
-    /// Calls `turn` once per iteration: before it polls (`Prepare`), after (`Check`), or before it polls without
-    /// waiting (`Idle`).
-    pub(super) fn each_turn<T>(
+    /// Calls `callback` once per iteration: before the poll (`Prepare`), after it (`Check`), or
+    /// before a poll that does not wait (`Idle`).
+    pub(super) fn each_iteration<T>(
         &mut self,
         kind: HandleType,
         data: &T,
-        turn: HandleCb,
+        callback: HandleCb,
     ) -> io::Result<()> {
         let handle = self.one(kind);
         // SAFETY: `handle` is memory for a handle of this kind; the loop is alive.
@@ -157,15 +159,15 @@ impl UvLoop {
         // SAFETY: `handle` was initialized just now as the kind that each call takes.
         let result = unsafe {
             match kind {
-                HandleType::Prepare => ffi::uv_prepare_start(handle, turn),
-                HandleType::Idle => ffi::uv_idle_start(handle, turn),
-                _ => ffi::uv_check_start(handle, turn),
+                HandleType::Prepare => ffi::uv_prepare_start(handle, callback),
+                HandleType::Idle => ffi::uv_idle_start(handle, callback),
+                _ => ffi::uv_check_start(handle, callback),
             }
         };
         check(result).map(drop)
     }
 
-    /// A handle that other threads can wake the loop with.
+    /// A handle with which other threads wake the loop.
     pub(super) fn waker<T>(&mut self, data: &T, woken: HandleCb) -> io::Result<*mut Handle> {
         let handle = self.one(HandleType::Async);
         // SAFETY: `handle` is memory for an async handle; the loop is alive.
@@ -192,8 +194,8 @@ impl Drop for UvLoop {
             }
         }
         if !self.raw.is_null() {
-            // SAFETY: the loop is alive; after the run every handle is closed, so that the loop can be, and nothing
-            // of libuv points into the slabs any more.
+            // SAFETY: the loop is alive; after the run every handle is closed, so that the loop can
+            // be, and nothing of libuv points into the slabs any more.
             unsafe {
                 ffi::uv_walk(self.raw, close, ptr::null_mut());
                 ffi::uv_run(self.raw, ffi::RUN_DEFAULT);
@@ -227,13 +229,13 @@ pub(super) fn address(address: SocketAddr) -> Address {
     }
 }
 
-/// The opposite of [`address`].
+/// The inverse of [`address`].
 pub(super) fn std_address(address: &Address) -> SocketAddr {
     let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
     SocketAddr::from((ip, u16::from_be(address.sin_port)))
 }
 
-/// Lets the callbacks of `handle` find `data`, which must outlive the loop.
+/// Stores `data` for the callbacks of `handle`. It must outlive the loop.
 pub(super) fn set_data<T>(handle: *mut Handle, data: &T) {
     // SAFETY: `handle` is initialized; the pointer is only stored.
     unsafe { ffi::uv_handle_set_data(handle, ptr::from_ref(data).cast_mut().cast()) }
@@ -245,7 +247,7 @@ pub(super) fn connect(handle: *mut Handle, peer: &Address) -> io::Result<()> {
     check(unsafe { ffi::uv_udp_connect(handle, peer) }).map(drop)
 }
 
-/// Starts to receive into `memory` of the callbacks' choice.
+/// Starts receiving into the memory that `alloc` supplies.
 pub(super) fn recv_start<T>(
     handle: *mut Handle,
     data: &T,
@@ -261,7 +263,8 @@ fn or_null(to: Option<&Address>) -> *const Address {
     to.map_or(ptr::null(), ptr::from_ref)
 }
 
-/// Sends with a request, which must not be in use; `bufs` point to memory that stays until `sent` is called.
+/// Sends with a request, which must not be in use; `bufs` point to memory that stays until `sent`
+/// is called.
 pub(super) fn send(
     request: *mut Request,
     handle: *mut Handle,
@@ -270,19 +273,21 @@ pub(super) fn send(
     sent: SendCb,
 ) -> io::Result<()> {
     let count = bufs.len() as c_uint;
-    // SAFETY: request and handle come from a loop's slabs, the handle is initialized; libuv copies `bufs` and `to`.
+    // SAFETY: request and handle come from a loop's slabs, the handle is initialized; libuv copies
+    // `bufs` and `to`.
     let result =
         unsafe { ffi::uv_udp_send(request, handle, bufs.as_ptr(), count, or_null(to), sent) };
     check(result).map(drop)
 }
 
-/// Sends at once. Returns whether the kernel took the datagram; it did not if it has no room.
+/// Sends at once. Returns whether the kernel had room for the datagram.
 pub(super) fn try_send(
     handle: *mut Handle,
     bufs: &[Buf],
     to: Option<&Address>,
 ) -> io::Result<bool> {
-    // SAFETY: `handle` is an initialized UDP handle; the call only reads `bufs`, what they point to, and `to`.
+    // SAFETY: `handle` is an initialized UDP handle; the call only reads `bufs`, what they point
+    // to, and `to`.
     let result =
         unsafe { ffi::uv_udp_try_send(handle, bufs.as_ptr(), bufs.len() as c_uint, or_null(to)) };
     if result == -libc::EAGAIN {

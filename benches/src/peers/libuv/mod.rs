@@ -1,8 +1,8 @@
 //! libuv, the C library, as the system has it: found by pkg-config when the feature `libuv` is on.
 //!
-//! There are two of it. `libuv` sends with `uv_udp_send` requests and receives one datagram per system call, as most
-//! programs do. `libuv-try` sends with `uv_udp_try_send` from an idle handle, as many datagrams per turn of the loop
-//! as others keep outstanding, and receives with `UV_UDP_RECVMMSG`.
+//! There are two peers. `libuv` sends with `uv_udp_send` requests and receives one datagram per
+//! system call, as most programs do. `libuv-try` sends with `uv_udp_try_send` from an idle handle,
+//! per iteration as many datagrams as others keep outstanding. It receives with `UV_UDP_RECVMMSG`.
 
 use super::Peer;
 

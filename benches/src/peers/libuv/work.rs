@@ -1,5 +1,5 @@
-//! The workloads that are about the loop itself: timers, and work handed over by another thread through a
-//! `uv_async_t` and a queue behind a lock.
+//! The workloads of the loop itself: timers, and work from another thread through a `uv_async_t`
+//! and a queue behind a lock.
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,49 +30,51 @@ unsafe extern "C" fn on_fired(handle: *mut Handle) {
 
 pub(super) fn timers(params: &Params) -> Outcome {
     let fired = Cell::new(0);
-    let mut lp = UvLoop::new()?;
+    let mut event_loop = UvLoop::new()?;
     let began = Instant::now();
-    let handles = lp.handles(HandleType::Timer, params.timers);
+    let handles = event_loop.handles(HandleType::Timer, params.timers);
     for (handle, delay) in handles.zip(timer_delays(params.timers)) {
         // SAFETY: `handle` is memory for a timer; `on_fired` finds the data set here.
         unsafe {
-            check(ffi::uv_timer_init(lp.raw(), handle))?;
+            check(ffi::uv_timer_init(event_loop.raw(), handle))?;
             set_data(handle, &fired);
             check(ffi::uv_timer_start(handle, on_fired, delay, 0))?;
         }
     }
-    lp.run()?;
+    event_loop.run()?;
     Ok(Measurement::of(fired.get(), began.elapsed()))
 }
 
-/// The remote end of a loop: `None` in the queue ends it.
+/// The end of a loop for other threads; `None` in the queue ends the loop.
 struct Remote<T> {
     queue: Arc<LockedQueue<Option<T>>>,
     waker: *mut Handle,
 }
 
-// SAFETY: `uv_async_send` may be called from any thread as long as the handle lives, which it does until the loop has
-// taken the `None` that `end` puts in.
+// SAFETY: `uv_async_send` may be called from any thread as long as the handle lives, which it does
+// until the loop has taken the `None` that `end` puts in.
 unsafe impl<T: Send> Send for Remote<T> {}
 
 impl<T> Remote<T> {
     fn post(&self, item: T) {
         self.queue.push(Some(item));
-        // SAFETY: the loop, and with it the handle, lives until `end`. libuv itself does nothing if a call is pending.
+        // SAFETY: the loop, and with it the handle, lives until `end`. libuv itself does nothing if
+        // a call is pending.
         unsafe { ffi::uv_async_send(self.waker) };
     }
 
     fn end(self) {
         self.queue.push_then(None, || {
-            // SAFETY: the loop cannot take the `None` out before this returns, so the handle is still alive.
+            // SAFETY: the loop cannot take the `None` out before this returns, so the handle is
+            // still alive.
             unsafe { ffi::uv_async_send(self.waker) };
         });
     }
 }
 
-/// What the callbacks of a loop that takes items use.
+/// The state of the callbacks of a loop that takes items.
 struct Inbox<T> {
-    lp: *mut Loop,
+    event_loop: *mut Loop,
     queue: Arc<LockedQueue<Option<T>>>,
     batch: RefCell<Vec<Option<T>>>,
     work: Box<dyn Fn(T)>,
@@ -87,32 +89,32 @@ unsafe extern "C" fn on_woken<T>(handle: *mut Handle) {
         match item {
             Some(item) => (inbox.work)(item),
             // SAFETY: callbacks run only while the loop is alive.
-            None => unsafe { ffi::uv_stop(inbox.lp) },
+            None => unsafe { ffi::uv_stop(inbox.event_loop) },
         }
     }
 }
 
-fn inbox<T>(lp: &UvLoop, work: Box<dyn Fn(T)>) -> Inbox<T> {
+fn inbox<T>(event_loop: &UvLoop, work: Box<dyn Fn(T)>) -> Inbox<T> {
     Inbox {
-        lp: lp.raw(),
+        event_loop: event_loop.raw(),
         queue: Arc::default(),
         batch: RefCell::default(),
         work,
     }
 }
 
-/// Runs `lp` until it is ended through the remote that this publishes.
+/// Runs `event_loop` until it is ended through the proxy that this publishes.
 fn serve<T>(
-    mut lp: UvLoop,
+    mut event_loop: UvLoop,
     inbox: &Inbox<T>,
     publish: &mpsc::Sender<Remote<T>>,
 ) -> Result<(), Failure> {
     let remote = Remote {
         queue: Arc::clone(&inbox.queue),
-        waker: lp.waker(inbox, on_woken::<T>)?,
+        waker: event_loop.waker(inbox, on_woken::<T>)?,
     };
     let _ = publish.send(remote);
-    Ok(lp.run()?)
+    Ok(event_loop.run()?)
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -124,9 +126,9 @@ pub(super) fn posts(params: &Params) -> Outcome {
             window: POSTS_WINDOW,
         },
         |_, publish| {
-            let lp = UvLoop::new()?;
-            let inbox = inbox(&lp, Box::new(|job: Job| job()));
-            serve(lp, &inbox, &publish)
+            let event_loop = UvLoop::new()?;
+            let inbox = inbox(&event_loop, Box::new(|job: Job| job()));
+            serve(event_loop, &inbox, &publish)
         },
         |shared: &'static Shared, remote| {
             remote.post(Box::new(move || shared.counters.delivered.add(1)));
@@ -135,7 +137,7 @@ pub(super) fn posts(params: &Params) -> Outcome {
     )
 }
 
-/// What the callbacks of `posts_send` share.
+/// The state that the callbacks of `posts_send` share.
 struct Sends {
     shared: &'static Shared,
     receive: RefCell<Vec<u8>>,
@@ -168,7 +170,8 @@ impl Sends {
 }
 
 unsafe extern "C" fn on_posted_sent(request: *mut Request, status: c_int) {
-    // SAFETY: `posts_send` has stored the request's `Pending`, which outlives the loop like its `Sends`.
+    // SAFETY: `posts_send` has stored the request's `Pending`, which outlives the loop like its
+    // `Sends`.
     unsafe {
         let pending = ffi::uv_req_get_data(request).cast::<Pending>();
         let sends = &*(*pending).sends;
@@ -181,7 +184,8 @@ unsafe extern "C" fn on_posted_sent(request: *mut Request, status: c_int) {
 }
 
 unsafe extern "C" fn on_alloc(handle: *mut Handle, _: usize, buf: *mut Buf) {
-    // SAFETY: the handle's data is its `Sends`, which outlives the loop; `buf` is libuv's to be filled.
+    // SAFETY: the handle's data is its `Sends`, which outlives the loop; `buf` is libuv's to be
+    // filled.
     unsafe {
         let sends = &*ffi::uv_handle_get_data(handle).cast::<Sends>();
         let mut memory = sends.receive.borrow_mut();
@@ -230,9 +234,10 @@ fn carry_out_sends(
         free: RefCell::default(),
     });
     let mut pool = Vec::new();
-    let mut lp = UvLoop::new()?;
+    let mut event_loop = UvLoop::new()?;
     pool.extend(
-        lp.requests(POSTED_SENDS_WINDOW as usize)
+        event_loop
+            .requests(POSTED_SENDS_WINDOW as usize)
             .map(|request| Pending {
                 sends: &*sends,
                 request,
@@ -241,12 +246,13 @@ fn carry_out_sends(
     );
     for pending in &mut pool {
         let pointer = ptr::from_mut(pending);
-        // SAFETY: the request is memory of the loop, and the pool outlives the loop; the pointer is only stored.
+        // SAFETY: the request is memory of the loop, and the pool outlives the loop; the pointer is
+        // only stored.
         unsafe { ffi::uv_req_set_data(pending.request, pointer.cast()) };
         sends.free.borrow_mut().push(pointer);
     }
-    let (receiver, to) = lp.udp(style)?;
-    let (sender, _) = lp.udp(style)?;
+    let (receiver, to) = event_loop.udp(style)?;
+    let (sender, _) = event_loop.udp(style)?;
     connect(sender, &to)?;
     recv_start(receiver, &*sends, on_alloc, on_datagram)?;
     let work = {
@@ -260,6 +266,6 @@ fn carry_out_sends(
             }
         }
     };
-    let inbox = inbox(&lp, Box::new(work));
-    serve(lp, &inbox, publish)
+    let inbox = inbox(&event_loop, Box::new(work));
+    serve(event_loop, &inbox, publish)
 }

@@ -1,10 +1,11 @@
-//! The floor: the system calls that a workload needs at least, in the order in which they succeed at once, batched and
-//! segmented where that is possible. No loop, no queue, no callback; what a library adds shows as the difference.
+//! The floor: the minimal system calls of a workload, in an order in which each succeeds at once,
+//! batched and segmented where possible. There is no loop, queue or callback; the difference to a
+//! library is its cost.
 //!
-//! `raw` never asks whether a socket is ready: it sends, then receives what it knows to be there. It calls `sendmsg`
-//! and `recvmsg`, as everybody must who wants slices, segments, ancillary data or to know of truncation. `raw-plain`
-//! shows what that costs: the same with `send`, `sendto`, `recv` and `recvfrom`. `raw-epoll` and `raw-epoll-plain` are
-//! the ping-pong of a hand-written epoll loop.
+//! `raw` does not poll: it sends, then receives the same datagrams. It calls sendmsg(2) and
+//! recvmsg(2), which slices, segments, control messages and truncation need. `raw-plain` shows
+//! their cost: the same with send(2), sendto(2), recv(2) and recvfrom(2). `raw-epoll` and
+//! `raw-epoll-plain` are the ping-pong of a hand-written epoll loop.
 
 mod sys;
 
@@ -25,7 +26,7 @@ use crate::{
 /// The bare system calls.
 pub const PEER: Peer = Peer {
     name: "raw",
-    about: "the system calls that the workload needs at least: sendmsg and recvmsg in turn, UDP_SEGMENT and UDP_GRO \
+    about: "the minimal system calls of the workload: sendmsg and recvmsg in turn, UDP_SEGMENT and UDP_GRO \
             for bursts, sendmmsg for the fan-out; no loop",
     runs: RUNS,
     lacks: &[
@@ -107,14 +108,14 @@ const RUNS: &[(Workload, Bench)] = &[
     (Workload::Fanout10k, fanout),
 ];
 
-/// Bytes of a receive buffer: the largest datagram, and the most that the kernel coalesces.
+/// Bytes of a receive buffer: the largest datagram or coalesced buffer.
 const BUFFER: usize = 65_536;
-/// Most bytes of one `UDP_SEGMENT` send: what fits an IPv4 datagram.
+/// Bytes of one `UDP_SEGMENT` send, at most: an IPv4 datagram.
 const MAX_SEGMENTED: usize = 65_507;
-/// Most segments of one `UDP_SEGMENT` send that every kernel with segmentation takes.
+/// Segments of one `UDP_SEGMENT` send that every kernel with segmentation takes, at most.
 const MAX_SEGMENTS: usize = 64;
 
-/// Which system calls move single datagrams.
+/// The system calls for single datagrams.
 #[derive(Clone, Copy)]
 enum Calls {
     /// sendmsg(2) and recvmsg(2).
@@ -132,7 +133,7 @@ impl Calls {
         }
     }
 
-    /// Receives on a socket that anyone may send to.
+    /// Receives on an unconnected socket.
     fn recv_from_anyone(self, socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Calls::Messages => sys::recv(socket, buffer),
@@ -140,7 +141,7 @@ impl Calls {
         }
     }
 
-    /// Receives on a connected socket, where the source is known.
+    /// Receives on a connected socket, whose source is known.
     fn recv(self, socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Calls::Messages => sys::recv(socket, buffer),
@@ -160,7 +161,7 @@ fn pummel(params: &Params, calls: Calls, pairs: usize) -> Outcome {
     let mut buffer = vec![0; BUFFER];
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
+    while meter.tick() {
         for (sender, receiver, to, raw_to) in &lanes {
             match calls {
                 Calls::Messages => sys::send(sender, &slices, Some(raw_to))?,
@@ -181,7 +182,7 @@ fn connected(params: &Params, calls: Calls) -> Outcome {
     let mut buffer = vec![0; BUFFER];
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
+    while meter.tick() {
         calls.send(&sender, &data)?;
         counters.sent.add(1);
         if would_block(calls.recv_from_anyone(&receiver, &mut buffer))?.is_some() {
@@ -219,7 +220,7 @@ impl Burst {
     }
 }
 
-/// Receives what the kernel hands over at once. Returns how many datagrams that is.
+/// Receives with one system call. Returns the number of datagrams.
 fn recv_some(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
     let (bytes, segment) = sys::recv_coalesced(socket, buffer)?;
     Ok(bytes.div_ceil(segment.max(1)).max(1))
@@ -232,7 +233,7 @@ fn burst(params: &Params, size: usize) -> Outcome {
     let mut buffer = vec![0; BUFFER];
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
+    while meter.tick() {
         let mut waiting = burst.send(&sender)?;
         counters.sent.add(waiting as u64);
         while waiting > 0 {
@@ -340,8 +341,8 @@ fn fanout(params: &Params) -> Outcome {
     let mut headers = Vec::new();
     let mut meter = Meter::new(params);
     let counters = meter.counters();
-    while meter.turn() {
-        let set = active.turn();
+    while meter.tick() {
+        let set = active.next_set();
         let sent = sys::send_to_each(&sender, &data, &addresses[set.clone()], &mut headers)?;
         counters.sent.add(sent as u64);
         for handle in &handles[set][..sent] {

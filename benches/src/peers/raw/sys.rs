@@ -1,5 +1,4 @@
-//! The system calls of the `raw` peers, as bare as they come: one function per call, nothing kept between calls but
-//! what a caller keeps.
+//! The system calls of the `raw` peers: one function per call, without state between calls.
 
 use std::{
     io::{self, IoSlice},
@@ -9,7 +8,7 @@ use std::{
     ptr,
 };
 
-/// Bytes that the control message with a segment size takes, and then some.
+/// Bytes of a control buffer; a message with a segment size takes fewer.
 const CONTROL: usize = 64;
 
 /// Room for control messages, aligned as the kernel wants it.
@@ -19,7 +18,8 @@ struct Control([u8; CONTROL]);
 /// An IPv4 address in the form of the kernel.
 pub(super) type Address = libc::sockaddr_in;
 
-/// `address` in the form of the kernel. Sockets of this suite are bound to 127.0.0.1; any other address is refused.
+/// `address` in the form of the kernel. Sockets of this suite are bound to 127.0.0.1; any other
+/// address is refused.
 pub(super) fn address(address: SocketAddr) -> io::Result<Address> {
     let SocketAddr::V4(v4) = address else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -61,17 +61,18 @@ pub(super) fn send(
     // `IoSlice` is guaranteed to be an `iovec`.
     header.msg_iov = slices.as_ptr().cast_mut().cast();
     header.msg_iovlen = slices.len() as _;
-    // SAFETY: the header points to a name and to slices that live until the call returns, which only reads them.
+    // SAFETY: the header points to a name and to slices that live until the call returns, which
+    // only reads them.
     length(unsafe { libc::sendmsg(socket.as_raw_fd(), &header, 0) })
 }
 
-/// Receives one datagram and its source, which is what every loop reports. See recvmsg(2).
+/// Receives one datagram and its source, as every loop reports it. See recvmsg(2).
 pub(super) fn recv(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
     recv_message(socket, buffer, None).map(|(len, _)| len)
 }
 
-/// Receives one buffer of datagrams that the kernel has coalesced, and the size of each but the last.
-/// See recvmsg(2), udp(7).
+/// Receives one buffer of datagrams that the kernel has coalesced, and the size of each but the
+/// last. See recvmsg(2), udp(7).
 pub(super) fn recv_coalesced(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
     recv_message(socket, buffer, Some(&mut Control([0; CONTROL])))
 }
@@ -95,15 +96,16 @@ fn recv_message(
         header.msg_control = control.0.as_mut_ptr().cast();
         header.msg_controllen = CONTROL as _;
     }
-    // SAFETY: the header points to a name, a buffer and control memory of the lengths it gives, all of which live
-    // until the call returns and are borrowed mutably here.
+    // SAFETY: the header points to a name, a buffer and control memory of the lengths it gives, all
+    // of which live until the call returns and are borrowed mutably here.
     let len = length(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, 0) })?;
     Ok((len, segment_size(&header).unwrap_or(len)))
 }
 
 fn segment_size(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: the kernel has filled the control memory of `header` and set its length; a null result means that there
-    // is no message in it, and the data of one of type UDP_GRO is an `int`.
+    // SAFETY: the kernel has filled the control memory of `header` and set its length; a null
+    // result means that there is no message in it, and the data of one of type UDP_GRO is an
+    // `int`.
     unsafe {
         let message = libc::CMSG_FIRSTHDR(header).as_ref()?;
         if (message.cmsg_level, message.cmsg_type) != (libc::SOL_UDP, libc::UDP_GRO) {
@@ -116,7 +118,7 @@ fn segment_size(header: &libc::msghdr) -> Option<usize> {
     }
 }
 
-/// Sends `data` to the connected peer as datagrams of `segment` bytes in one walk through the stack.
+/// Sends `data` to the connected peer as datagrams of `segment` bytes with one system call.
 /// See sendmsg(2), udp(7).
 pub(super) fn send_segments(socket: &UdpSocket, data: &[u8], segment: u16) -> io::Result<usize> {
     let mut slice = IoSlice::new(data);
@@ -125,8 +127,9 @@ pub(super) fn send_segments(socket: &UdpSocket, data: &[u8], segment: u16) -> io
     header.msg_iov = ptr::from_mut(&mut slice).cast();
     header.msg_iovlen = 1;
     header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: the control memory has room for one message with a `u16` (24 bytes), so that `CMSG_FIRSTHDR` is not
-    // null; everything that the header points to lives until the call returns.
+    // SAFETY: the control memory has room for one message with a `u16` (24 bytes), so that
+    // `CMSG_FIRSTHDR` is not null; everything that the header points to lives until the call
+    // returns.
     length(unsafe {
         header.msg_controllen = libc::CMSG_SPACE(mem::size_of::<u16>() as _) as _;
         let message = libc::CMSG_FIRSTHDR(&header);
@@ -140,7 +143,7 @@ pub(super) fn send_segments(socket: &UdpSocket, data: &[u8], segment: u16) -> io
     })
 }
 
-/// Lets the kernel hand over coalesced datagrams. See udp(7).
+/// Switches `UDP_GRO` on. See udp(7).
 pub(super) fn enable_coalescing(socket: &UdpSocket) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option value is an `int` of the length given, which the call only reads.
@@ -156,7 +159,7 @@ pub(super) fn enable_coalescing(socket: &UdpSocket) -> io::Result<()> {
     count(result).map(drop)
 }
 
-/// The same bytes to each of `to`, with one system call for as many as the kernel takes. Returns how many went.
+/// Sends the same bytes to each of `to` with one system call. Returns the number of datagrams sent.
 /// See sendmmsg(2).
 pub(super) fn send_to_each(
     socket: &UdpSocket,
@@ -177,8 +180,8 @@ pub(super) fn send_to_each(
             msg_len: 0,
         }
     }));
-    // SAFETY: each header points to a name and to the slice, which live until the call returns; the call writes only
-    // the lengths in `headers`.
+    // SAFETY: each header points to a name and to the slice, which live until the call returns; the
+    // call writes only the lengths in `headers`.
     count(unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
@@ -208,7 +211,8 @@ impl Epoll {
             events: libc::EPOLLIN as u32,
             u64: token,
         };
-        // SAFETY: `event` is valid and only read; both descriptors are open while they are borrowed.
+        // SAFETY: `event` is valid and only read; both descriptors are open while they are
+        // borrowed.
         let result = unsafe {
             libc::epoll_ctl(
                 self.0.as_raw_fd(),
@@ -220,7 +224,7 @@ impl Epoll {
         count(result).map(drop)
     }
 
-    /// Waits until something is readable. Returns how many of `events` are filled.
+    /// Waits until a socket is readable. Returns how many of `events` are filled.
     pub(super) fn wait(&self, events: &mut [libc::epoll_event]) -> io::Result<usize> {
         // SAFETY: `events` has room for as many events as the call is told.
         count(unsafe {
