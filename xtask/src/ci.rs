@@ -152,10 +152,18 @@ fn valgrind() -> Result<Done, Failed> {
 
 /// The tests of the receive calls in uv-sys, which replace the kernel's calls by their own.
 fn miri() -> Result<Done, Failed> {
-    let mut command = Command::new("cargo");
-    command.args(["+nightly", "miri", "test", "--quiet", "--package", "uv-sys"]);
-    command.args(["--lib", "--target-dir", "target/miri", "recv::"]);
-    passes(command)
+    let test = |arguments: &[&str]| {
+        let mut command = Command::new("cargo");
+        command.args(["+nightly", "miri", "test", "--quiet", "--package", "uv-sys"]);
+        command.args(["--lib", "--target-dir", "target/miri", "recv_ring::"]);
+        command.args(arguments);
+        command
+    };
+    let listed = packages::output(test(&["--", "--list"]))?;
+    if !listed.contains(": test") {
+        return Err(Failed("no test of uv-sys is about the ring".to_owned()));
+    }
+    passes(test(&[]))
 }
 
 #[cfg(test)]

@@ -40,9 +40,11 @@ pub(crate) fn package() -> Result<Done, Failed> {
     for package in &packages {
         check_files(package)?;
     }
-    passes(cargo(
-        "package --quiet --workspace --no-verify --allow-dirty",
-    ))?;
+    let mut package = cargo("package --quiet --no-verify --allow-dirty");
+    for name in &packages {
+        package.args(["--package", name]);
+    }
+    passes(package)?;
     Ok(Done::Holds(packages.join(", ")))
 }
 
@@ -91,7 +93,7 @@ fn is_publishable(file: &str) -> bool {
 }
 
 /// Runs a command and returns its output.
-fn output(mut command: Command) -> Result<String, Failed> {
+pub(crate) fn output(mut command: Command) -> Result<String, Failed> {
     let output = command.stderr(Stdio::inherit()).output()?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
