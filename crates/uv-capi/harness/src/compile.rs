@@ -1,8 +1,8 @@
 //! Compiling C and C++ programs.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use crate::libraries::{Profile, libraries};
 use crate::package;
@@ -72,18 +72,20 @@ pub struct Compile<'a> {
 }
 
 impl Compile<'_> {
-    /// Compiles sources into one program.
+    /// Compiles sources into one program. Another process may run `to` or compile it meanwhile: it
+    /// is replaced at once when the compiler is done.
     ///
     /// # Errors
     ///
     /// A failed build of the library; the messages of the compiler.
     pub fn program(&self, sources: &[PathBuf], to: &Path) -> io::Result<()> {
+        let own = to.with_extension(std::process::id().to_string());
         let include = package("include");
         let mut command = Command::new(self.compiler);
         command
             .args(STRICT)
             .args(["-g", "-pthread", "-o"])
-            .arg(to)
+            .arg(&own)
             .args(sources);
         command.args(self.flags);
         if self.against != Against::Libuv {
@@ -110,7 +112,7 @@ impl Compile<'_> {
             .output()
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.compiler)))?;
         if output.status.success() {
-            return Ok(());
+            return fs::rename(&own, to);
         }
         let messages = String::from_utf8_lossy(&output.stderr);
         Err(io::Error::other(format!("{command:?}\n{messages}")))
