@@ -67,7 +67,7 @@ impl SocketState {
     ) -> Result<()> {
         let disconnected = self.disconnect_in_place(owner, socket, address, held.as_ref());
         if let Some(HeldPort { fd, sharing }) = held {
-            // On an error, what the second socket receives after it is drained is lost.
+            // On an error, datagrams that reach the second socket after the drain are lost.
             let _ = connect_to_self(&fd);
             if owner.requests_metadata() {
                 // The kernel adds metadata when a datagram is read. On an error, datagrams come
