@@ -12,8 +12,8 @@ use crate::error::NetworkError;
 use crate::lazy::LazyBox;
 use crate::policy::{Plan, State};
 use crate::recv::{
-    Batch, LoopMemory, Outcome, ReadReason, RecvContext, RecvMeta, RecvState, UserBuffers,
-    UserMemory,
+    Batch, Datagram, LoopMemory, Outcome, ReadReason, RecvContext, RecvMeta, RecvState,
+    UserBuffers, UserMemory,
 };
 use crate::send::{SendContext, SendState, SocketErrors};
 use crate::shared::Shared;
@@ -67,12 +67,16 @@ type CloseCallback = Box<dyn FnOnce(&Udp)>;
 /// The callback of a send, which gets the token and the result.
 pub(crate) type SendCallback = Box<dyn FnOnce(&Udp, usize, Result<()>)>;
 
+type DatagramCallback = Box<dyn FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>)>;
+
 type BatchCallback = Box<dyn FnMut(&Udp, std::result::Result<Batch<'_>, NetworkError>)>;
 
 type DrainedCallback = Callback<dyn FnMut(&Udp)>;
 
-/// The receive callback, in one of its two forms.
+/// The receive callback, in one of its three forms.
 pub(crate) enum Receiver {
+    /// Datagrams in the loop's memory, one by one.
+    Datagrams(DatagramCallback),
     /// Datagrams in the loop's memory.
     Batches(BatchCallback),
     /// Buffers of the user.
@@ -297,13 +301,26 @@ impl Inner {
         };
         self.with_recv(|recv, cx| {
             self.receiver.call(|receiver| match receiver {
-                Receiver::Batches(callback) => {
-                    let callback = &mut |received: std::result::Result<Batch<'_>, _>| {
-                        callback(&udp, received);
+                Receiver::Datagrams(callback) => {
+                    let callback = |received: std::result::Result<&mut Batch<'_>, _>| match received
+                    {
+                        Ok(batch) => {
+                            let epoch = recv.epoch();
+                            while recv.epoch() == epoch
+                                && let Some(datagram) = batch.next()
+                            {
+                                callback(&udp, Ok(datagram));
+                            }
+                        }
+                        Err(error) => callback(&udp, Err(error)),
                     };
-                    // Free: callbacks never nest.
-                    let memory = self.shared.recv.borrow_mut();
-                    recv.receive(cx, &mut LoopMemory { memory, callback }, reason);
+                    recv.receive(cx, &mut LoopMemory::new(cx, callback), reason);
+                }
+                Receiver::Batches(callback) => {
+                    let callback = |received: std::result::Result<&mut Batch<'_>, _>| {
+                        callback(&udp, received.map(Batch::take));
+                    };
+                    recv.receive(cx, &mut LoopMemory::new(cx, callback), reason);
                 }
                 Receiver::Buffers(buffers) => {
                     let buffers = &mut BoundBuffers {

@@ -21,20 +21,9 @@ impl Udp {
     #[doc(alias = "uv_udp_recv_start")]
     pub fn recv_start(
         &self,
-        mut callback: impl FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>) + 'static,
+        callback: impl FnMut(&Udp, std::result::Result<Datagram<'_>, NetworkError>) + 'static,
     ) -> Result<()> {
-        self.recv_batch_start(move |udp, received| match received {
-            Ok(mut batch) => {
-                let recv = &udp.inner.recv;
-                let epoch = recv.epoch();
-                while recv.epoch() == epoch
-                    && let Some(datagram) = batch.next()
-                {
-                    callback(udp, Ok(datagram));
-                }
-            }
-            Err(error) => callback(udp, Err(error)),
-        })
+        self.start(Receiver::Datagrams(Box::new(callback)))
     }
 
     /// Calls `callback` with the datagrams of one system call, as a [`Batch`]. Otherwise as

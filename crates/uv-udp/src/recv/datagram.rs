@@ -4,6 +4,7 @@
 use std::fmt;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::Range;
 
 use uv_sys::{Metadata, Received, RecvBatch};
 
@@ -32,11 +33,12 @@ pub struct Datagram<'a> {
 /// unchanged.
 #[must_use = "iterators are lazy; the handle delivers the rest of a dropped batch again"]
 pub struct Batch<'a> {
-    /// The messages, the index of the next one, and their number.
-    messages: Option<(&'a RecvBatch, usize, usize)>,
+    memory: Option<&'a RecvBatch>,
+    /// The messages behind the current one.
+    messages: Range<usize>,
     /// The rest of the current message.
     current: Segments<'a>,
-    filter: Filter,
+    filter: &'a Filter,
     /// Takes back the datagrams that are left.
     lender: Option<&'a dyn TakeBack>,
 }
@@ -259,7 +261,8 @@ impl Filter {
 }
 
 /// Whether `source` is the peer. Flow labels are not compared, and scopes only if both addresses
-/// have one.
+/// have one. Not inlined, because only a backlog needs it.
+#[inline(never)]
 pub(crate) fn same_peer(peer: &SocketAddr, source: &SocketAddr) -> bool {
     let scopes = match (peer, source) {
         (SocketAddr::V6(peer), SocketAddr::V6(source)) => (peer.scope_id(), source.scope_id()),
@@ -271,48 +274,60 @@ pub(crate) fn same_peer(peer: &SocketAddr, source: &SocketAddr) -> bool {
 }
 
 impl<'a> Batch<'a> {
+    const EMPTY: Self = Self {
+        memory: None,
+        messages: 0..0,
+        current: Segments::SPENT,
+        filter: &Filter::EVERYBODY,
+        lender: None,
+    };
+
     /// The first `count` messages in `memory`.
-    pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: Filter) -> Self {
-        Self {
-            messages: Some((memory, 0, count)),
+    pub(crate) fn new(memory: &'a RecvBatch, count: usize, filter: &'a Filter) -> Self {
+        let mut batch = Self {
+            memory: Some(memory),
+            messages: 0..count,
             current: Segments::SPENT,
             filter,
             lender: None,
-        }
-    }
-
-    /// The same batch, which returns the datagrams left in it to `lender`.
-    pub(crate) fn lent_by(mut self, lender: &'a dyn TakeBack) -> Self {
-        self.lender = Some(lender);
-        self
+        };
+        // Most batches are one message, which leaves nothing for `totals` to look at.
+        batch.next_message();
+        batch
     }
 
     /// A batch of one.
     pub(crate) fn one(datagram: Datagram<'a>) -> Self {
-        Self {
-            messages: None,
-            current: Segments::new(datagram, usize::MAX),
-            filter: Filter::EVERYBODY,
-            lender: None,
-        }
+        let mut batch = Self::EMPTY;
+        batch.current = Segments::new(datagram, usize::MAX);
+        batch
+    }
+
+    /// Returns the datagrams that are left to `lender`, when the batch is dropped.
+    pub(crate) fn lend(&mut self, lender: &'a dyn TakeBack) {
+        self.lender = Some(lender);
+    }
+
+    /// Moves the batch out of its place.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Self::EMPTY)
     }
 
     /// Takes the rest of the current message, or the next one. Its datagrams share source and
     /// metadata.
     #[doc(alias = "UDP_GRO")]
     pub fn next_segments(&mut self) -> Option<Segments<'a>> {
-        let current = mem::replace(&mut self.current, Segments::SPENT);
-        match current.left {
-            Some(_) => Some(current),
-            None => self.refill(),
-        }
+        self.has_next()
+            .then(|| mem::replace(&mut self.current, Segments::SPENT))
     }
 
     /// The number of datagrams and bytes left, without splitting messages.
+    #[inline]
     pub(crate) fn totals(&self) -> (usize, usize) {
         let (mut datagrams, mut bytes) = (self.current.len(), self.current.bytes().len());
-        if let Some((memory, next, count)) = self.messages {
-            for (data, received) in (next..count).filter_map(|index| memory.get(index)) {
+        if let Some(memory) = self.memory {
+            let messages = self.messages.clone();
+            for (data, received) in messages.filter_map(|index| memory.get(index)) {
                 if self.filter.admit(received.source).is_some() {
                     datagrams += count_segments(data.len(), stride(&received.metadata));
                     bytes += data.len();
@@ -322,23 +337,32 @@ impl<'a> Batch<'a> {
         (datagrams, bytes)
     }
 
-    /// The next message that is not filtered.
-    fn refill(&mut self) -> Option<Segments<'a>> {
-        let (memory, next, count) = self.messages.as_mut()?;
-        while *next < *count
-            && let Some((data, received)) = memory.get(*next)
-        {
-            *next += 1;
-            if let Some(source) = self.filter.admit(received.source) {
-                return Some(Segments::of_message(Datagram {
+    /// Whether a datagram is left, which is then in the current message.
+    #[inline]
+    fn has_next(&mut self) -> bool {
+        self.current.left.is_some() || (!self.messages.is_empty() && self.next_message())
+    }
+
+    /// Makes the next message that is not filtered the current one, if there is one.
+    #[inline]
+    fn next_message(&mut self) -> bool {
+        let Some(memory) = self.memory else {
+            return false;
+        };
+        for index in self.messages.by_ref() {
+            if let Some((data, received)) = memory.get(index)
+                && let Some(source) = self.filter.admit(received.source)
+            {
+                self.current = Segments::of_message(Datagram {
                     data,
                     source,
                     truncated: received.truncated,
                     metadata: &received.metadata,
-                }));
+                });
+                return true;
             }
         }
-        None
+        false
     }
 }
 
@@ -347,11 +371,10 @@ impl<'a> Iterator for Batch<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Datagram<'a>> {
-        loop {
-            if let Some(datagram) = self.current.next() {
-                return Some(datagram);
-            }
-            self.current = self.refill()?;
+        if self.has_next() {
+            self.current.next()
+        } else {
+            None
         }
     }
 }
@@ -359,7 +382,8 @@ impl<'a> Iterator for Batch<'a> {
 impl Clone for Batch<'_> {
     fn clone(&self) -> Self {
         Self {
-            messages: self.messages,
+            memory: self.memory,
+            messages: self.messages.clone(),
             current: self.current.clone(),
             filter: self.filter,
             lender: None,
@@ -370,11 +394,10 @@ impl Clone for Batch<'_> {
 impl Drop for Batch<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lender) = self.lender.take() {
-            let is_read = self.messages.is_none_or(|(_, next, count)| next == count);
-            if !is_read || self.current.left.is_some() {
-                lender.take_back(self);
-            }
+        if (self.current.left.is_some() || !self.messages.is_empty())
+            && let Some(lender) = self.lender.take()
+        {
+            lender.take_back(self);
         }
     }
 }

@@ -33,7 +33,7 @@ impl RecvState {
                     if let Some((_, received)) = memory.get(0) {
                         self.count_drops(cx, received.metadata.kernel_drops);
                     }
-                    let batch = Batch::new(&memory, count, Filter::EVERYBODY);
+                    let batch = Batch::new(&memory, count, &Filter::EVERYBODY);
                     let totals = batch.totals();
                     datagrams += totals.0;
                     bytes += totals.1;

@@ -12,16 +12,28 @@ use super::state::RecvState;
 use super::undelivered::Stored;
 use crate::error::NetworkError;
 
-/// A callback that gets batches, without its handle.
-pub(crate) type BatchCallback<'s> = dyn FnMut(std::result::Result<Batch<'_>, NetworkError>) + 's;
-
-/// Datagrams in the loop's memory, lent to the callback.
-pub(crate) struct LoopMemory<'s> {
-    pub(crate) memory: RefMut<'s, RecvBatch>,
-    pub(crate) callback: &'s mut BatchCallback<'s>,
+/// Datagrams in the loop's memory, lent to the callback. It gets a batch by reference, because each
+/// move of one is a call of `memcpy`.
+pub(crate) struct LoopMemory<'s, F> {
+    memory: RefMut<'s, RecvBatch>,
+    callback: F,
 }
 
-impl Sink for LoopMemory<'_> {
+impl<'s, F> LoopMemory<'s, F>
+where
+    F: FnMut(std::result::Result<&mut Batch<'_>, NetworkError>),
+{
+    pub(crate) fn new(cx: &RecvContext<'s>, callback: F) -> Self {
+        // Free: callbacks never nest.
+        let memory = cx.shared.recv.borrow_mut();
+        Self { memory, callback }
+    }
+}
+
+impl<F> Sink for LoopMemory<'_, F>
+where
+    F: FnMut(std::result::Result<&mut Batch<'_>, NetworkError>),
+{
     fn prepare(&mut self, _: &RecvState, _: &RecvContext<'_>, wanted: usize) -> Option<usize> {
         Some(wanted)
     }
@@ -51,11 +63,12 @@ impl Sink for LoopMemory<'_> {
             count_lost(state, cx, &self.memory, messages, filter);
         }
         let lender = Lender::new(state, cx);
-        let batch = Batch::new(&self.memory, messages, *filter).lent_by(&lender);
+        let mut batch = Batch::new(&self.memory, messages, filter);
+        batch.lend(&lender);
         let (datagrams, bytes) = batch.totals();
         if datagrams > 0 {
             cx.stats.received(datagrams, bytes);
-            (self.callback)(Ok(batch));
+            (self.callback)(Ok(&mut batch));
         }
         datagrams
     }
@@ -63,7 +76,10 @@ impl Sink for LoopMemory<'_> {
     fn deliver_stored(&mut self, state: &RecvState, cx: &RecvContext<'_>, stored: Stored) -> bool {
         let lender = Lender::new(state, cx);
         cx.stats.received(1, stored.data.len());
-        (self.callback)(Ok(Batch::one(stored.datagram()).lent_by(&lender)));
+        let mut batch = Batch::one(stored.datagram());
+        batch.lend(&lender);
+        (self.callback)(Ok(&mut batch));
+        drop(batch);
         !lender.took_back.get()
     }
 

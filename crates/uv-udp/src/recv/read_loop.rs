@@ -45,7 +45,7 @@ struct Reads {
 
 impl RecvState {
     /// Delivers stored errors and datagrams, then reads, within one budget.
-    pub(crate) fn receive(&self, cx: &RecvContext<'_>, sink: &mut dyn Sink, reason: ReadReason) {
+    pub(crate) fn receive(&self, cx: &RecvContext<'_>, sink: &mut impl Sink, reason: ReadReason) {
         let (epoch, mut left) = (self.epoch(), MAX_DELIVERED);
         self.deliver_stored(cx, sink, &mut left);
         if self.epoch() == epoch && !self.undelivered.has_datagrams() {
@@ -59,7 +59,7 @@ impl RecvState {
     }
 
     /// Delivers stored errors and datagrams, until the budget or the epoch ends.
-    fn deliver_stored(&self, cx: &RecvContext<'_>, sink: &mut dyn Sink, left: &mut usize) {
+    fn deliver_stored(&self, cx: &RecvContext<'_>, sink: &mut impl Sink, left: &mut usize) {
         let epoch = self.epoch();
         let end = left.saturating_sub(MAX_ERRORS_DELIVERED);
         while *left > end
@@ -83,7 +83,7 @@ impl RecvState {
         }
     }
 
-    fn read(&self, cx: &RecvContext<'_>, sink: &mut dyn Sink, reason: ReadReason, budget: usize) {
+    fn read(&self, cx: &RecvContext<'_>, sink: &mut impl Sink, reason: ReadReason, budget: usize) {
         let mut reads = Reads {
             reason,
             epoch: self.epoch(),
@@ -140,7 +140,7 @@ impl RecvState {
     fn on_messages(
         &self,
         cx: &RecvContext<'_>,
-        sink: &mut dyn Sink,
+        sink: &mut impl Sink,
         reads: &mut Reads,
         (messages, width): (usize, usize),
         filter: &Filter,
@@ -179,7 +179,13 @@ impl RecvState {
     }
 
     /// Delivers the first error of a phase.
-    fn on_error(&self, cx: &RecvContext<'_>, sink: &mut dyn Sink, reads: &mut Reads, error: Errno) {
+    fn on_error(
+        &self,
+        cx: &RecvContext<'_>,
+        sink: &mut impl Sink,
+        reads: &mut Reads,
+        error: Errno,
+    ) {
         reads.had_errors = true;
         if !self.collect_reports(cx) {
             cx.stats.error(error);
@@ -192,7 +198,7 @@ impl RecvState {
     fn deliver(
         &self,
         cx: &RecvContext<'_>,
-        sink: &mut dyn Sink,
+        sink: &mut impl Sink,
         messages: usize,
         width: usize,
         filter: &Filter,
@@ -212,7 +218,7 @@ impl RecvState {
 
     /// Updates the predictor after reads. Switches coalescing on after two bursts, unless the
     /// callback ended the epoch.
-    fn learn(&self, cx: &RecvContext<'_>, sink: &dyn Sink, found: Found, same_epoch: bool) {
+    fn learn(&self, cx: &RecvContext<'_>, sink: &impl Sink, found: Found, same_epoch: bool) {
         let bursts = self.predictor.sees_bursts(found.datagrams);
         self.predictor.found(found.messages, found.datagrams);
         if bursts && self.coalesces_bursts() && same_epoch && sink.has_room_for_coalesced() {

@@ -155,7 +155,7 @@ impl Sink for UserMemory<'_> {
             // Copied into buffers: the first datagram now, the others in the next phase.
             let memory = cx.shared.recv.borrow();
             count_lost(state, cx, &memory, messages, filter);
-            let batch = Batch::new(&memory, messages, *filter);
+            let batch = Batch::new(&memory, messages, filter);
             let (datagrams, _) = batch.totals();
             state.store(cx, batch);
             drop(memory);
