@@ -241,10 +241,12 @@ impl World {
             return;
         };
         if address.port() == 0 {
-            if let Some(known) = self.ledger.address(actor.sender.get()) {
-                self.require(may_change, Check::Address, || {
-                    format!("the local address {known} was lost")
-                });
+            let known = self.ledger.address(actor.sender.get());
+            self.require(known.is_none() || may_change, Check::Address, || {
+                format!("the local address {known:?} was lost")
+            });
+            // It may also have had an address for so short a time that it is not known.
+            if known.is_some() || may_change {
                 self.ledger.lose_address(actor.sender.get());
                 actor.sender.set(self.ledger.add_sender(None));
             }

@@ -134,7 +134,9 @@ fn a_socket_of_another_user_keeps_its_port_and_its_owner() {
 #[test]
 fn a_handle_of_a_former_user_reconnects() {
     for ip in loopbacks() {
-        let socket = OwnedFd::from(raw(ip).0);
+        // The port is free for a moment in each disconnect: another program must not get it.
+        let socket = bind_by_number(|port| Ok(UdpSocket::bind((ip, port))?));
+        let socket = OwnedFd::from(socket);
         let done = as_other_user(move || {
             let event_loop = Loop::new().unwrap();
             let udp = Udp::from_fd(&event_loop, socket).unwrap();
