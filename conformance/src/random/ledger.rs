@@ -9,7 +9,7 @@ use super::options::Check;
 
 /// Bytes of the header of every datagram that is not empty.
 pub(super) const HEADER: usize = 16;
-const MAGIC: u32 = 0x7563_7076;
+const MAGIC: [u8; 2] = *b"uc";
 
 /// The fate of a datagram, as its sender knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +142,19 @@ impl Ledger {
         truncated: bool,
     ) -> Option<usize> {
         if data.is_empty() && !truncated {
+            if !self.is_a_sender(source) {
+                // It may be of another process, as below.
+                return None;
+            }
             let (sent, heard) = self.empty.get();
             self.empty.set((sent, heard + 1));
             self.require(heard < sent, Check::Delivery, || {
                 format!("an empty datagram from {source} without a sender")
             });
+            return None;
+        }
+        if is_of_another_process(data) {
+            // This handle has the port that a handle of that process lost.
             return None;
         }
         let Some(header) = Header::read(data) else {
@@ -159,6 +167,12 @@ impl Ledger {
         self.check_contents(&header, data, source, truncated);
         self.check_way(&header, receiver, source);
         Some(header.id)
+    }
+
+    fn is_a_sender(&self, address: SocketAddr) -> bool {
+        let (senders, lost) = (self.senders.borrow(), self.lost.borrow());
+        let mut known = senders.iter().flatten().chain(lost.iter());
+        known.any(|known| same(*known, address))
     }
 
     fn check_contents(&self, header: &Header, data: &[u8], source: SocketAddr, truncated: bool) {
@@ -221,6 +235,18 @@ pub(super) fn same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }
 
+/// The first bytes of a datagram of this process. Other processes that make random calls at the same
+/// time have other ones.
+fn mark() -> [u8; 4] {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let [first, second] = MAGIC;
+    [first, second, high, low]
+}
+
+fn is_of_another_process(data: &[u8]) -> bool {
+    data.starts_with(&MAGIC) && data.get(..4).is_some_and(|start| start != mark())
+}
+
 struct Header {
     stream: Stream,
     id: usize,
@@ -233,7 +259,7 @@ impl Header {
             let bytes = data.get(at..at + 4)?.try_into().ok()?;
             Some(u32::from_be_bytes(bytes))
         };
-        if word(0)? != MAGIC {
+        if data.get(..4)? != mark() {
             return None;
         }
         let sender = word(4)?;
@@ -257,7 +283,7 @@ fn filler(id: usize, at: usize) -> u8 {
 pub(super) fn datagram(stream: Stream, id: usize, length: usize) -> Vec<u8> {
     let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
     let sender = stream.sender << 1 | usize::from(stream.thread);
-    let words = [MAGIC.to_be_bytes(), word(sender), word(id), word(length)];
+    let words = [mark(), word(sender), word(id), word(length)];
     let mut data = words.concat();
     data.extend((HEADER..length).map(|at| filler(id, at)));
     data
