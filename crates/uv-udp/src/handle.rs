@@ -6,14 +6,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use uv_core::{Callback, Handle, Loop, Phase, PollSource, Source};
-use uv_sys::{Errno, Interest, Result, UninitSlice};
+use uv_sys::{Errno, Interest, Result};
 
 use crate::error::NetworkError;
 use crate::lazy::LazyBox;
 use crate::policy::{Plan, State};
 use crate::recv::{
-    Batch, Datagram, LoopMemory, Outcome, ReadReason, RecvContext, RecvMeta, RecvState,
-    UserBuffers, UserMemory,
+    Batch, Datagram, LoopMemory, ReadReason, RecvContext, RecvState, UserBuffers, UserMemory,
 };
 use crate::send::{SendContext, SendState, SocketErrors};
 use crate::shared::Shared;
@@ -80,19 +79,7 @@ pub(crate) enum Receiver {
     /// Datagrams in the loop's memory.
     Batches(BatchCallback),
     /// Buffers of the user.
-    Buffers(Box<dyn Buffers>),
-}
-
-/// The two callbacks of [`Udp::recv_into_start`], and the buffer between them.
-pub(crate) trait Buffers {
-    /// Asks for a buffer; `false` for none, and for an empty one.
-    fn supply(&mut self, udp: &Udp) -> bool;
-    /// The memory of the buffer.
-    fn memory(&mut self) -> &mut UninitSlice;
-    /// Gives the buffer back with an outcome. Without both, nothing happens.
-    fn give_back(&mut self, udp: &Udp, outcome: Outcome<'_>);
-    /// An empty list, whose memory is reused.
-    fn list(&mut self) -> &mut Vec<RecvMeta>;
+    Buffers(Box<dyn UserBuffers<Udp>>),
 }
 
 /// The callback of a send, and the token that it gets.
@@ -323,11 +310,7 @@ impl Inner {
                     recv.receive(cx, &mut LoopMemory::new(cx, callback), reason);
                 }
                 Receiver::Buffers(buffers) => {
-                    let buffers = &mut BoundBuffers {
-                        udp: &udp,
-                        buffers: &mut **buffers,
-                    };
-                    recv.receive(cx, &mut UserMemory::new(buffers), reason);
+                    recv.receive(cx, &mut UserMemory::new(&udp, &mut **buffers), reason);
                 }
             });
         });
@@ -351,30 +334,6 @@ impl Inner {
             drained.clear();
         }
         self.socket.close();
-    }
-}
-
-/// The user's buffers, with the handle for their callbacks.
-struct BoundBuffers<'a> {
-    udp: &'a Udp,
-    buffers: &'a mut dyn Buffers,
-}
-
-impl UserBuffers for BoundBuffers<'_> {
-    fn supply(&mut self) -> bool {
-        self.buffers.supply(self.udp)
-    }
-
-    fn memory(&mut self) -> &mut UninitSlice {
-        self.buffers.memory()
-    }
-
-    fn give_back(&mut self, outcome: Outcome<'_>) {
-        self.buffers.give_back(self.udp, outcome);
-    }
-
-    fn list(&mut self) -> &mut Vec<RecvMeta> {
-        self.buffers.list()
     }
 }
 

@@ -3,8 +3,8 @@
 use uv_sys::{Errno, RecvBuffer, Result, UninitSlice};
 
 use crate::error::NetworkError;
-use crate::handle::{Buffers, Receiver, Udp};
-use crate::recv::{Batch, Datagram, Outcome, RecvMeta};
+use crate::handle::{Receiver, Udp};
+use crate::recv::{Batch, Datagram, Outcome, RecvMeta, UserBuffers};
 use crate::shared::RECV_SLOT;
 
 /// Receiving.
@@ -159,7 +159,7 @@ struct Pair<B, S, C> {
     list: Vec<RecvMeta>,
 }
 
-impl<B, S, C> Buffers for Pair<B, S, C>
+impl<B, S, C> UserBuffers<Udp> for Pair<B, S, C>
 where
     B: RecvBuffer,
     S: FnMut(&Udp, usize) -> Option<B>,

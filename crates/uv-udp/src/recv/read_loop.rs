@@ -128,6 +128,7 @@ impl RecvState {
             self.learn(cx, sink, reads.found, self.epoch() == reads.epoch);
         }
     }
+
     /// Whether the callback still receives, and caused no errors: those come before the datagrams
     /// that are in the socket.
     #[inline]

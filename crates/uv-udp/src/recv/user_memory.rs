@@ -15,21 +15,22 @@ use crate::shared::RECV_SLOT;
 /// The outcome of a read, which the callback gets with the buffer.
 pub(crate) type Outcome<'a> = std::result::Result<&'a [RecvMeta], NetworkError>;
 
-/// The user's two callbacks, and the buffer between them, without the handle.
-pub(crate) trait UserBuffers {
+/// The user's two callbacks, which get the handle `H`, and the buffer between them.
+pub(crate) trait UserBuffers<H> {
     /// Asks for a buffer; `false` for none, and for an empty one.
-    fn supply(&mut self) -> bool;
+    fn supply(&mut self, handle: &H) -> bool;
     /// The memory of the buffer.
     fn memory(&mut self) -> &mut UninitSlice;
     /// Gives the buffer back with an outcome. Without both, nothing happens.
-    fn give_back(&mut self, outcome: Outcome<'_>);
+    fn give_back(&mut self, handle: &H, outcome: Outcome<'_>);
     /// An empty list, whose memory is reused.
     fn list(&mut self) -> &mut Vec<RecvMeta>;
 }
 
 /// Datagrams in buffers of the user.
-pub(crate) struct UserMemory<'s> {
-    buffers: &'s mut dyn UserBuffers,
+pub(crate) struct UserMemory<'s, H> {
+    handle: &'s H,
+    buffers: &'s mut dyn UserBuffers<H>,
     /// Whether the user supplied a buffer that was not given back.
     supplied: bool,
     /// Coalesced messages that fit into the buffer; 0 if it is shorter than one.
@@ -40,10 +41,11 @@ pub(crate) struct UserMemory<'s> {
     received: Vec<RecvMeta>,
 }
 
-impl<'s> UserMemory<'s> {
-    pub(crate) fn new(buffers: &'s mut dyn UserBuffers) -> Self {
+impl<'s, H> UserMemory<'s, H> {
+    pub(crate) fn new(handle: &'s H, buffers: &'s mut dyn UserBuffers<H>) -> Self {
         let received = mem::take(buffers.list());
         Self {
+            handle,
             buffers,
             supplied: false,
             slots: 0,
@@ -59,7 +61,7 @@ impl<'s> UserMemory<'s> {
             return true;
         }
         let epoch = state.epoch();
-        let has_room = self.buffers.supply();
+        let has_room = self.buffers.supply(self.handle);
         self.supplied = true;
         if state.epoch() == epoch && !has_room {
             cx.stats.error(Errno::ENOBUFS);
@@ -70,7 +72,7 @@ impl<'s> UserMemory<'s> {
 
     fn give_back(&mut self, outcome: Outcome<'_>) {
         self.supplied = false;
-        self.buffers.give_back(outcome);
+        self.buffers.give_back(self.handle, outcome);
     }
 
     /// Counts a message in the buffer, and adds it unless it is filtered.
@@ -101,7 +103,7 @@ impl<'s> UserMemory<'s> {
     }
 }
 
-impl Sink for UserMemory<'_> {
+impl<H> Sink for UserMemory<'_, H> {
     fn prepare(&mut self, state: &RecvState, cx: &RecvContext<'_>, wanted: usize) -> Option<usize> {
         if !self.supply(state, cx) {
             return None;
@@ -167,7 +169,7 @@ impl Sink for UserMemory<'_> {
         let datagrams = self.received.iter().map(RecvMeta::datagrams).sum();
         if !self.received.is_empty() {
             self.supplied = false;
-            self.buffers.give_back(Ok(&self.received));
+            self.buffers.give_back(self.handle, Ok(&self.received));
         }
         datagrams
     }
