@@ -23,7 +23,6 @@ mod run;
 mod sockets;
 mod stage;
 mod suite;
-pub mod tools;
 mod verdict;
 mod watch;
 

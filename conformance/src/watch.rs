@@ -137,6 +137,11 @@ pub(crate) fn number(data: &str) -> Option<usize> {
     data.get(..4)?.parse().ok()
 }
 
+/// The numbers that datagrams begin with.
+pub(crate) fn numbers(texts: &[String]) -> Vec<usize> {
+    texts.iter().filter_map(|text| number(text)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

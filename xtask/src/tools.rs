@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+pub use uv_capi_harness::works;
 
 /// Cargo with these arguments, separated by spaces.
 #[must_use]
@@ -13,17 +14,6 @@ pub fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments.split_whitespace());
     command
-}
-
-/// Whether a tool runs with these arguments.
-#[must_use]
-pub fn works(tool: &str, arguments: &[&str]) -> bool {
-    let mut command = Command::new(tool);
-    command
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs Cargo for a build, and returns its messages. `build` includes `--message-format json`.

@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use uv_capi_harness::works;
+
 use super::options::Options;
-use crate::tools::works;
 
 /// A fault of a system call.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use uv_udp::{Errno, Transmit};
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Verdict, ensure, ensure_eq};
-use crate::watch::{Counter, Inbox, Log, Results, number, numbered, text};
+use crate::watch::{Counter, Inbox, Log, Results, numbered, numbers, text};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
@@ -251,12 +251,11 @@ fn echo(stage: &Stage) -> Verdict {
         client.send(&numbered(index, 20 + index % 3), uv_udp::ignore)?;
     }
     stage.until("every answer arrives", || inbox.len() == 100)?;
-    let numbers: Vec<_> = inbox
-        .texts()
-        .iter()
-        .filter_map(|text| number(text))
-        .collect();
-    ensure_eq!(numbers, (0..100).collect::<Vec<_>>(), "the answers");
+    ensure_eq!(
+        numbers(&inbox.texts()),
+        (0..100).collect::<Vec<_>>(),
+        "the answers"
+    );
     stage.until("every answer completes", || results.len() == 100)?;
     ensure_eq!(results.with(Ok(())).len(), 100, "answers that went well");
     Ok(())

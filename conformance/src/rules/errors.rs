@@ -6,7 +6,7 @@ use crate::raw::DeadPeer;
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Verdict, ensure, ensure_eq};
-use crate::watch::{Inbox, Results, number, numbered};
+use crate::watch::{Inbox, Results, numbered, numbers};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
@@ -106,11 +106,7 @@ fn refused_in_a_burst(stage: &Stage) -> Verdict {
             (0..100).collect::<Vec<_>>(),
             "sends that went well"
         );
-        let arrived: Vec<_> = live
-            .rest()?
-            .iter()
-            .filter_map(|text| number(text))
-            .collect();
+        let arrived = numbers(&live.rest()?);
         ensure_eq!(
             arrived,
             (1..100).collect::<Vec<_>>(),
@@ -133,11 +129,7 @@ fn refused_in_a_batch(stage: &Stage) -> Verdict {
     udp.try_send(b"lost")?;
     let live = dead.revive()?;
     stage.send_batch(&udp, &batch)?;
-    let arrived: Vec<_> = live
-        .rest()?
-        .iter()
-        .filter_map(|text| number(text))
-        .collect();
+    let arrived = numbers(&live.rest()?);
     ensure_eq!(
         arrived,
         (0..20).collect::<Vec<_>>(),
@@ -290,11 +282,7 @@ fn unconnected(stage: &Stage) -> Verdict {
         (0..20).collect::<Vec<_>>(),
         "sends that went well"
     );
-    let arrived: Vec<_> = live
-        .rest()?
-        .iter()
-        .filter_map(|text| number(text))
-        .collect();
+    let arrived = numbers(&live.rest()?);
     ensure_eq!(
         arrived,
         (0..20).filter(|number| number % 2 == 1).collect::<Vec<_>>(),

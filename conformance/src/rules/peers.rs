@@ -7,7 +7,7 @@ use crate::raw::Raw;
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Verdict, ensure, ensure_eq};
-use crate::watch::{Inbox, Log, Results, number, numbered, text};
+use crate::watch::{Inbox, Log, Results, numbered, numbers, text};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
@@ -82,11 +82,7 @@ fn each_went_there_or_nowhere(results: &Results, count: usize, peer: &Raw) -> Ve
         "sent and canceled, of {:?}",
         results.all()
     );
-    let arrived: Vec<_> = peer
-        .rest()?
-        .iter()
-        .filter_map(|text| number(text))
-        .collect();
+    let arrived = numbers(&peer.rest()?);
     ensure_eq!(arrived, sent, "the datagrams at the peer");
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::raw::Raw;
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Broken, Verdict, ensure, ensure_eq};
-use crate::watch::{Counter, Log, Results, number, numbered};
+use crate::watch::{Counter, Log, Results, numbered, numbers};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::isolated(
@@ -129,12 +129,7 @@ impl Jam {
         ensure_eq!(self.results.all(), expected, "results");
         ensure!(sent < MANY, "nothing was canceled");
         self.cable.wake(stage.family)?;
-        let arrived: Vec<_> = self
-            .sleeper
-            .recv_texts(sent)?
-            .iter()
-            .filter_map(|text| number(text))
-            .collect();
+        let arrived = numbers(&self.sleeper.recv_texts(sent)?);
         ensure_eq!(
             arrived,
             (0..sent).collect::<Vec<_>>(),
@@ -247,12 +242,17 @@ fn disconnect_while_full(stage: &Stage, near: &Near) -> Verdict {
         "the queue does not count"
     );
     jam.went_or_was_canceled(stage)?;
+    only_hello_arrives(stage, &results, &other)
+}
+
+/// Checks that the send behind the full queue arrives where it was sent to, and nothing else does.
+fn only_hello_arrives(stage: &Stage, results: &Results, other: &Raw) -> Verdict {
     stage.until("the next send completes", || results.len() == 1)?;
     ensure_eq!(results.with(Ok(())), [0], "sends that went well");
     ensure_eq!(
         other.recv_text()?,
         "hello",
-        "the datagrams at another socket"
+        "the datagrams at the other socket"
     );
     ensure_eq!(other.rest()?, [""; 0], "other datagrams at the peer");
     Ok(())
@@ -265,15 +265,7 @@ fn connect_while_full(stage: &Stage, near: &Near) -> Verdict {
     let results = Results::default();
     jam.udp.send(b"hello", results.of(0))?;
     jam.went_or_was_canceled(stage)?;
-    stage.until("the next send completes", || results.len() == 1)?;
-    ensure_eq!(results.with(Ok(())), [0], "sends that went well");
-    ensure_eq!(
-        other.recv_text()?,
-        "hello",
-        "the datagrams at the next peer"
-    );
-    ensure_eq!(other.rest()?, [""; 0], "other datagrams at the peer");
-    Ok(())
+    only_hello_arrives(stage, &results, &other)
 }
 
 fn others_while_full(stage: &Stage, near: &Near) -> Verdict {

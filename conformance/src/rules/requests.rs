@@ -10,7 +10,7 @@ use crate::raw::Raw;
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Verdict, ensure, ensure_eq};
-use crate::watch::{Inbox, Log, Results, number, numbered};
+use crate::watch::{Inbox, Log, Results, numbered, numbers};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::each(
@@ -111,9 +111,7 @@ fn sent_or_canceled(results: &Results, count: usize, peer: &Raw) -> Verdict {
     ensure_eq!(order, expected, "the order of completions");
     let (sent, canceled) = (results.with(Ok(())), results.with(Err(Errno::ECANCELED)));
     ensure_eq!(sent.len() + canceled.len(), count, "sent and canceled");
-    let arrived = peer.rest()?;
-    let arrived: Vec<_> = arrived.iter().filter_map(|text| number(text)).collect();
-    ensure_eq!(arrived, sent, "the datagrams at the peer");
+    ensure_eq!(numbers(&peer.rest()?), sent, "the datagrams at the peer");
     Ok(())
 }
 
@@ -211,7 +209,11 @@ fn callbacks_send_again(stage: &Stage) -> Verdict {
     stage.to_the_end()?;
     let expected: Vec<_> = (0..200).collect();
     ensure_eq!(results.with(Ok(())), expected, "sends that went well");
-    ensure_eq!(numbers(&peer, 200)?, expected, "the received datagrams");
+    ensure_eq!(
+        numbers(&peer.recv_texts(200)?),
+        expected,
+        "the received datagrams"
+    );
     Ok(())
 }
 
@@ -226,17 +228,11 @@ fn payloads_are_free(stage: &Stage) -> Verdict {
     }
     stage.until("all complete", || results.len() == 100)?;
     ensure_eq!(
-        numbers(&peer, 100)?,
+        numbers(&peer.recv_texts(100)?),
         (0..100).collect::<Vec<_>>(),
         "the received datagrams"
     );
     Ok(())
-}
-
-/// The numbers of the next `count` datagrams.
-fn numbers(peer: &Raw, count: usize) -> Result<Vec<usize>, std::io::Error> {
-    let texts = peer.recv_texts(count)?;
-    Ok(texts.iter().filter_map(|text| number(text)).collect())
 }
 
 fn destinations_share_order(stage: &Stage) -> Verdict {
@@ -267,7 +263,7 @@ fn destinations_share_order(stage: &Stage) -> Verdict {
     for (index, peer) in peers.iter().enumerate() {
         let expected: Vec<_> = (0..120).filter(|&number| to(number) == index).collect();
         ensure_eq!(
-            numbers(peer, expected.len())?,
+            numbers(&peer.recv_texts(expected.len())?),
             expected,
             "the datagrams at destination {index}"
         );

@@ -9,7 +9,7 @@ use crate::raw::Raw;
 use crate::rule::Rule;
 use crate::stage::Stage;
 use crate::verdict::{Verdict, ensure, ensure_eq};
-use crate::watch::{Inbox, Results, number, numbered};
+use crate::watch::{Inbox, Results, numbered, numbers};
 
 pub(super) const RULES: &[Rule] = &[
     Rule::isolated(
@@ -268,11 +268,7 @@ fn no_route(stage: &Stage, _: &Near) -> Verdict {
             .collect::<Vec<_>>(),
         "results"
     );
-    let arrived: Vec<_> = peer
-        .rest()?
-        .iter()
-        .filter_map(|text| number(text))
-        .collect();
+    let arrived = numbers(&peer.rest()?);
     ensure_eq!(
         arrived,
         (0..20)
@@ -343,9 +339,8 @@ fn small_packets(stage: &Stage, here: &Near) -> Verdict {
         "sends that went well"
     );
     let texts = raw.recv_texts(40)?;
-    let numbers: Vec<_> = texts.iter().filter_map(|text| number(text)).collect();
     ensure_eq!(
-        numbers,
+        numbers(&texts),
         (0..40).collect::<Vec<_>>(),
         "the received datagrams"
     );

@@ -174,30 +174,10 @@ fn hears() {
     let child = || {
         let both = Interest::READABLE | Interest::WRITABLE;
         // The poller does not have this change yet: the new one gets it.
-        scene
-            .ear
-            .poll
-            .borrow()
-            .as_ref()
-            .unwrap()
-            .request_interest(Interest::NONE)
-            .unwrap();
-        scene
-            .ear
-            .poll
-            .borrow()
-            .as_ref()
-            .unwrap()
-            .request_interest(both)
-            .unwrap();
-        scene
-            .ear
-            .poll
-            .borrow()
-            .as_ref()
-            .unwrap()
-            .request_interest(Interest::READABLE)
-            .unwrap();
+        for interest in [Interest::NONE, both, Interest::READABLE] {
+            let poll = scene.ear.poll.borrow();
+            poll.as_ref().unwrap().request_interest(interest).unwrap();
+        }
         scene.event_loop.reinit_after_fork().unwrap();
         scene.assert_whole();
         scene.ear.handle.close().unwrap();

@@ -122,10 +122,16 @@ impl Compile<'_> {
 /// Whether the system has the C compiler `cc`.
 #[must_use]
 pub fn has_compiler() -> bool {
-    let mut version = Command::new("cc");
-    version
-        .arg("--version")
+    works("cc", &["--version"])
+}
+
+/// Whether a tool of the system runs with these arguments, and succeeds.
+#[must_use]
+pub fn works(tool: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(tool);
+    command
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    version.status().is_ok_and(|status| status.success())
+    command.status().is_ok_and(|status| status.success())
 }

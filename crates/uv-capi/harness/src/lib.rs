@@ -14,7 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use compile::{Against, Compile, Form, STATIC_NEEDS, STRICT, has_compiler};
+pub use compile::{Against, Compile, Form, STATIC_NEEDS, STRICT, has_compiler, works};
 pub use libraries::{Libraries, Profile, libraries};
 
 /// A path inside the package uv-capi.

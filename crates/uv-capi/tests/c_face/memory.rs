@@ -4,18 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::toolchain::{
-    Against, Form, compile, compile_conformance, expect_success, source, workshop,
+    Against, Form, PROGRAMS, compile, compile_conformance, expect_success, source, workshop,
 };
-
-const PROGRAMS: [&str; 7] = [
-    "echo_server",
-    "retransmit",
-    "recvmmsg",
-    "multicast",
-    "walk_and_close",
-    "helpers",
-    "events",
-];
 
 /// Every program, compiled with these flags.
 fn programs(dir: &Path, flags: &[&str]) -> Vec<PathBuf> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::toolchain::{Against, compile, has, run, source, workshop};
+use super::toolchain::{Against, PROGRAMS, compile, has, run, source, workshop};
 
 /// Compiles a program of `tests/c` against one library, and compares its output.
 fn prints_the_expected_output(name: &str, against: Against) {
@@ -13,16 +13,6 @@ fn prints_the_expected_output(name: &str, against: Against) {
     let expected = fs::read_to_string(source(&format!("expected/{name}.txt"))).unwrap();
     assert_eq!(run(&program), expected, "{name} against {against:?}");
 }
-
-const PROGRAMS: [&str; 7] = [
-    "echo_server",
-    "retransmit",
-    "recvmmsg",
-    "multicast",
-    "walk_and_close",
-    "helpers",
-    "events",
-];
 
 #[test]
 fn every_program_prints_the_expected_output() {

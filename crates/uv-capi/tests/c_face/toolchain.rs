@@ -5,10 +5,10 @@ use std::fs;
 use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 pub(crate) use uv_capi_harness::{Against, Form, STATIC_NEEDS, STRICT};
-use uv_capi_harness::{Compile, Profile};
+use uv_capi_harness::{Compile, Profile, works};
 
 /// This crate's directory.
 pub(crate) fn root() -> &'static Path {
@@ -20,14 +20,20 @@ pub(crate) fn source(name: &str) -> PathBuf {
     root().join("tests/c").join(name)
 }
 
+/// The programs of `tests/c` that are written for libuv.
+pub(crate) const PROGRAMS: [&str; 7] = [
+    "echo_server",
+    "retransmit",
+    "recvmmsg",
+    "multicast",
+    "walk_and_close",
+    "helpers",
+    "events",
+];
+
 /// Whether the system has `tool`; says so if not.
 pub(crate) fn has(tool: &str) -> bool {
-    let found = Command::new(tool)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
+    let found = works(tool, &["--version"]);
     if !found {
         skipped(&format!("there is no `{tool}` here"));
     }
