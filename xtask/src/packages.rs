@@ -93,7 +93,7 @@ fn is_publishable(file: &str) -> bool {
 }
 
 /// Runs a command and returns its output.
-pub(crate) fn output(mut command: Command) -> Result<String, Failed> {
+fn output(mut command: Command) -> Result<String, Failed> {
     let output = command.stderr(Stdio::inherit()).output()?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,7 +1,7 @@
 //! One step of `cargo xtask ci`: its tools, its work, its result.
 
-use std::io;
-use std::process::Command;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::tools::{cargo, display, works};
 
@@ -22,6 +22,8 @@ pub struct Step {
 pub(crate) enum Work {
     /// Cargo with these arguments.
     Cargo(&'static str),
+    /// Cargo with these arguments, which choose tests by name.
+    Tests(&'static str),
     /// Anything else.
     Function(fn() -> Result<Done, Failed>),
 }
@@ -64,6 +66,7 @@ impl Step {
         }
         match self.work {
             Work::Cargo(arguments) => passes(cargo(arguments)),
+            Work::Tests(arguments) => tests_pass(cargo(arguments)),
             Work::Function(function) => function(),
         }
     }
@@ -107,5 +110,58 @@ pub(crate) fn passes(mut command: Command) -> Result<Done, Failed> {
         Ok(Done::Holds(String::new()))
     } else {
         Err(Failed(format!("{status}: {}", display(&command))))
+    }
+}
+
+/// Runs a command that runs chosen tests. Fails also if it chose none: their names may have changed.
+pub(crate) fn tests_pass(mut command: Command) -> Result<Done, Failed> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut count = 0;
+    for line in child
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|out| BufReader::new(out).lines())
+    {
+        let line = line?;
+        println!("{line}");
+        count += passed(&line).unwrap_or(0);
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        return Err(Failed(format!("{status}: {}", display(&command))));
+    }
+    if count == 0 {
+        return Err(Failed(format!("no test ran: {}", display(&command))));
+    }
+    Ok(Done::Holds(format!("{count} tests")))
+}
+
+/// The number of passed tests in the last line of a test binary.
+fn passed(line: &str) -> Option<usize> {
+    let counts = line.strip_prefix("test result: ok. ")?;
+    counts.split_once(" passed")?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prints(line: &str) -> Command {
+        let mut command = Command::new("echo");
+        command.arg(line);
+        command
+    }
+
+    #[test]
+    fn a_step_that_runs_no_test_fails() {
+        for (line, holds) in [
+            ("test result: ok. 2 passed; 0 failed; 0 ignored", true),
+            ("test result: ok. 0 passed; 0 failed; 9 filtered out", false),
+            ("nothing", false),
+        ] {
+            assert_eq!(tests_pass(prints(line)).is_ok(), holds, "{line}");
+        }
+        assert!(tests_pass(Command::new("false")).is_err());
     }
 }
